@@ -1,0 +1,119 @@
+"""Binary Lee gratings on a DMD and the plane wave that their first order makes.
+
+A DMD conjugate to the sample shows ((fx x + fy y + phase) mod 1) < duty with f in cycles/mirror;
+a stop in the Fourier plane passes only the first order near ``carrier``. The illumination's
+transverse wave vector is then k = M (f - carrier), with M (cycles/um per cycle/mirror) the
+demagnification and orientation of the DMD's image. Lee, Progress in Optics 16 (1978).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from acquisition.errors import ConfigurationError
+
+__all__ = ["DmdGeometry", "FirstOrder", "diffracted_order", "lee_grating"]
+
+
+@dataclass(frozen=True, slots=True)
+class DmdGeometry:
+    """How frequencies on the DMD map to illumination wave vectors.
+
+    Parameters
+    ----------
+    shape : (rows, columns) of mirrors
+    carrier : (fx, fy)
+        Grating frequency of normal illumination, cycles/mirror.
+    mirror_pitch_um : float
+        Mirror pitch imaged into the sample: k = (f - carrier) / mirror_pitch_um.
+    stop_radius : float
+        Radius of the Fourier stop around the carrier, cycles/mirror.
+    """
+
+    shape: tuple[int, int]
+    carrier: tuple[float, float]
+    mirror_pitch_um: float
+    stop_radius: float
+
+    def __post_init__(self) -> None:
+        if self.stop_radius >= math.hypot(*self.carrier) / 2:
+            raise ConfigurationError(
+                f"stop_radius must be below half the carrier {math.hypot(*self.carrier):.3f} "
+                f"cycles/mirror or the second order passes, got {self.stop_radius}"
+            )
+
+    def frequency(self, kx: float, ky: float) -> tuple[float, float]:
+        """Return the grating frequency (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
+        return (
+            self.carrier[0] + kx * self.mirror_pitch_um,
+            self.carrier[1] + ky * self.mirror_pitch_um,
+        )
+
+    def wave_vector(self, fx: float, fy: float) -> tuple[float, float]:
+        """Return (kx, ky) in cycles/um of the order at (fx, fy) cycles/mirror."""
+        return (
+            (fx - self.carrier[0]) / self.mirror_pitch_um,
+            (fy - self.carrier[1]) / self.mirror_pitch_um,
+        )
+
+
+def lee_grating(
+    shape: tuple[int, int], frequency: tuple[float, float], phase: float = 0.0, duty: float = 0.5
+) -> NDArray[np.uint8]:
+    """Return a (rows, columns) bit plane of 0 and 1; ``phase`` in cycles, x to the right."""
+    rows, columns = shape
+    ramp_x = frequency[0] * np.arange(columns) + phase
+    ramp_y = frequency[1] * np.arange(rows)
+    return (((ramp_y[:, None] + ramp_x[None, :]) % 1.0) < duty).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOrder:
+    """The strongest order inside the stop: position in cycles/mirror, complex amplitude (1 = mirror)."""
+
+    fx: float
+    fy: float
+    amplitude: complex
+
+
+def diffracted_order(bit_plane: NDArray[np.uint8], geometry: DmdGeometry) -> FirstOrder | None:
+    """Find the order that passes the stop, from the bit plane alone.
+
+    Returns None when nothing coherent passes: a blank or unstructured picture has no order. The
+    position is refined to about 1e-6 cycles/mirror by Newton steps on the discrete-time spectrum.
+    """
+    rows, columns = bit_plane.shape
+    spectrum = scipy.fft.rfft2(bit_plane.astype(np.float32), workers=-1) / bit_plane.size
+    fy = scipy.fft.fftfreq(rows)[:, None]
+    fx = scipy.fft.rfftfreq(columns)[None, :]
+    inside = np.hypot(fx - geometry.carrier[0], fy - geometry.carrier[1]) <= geometry.stop_radius
+    power = np.where(inside, np.abs(spectrum) ** 2, 0.0)
+    row, column = np.unravel_index(int(np.argmax(power)), power.shape)
+    # A grating over a fraction a of the mirrors reaches a/pi; 0.02 is a disk of 6 % of the area.
+    if math.sqrt(power[row, column]) < 0.02 / 2:
+        return None
+    return _refine(bit_plane, float(fx[0, column]), float(fy[row, 0]))
+
+
+def _refine(bit_plane: NDArray[np.uint8], fx: float, fy: float) -> FirstOrder:
+    """Maximise the windowed spectrum near (fx, fy); Hann windows keep other orders out."""
+    rows, columns = bit_plane.shape
+    window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
+    y, x = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
+    picture = bit_plane.astype(np.float64)
+    for _ in range(8):
+        wave_x = window_x * np.exp(-2j * np.pi * fx * x)
+        wave_y = window_y * np.exp(-2j * np.pi * fy * y)
+        along_x = picture @ np.stack([wave_x, x * wave_x], axis=1)  # (rows, 2)
+        value = wave_y @ along_x[:, 0]
+        # centroid of the demodulated picture's phase slope: d arg / d f, exact at the maximum
+        moment_x, moment_y = wave_y @ along_x[:, 1], (y * wave_y) @ along_x[:, 0]
+        curvature_x = 2 * np.pi * (window_x @ x**2) / window_x.sum()
+        curvature_y = 2 * np.pi * (window_y @ y**2) / window_y.sum()
+        fx += float((moment_x / value).imag / curvature_x)
+        fy += float((moment_y / value).imag / curvature_y)
+    amplitude = value / (window_x.sum() * window_y.sum())
+    return FirstOrder(fx, fy, complex(amplitude))

@@ -1,0 +1,67 @@
+"""One scan as recorded: a stack of off-axis interferograms, one frame an angle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from acquisition.optics import Optics
+
+__all__ = ["InterferogramStack"]
+
+
+@dataclass(frozen=True, slots=True)
+class InterferogramStack:
+    """The interferograms of one angle scan, ordered by angle.
+
+    Parameters
+    ----------
+    frames : (angles, y, x) uint8 or uint16
+        Row i belongs to angle i of the scan. The row of a lost angle is zero.
+    optics : Optics
+        With which they were recorded.
+    illumination_k : (angles, 2) float64 or None
+        Planned or calibrated (kx, ky) in cycles/um; None where unknown (it is then estimated).
+    timestamp : float
+        Start of the scan, seconds since the epoch.
+    lost : tuple of int
+        Angles of which no frame arrived, or whose frame could not be attributed.
+    sequence : int
+        Running number of the scan in its session.
+    provenance : mapping of str
+        What made it: microscope, software version, exposure, frame numbers.
+
+    Raises
+    ------
+    DataError
+        If shapes, types or angle numbers do not fit together.
+    """
+
+    frames: NDArray[Any]
+    optics: Optics
+    illumination_k: NDArray[np.float64] | None = None
+    timestamp: float = 0.0
+    lost: tuple[int, ...] = ()
+    sequence: int = 0
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 3 or 0 in self.frames.shape:
+            raise DataError(f"frames must have shape (angles, y, x), got {self.frames.shape}")
+        if self.frames.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"frames must be uint8 or uint16, got {self.frames.dtype}")
+        if self.illumination_k is not None and self.illumination_k.shape != (len(self.frames), 2):
+            raise DataError(
+                f"illumination_k must have shape ({len(self.frames)}, 2), one row a frame, "
+                f"got {self.illumination_k.shape}"
+            )
+        if any(not 0 <= angle < len(self.frames) for angle in self.lost):
+            raise DataError(f"lost angles must be below {len(self.frames)}, got {self.lost}")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every angle has its frame."""
+        return not self.lost

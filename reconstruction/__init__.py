@@ -1,0 +1,1 @@
+"""From interferograms to a raw refractive-index tomogram (Fourier diffraction, Rytov)."""

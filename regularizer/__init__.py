@@ -1,0 +1,1 @@
+"""From a raw tomogram to a regularized one: total variation and DeepRegularizer."""
