@@ -1,0 +1,84 @@
+"""What the running instrument shows to others: immutable snapshots, replaced as a whole.
+
+Light on purpose (numpy only): the window imports this, not the code that computes.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["InstrumentState", "InterferogramView", "Phase", "ProcessState", "TomogramView"]
+
+
+class Phase(StrEnum):
+    """What the instrument is doing."""
+
+    STARTING = "starting"
+    BACKGROUND = "background"
+    LIVE = "live"
+    IDLE = "idle"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """One process of the instrument: is it up, what is it doing, how often was it restarted."""
+
+    name: str
+    alive: bool
+    restarts: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentState:
+    """The instrument as a whole; ``message`` is one line for the status bar, never empty."""
+
+    phase: Phase
+    message: str
+    scans: int = 0
+    reconstructed: int = 0
+    skipped: int = 0
+    incomplete: int = 0
+    scan_rate_hz: float = 0.0
+    tomogram_rate_hz: float = 0.0
+    latency_s: float = 0.0
+    regularizer: str = "deep"
+    regularizers: tuple[str, ...] = ("none", "tv-fast", "tv", "deep")
+    processes: tuple[ProcessState, ...] = ()
+    microscope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterferogramView:
+    """The latest interferogram of one angle: (y, x) uint8 or uint16."""
+
+    frame: NDArray[np.uint8] | NDArray[np.uint16]
+    angle: int
+    angles: int
+    sequence: int
+    bit_depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramView:
+    """One scan's tomogram: raw and regularized RI, both (z, y, x) float32.
+
+    ``regularized`` is None where the method is "none". ``latency_s`` runs from the start of the
+    scan to the publication; ``stages_s`` says where it went, stage name to seconds.
+    """
+
+    raw: NDArray[np.float32]
+    regularized: NDArray[np.float32] | None
+    method: str
+    voxel_size_um: tuple[float, float, float]
+    medium_index: float
+    sequence: int
+    timestamp: float
+    latency_s: float
+    lost_angles: tuple[int, ...] = ()
+    stages_s: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
