@@ -1,0 +1,1 @@
+"""The two HDF5 formats: recordings (interferograms) and tomograms, readable while they grow."""

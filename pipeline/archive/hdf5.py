@@ -1,0 +1,173 @@
+"""What both file formats share: opening for SWMR, optics, growing datasets, checked reading.
+
+A file is written in HDF5's single-writer-multiple-reader mode and flushed after every scan: a
+reader may follow it, and a killed writer leaves every finished scan readable. Everything is created
+before the mode is switched on, because nothing can be created afterwards. A file whose writer was
+killed keeps its "open for writing" mark, so readers must open it with ``swmr=True``, as here.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.errors import ConfigurationError, DataError
+from acquisition.optics import Optics
+
+__all__ = [
+    "Attributes",
+    "append_row",
+    "attribute",
+    "check_format",
+    "create_file",
+    "dataset",
+    "finite",
+    "growing",
+    "other_attributes",
+    "read_file",
+    "read_optics",
+    "write_optics",
+]
+
+Attributes = Mapping[str, Any]
+VERSION = 1
+# HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
+LIBRARY_VERSION = ("v110", "v110")
+
+
+def create_file(path: Path, file_format: str, attributes: Attributes) -> h5py.File:
+    """Create a file with its format attributes; the caller switches SWMR on when all is created.
+
+    Raises
+    ------
+    DataError
+        If the file exists (it is never overwritten) or cannot be created.
+    """
+    try:
+        file = h5py.File(path, "x", libver=LIBRARY_VERSION, locking="best-effort")
+    except FileExistsError as error:
+        raise DataError(f"{path} exists and is not overwritten: choose another name") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be created: {error}") from error
+    for name, value in {**attributes, "format": file_format, "version": VERSION}.items():
+        file.attrs[name] = value
+    return file
+
+
+@contextmanager
+def read_file(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading, whether it is finished, still growing or its writer was killed."""
+    try:
+        file = h5py.File(path, "r", swmr=True, locking="best-effort")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as HDF5: {error}") from error
+    with file:
+        yield file
+
+
+def growing(group: h5py.Group, name: str, row: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+    """Create a dataset without rows; a chunk is at most one row, and a plane of it where large."""
+    planes = (min(row[0], 16), *row[1:]) if len(row) > 2 else row
+    chunk = (1, *planes) if row else (64,)
+    return group.create_dataset(name, (0, *row), dtype, maxshape=(None, *row), chunks=chunk)
+
+
+def append_row(target: h5py.Dataset, row: Any) -> None:
+    """Write one more row and bring it to the disk."""
+    target.resize(len(target) + 1, axis=0)
+    target[-1] = row
+    target.flush()
+
+
+def check_format(file: h5py.File, expected: str) -> None:
+    """Raise DataError unless the root says that it is this format in this version."""
+    found = attribute(file, "format", repr(expected))
+    if isinstance(found, bytes):
+        found = found.decode(errors="replace")
+    if found != expected:
+        raise _wrong(file, "attribute 'format' of /", repr(expected), repr(found))
+    version = attribute(file, "version", str(VERSION))
+    if version != VERSION:
+        raise _wrong(file, "attribute 'version' of /", str(VERSION), repr(version))
+
+
+def write_optics(file: h5py.File, optics: Optics) -> None:
+    """Create /optics."""
+    group = file.create_group("optics")
+    for name, value in asdict(optics).items():
+        group.attrs[name] = value
+
+
+def read_optics(file: h5py.File) -> Optics:
+    """Read /optics, naming the attribute that is missing or impossible."""
+    if not isinstance(file.get("optics"), h5py.Group):
+        raise _wrong(file, "group /optics", "a group with attributes", "nothing")
+    values = {field.name: _number(file["optics"], field.name) for field in fields(Optics)}
+    try:
+        return Optics(**values)
+    except ConfigurationError as error:
+        raise DataError(f"{file.filename}: attributes of /optics: {error}") from error
+
+
+def dataset(
+    file: h5py.File, name: str, shape: tuple[int | None, ...], dtypes: tuple[Any, ...]
+) -> h5py.Dataset:
+    """Return a dataset after checking its shape (None: any length) and dtype."""
+    wanted = f"shape ({', '.join('any' if n is None else str(n) for n in shape)}) and dtype " + (
+        " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+    )
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise _wrong(file, f"dataset /{name}", wanted, "nothing")
+    fits = len(found.shape) == len(shape) and all(
+        n in (None, m) for n, m in zip(shape, found.shape, strict=True)
+    )
+    # a file may hold big-endian numbers: the kind and the size decide
+    kinds = {(np.dtype(dtype).kind, np.dtype(dtype).itemsize) for dtype in dtypes}
+    if not fits or (found.dtype.kind, found.dtype.itemsize) not in kinds:
+        received = f"shape {found.shape} and dtype {found.dtype}"
+        raise _wrong(file, f"dataset /{name}", wanted, received)
+    return found
+
+
+def other_attributes(file: h5py.File, known: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Return the attributes that the format does not name: path (``optics/comment``) to value."""
+    found = {str(name): value for name, value in file.attrs.items() if name not in known["/"]}
+
+    def collect(path: str, item: h5py.HLObject) -> None:
+        for name, value in item.attrs.items():
+            if name not in known.get(path, set()):
+                found[f"{path}/{name}"] = value
+
+    file.visititems(collect)
+    return found
+
+
+def finite(file: h5py.File, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values of a dataset after checking that they are finite numbers."""
+    if not np.isfinite(values).all():
+        raise _wrong(file, f"dataset /{name}", "finite numbers", "nan or infinity")
+    return values
+
+
+def _number(group: h5py.Group, name: str) -> float:
+    value = attribute(group, name, "a positive number")
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiu":
+        raise _wrong(group.file, f"attribute '{name}' of {group.name}", "a number", repr(value))
+    return float(value)
+
+
+def attribute(group: h5py.Group, name: str, expected: str) -> Any:
+    """Return an attribute, or raise DataError that says what was expected of it."""
+    if name not in group.attrs:
+        raise _wrong(group.file, f"attribute '{name}' of {group.name}", expected, "nothing")
+    return group.attrs[name]
+
+
+def _wrong(file: h5py.File, what: str, expected: str, found: str) -> DataError:
+    return DataError(f"{file.filename}: {what} must be {expected}, found {found}")

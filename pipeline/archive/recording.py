@@ -1,0 +1,227 @@
+"""Recordings: the raw interferograms of a time-lapse, with their background and optics.
+
+    /                            attrs format="livetomo.recording", version=1
+    /optics                      attrs wavelength_um, numerical_aperture, medium_index,
+                                       pixel_size_um
+    /illumination/k              (angles, 2) float64, cycles/um; optional
+    /background/interferograms   (angles, y, x) uint8 or uint16
+    /background/lost             (angles,) bool; optional
+    /sample/interferograms       (time, angles, y, x) uint8 or uint16
+    /sample/timestamps           (time,) float64, seconds since the epoch
+    /sample/lost                 (time, angles) bool; optional
+
+The row of a lost angle is zero, and ``lost`` says that it is. The timestamp is written last: a scan
+is finished when it has one, and a scan that was cut off by a crash is not returned.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from pipeline.archive import hdf5
+
+__all__ = ["FORMAT", "Recording", "RecordingWriter", "read_recording"]
+
+FORMAT = "livetomo.recording"
+_KNOWN = {
+    "/": {"format", "version"},
+    "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
+}
+_PIXELS = (np.uint8, np.uint16)
+
+
+class RecordingWriter:
+    """Write a recording scan by scan; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A new file; an existing one is refused.
+    background : InterferogramStack
+        Sets the optics, the illumination, the shape and the type of all that follows.
+    attributes : mapping
+        More attributes for the root.
+
+    Raises
+    ------
+    DataError
+        If the file exists or cannot be created, or a stack does not fit the background.
+    """
+
+    def __init__(
+        self, path: Path, background: InterferogramStack, attributes: hdf5.Attributes | None = None
+    ) -> None:
+        self._background = background
+        self._file = hdf5.create_file(path, FORMAT, attributes or {})
+        hdf5.write_optics(self._file, background.optics)
+        if background.illumination_k is not None:
+            self._file["illumination/k"] = background.illumination_k.astype(np.float64)
+        self._file["background/interferograms"] = background.frames
+        self._file["background/lost"] = _mask(background)
+        sample = self._file.create_group("sample")
+        angles, dtype = len(background.frames), background.frames.dtype
+        self._frames = hdf5.growing(sample, "interferograms", background.frames.shape, dtype)
+        self._lost = hdf5.growing(sample, "lost", (angles,), bool)
+        self._timestamps = hdf5.growing(sample, "timestamps", (), np.float64)
+        self._file.flush()
+        self._file.swmr_mode = True
+
+    def append(self, stack: InterferogramStack) -> None:
+        """Write one scan; when this returns, the scan survives a crash of this process."""
+        expected = self._background.frames
+        if stack.frames.shape != expected.shape or stack.frames.dtype != expected.dtype:
+            raise DataError(
+                f"every scan of a recording must be like its background, {expected.shape} "
+                f"{expected.dtype}, got {stack.frames.shape} {stack.frames.dtype}"
+            )
+        hdf5.append_row(self._frames, stack.frames)
+        hdf5.append_row(self._lost, _mask(stack))
+        hdf5.append_row(self._timestamps, stack.timestamp)
+
+    def __len__(self) -> int:
+        return len(self._timestamps)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording file: what it holds in memory (background) and on disk (scans).
+
+    Parameters
+    ----------
+    path : Path
+    background : InterferogramStack
+    optics : Optics
+    illumination_k : (angles, 2) float64 or None
+        kx, ky in cycles/um; None where the file leaves them to be estimated.
+    timestamps : (time,) float64
+        Of the scans that were finished when the file was opened.
+    attributes : mapping
+        Attributes that the format does not name, by path, such as ``optics/comment``.
+    """
+
+    path: Path
+    background: InterferogramStack
+    optics: Optics
+    illumination_k: NDArray[np.float64] | None
+    timestamps: NDArray[np.float64]
+    attributes: hdf5.Attributes = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
+        """Yield the scans from ``start`` on, one at a time, those added meanwhile included."""
+        with hdf5.read_file(self.path) as file:
+            index = start
+            while index < _finished(file):
+                yield self._stack(file, index)
+                index += 1
+
+    def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
+        sample = file["sample"]
+        lost: tuple[int, ...] = ()
+        if "lost" in sample:
+            sample["lost"].refresh()
+            lost = _numbers(sample["lost"][index])
+        return InterferogramStack(
+            _native(sample["interferograms"][index]),
+            self.optics,
+            self.illumination_k,
+            timestamp=float(sample["timestamps"][index]),
+            lost=lost,
+            sequence=index,
+            provenance={"recording": self.path.name},
+        )
+
+
+def read_recording(path: Path) -> Recording:
+    """Open a recording, whether it is finished, still growing, or its writer was killed.
+
+    Raises
+    ------
+    DataError
+        If an attribute or a dataset is missing or impossible; the message names it.
+    """
+    with hdf5.read_file(path) as file:
+        hdf5.check_format(file, FORMAT)
+        optics = hdf5.read_optics(file)
+        frames = hdf5.dataset(file, "background/interferograms", (None, None, None), _PIXELS)
+        k = _illumination(file, len(frames))
+        _check_sample(file, frames.shape)
+        lost: tuple[int, ...] = ()
+        if "background/lost" in file:
+            lost = _numbers(hdf5.dataset(file, "background/lost", (len(frames),), (bool,))[()])
+        background = InterferogramStack(
+            _native(frames[()]), optics, k, lost=lost, provenance={"recording": path.name}
+        )
+        timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
+        hdf5.finite(file, "sample/timestamps", timestamps)
+        attributes = hdf5.other_attributes(file, _KNOWN)
+    return Recording(path, background, optics, k, timestamps, attributes)
+
+
+def _illumination(file: h5py.File, angles: int) -> NDArray[np.float64] | None:
+    if "illumination/k" not in file:
+        return None
+    found = hdf5.dataset(file, "illumination/k", (angles, 2), (np.float64,))
+    return hdf5.finite(file, "illumination/k", found[()].astype(np.float64))
+
+
+def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:
+    frames = hdf5.dataset(file, "sample/interferograms", (None, *frame_shape), _PIXELS)
+    times = hdf5.dataset(file, "sample/timestamps", (None,), (np.float64,))
+    # a crash cuts off at most the scan that was being written
+    if not len(times) <= len(frames) <= len(times) + 1:
+        raise DataError(
+            f"{file.filename}: /sample/timestamps must have one value for each of the "
+            f"{len(frames)} scans of /sample/interferograms, found {len(times)}"
+        )
+    if "sample/lost" in file:
+        hdf5.dataset(file, "sample/lost", (None, frame_shape[0]), (bool,))
+
+
+def _finished(file: h5py.File) -> int:
+    """Return how many scans are complete; the timestamp comes last, so look at it first."""
+    times, frames = file["sample/timestamps"], file["sample/interferograms"]
+    times.refresh()
+    count = len(times)
+    frames.refresh()
+    return count
+
+
+def _mask(stack: InterferogramStack) -> NDArray[np.bool_]:
+    mask = np.zeros(len(stack.frames), bool)
+    mask[list(stack.lost)] = True
+    return mask
+
+
+def _numbers(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(angle) for angle in np.flatnonzero(mask))
+
+
+def _native(frames: NDArray[Any]) -> NDArray[Any]:
+    return frames.astype(frames.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,288 @@
+"""Tomogram files: raw and regularized RI volumes of a time-lapse, and how good they are.
+
+    /                        attrs format="livetomo.tomogram", version=1, provenance (JSON)
+    /optics                  attrs wavelength_um, numerical_aperture, medium_index, pixel_size_um
+    /tomograms               attrs voxel_size_um = (dz, dy, dx)
+    /tomograms/raw           (time, z, y, x) float32 RI
+    /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
+    /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
+    /tomograms/timestamps    (time,) float64, seconds since the epoch; optional
+    /quality                 rows (time, ssim, mse, correlation), one a compared time point
+
+Without an index a regularized dataset holds every time point.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from acquisition.optics import Optics
+from pipeline.archive import hdf5
+from reconstruction.tomogram import Tomogram
+
+__all__ = ["FORMAT", "METHODS", "TomogramSeries", "TomogramWriter", "read_tomograms"]
+
+FORMAT = "livetomo.tomogram"
+METHODS = ("deep", "tv")
+QUALITY = np.dtype([("time", "<i8"), ("ssim", "<f8"), ("mse", "<f8"), ("correlation", "<f8")])
+_KNOWN = {
+    "/": {"format", "version", "provenance"},
+    "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
+    "tomograms": {"voxel_size_um"},
+}
+
+
+class TomogramWriter:
+    """Write tomograms time point by time point; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A new file; an existing one is refused.
+    first : Tomogram
+        Sets optics, shape and voxel size of all that follows; it is not written by this.
+    methods : tuple of str
+        The regularized datasets that may follow: "deep", "tv".
+    provenance : mapping
+        What made the file, added to the provenance of ``first``.
+
+    Raises
+    ------
+    DataError
+        If the file exists or cannot be created, or a volume does not fit the first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        first: Tomogram,
+        methods: tuple[str, ...] = (),
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not set(methods) <= set(METHODS):
+            raise DataError(f"a tomogram file holds the methods {METHODS}, got {methods}")
+        self._shape = tuple(first.index.shape)
+        self._voxel_size_um = first.voxel_size_um
+        story = json.dumps({**first.provenance, **(provenance or {})})
+        self._file = hdf5.create_file(path, FORMAT, {"provenance": story})
+        hdf5.write_optics(self._file, first.optics)
+        group = self._file.create_group("tomograms")
+        group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
+        self._raw = hdf5.growing(group, "raw", self._shape, np.float32)
+        self._timestamps = hdf5.growing(group, "timestamps", (), np.float64)
+        self._volumes = {m: hdf5.growing(group, m, self._shape, np.float32) for m in methods}
+        self._indices = {m: hdf5.growing(group, f"{m}_index", (), np.int64) for m in methods}
+        self._quality = hdf5.growing(self._file, "quality", (), QUALITY)
+        self._file.flush()
+        self._file.swmr_mode = True
+
+    def append(self, raw: Tomogram, regularized: Mapping[str, Tomogram] | None = None) -> int:
+        """Write one time point, each regularized volume under its method, and return its number."""
+        volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
+        if not set(volumes) <= set(self._volumes):
+            raise DataError(
+                f"this file was created for the methods {tuple(self._volumes)}, got "
+                f"{tuple(volumes)}"
+            )
+        time = len(self._raw)
+        hdf5.append_row(self._raw, self._checked(raw))
+        for method, volume in volumes.items():
+            hdf5.append_row(self._volumes[method], volume)
+            hdf5.append_row(self._indices[method], time)
+        hdf5.append_row(self._timestamps, raw.timestamp)
+        return time
+
+    def append_quality(self, time: int, ssim: float, mse: float, correlation: float) -> None:
+        """Write how the regularized volume of one time point compares with its reference."""
+        hdf5.append_row(self._quality, np.array((time, ssim, mse, correlation), QUALITY))
+
+    def _checked(self, tomogram: Tomogram) -> NDArray[np.float32]:
+        if (
+            tuple(tomogram.index.shape) != self._shape
+            or tomogram.voxel_size_um != self._voxel_size_um
+        ):
+            raise DataError(
+                f"every tomogram of a file must have shape {self._shape} and voxels of "
+                f"{self._voxel_size_um} um, got {tuple(tomogram.index.shape)} and "
+                f"{tomogram.voxel_size_um}"
+            )
+        return tomogram.index.detach().cpu().numpy()
+
+    def __len__(self) -> int:
+        return len(self._timestamps)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramSeries:
+    """A tomogram file: its description in memory, its volumes on disk.
+
+    Parameters
+    ----------
+    path : Path
+    optics : Optics
+    voxel_size_um : (dz, dy, dx)
+    shape : (time, z, y, x)
+    indices : mapping of str to (n,) int64
+        For each regularized method, the time points that it holds.
+    timestamps : (time,) float64
+        Seconds since the epoch; zero where the file has none.
+    quality : mapping of str to (rows,) array
+        Columns of /quality; empty where there is none.
+    provenance : mapping
+    attributes : mapping
+        Attributes that the format does not name, by path.
+    """
+
+    path: Path
+    optics: Optics
+    voxel_size_um: tuple[float, float, float]
+    shape: tuple[int, int, int, int]
+    indices: Mapping[str, NDArray[np.int64]]
+    timestamps: NDArray[np.float64]
+    quality: Mapping[str, NDArray[Any]]
+    provenance: Mapping[str, Any]
+    attributes: hdf5.Attributes = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def raw(self, time: int) -> Tomogram:
+        """Read the raw tomogram of one time point."""
+        if not 0 <= time < len(self):
+            raise DataError(f"{self.path}: time must be below {len(self)}, got {time}")
+        return self._tomogram("raw", time, time)
+
+    def regularized(self, method: str, time: int) -> Tomogram | None:
+        """Read a regularized tomogram; None where the file has none of this time point."""
+        rows = np.flatnonzero(self.indices.get(method, np.empty(0, np.int64)) == time)
+        return self._tomogram(method, int(rows[0]), time) if len(rows) else None
+
+    def __iter__(self) -> Iterator[Tomogram]:
+        return (self.raw(time) for time in range(len(self)))
+
+    def _tomogram(self, name: str, row: int, time: int) -> Tomogram:
+        with hdf5.read_file(self.path) as file:
+            volume = file["tomograms"][name][row].astype(np.float32, copy=False)
+        return Tomogram(
+            torch.from_numpy(volume),
+            self.voxel_size_um,
+            self.optics,
+            timestamp=float(self.timestamps[time]),
+            sequence=time,
+            provenance={key: str(value) for key, value in self.provenance.items()},
+        )
+
+
+def read_tomograms(path: Path) -> TomogramSeries:
+    """Open a tomogram file, whether it is finished, still growing, or its writer was killed.
+
+    Raises
+    ------
+    DataError
+        If an attribute or a dataset is missing or impossible; the message names it.
+    """
+    with hdf5.read_file(path) as file:
+        hdf5.check_format(file, FORMAT)
+        optics = hdf5.read_optics(file)
+        count = _finished(file)
+        raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+        volume = raw.shape[1:]
+        indices = {
+            method: _index(file, method, volume, count)
+            for method in METHODS
+            if f"tomograms/{method}" in file
+        }
+        return TomogramSeries(
+            path,
+            optics,
+            _voxel_size(file),
+            (count, *volume),
+            indices,
+            _timestamps(file, count),
+            _quality(file),
+            _provenance(file),
+            hdf5.other_attributes(file, _KNOWN),
+        )
+
+
+def _finished(file: h5py.File) -> int:
+    """Return how many time points are complete: those with a timestamp, where there are any."""
+    raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+    if "tomograms/timestamps" not in file:
+        return len(raw)
+    return len(hdf5.dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
+
+
+def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
+    name = f"tomograms/{method}"
+    held = len(hdf5.dataset(file, name, (None, *volume), (np.float32,)))
+    if f"{name}_index" not in file:
+        index = np.arange(held, dtype=np.int64)
+    else:
+        # the index is written after its volume: a crash may have left a volume without one
+        found = hdf5.dataset(file, f"{name}_index", (None,), (np.int64,))
+        index = found[:held].astype(np.int64)
+    if (index < 0).any():
+        raise DataError(
+            f"{file.filename}: /{name}_index must hold time points, found {index.min()}"
+        )
+    return index[index < count]
+
+
+def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
+    if "tomograms/timestamps" not in file:
+        return np.zeros(count)
+    return file["tomograms/timestamps"][:count].astype(np.float64)  # type: ignore[no-any-return]
+
+
+def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
+    values = np.atleast_1d(file["tomograms"].attrs.get("voxel_size_um", ()))
+    if values.shape != (3,) or values.dtype.kind not in "fiu" or not (values > 0).all():
+        raise DataError(
+            f"{file.filename}: attribute 'voxel_size_um' of /tomograms must be three positive "
+            f"numbers (dz, dy, dx), found {values.tolist() or 'nothing'}"
+        )
+    dz, dy, dx = (float(value) for value in values)
+    return dz, dy, dx
+
+
+def _quality(file: h5py.File) -> dict[str, NDArray[Any]]:
+    if "quality" not in file:
+        return {}
+    rows = file["quality"][()]
+    return {name: rows[name] for name in rows.dtype.names or ()}
+
+
+def _provenance(file: h5py.File) -> dict[str, Any]:
+    text = hdf5.attribute(file, "provenance", "a JSON object")
+    try:
+        story = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{file.filename}: attribute 'provenance' of / must be a JSON object, found {text!r}"
+        ) from error
+    return story if isinstance(story, dict) else {"provenance": story}
