@@ -1,0 +1,282 @@
+"""The simulated optical bench: what the DMD shows goes in, what the camera sees comes out.
+
+    I = |R|^2 + |b m u|^2 + 2 Re(conj(R) b m u),   R = exp(-2 pi i k_c . r - i phi(t))
+
+u is the sample's field for the first order of the picture on the DMD, b its amplitude (relative to
+a full-frame grating), m the static transmission of the sample arm (wavefront error, dust), R the
+reference wave with the carrier k_c, and phi a slow drift of the interferometer. A picture without
+an order inside the stop lets no light into the sample arm: no fringes. Shot noise (Gaussian limit),
+read noise, clipping and quantisation follow.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from acquisition.errors import ConfigurationError
+from acquisition.gratings import DmdGeometry, diffracted_order
+from acquisition.optics import Optics
+from acquisition.simulation.phantoms import make_phantom
+from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
+
+__all__ = ["Illumination", "OpticalBench", "SimulationSettings", "build_bench"]
+
+_NOISE_LENGTH = 1 << 21  # samples of normal noise, drawn once and read from random places
+_FULL_FRAME_AMPLITUDE = 1 / math.pi  # first order of a binary grating with duty 1/2
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationSettings:
+    """What the simulated microscope looks at, and how well.
+
+    Parameters
+    ----------
+    frame_shape : (y, x) camera pixels
+    bit_depth : int
+        8 to 16; above 8 frames are uint16.
+    phantom : str
+        "cell", "bead", "cocci" or the path of an RI volume.
+    objects : int
+        How many of them, spread over the field.
+    motion : bool
+        Whether they drift and diffuse.
+    seed : int
+        Of phantoms, motion, dust and noise.
+    full_well : float
+        Photo-electrons at the highest grey value.
+    read_noise : float
+        Electrons, standard deviation; 0 switches shot noise off as well (a perfect camera).
+    exposure_ms : float
+        Exposure at which the laser's nominal power fills ``fill`` of the range.
+    fill : float
+        Highest fringe maximum of an empty field, as a part of the range.
+    wavefront_rad : float
+        Standard deviation of the static wavefront error.
+    dust : int
+        Number of dust specks.
+    phase_drift_rad : float
+        Amplitude of the slow phase drift of the interferometer.
+    phase_drift_period_s : float
+    """
+
+    frame_shape: tuple[int, int] = (256, 256)
+    bit_depth: int = 8
+    phantom: str = "cell"
+    objects: int = 1
+    motion: bool = True
+    seed: int = 0
+    full_well: float = 10_000.0
+    read_noise: float = 8.0
+    exposure_ms: float = 2.0
+    fill: float = 0.7
+    wavefront_rad: float = 0.5
+    dust: int = 8
+    phase_drift_rad: float = 0.8
+    phase_drift_period_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.bit_depth <= 16:
+            raise ConfigurationError(f"bit_depth must be 8 to 16, got {self.bit_depth}")
+        if min(self.frame_shape) < 32:
+            raise ConfigurationError(
+                f"frame_shape must be at least 32 x 32 pixels, got {self.frame_shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Illumination:
+    """Light in the sample arm: its wave vector in cycles/um and its amplitude, 1 = full grating.
+
+    ``k`` is None where no order passes the stop.
+    """
+
+    k: tuple[float, float] | None
+    amplitude: float = 0.0
+
+
+class OpticalBench:
+    """The light path of the simulated microscope.
+
+    Parameters
+    ----------
+    scene : Scene
+    geometry : DmdGeometry
+    settings : SimulationSettings
+
+    Attributes
+    ----------
+    laser_power : float
+        1 is nominal, 0 a dead laser, 8 saturates the camera. May be set at any time.
+    """
+
+    def __init__(self, scene: Scene, geometry: DmdGeometry, settings: SimulationSettings) -> None:
+        self.scene = scene
+        self.geometry = geometry
+        self.settings = settings
+        self.laser_power = 1.0
+        rng = np.random.default_rng([settings.seed, 1])
+        self._static = _static_transmission(settings, scene.optics, rng)
+        self._noise = rng.standard_normal(_NOISE_LENGTH, dtype=np.float32)
+        self._rng = rng
+        self._shown: dict[bytes, Illumination] = {}
+        self._waves: dict[tuple[float, float], NDArray[np.complex64]] = {}
+
+    @property
+    def optics(self) -> Optics:
+        """The optics of the scene."""
+        return self.scene.optics
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Camera pixels (y, x)."""
+        return self.settings.frame_shape
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a grey value."""
+        return self.settings.bit_depth
+
+    @property
+    def carrier(self) -> tuple[float, float]:
+        """The reference wave's carrier (kx, ky) in cycles/um: 3 NA/wavelength along the diagonal."""
+        component = 3 * self.optics.cutoff / math.sqrt(2)
+        return component, component
+
+    def illuminate(self, bit_plane: NDArray[np.uint8]) -> Illumination:
+        """Return the light that the picture (rows, columns) of 0 and 1 sends into the sample."""
+        if bit_plane.shape != self.geometry.shape:
+            raise ConfigurationError(
+                f"the DMD has {self.geometry.shape} mirrors, got a picture of {bit_plane.shape}"
+            )
+        key = hashlib.blake2b(np.packbits(bit_plane != 0).tobytes(), digest_size=16).digest()
+        if key not in self._shown:
+            self._shown[key] = self._diffract((bit_plane != 0).astype(np.uint8))
+        return self._shown[key]
+
+    def _diffract(self, bit_plane: NDArray[np.uint8]) -> Illumination:
+        order = diffracted_order(bit_plane, self.geometry)
+        if order is None:
+            return Illumination(None)
+        k = self.geometry.wave_vector(order.fx, order.fy)
+        if math.hypot(*k) > self.optics.cutoff:  # blocked by the objective's pupil
+            return Illumination(None)
+        return Illumination(k, abs(order.amplitude) / _FULL_FRAME_AMPLITUDE)
+
+    def prepare(self, bit_planes: list[NDArray[np.uint8]]) -> None:
+        """Compute what the scan of these pictures needs; seconds for a new scene."""
+        lights = [self.illuminate(plane).k for plane in bit_planes]
+        k = np.array([light for light in lights if light is not None])
+        if k.size:
+            self.scene.prepare(k)
+
+    def expose(
+        self, illumination: Illumination, time_s: float, stage_um: Position, exposure_ms: float
+    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return the camera's picture (y, x) at a time and stage position (x, y, z)."""
+        light = self._interfere(illumination, time_s, stage_um)
+        # |1 + 1|^2 = 4 at a fringe maximum of the empty field
+        scale = self.settings.fill / 4 * self.laser_power * exposure_ms / self.settings.exposure_ms
+        light *= np.float32(scale * (2**self.bit_depth - 1))
+        self._add_noise(light)
+        np.rint(light, out=light)
+        np.clip(light, 0, 2**self.bit_depth - 1, out=light)
+        return light.astype(np.uint8 if self.bit_depth == 8 else np.uint16)
+
+    def _interfere(
+        self, illumination: Illumination, time_s: float, stage_um: Position
+    ) -> NDArray[np.float32]:
+        """Return I (y, x), with |R| = 1."""
+        if illumination.k is None:
+            return np.ones(self.frame_shape, np.float32)
+        p, wave_y, wave_x = self.scene.field(illumination.k, time_s, stage_um)
+        angle = self._phase_drift(time_s)
+        turn = illumination.amplitude * complex(math.cos(angle), math.sin(angle))
+        fringes = p * (self._wave(illumination.k) * np.complex64(turn))
+        fringes *= wave_y
+        fringes *= wave_x
+        intensity = np.square(fringes.real) + np.square(fringes.imag)
+        intensity += 2 * fringes.real
+        intensity += 1
+        return np.asarray(intensity, dtype=np.float32)
+
+    def _wave(self, k: tuple[float, float]) -> NDArray[np.complex64]:
+        """Return the incident wave times conj(R) and the static transmission, (y, x), cached."""
+        if k not in self._waves:
+            rows, columns = self.frame_shape
+            pixel = self.optics.pixel_size_um
+            y = (np.arange(rows) - rows // 2) * pixel
+            x = (np.arange(columns) - columns // 2) * pixel
+            along_y = np.exp(2j * np.pi * (k[1] + self.carrier[1]) * y)
+            along_x = np.exp(2j * np.pi * (k[0] + self.carrier[0]) * x)
+            self._waves[k] = (self._static * along_y[:, None] * along_x).astype(np.complex64)
+        return self._waves[k]
+
+    def _phase_drift(self, time_s: float) -> float:
+        turn = 2 * math.pi * time_s / self.settings.phase_drift_period_s
+        return self.settings.phase_drift_rad * (0.7 * math.sin(turn) + 0.3 * math.sin(3.1 * turn))
+
+    def _add_noise(self, grey: NDArray[np.float32]) -> None:
+        """Add shot and read noise in grey values, in place."""
+        settings = self.settings
+        if settings.read_noise == 0:
+            return
+        gain = (2**self.bit_depth - 1) / settings.full_well  # grey values per electron
+        start = int(self._rng.integers(_NOISE_LENGTH - grey.size))
+        noise = self._noise[start : start + grey.size].reshape(grey.shape)
+        grey += (
+            np.sqrt(grey * np.float32(gain) + np.float32((gain * settings.read_noise) ** 2)) * noise
+        )
+
+
+def _static_transmission(
+    settings: SimulationSettings, optics: Optics, rng: np.random.Generator
+) -> NDArray[np.complex64]:
+    """Return the smooth wavefront error and dust of the sample arm, (y, x), |m| <= 1."""
+    shape = settings.frame_shape
+    rough = scipy.ndimage.gaussian_filter(
+        rng.standard_normal(shape), max(shape) / 8, mode="reflect"
+    )
+    phase = settings.wavefront_rad * rough / (rough.std() + 1e-12)
+    y, x = np.indices(shape)
+    dust = np.ones(shape)
+    for _ in range(settings.dust):
+        row, column = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        radius = rng.uniform(0.3, 0.9) / optics.pixel_size_um
+        spot = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2))
+        dust -= rng.uniform(0.05, 0.25) * spot
+    return (np.clip(dust, 0.1, 1) * np.exp(1j * phase)).astype(np.complex64)
+
+
+def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject, ...]:
+    """Return the scene's objects: the first in the middle, others on a circle around it."""
+    pixel = optics.pixel_size_um
+    radius = 0.32 * min(settings.frame_shape) * pixel
+    things = []
+    for i in range(settings.objects):
+        rng = np.random.default_rng([settings.seed, 2, i])
+        phantom = make_phantom(
+            settings.phantom, (2 * pixel, pixel, pixel), optics.medium_index, rng
+        )
+        turn = 2 * math.pi * (i / max(settings.objects - 1, 1) + rng.uniform())
+        away = radius if i else 0.0
+        motion = Motion(range_um=(1.2, 1.2, 0.5), relaxation_s=15.0, seed=settings.seed + i)
+        things.append(
+            SceneObject(
+                phantom,
+                (away * math.cos(turn), away * math.sin(turn), 0.0),
+                motion if settings.motion else Motion(),
+            )
+        )
+    return tuple(things)
+
+
+def build_bench(
+    optics: Optics, geometry: DmdGeometry, settings: SimulationSettings
+) -> OpticalBench:
+    """Return the bench of a simulated microscope, with its objects in the middle of the stage."""
+    scene = Scene(optics, settings.frame_shape, _objects(optics, settings))
+    return OpticalBench(scene, geometry, settings)

@@ -1,0 +1,218 @@
+"""Multi-slice scattering of a plane wave by a refractive-index volume, exact to first order.
+
+The field over the incident wave, q = u/u0, is carried through the volume slice by slice. With
+kz(kt) = sqrt(k^2 - kt^2) and the incident wave vector (k0t, k0z), slice j of thickness dz sends out
+
+    s_j = (k0z / kz) F[(t_j - 1) q],   t_j = exp(2 pi i dz (sqrt(k0z^2 + k^2 f_j) - k0z))
+
+with f = (n/n_m)^2 - 1, and q^ <- (q^ + s_j) exp(2 pi i dz (kz - k0z)) goes on to the next one. t is
+the exact phase of the incident direction; the factor k0z/kz makes the first Born order right in
+every other direction too, where a paraxial or plain split step is wrong by it. Back-scattered light
+is left out. Compare Chen et al., Optica 7, 394 (2020), multi-layer Born. Because only q is
+propagated, oblique waves need not fit the period of the grid.
+
+What the objective sees, sum_j s_j exp(-2 pi i z_j (kz - k0z)), is evaluated directly at the wanted
+frequencies: the sources are confined to the object, so nothing folds over, however oblique the
+shadow. (Cutting the field at focus out of the periodic grid cost 7 to 13 %; this way it is 1 %.)
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+
+from acquisition.optics import Optics
+from acquisition.simulation.phantoms import Phantom
+
+__all__ = ["Band", "ScatteredSpectra", "scattered_spectra"]
+
+_EVANESCENT = 0.98  # |kt| / k beyond which waves are dropped: they never reach the objective
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The frequencies that one angle's field over the incident wave can have on a periodic grid.
+
+    Transverse frequencies kappa = (first + i) / period, in cycles/um, i = 0 ... size - 1 along y
+    and x, a square around the objective's pupil seen from the illumination, |kappa + k0t| <= NA/wavelength.
+    """
+
+    first: tuple[int, int]  # (y, x)
+    size: int
+    period_um: float
+    k: tuple[float, float]  # illumination (kx, ky), cycles/um
+
+    @classmethod
+    def of(cls, optics: Optics, k: tuple[float, float], period_um: float) -> "Band":
+        """Return the band of illumination k = (kx, ky) on a grid of the given period."""
+        reach = optics.cutoff * period_um
+        first_x, first_y = (math.ceil(-reach - component * period_um) for component in k)
+        return cls((first_y, first_x), math.floor(2 * reach) + 1, period_um, k)
+
+    def axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return kappa_y (size, 1) and kappa_x (1, size) in cycles/um."""
+        steps = np.arange(self.size)
+        y, x = ((first + steps) / self.period_um for first in self.first)
+        return y[:, None], x[None, :]
+
+    def axial(self, optics: Optics) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return kz - k0z (size, size) in cycles/um and where the pupil passes."""
+        y, x = self.axes()
+        transverse = (x + self.k[0]) ** 2 + (y + self.k[1]) ** 2
+        pupil = transverse <= optics.cutoff**2
+        kz = np.sqrt(np.where(pupil, optics.k_medium**2 - transverse, 1.0))
+        return np.where(pupil, kz - optics.axial_frequency(*self.k), 0.0), pupil
+
+
+@dataclass(frozen=True, slots=True)
+class ScatteredSpectra:
+    """Scattered field of one object for each angle, as amplitudes of plane waves over u0.
+
+    u/u0 - 1 at (x, y) of the focal plane is the sum over the band of
+    values exp(2 pi i kappa.r), with the object's centre at the origin.
+    """
+
+    bands: tuple[Band, ...]
+    values: NDArray[np.complex64]  # (angles, size, size)
+
+
+def scattered_spectra(
+    phantom: Phantom,
+    optics: Optics,
+    k: NDArray[np.float64],
+    period_um: float,
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 7,
+) -> ScatteredSpectra:
+    """Return what the objective collects of the light that the phantom scatters.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        dy = dx <= 1 / (2 (k + NA/wavelength)); optics.pixel_size_um is usual.
+    optics : Optics
+        Its NA limits the field.
+    k : (angles, 2) float64
+        Transverse illumination wave vectors in cycles/um.
+    period_um : float
+        Of the camera's (periodic) field; sets the spacing of the frequencies.
+    """
+    bands = tuple(Band.of(optics, (float(kx), float(ky)), period_um) for kx, ky in k)
+    volume = torch.tensor(phantom.contrast, device=device)
+    potential = (1 + volume / optics.medium_index) ** 2 - 1
+    parts = [
+        _Slices(potential, phantom.voxel_size_um, optics, bands[i : i + batch]).spectra()
+        for i in range(0, len(bands), batch)
+    ]
+    return ScatteredSpectra(bands, torch.cat(parts).cpu().numpy())
+
+
+class _Slices:
+    """One batch of angles on its way through the potential (z, y, x)."""
+
+    def __init__(
+        self,
+        potential: torch.Tensor,
+        voxel_size_um: tuple[float, float, float],
+        optics: Optics,
+        bands: tuple[Band, ...],
+    ) -> None:
+        self.potential = potential
+        self.dz, self.dx = voxel_size_um[0], voxel_size_um[2]
+        self.optics = optics
+        self.bands = bands
+        self.k = torch.tensor([band.k for band in bands], dtype=torch.float64)
+        self.k0z = torch.sqrt(optics.k_medium**2 - (self.k**2).sum(dim=1))
+        self.n = self._period()
+
+    def _period(self) -> int:
+        """Return the grid size at which no oblique ray meets the object's periodic copy.
+
+        A ray tilted by theta passes copies at the distance period x cos(theta).
+        """
+        rows, columns = self.potential.shape[1:]
+        cosine = float(self.k0z.min()) / self.optics.k_medium
+        return int(scipy.fft.next_fast_len(math.ceil(1.1 * max(rows, columns) / cosine)))
+
+    def spectra(self) -> torch.Tensor:
+        """Return the collected amplitudes (angles, size, size) complex64."""
+        step, obliquity = self._propagator()
+        collect = _Collector(self)
+        shape = (len(self.bands), self.n, self.n)
+        field = torch.zeros(shape, dtype=torch.complex64, device=self.potential.device)
+        source = torch.zeros_like(field)
+        inner = source[:, : self.potential.shape[1], : self.potential.shape[2]]
+        for j, layer in enumerate(self.potential):
+            field *= step
+            if not bool(layer.any()):
+                continue
+            torch.mul(self._transmission(layer) - 1, self._crop(field) + 1, out=inner)
+            collect.add(inner, j)
+            field += obliquity * torch.fft.fft2(source)
+        return collect.result()
+
+    def _crop(self, field: torch.Tensor) -> torch.Tensor:
+        rows, columns = self.potential.shape[1:]
+        along_y = torch.fft.ifft(field, dim=-2)[:, :rows]
+        return torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
+
+    def _transmission(self, layer: torch.Tensor) -> torch.Tensor:
+        k0z = self.k0z.to(layer)[:, None, None]
+        phase = torch.sqrt(k0z**2 + self.optics.k_medium**2 * layer) - k0z
+        return torch.polar(torch.ones_like(phase), 2 * math.pi * self.dz * phase)
+
+    def _propagator(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return exp(2 pi i dz (kz - k0z)), zero if evanescent, and k0z/kz on the periodic grid."""
+        frequency = torch.fft.fftfreq(self.n, self.dx, dtype=torch.float64)
+        transverse = (frequency[None, None, :] + self.k[:, 0, None, None]) ** 2
+        transverse = transverse + (frequency[None, :, None] + self.k[:, 1, None, None]) ** 2
+        radius = self.optics.k_medium
+        k0z = self.k0z[:, None, None]
+        propagating = transverse <= (_EVANESCENT * radius) ** 2
+        kz = torch.sqrt(torch.where(propagating, radius**2 - transverse, 1.0))
+        step = torch.exp(2j * math.pi * self.dz * (kz - k0z)) * propagating
+        device = self.potential.device
+        return step.to(device, torch.complex64), (propagating * k0z / kz).to(device, torch.float32)
+
+
+class _Collector:
+    """Sums the sources at the band's frequencies, each referred to the plane z = 0."""
+
+    def __init__(self, slices: _Slices) -> None:
+        device = slices.potential.device
+        depth, rows, columns = slices.potential.shape
+        y = (torch.arange(rows, dtype=torch.float64) - rows // 2) * slices.dx
+        x = (torch.arange(columns, dtype=torch.float64) - columns // 2) * slices.dx
+        kappa = [[torch.tensor(axis).flatten() for axis in band.axes()] for band in slices.bands]
+        kappa_y, kappa_x = (torch.stack(axis) for axis in zip(*kappa, strict=True))
+        self._to_y = torch.exp(-2j * math.pi * kappa_y[:, :, None] * y).to(device, torch.complex64)
+        self._to_x = torch.exp(-2j * math.pi * kappa_x[:, None, :] * x[:, None]).to(
+            device, torch.complex64
+        )
+        axial = [band.axial(slices.optics) for band in slices.bands]
+        difference = torch.tensor(np.stack([part[0] for part in axial]))
+        pupil = torch.tensor(np.stack([part[1] for part in axial]))
+        k0z = slices.k0z[:, None, None]
+        # dx^2 / period^2 turns the sum over pixels into amplitudes of plane waves
+        scale = (slices.dx / slices.bands[0].period_um) ** 2
+        self._weight = (scale * pupil * k0z / (difference + k0z)).to(device, torch.float32)
+        dz = slices.dz
+        first = torch.exp(2j * math.pi * dz * (depth // 2) * difference)
+        self._phase = first.to(device, torch.complex64)  # exp(-2 pi i z_j (kz - k0z)), j = 0
+        self._step = torch.exp(-2j * math.pi * dz * difference).to(device, torch.complex64)
+        self._at = 0
+        self._total = torch.zeros_like(self._phase)
+
+    def add(self, source: torch.Tensor, j: int) -> None:
+        """Add the source (angles, y, x) of slice j."""
+        self._phase *= self._step ** (j - self._at)
+        self._at = j
+        self._total += self._phase * (self._to_y @ source @ self._to_x)
+
+    def result(self) -> torch.Tensor:
+        """Return the amplitudes within the pupil."""
+        return self._total * self._weight
