@@ -1,0 +1,83 @@
+"""What the simulated devices share: the bench, what the DMD shows, the trigger cable, the stage.
+
+Times are seconds on ``time.perf_counter``; the bench's own time starts with the instrument.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.devices.faults import Faults
+from acquisition.devices.trigger import TriggerLine
+from acquisition.simulation.bench import Illumination, OpticalBench
+
+__all__ = ["Display", "SimulatedInstrument"]
+
+_SATURATING_POWER = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What the DMD shows as a function of time: a sequence from ``start_s`` on, else ``still``."""
+
+    still: Illumination
+    sequence: tuple[Illumination, ...] = ()
+    start_s: float = 0.0
+    period_s: float = 1.0
+
+    def at(self, time_s: float) -> Illumination:
+        """Return the light at ``time_s``; the last picture of a sequence stays."""
+        number = int((time_s - self.start_s) // self.period_s)
+        if not self.sequence or number < 0:
+            return self.still
+        return self.sequence[min(number, len(self.sequence) - 1)]
+
+
+@dataclass(slots=True)
+class SimulatedInstrument:
+    """One simulated microscope; the devices are its handles.
+
+    Attributes
+    ----------
+    bench : OpticalBench
+    line : TriggerLine
+    stage_um : (x, y, z)
+    display : Display
+        Replaced as a whole.
+    """
+
+    bench: OpticalBench
+    line: TriggerLine = field(default_factory=TriggerLine)
+    stage_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    display: Display = field(init=False)
+    _faults: Faults = field(default_factory=Faults, init=False)
+    _epoch_s: float = field(default_factory=time.perf_counter, init=False)
+
+    def __post_init__(self) -> None:
+        dark = np.zeros(self.bench.geometry.shape, dtype=np.uint8)
+        self.display = Display(self.bench.illuminate(dark))
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong now; assign another ``Faults`` to change it."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._faults = faults
+        if faults.dead_illumination:
+            self.bench.laser_power = 0.0
+        else:
+            self.bench.laser_power = _SATURATING_POWER if faults.saturated_laser else 1.0
+
+    def clock_s(self, time_s: float) -> float:
+        """Return seconds since the instrument was switched on: the clock of bench and camera."""
+        return time_s - self._epoch_s
+
+    def expose(self, start_s: float, exposure_ms: float) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return the picture (y, x) of an exposure that starts at ``start_s``."""
+        middle_s = start_s + exposure_ms / 2000
+        light = self.display.at(middle_s)
+        return self.bench.expose(light, self.clock_s(middle_s), self.stage_um, exposure_ms)

@@ -1,0 +1,80 @@
+"""The cable from the DMD's trigger output to the camera's trigger input.
+
+An edge has a time on the instrument's clock (``time.perf_counter``, seconds). The DMD announces the
+edges of a whole sequence when it starts; the input hands each out when its time has come. A camera
+that is slower than the DMD finds the edges waiting: what it exposes is decided by the edge's time,
+not by the moment at which the simulation gets round to it.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+__all__ = ["TriggerInput", "TriggerLine"]
+
+
+class TriggerInput:
+    """One arming of the camera: the edges that arrived since then."""
+
+    def __init__(self) -> None:
+        self._edges: deque[float] = deque()
+        self._changed = threading.Condition()
+        self._seen = 0
+
+    @property
+    def seen(self) -> int:
+        """Edges handed out since arming."""
+        return self._seen
+
+    def put(self, times_s: Iterable[float]) -> None:
+        """Announce edges, in the order of their times."""
+        with self._changed:
+            self._edges.extend(times_s)
+            self._changed.notify()
+
+    def clear(self) -> None:
+        """Forget the edges that nobody has taken yet."""
+        with self._changed:
+            self._edges.clear()
+
+    def wait(self, timeout_s: float) -> float | None:
+        """Return the time of the next edge once it is due, or None after ``timeout_s``."""
+        deadline = time.perf_counter() + timeout_s
+        with self._changed:
+            while True:
+                now = time.perf_counter()
+                if self._edges and self._edges[0] <= now:
+                    self._seen += 1
+                    return self._edges.popleft()
+                due = min(deadline, self._edges[0]) if self._edges else deadline
+                if deadline <= now:
+                    return None
+                self._changed.wait(due - now)
+
+
+class TriggerLine:
+    """The cable: edges reach the input that is armed now, or nobody."""
+
+    def __init__(self) -> None:
+        self._input: TriggerInput | None = None
+
+    def arm(self) -> TriggerInput:
+        """Return a fresh input that receives all edges announced from now on."""
+        self._input = TriggerInput()
+        return self._input
+
+    def disarm(self, armed: TriggerInput) -> None:
+        """Detach ``armed`` unless a later arming has replaced it already."""
+        if self._input is armed:
+            self._input = None
+
+    def raise_edges(self, times_s: Iterable[float]) -> None:
+        """Send edges at these times (s on ``time.perf_counter``)."""
+        if self._input is not None:
+            self._input.put(sorted(times_s))
+
+    def clear(self) -> None:
+        """Withdraw the edges that are still to come: the DMD has stopped."""
+        if self._input is not None:
+            self._input.clear()
