@@ -1,0 +1,32 @@
+"""What the window needs of an instrument: anything with these methods can be viewed."""
+
+from typing import Protocol
+
+from pipeline.state import InstrumentState, InterferogramView, TomogramView
+
+__all__ = ["Client", "News"]
+
+News = tuple[InstrumentState | None, InterferogramView | None, TomogramView | None]
+
+
+class Client(Protocol):
+    """A live instrument, or a file played back.
+
+    ``poll`` runs on the window's thread and must not wait. The commands run on one worker thread,
+    one after the other; they raise LiveTomoError on refusal or after their time limit.
+    """
+
+    def poll(self, timeout_ms: int = 0) -> News:
+        """Return the newest state, interferogram and tomogram since the last poll."""
+
+    def start(self) -> None:
+        """Start live imaging."""
+
+    def stop(self) -> None:
+        """Stop live imaging; the last tomogram stays."""
+
+    def set_regularizer(self, name: str) -> None:
+        """Regularize the next scans with the method ``name``."""
+
+    def retake_background(self) -> None:
+        """Record the empty field again."""

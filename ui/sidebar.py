@@ -1,0 +1,139 @@
+"""The column at the right: the live interferogram, how fast the instrument is, what it lost."""
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from pipeline.state import InstrumentState, InterferogramView, TomogramView
+from ui.labels import Card, digits, dim, heading, say
+
+__all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
+
+SATURATED_SHARE = 0.001
+DIM_SHARE = 0.15
+
+
+def exposure_hint(view: InterferogramView) -> tuple[str, str]:
+    """Return how well the frame uses the camera's range, and the tone to say it in."""
+    full = 2**view.bit_depth - 1
+    saturated = float(np.count_nonzero(view.frame >= full)) / view.frame.size
+    peak = float(view.frame.max()) / full
+    if saturated > SATURATED_SHARE:
+        return f"{saturated:.1%} saturated: less light", "error"
+    if peak < DIM_SHARE:
+        return f"peak {peak:.0%}: hardly any light", "warning"
+    return f"peak {peak:.0%} of full scale", ""
+
+
+class ImagePanel(QWidget):
+    """A square image that fills its width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: Any = pg.GraphicsView(self, background="#000000")
+        self._box: Any = pg.ViewBox(
+            enableMouse=False, enableMenu=False, invertY=True, lockAspect=True, defaultPadding=0
+        )
+        self.image: Any = pg.ImageItem(axisOrder="row-major")
+        self._view.setCentralItem(self._box)
+        self._box.addItem(self.image)
+        self._shape: tuple[int, ...] = ()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the image square."""
+        self._view.setGeometry(self.rect())
+        self.setFixedHeight(self.width())
+
+    def draw(self, frame: np.ndarray[Any, Any], full: int) -> None:
+        """Show a frame between black and the camera's full scale."""
+        self.image.setImage(frame, autoLevels=False, levels=(0, full))
+        if frame.shape != self._shape:
+            self._shape = frame.shape
+            height, width = frame.shape
+            self._box.setRange(QRectF(0, 0, width, height), padding=0, disableAutoRange=True)
+
+
+class InterferogramPanel(Card):
+    """The latest interferogram, its angle and its exposure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = ImagePanel()
+        self.angle = digits(dim("none yet"))
+        self.exposure = digits(QLabel(" "))
+        grid = QGridLayout(self)
+        grid.setContentsMargins(10, 8, 10, 8)
+        grid.addWidget(heading("Interferogram"), 0, 0)
+        grid.addWidget(self.angle, 0, 1, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self.picture, 1, 0, 1, 2)
+        grid.addWidget(self.exposure, 2, 0, 1, 2)
+
+    def draw(self, view: InterferogramView) -> None:
+        """Show a frame; angles are counted from one for the user."""
+        self.picture.draw(view.frame, 2**view.bit_depth - 1)
+        self.angle.setText(f"angle {view.angle + 1} of {view.angles}")
+        say(self.exposure, *exposure_hint(view))
+
+
+class Figures(Card):
+    """Pairs of a name and a number that changes."""
+
+    def __init__(self, title: str, names: tuple[str, ...]) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(10, 8, 10, 8)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(heading(title), 0, 0, 1, 2)
+        self.values = {name: digits(QLabel("none")) for name in names}
+        for row, (name, value) in enumerate(self.values.items(), 1):
+            grid.addWidget(dim(name), row, 0)
+            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
+
+
+class Sidebar(QWidget):
+    """Interferogram, rates, and the last thing that went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedWidth(264)
+        self.interferogram = InterferogramPanel()
+        self.figures = Figures(
+            "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
+        )
+        self.warning = QLabel()
+        self.warning.setWordWrap(True)
+        self.warning.setProperty("tone", "warning")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        column.addWidget(self.interferogram)
+        column.addWidget(self.figures)
+        column.addWidget(self.warning)
+        column.addStretch()
+
+    def draw_state(self, state: InstrumentState) -> None:
+        """Show rates and counts."""
+        values = self.figures.values
+        values["Scans"].setText(f"{state.scan_rate_hz:.1f} /s")
+        values["Tomograms"].setText(f"{state.tomogram_rate_hz:.1f} /s")
+        values["Latency"].setText(f"{state.latency_s:.2f} s")
+        values["Skipped"].setText(f"{state.skipped} of {state.scans} scans")
+        say(values["Incomplete"], str(state.incomplete), "warning" if state.incomplete else "")
+
+    def draw_tomogram(self, tomogram: TomogramView) -> None:
+        """Show what was lost on the way, and keep the last warning for who looked away."""
+        lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
+        say(self.figures.values["Lost angles"], lost or "none", "warning" if lost else "")
+        tip = "\n".join(f"{name} {s * 1000:.0f} ms" for name, s in tomogram.stages_s.items())
+        self.figures.values["Latency"].setToolTip(tip)
+        if text := warning_text(tomogram):
+            self.warning.setText(f"Scan {tomogram.sequence}: {text}")
+
+
+def warning_text(tomogram: TomogramView) -> str:
+    """Return a tomogram's warnings in one line, empty where there are none."""
+    return "; ".join(tomogram.warnings)

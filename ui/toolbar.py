@@ -1,0 +1,105 @@
+"""The row of buttons above the views."""
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QWidget
+
+from pipeline.state import InstrumentState, Phase
+from ui.shortcuts import tip
+from ui.viewmodel import Shown, ViewState
+
+__all__ = ["RUNNING", "Toolbar"]
+
+RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
+METHODS = {
+    "none": "No regularizer",
+    "tv-fast": "Total variation, fast",
+    "tv": "Total variation",
+    "deep": "DeepRegularizer",
+}
+
+
+class Toolbar(QWidget):
+    """Start and stop, which volume, which regularizer, how it is drawn, save and help."""
+
+    triggered = Signal(str)
+    regularizer_chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self._button("live", "Start")
+        self.live.setObjectName("primary")
+        self.background = self._button("background", "Background")
+        self.raw = self._button("volume", "Raw", checkable=True)
+        self.regularized = self._button("volume", "Regularized", checkable=True)
+        self.raw.setObjectName("left")
+        self.regularized.setObjectName("right")
+        self.volume = QButtonGroup(self)
+        self.volume.addButton(self.raw)
+        self.volume.addButton(self.regularized)
+        self.method = QComboBox()
+        self.method.setToolTip("How the next scans are regularized")
+        self.method.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.method.activated.connect(self._choose)
+        self.projection = self._button("projection", "Projection", checkable=True)
+        self.smooth = self._button("smooth", "Interpolate", checkable=True)
+        self.crosshair = self._button("crosshair", "Crosshair", checkable=True)
+        self._arrange()
+
+    def _button(self, action: str, text: str, checkable: bool = False) -> QPushButton:
+        button = QPushButton(text)
+        button.setCheckable(checkable)
+        button.setToolTip(tip(action))
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.clicked.connect(lambda: self.triggered.emit(action))
+        return button
+
+    def _arrange(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        row.addWidget(self.live)
+        row.addWidget(self.background)
+        row.addSpacing(10)
+        pair = QHBoxLayout()
+        pair.setSpacing(0)
+        pair.addWidget(self.raw)
+        pair.addWidget(self.regularized)
+        row.addLayout(pair)
+        row.addWidget(self.method)
+        row.addSpacing(10)
+        for button in (self.projection, self.smooth, self.crosshair, self._button("fit", "Fit")):
+            row.addWidget(button)
+        row.addStretch()
+        row.addWidget(self._button("save", "Save"))
+        row.addWidget(self._button("help", "?"))
+
+    def _choose(self, row: int) -> None:
+        self.regularizer_chosen.emit(self.method.itemData(row))
+
+    def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
+        """Show whether the instrument runs and how it regularizes; ``busy`` awaits an answer."""
+        running = state is not None and state.phase in RUNNING
+        self.live.setText("Stop" if running else "Start")
+        self.live.setEnabled(state is not None and not busy)
+        self.background.setEnabled(state is not None and not busy)
+        self.method.setEnabled(state is not None and not busy)
+        if state is not None and not busy:
+            self._draw_methods(state)
+
+    def _draw_methods(self, state: InstrumentState) -> None:
+        with QSignalBlocker(self.method):
+            if tuple(self.method.itemData(i) for i in range(self.method.count())) != (
+                state.regularizers
+            ):
+                self.method.clear()
+                for name in state.regularizers:
+                    self.method.addItem(METHODS.get(name, name), name)
+            self.method.setCurrentIndex(self.method.findData(state.regularizer))
+
+    def draw_view(self, state: ViewState, on_display: Shown | None) -> None:
+        """Show which volume is on display and how it is drawn."""
+        regularized = on_display.regularized if on_display else state.regularized
+        (self.regularized if regularized else self.raw).setChecked(True)
+        self.projection.setChecked(state.projection)
+        self.smooth.setChecked(state.smooth)
+        self.crosshair.setChecked(state.crosshair)

@@ -1,0 +1,204 @@
+"""What is displayed and how, as one immutable value: no Qt, so that it can be tested without.
+
+The window holds one ViewState; every key, click and new tomogram replaces it as a whole, and the
+widgets draw it. Volumes (z, y, x) RI; positions in micrometres from the volume's centre.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.state import TomogramView
+from ui.camera import Camera
+from ui.grid import Grid, Position, Voxel, X, Y, Z
+
+__all__ = [
+    "COLORMAPS",
+    "Contrast",
+    "Shown",
+    "ViewState",
+    "auto_contrast",
+    "grid_of",
+    "sections",
+    "shown",
+]
+
+COLORMAPS = ("gray", "viridis", "inferno")
+NARROWEST = 0.0005
+LOWEST_INDEX, HIGHEST_INDEX = 1.0, 3.0
+
+Volume = NDArray[np.float32]
+Sections = tuple[Volume, Volume, Volume]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The RI drawn darkest and brightest."""
+
+    low: float
+    high: float
+
+    def with_low(self, low: float) -> "Contrast":
+        """Move the lower end; the upper one gives way where they would cross."""
+        low = min(max(low, LOWEST_INDEX), HIGHEST_INDEX - NARROWEST)
+        return Contrast(low, max(self.high, low + NARROWEST))
+
+    def with_high(self, high: float) -> "Contrast":
+        """Move the upper end; the lower one gives way where they would cross."""
+        high = max(min(high, HIGHEST_INDEX), LOWEST_INDEX + NARROWEST)
+        return Contrast(min(self.low, high - NARROWEST), high)
+
+    def shifted(self, by: float) -> "Contrast":
+        """Move both ends, their distance kept."""
+        by = min(max(by, LOWEST_INDEX - self.low), HIGHEST_INDEX - self.high)
+        return Contrast(self.low + by, self.high + by)
+
+    def scaled(self, factor: float) -> "Contrast":
+        """Narrow or widen the range around its middle."""
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        half = max(half * factor, NARROWEST / 2)
+        return Contrast(max(middle - half, LOWEST_INDEX), min(middle + half, HIGHEST_INDEX))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The volume on display: which one it is, in words, and why it is not the one asked for."""
+
+    volume: Volume
+    regularized: bool
+    label: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """Cursor, choice of volume, contrast, colours and camera."""
+
+    grid: Grid | None = None
+    cursor: Voxel = (0, 0, 0)
+    regularized: bool = True
+    projection: bool = False
+    crosshair: bool = True
+    smooth: bool = True
+    colormap: str = COLORMAPS[0]
+    contrast: Contrast | None = None
+    camera: Camera = field(default_factory=Camera)
+
+    def showing(self, tomogram: TomogramView) -> "ViewState":
+        """Take up a new tomogram: only the first one, or another grid, changes anything.
+
+        The contrast is chosen once and then left alone, so that a moving sample does not flicker.
+        """
+        state = self._on_grid(grid_of(tomogram))
+        if state.contrast is None:
+            volume = shown(tomogram, state).volume
+            state = replace(state, contrast=auto_contrast(volume, tomogram.medium_index))
+        return state
+
+    def _on_grid(self, grid: Grid) -> "ViewState":
+        if grid == self.grid:
+            return self
+        cursor = grid.centre if self.grid is None else grid.voxel(self.position_um)
+        return replace(self, grid=grid, cursor=cursor, camera=Camera(centre_um=grid.middle_um))
+
+    @property
+    def position_um(self) -> Position:
+        """Of the cursor, (z, y, x) from the volume's centre."""
+        return self.grid.position_um(self.cursor) if self.grid else (0.0, 0.0, 0.0)
+
+    def placed(self, along: dict[int, float]) -> "ViewState":
+        """Put the cursor at micrometres ``along`` some axes; the others keep theirs."""
+        if self.grid is None:
+            return self
+        z, y, x = (along.get(axis, self.position_um[axis]) for axis in (Z, Y, X))
+        return replace(self, cursor=self.grid.voxel((z, y, x)))
+
+    def moved(self, axis: int, voxels: int) -> "ViewState":
+        """Move the cursor along one axis, no further than the volume's edge."""
+        if self.grid is None:
+            return self
+        z, y, x = (c + voxels * (axis == a) for a, c in enumerate(self.cursor))
+        return replace(self, cursor=self.grid.clamped((z, y, x)))
+
+    def centred(self) -> "ViewState":
+        """Put the cursor on the centre voxel and show the whole volume."""
+        return replace(self.fitted(), cursor=self.grid.centre if self.grid else self.cursor)
+
+    def fitted(self) -> "ViewState":
+        """Show the whole volume."""
+        return replace(self, camera=Camera(centre_um=self.grid.middle_um)) if self.grid else self
+
+    def zoomed(self, factor: float, along: dict[int, float] | None = None) -> "ViewState":
+        """Magnify around micrometres ``along`` some axes, around the cursor on the others."""
+        if self.grid is None:
+            return self
+        z, y, x = ((along or {}).get(axis, self.position_um[axis]) for axis in (Z, Y, X))
+        return replace(self, camera=self.camera.zoomed(factor, (z, y, x), self.grid))
+
+    def panned(self, along: dict[int, float]) -> "ViewState":
+        """Move what the panels look at by micrometres ``along`` some axes."""
+        if self.grid is None:
+            return self
+        z, y, x = (along.get(axis, 0.0) for axis in (Z, Y, X))
+        return replace(self, camera=self.camera.panned((z, y, x), self.grid))
+
+    def toggled(self, flag: str) -> "ViewState":
+        """Switch one of the flags: regularized, projection, crosshair or smooth."""
+        switched: dict[str, Any] = {flag: not getattr(self, flag)}
+        return replace(self, **switched)
+
+    def next_colormap(self) -> "ViewState":
+        """Take the next of the colour maps."""
+        following = (COLORMAPS.index(self.colormap) + 1) % len(COLORMAPS)
+        return replace(self, colormap=COLORMAPS[following])
+
+
+def grid_of(tomogram: TomogramView) -> Grid:
+    """Return where a tomogram's voxels are."""
+    nz, ny, nx = tomogram.raw.shape
+    return Grid((nz, ny, nx), tomogram.voxel_size_um)
+
+
+def shown(tomogram: TomogramView, state: ViewState) -> Shown:
+    """Return the volume that ``state`` asks for, or the raw one and why."""
+    if not state.regularized:
+        return Shown(tomogram.raw, False, "raw")
+    if tomogram.regularized is None:
+        note = f"no regularized volume: the method is “{tomogram.method}”"
+        return Shown(tomogram.raw, False, "raw", note)
+    return Shown(tomogram.regularized, True, f"regularized · {tomogram.method}")
+
+
+def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
+    """Return the XY, XZ and YZ images, rows down: (y, x), (z, x) and (y, z).
+
+    Through the cursor, or the maximum along the axis that each panel looks down.
+    """
+    if projection:
+        return volume.max(axis=Z), volume.max(axis=Y), volume.max(axis=X).T
+    z, y, x = cursor
+    return volume[z], volume[:, y], volume[:, :, x].T
+
+
+def auto_contrast(volume: Volume, medium_index: float) -> Contrast:
+    """Return a contrast in which the medium is dark and the densest structures are not clipped.
+
+    From every fourth voxel across the axis: 0.02 % of the voxels may lie above, and what is below
+    the medium (the missing cone's shadows in a raw volume) gets at most a fifth of the range.
+    """
+    low, high = np.percentile(volume[:, ::4, ::4], (0.5, 99.98)).tolist()
+    if not math.isfinite(low + high):
+        return _rounded(medium_index - 0.01, medium_index + 0.05)
+    above = max(high - medium_index, 0.0)
+    below = max(medium_index - low, 0.0)
+    if below > above:
+        return _rounded(medium_index - below, medium_index + max(above, 0.1 * below))
+    return _rounded(medium_index - min(below, above / 4), medium_index + above)
+
+
+def _rounded(low: float, high: float) -> Contrast:
+    spread = max(0.002 - (high - low), 0.0) / 2
+    return Contrast(round(low - spread, 3), round(high + spread, 3))

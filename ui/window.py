@@ -1,0 +1,256 @@
+"""The window: polls a client, holds the one ViewState, and has its parts draw it.
+
+Nothing here waits: a timer takes the newest of what has arrived, commands run in a worker thread.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from acquisition.errors import LiveTomoError
+from pipeline.state import InstrumentState, TomogramView
+from ui.client import Client
+from ui.commands import CommandRunner
+from ui.contrast import ContrastColumn
+from ui.grid import X, Y, Z
+from ui.panels import OrthogonalView
+from ui.shortcuts import HelpDialog, bind
+from ui.sidebar import Sidebar
+from ui.status import StatusBar
+from ui.toolbar import RUNNING, Toolbar
+from ui.viewmodel import ViewState, auto_contrast, shown
+from ui.waiting import WaitingView
+
+__all__ = ["Window"]
+
+POLL_MS = 33
+ZOOM_STEP = 1.25
+
+
+class Window(QMainWindow):
+    """The live view of one instrument."""
+
+    def __init__(self, client: Client, *, title: str) -> None:
+        super().__init__()
+        self._client = client
+        self._title = title
+        self.state = ViewState()
+        self.tomogram: TomogramView | None = None
+        self.instrument: InstrumentState | None = None
+        self.commands = CommandRunner(self)
+        self._build()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.poll)
+        self._timer.start(POLL_MS)
+
+    def _build(self) -> None:
+        self.setWindowTitle(self._title)
+        self.toolbar = Toolbar()
+        self.waiting = WaitingView()
+        self.views = OrthogonalView()
+        self.contrast = ContrastColumn()
+        self.sidebar = Sidebar()
+        self.status = StatusBar()
+        self.picture = QWidget()
+        self.stack = QStackedWidget()
+        self._arrange()
+        self.toolbar.draw_instrument(None, False)
+        self.toolbar.draw_view(self.state, None)
+
+    def _arrange(self) -> None:
+        picture = QHBoxLayout(self.picture)
+        picture.setContentsMargins(0, 0, 0, 0)
+        picture.addWidget(self.views, 1)
+        picture.addWidget(self.contrast)
+        self.stack.addWidget(self.waiting)
+        self.stack.addWidget(self.picture)
+        middle = QHBoxLayout()
+        middle.setSpacing(10)
+        middle.addWidget(self.stack, 1)
+        middle.addWidget(self.sidebar)
+        body = QVBoxLayout()
+        body.setContentsMargins(10, 8, 10, 8)
+        body.addWidget(self.toolbar)
+        body.addLayout(middle, 1)
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(body, 1)
+        column.addWidget(self.status)
+        self.setCentralWidget(centre)
+
+    def _connect(self) -> None:
+        actions = self._actions()
+        bind(self, actions)
+        self.toolbar.triggered.connect(lambda name: actions[name](1))
+        self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
+        self.views.requested.connect(self.show_state)
+        self.contrast.changed.connect(lambda c: self.show_state(replace(self.state, contrast=c)))
+        self.contrast.automatic.connect(self.set_contrast)
+        self.contrast.colormap_chosen.connect(
+            lambda name: self.show_state(replace(self.state, colormap=name))
+        )
+        self.commands.started.connect(lambda name: self._draw_instrument())
+        self.commands.succeeded.connect(lambda name: self._answered(""))
+        self.commands.failed.connect(lambda name, why: self._answered(f"{name} failed: {why}"))
+
+    def _actions(self) -> dict[str, Callable[[int], object]]:
+        return {
+            "live": lambda _: self.toggle_live(),
+            "background": lambda _: self.retake_background(),
+            "volume": lambda _: self.show_state(self.state.toggled("regularized")),
+            "projection": lambda _: self.show_state(self.state.toggled("projection")),
+            "smooth": lambda _: self.show_state(self.state.toggled("smooth")),
+            "crosshair": lambda _: self.show_state(self.state.toggled("crosshair")),
+            "auto": lambda _: self.set_contrast(),
+            "colormap": lambda _: self.show_state(self.state.next_colormap()),
+            "left": lambda steps: self.move_cursor(X, -steps),
+            "right": lambda steps: self.move_cursor(X, steps),
+            "up": lambda steps: self.move_cursor(Y, -steps),
+            "down": lambda steps: self.move_cursor(Y, steps),
+            "shallower": lambda steps: self.move_cursor(Z, -steps),
+            "deeper": lambda steps: self.move_cursor(Z, steps),
+            "centre": lambda _: self.show_state(self.state.centred()),
+            "nearer": lambda _: self.show_state(self.state.zoomed(ZOOM_STEP)),
+            "farther": lambda _: self.show_state(self.state.zoomed(1 / ZOOM_STEP)),
+            "fit": lambda _: self.show_state(self.state.fitted()),
+            "save": lambda _: self.save(),
+            "fullscreen": lambda _: (
+                self.showNormal() if self.isFullScreen() else self.showFullScreen()
+            ),
+            "help": lambda _: HelpDialog(self).show(),
+            "quit": lambda _: self.close(),
+        }
+
+    # --- what arrives ---
+
+    def poll(self) -> None:
+        """Take the newest of what has arrived and draw it."""
+        self.status.dot.advance()
+        self.waiting.dot.advance()
+        try:
+            state, interferogram, tomogram = self._client.poll(0)
+        except LiveTomoError as error:
+            self.status.show_error(str(error))
+            return
+        if state is not None:
+            self.show_instrument(state)
+        if interferogram is not None:
+            self.sidebar.interferogram.draw(interferogram)
+        if tomogram is not None:
+            self.show_tomogram(tomogram)
+
+    def show_instrument(self, state: InstrumentState) -> None:
+        """Draw what the instrument says of itself."""
+        self.instrument = state
+        self.status.draw(state)
+        self.waiting.draw(state)
+        self.sidebar.draw_state(state)
+        self._draw_instrument()
+        if state.microscope:
+            self.setWindowTitle(f"{self._title} · {state.microscope}")
+
+    def show_tomogram(self, tomogram: TomogramView) -> None:
+        """Draw a new tomogram in the place of the last one."""
+        first = self.tomogram is None
+        self.tomogram = tomogram
+        self.sidebar.draw_tomogram(tomogram)
+        if first:
+            self.stack.setCurrentWidget(self.picture)
+        state = self.state.showing(tomogram)
+        if state == self.state:
+            self._draw_views()
+        else:
+            self.show_state(state)
+
+    def show_state(self, state: ViewState) -> None:
+        """Draw the same tomogram in another way."""
+        self.state = state
+        self.contrast.draw(state)
+        self._draw_views()
+
+    def _draw_views(self) -> None:
+        on_display = None
+        if self.tomogram is not None:
+            on_display = shown(self.tomogram, self.state)
+            self.views.draw(self.state, self.tomogram)
+        self.toolbar.draw_view(self.state, on_display)
+
+    def _draw_instrument(self) -> None:
+        self.toolbar.draw_instrument(self.instrument, self.commands.busy)
+
+    # --- what the user asks for ---
+
+    def move_cursor(self, axis: int, voxels: int) -> None:
+        """Move the cursor along an axis and keep it in view."""
+        state = self.state.moved(axis, voxels)
+        if state.grid is not None:
+            layout = self.views.layout_for(state.grid)
+            state = replace(state, camera=state.camera.following(state.position_um, layout))
+        self.show_state(state)
+
+    def set_contrast(self) -> None:
+        """Choose the contrast for the volume on display."""
+        if self.tomogram is not None:
+            volume = shown(self.tomogram, self.state).volume
+            contrast = auto_contrast(volume, self.tomogram.medium_index)
+            self.show_state(replace(self.state, contrast=contrast))
+
+    def toggle_live(self) -> None:
+        """Start what stands still, stop what runs."""
+        if self.instrument is None or self.commands.busy:
+            return
+        if self.instrument.phase in RUNNING:
+            self.commands.submit("Stop", self._client.stop)
+        else:
+            self.commands.submit("Start", self._client.start)
+
+    def retake_background(self) -> None:
+        """Record the empty field again."""
+        if self.instrument is not None and not self.commands.busy:
+            self.commands.submit("Background", self._client.retake_background)
+
+    def choose_regularizer(self, name: str) -> None:
+        """Regularize the next scans in another way."""
+        self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
+
+    def _answered(self, error: str) -> None:
+        self.status.show_error(error)
+        self._draw_instrument()
+
+    def toggle_fullscreen(self) -> None:
+        """Use the whole screen, or a window again."""
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    def save(self) -> None:
+        """Ask for a file and save the picture of the views there."""
+        picture = self.picture.grab()
+        name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.png")
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the views", str(Path.home() / name), "Pictures (*.png)"
+        )
+        if path and not picture.save(path, "PNG"):
+            self.status.show_error(f"the picture could not be written to {path}")
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Stop polling and wait for the command that is under way."""
+        self._timer.stop()
+        self.hide()
+        QApplication.processEvents()
+        self.commands.close()
+        super().closeEvent(event)
