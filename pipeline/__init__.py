@@ -1,1 +1,1 @@
-"""The processes of a running instrument and what passes between them: sockets, files, supervision."""
+"""The processes of a running instrument and what passes between them."""

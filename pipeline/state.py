@@ -9,7 +9,18 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["InstrumentState", "InterferogramView", "Phase", "ProcessState", "TomogramView"]
+from acquisition.optics import Optics
+
+__all__ = [
+    "REGULARIZERS",
+    "InstrumentState",
+    "InterferogramView",
+    "Phase",
+    "ProcessState",
+    "TomogramView",
+]
+
+REGULARIZERS = ("none", "tv-fast", "tv", "deep")
 
 
 class Phase(StrEnum):
@@ -47,7 +58,7 @@ class InstrumentState:
     tomogram_rate_hz: float = 0.0
     latency_s: float = 0.0
     regularizer: str = "deep"
-    regularizers: tuple[str, ...] = ("none", "tv-fast", "tv", "deep")
+    regularizers: tuple[str, ...] = REGULARIZERS
     processes: tuple[ProcessState, ...] = ()
     microscope: str = ""
 
@@ -82,3 +93,4 @@ class TomogramView:
     lost_angles: tuple[int, ...] = ()
     stages_s: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    optics: Optics | None = None
