@@ -1,6 +1,13 @@
 """The one family of errors. A message states the rule, the value received and the remedy."""
 
-__all__ = ["ConfigurationError", "DataError", "DeviceError", "LiveTomoError", "ScanError"]
+__all__ = [
+    "ConfigurationError",
+    "DataError",
+    "DeviceError",
+    "LiveTomoError",
+    "ScanError",
+    "ScanStopped",
+]
 
 
 class LiveTomoError(Exception):
@@ -21,3 +28,7 @@ class DeviceError(LiveTomoError):
 
 class ScanError(DeviceError):
     """A scan could not be completed."""
+
+
+class ScanStopped(ScanError):
+    """A scan was ended on request; what it had recorded is dropped."""

@@ -1,0 +1,275 @@
+"""The microscope: opened from a configuration, it scans, takes backgrounds and snaps.
+
+Simulation and hardware differ only in which devices are loaded into the core.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pymmcore_plus.experimental.unicore import UniMMCore
+from useq import MDAEvent
+
+from acquisition.configuration import AcquisitionConfig
+from acquisition.devices.instrument import SimulatedInstrument
+from acquisition.errors import DeviceError, ScanStopped
+from acquisition.interferograms import InterferogramStack
+from acquisition.scan import AngleScan, AngleScanEngine, naming
+
+__all__ = ["Microscope", "open_microscope"]
+
+_SCANS_BUFFERED = 3
+
+
+def open_microscope(config: AcquisitionConfig | None = None) -> "Microscope":
+    """Load the devices and upload the gratings; without a configuration, the simulated microscope.
+
+    Raises
+    ------
+    DeviceError
+        If a device is absent or refuses its settings.
+    """
+    config = config or AcquisitionConfig()
+    core = UniMMCore()
+    try:
+        return _open(core, config)
+    except BaseException:
+        core.unloadAllDevices()
+        raise
+
+
+def _open(core: UniMMCore, config: AcquisitionConfig) -> "Microscope":
+    instrument = None
+    if config.microscope.kind == "simulated":
+        instrument = _load_simulated(core, config)
+    else:
+        _load_hardware(core, config)
+    _set_up(core, config)
+    microscope = Microscope(core, config, instrument)
+    microscope.upload()
+    return microscope
+
+
+def _load_simulated(core: UniMMCore, config: AcquisitionConfig) -> SimulatedInstrument:
+    # the bench brings torch along, which a microscope of glass and metal does not need
+    from acquisition.devices.camera import SimulatedCamera
+    from acquisition.devices.dmd import SimulatedDmd
+    from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
+    from acquisition.simulation.bench import build_bench
+
+    settings = config.simulation_settings()
+    bench = build_bench(config.build_optics(), config.dmd.geometry(), settings)
+    instrument = SimulatedInstrument(bench)
+    core.loadPyDevice(config.camera.label, SimulatedCamera(instrument))
+    core.loadPyDevice(config.dmd.label, SimulatedDmd(instrument))
+    core.loadPyDevice(config.stage.label, SimulatedXYStage(instrument))
+    core.loadPyDevice(config.stage.focus_label, SimulatedFocus(instrument))
+    core.initializeAllDevices()
+    instrument.faults = config.faults.build()
+    return instrument
+
+
+def _load_hardware(core: UniMMCore, config: AcquisitionConfig) -> None:
+    file = config.microscope.system_configuration
+    if file is not None:
+        try:
+            core.loadSystemConfiguration(file)
+        except (RuntimeError, OSError) as error:
+            raise DeviceError(f"{file} must load all its devices, got: {error}") from error
+    for section in (config.dmd, config.camera):
+        if section.adapter is not None:
+            with naming(section.label, f"load from adapter {section.adapter!r}"):
+                core.loadDevice(section.label, section.adapter, section.device or section.label)
+                core.initializeDevice(section.label)
+
+
+def _set_up(core: UniMMCore, config: AcquisitionConfig) -> None:
+    """Make the devices the core's current ones and give them their settings."""
+    loaded = core.getLoadedDevices()
+    for section in (config.dmd, config.camera):
+        if section.label not in loaded:
+            raise DeviceError(
+                f"device {section.label!r} must be loaded, got {sorted(loaded)}: correct its label,"
+                " or name its adapter and device"
+            )
+        with naming(section.label, "accept its properties"):
+            for name, value in section.properties.items():
+                core.setProperty(section.label, name, value)
+    core.setCameraDevice(config.camera.label)
+    core.setSLMDevice(config.dmd.label)
+    if config.stage.label in loaded:
+        core.setXYStageDevice(config.stage.label)
+    if config.stage.focus_label in loaded:
+        core.setFocusDevice(config.stage.focus_label)
+    # Only the scan opens and closes light; without a shutter, AutoShutter makes snapping fail.
+    core.setAutoShutter(False)
+    frame_bytes = config.camera.width * config.camera.height * (1 + (config.camera.bit_depth > 8))
+    scan_mb = len(config.build_angles()) * frame_bytes / 2**20
+    core.setCircularBufferMemoryFootprint(max(16, int(_SCANS_BUFFERED * scan_mb)))
+
+
+class Microscope:
+    """An open microscope. Use it as a context manager, from one thread at a time.
+
+    Attributes
+    ----------
+    core : UniMMCore
+        With all devices; for what this class does not do.
+    config : AcquisitionConfig
+    optics : Optics
+    angles : AngleSet
+        Planned illumination, in scan order.
+    instrument : SimulatedInstrument or None
+        The simulated light path, for its faults and laser; None for hardware.
+    """
+
+    def __init__(
+        self, core: UniMMCore, config: AcquisitionConfig, instrument: SimulatedInstrument | None
+    ) -> None:
+        self.core = core
+        self.config = config
+        self.optics = config.build_optics()
+        self.angles = config.build_angles()
+        self.instrument = instrument
+        self._scan = AngleScan(core, config, self.optics, self.angles, _provenance(config))
+        self._engine = AngleScanEngine(core, self._scan)
+        self._next_start_s = 0.0
+        core.mda.set_engine(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def upload(self) -> None:
+        """Load the gratings into the DMD and arm the camera's external trigger."""
+        self._scan.upload()
+        self._select_trigger(external=True)
+
+    def scan(self, stop: threading.Event | None = None) -> InterferogramStack:
+        """Take one scan; lost angles are named in the stack's ``lost``.
+
+        Raises
+        ------
+        ScanStopped
+            If ``stop`` was set before the scan was complete.
+        ScanError
+            If a device failed or no frame arrived.
+        """
+        self._wait_for_turn(stop)
+        self._engine.stop = stop
+        self.core.mda.run([MDAEvent()])
+        return self._engine.take()
+
+    def _wait_for_turn(self, stop: threading.Event | None) -> None:
+        """Keep the configured least time between the starts of scans."""
+        wait_s = self._next_start_s - time.perf_counter()
+        if wait_s > 0 and (stop or threading.Event()).wait(wait_s):
+            raise ScanStopped("stopped between two scans")
+        self._next_start_s = time.perf_counter() + self.config.scan.minimum_period_s
+
+    def background(
+        self, scans: int | None = None, stop: threading.Event | None = None
+    ) -> InterferogramStack:
+        """Move to the empty field, average ``scans`` scans (default: as configured), move back.
+
+        Without a configured empty position the stage stays where it is: the operator has moved.
+        """
+        position, core = self.config.background_position_um(), self.core
+        if position is None:
+            return self._average(scans or self.config.background.scans, stop)
+        if not core.getXYStageDevice():
+            raise DeviceError(
+                f"[background] position_um {position} needs a sample stage, got none: name it in "
+                "[stage], or leave position_um out and move by hand"
+            )
+        here = core.getXYPosition()
+        try:
+            self._move_to(position)
+            return self._average(scans or self.config.background.scans, stop)
+        finally:
+            self._move_to(here)
+
+    def _move_to(self, position_um: tuple[float, float]) -> None:
+        stage = self.core.getXYStageDevice()
+        with naming(stage, f"move to {position_um}"):
+            self.core.setXYPosition(*position_um)
+            self.core.waitForDevice(stage)
+
+    def _average(self, scans: int, stop: threading.Event | None) -> InterferogramStack:
+        return average([self.scan(stop) for _ in range(scans)])
+
+    def snap(self) -> NDArray[Any]:
+        """Return one frame (y, x) at the normal angle, or at the first where none is normal."""
+        dmd = self.config.dmd.label
+        with naming(dmd, "show a picture"):
+            self.core.setSLMImage(dmd, self._scan.bit_planes()[self.angles.normal or 0])
+            self.core.displaySLMImage(dmd)
+        self._select_trigger(external=False)
+        try:
+            with naming(self.config.camera.label, "take a picture"):
+                self.core.snapImage()
+                return self.core.getImage()
+        finally:
+            self._select_trigger(external=True)
+
+    def _select_trigger(self, *, external: bool) -> None:
+        camera, trigger = self.config.camera.label, self.config.camera.trigger
+        if trigger is None:
+            return
+        value = trigger.external if external else trigger.internal
+        with naming(camera, f"accept {trigger.property} = {value}"):
+            self.core.setProperty(camera, trigger.property, value)
+
+    def close(self) -> None:
+        """Stop what runs and release the devices."""
+        with suppress(RuntimeError):  # nothing may keep the devices from being released
+            self.core.stopSequenceAcquisition()
+        self.core.unloadAllDevices()
+
+
+def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
+    """Return the rounded mean, angle by angle, of the scans that have that angle."""
+    first = stacks[0]
+    total = np.zeros(first.frames.shape, dtype=np.float32)
+    count = np.zeros(len(first.frames), dtype=np.float32)
+    for stack in stacks:
+        total += stack.frames  # the rows of lost angles are zero
+        count += [angle not in stack.lost for angle in range(len(count))]
+    mean = np.rint(total / np.maximum(count, 1)[:, None, None]).astype(first.frames.dtype)
+    return InterferogramStack(
+        frames=mean,
+        optics=first.optics,
+        illumination_k=first.illumination_k,
+        timestamp=first.timestamp,
+        lost=tuple(int(angle) for angle in np.flatnonzero(count == 0)),
+        sequence=stacks[-1].sequence,
+        provenance={**stacks[-1].provenance, "averaged_scans": str(len(stacks))},
+    )
+
+
+def _provenance(config: AcquisitionConfig) -> dict[str, str]:
+    try:
+        software = f"livetomo {version('livetomo')}"
+    except PackageNotFoundError:
+        software = "livetomo (not installed)"
+    return {
+        "microscope": config.microscope.name,
+        "kind": config.microscope.kind,
+        "software": software,
+        "camera": config.camera.label,
+        "exposure_ms": f"{config.camera.exposure_ms:g}",
+        "picture_ms": f"{config.dmd.picture_ms:g}",
+    }
