@@ -1,0 +1,181 @@
+"""The acquirer: owns the microscope, scans while live, and never waits for anyone.
+
+Stacks leave over PUSH with a short queue; a scan that finds it full is counted and dropped. The
+background goes the same way under its own kind, and again whenever the processor asks for it.
+"""
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from acquisition.configuration import load_configuration
+from acquisition.errors import ScanStopped
+from acquisition.interferograms import InterferogramStack
+from acquisition.microscope import Microscope, open_microscope
+from pipeline.messages import (
+    AcquirerStatus,
+    Command,
+    Stamp,
+    interferogram_message,
+    send,
+    stack_message,
+)
+from pipeline.service import Desk, Publisher, Rate, Settings
+from pipeline.sockets import PipelineError, Socket
+from pipeline.state import InterferogramView, Phase
+
+__all__ = ["Acquirer"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    scans: int = 0
+    incomplete: int = 0
+    unsent: int = 0
+
+
+class Acquirer:
+    """Runs the microscope.
+
+    Parameters
+    ----------
+    settings : Settings
+    stacks, commands : socket
+        PUSH and REP, bound.
+    publisher : Publisher
+        For interferograms and status.
+    stamp : Stamp
+        Numbers the messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stacks: Socket,
+        commands: Socket,
+        publisher: Publisher,
+        stamp: Stamp,
+    ) -> None:
+        self._settings = settings
+        self._stacks = stacks
+        self._publisher = publisher
+        self._stamp = stamp
+        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._phase, self._message = Phase.STARTING, "starting the microscope"
+        self._microscope = ""
+        self._counts = _Counts()
+        self._rate = Rate()
+        self._background: InterferogramStack | None = None
+        self._backgrounds = 0
+        self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
+        self._wake = threading.Event()
+        if settings.live:
+            self._live.set()
+
+    def run(self, ending: threading.Event) -> None:
+        """Open the microscope and serve until ``ending`` is set."""
+        self._desk.start()
+        try:
+            config = load_configuration(self._settings.microscope_file)
+            self._microscope = config.microscope.name
+            self._show(Phase.STARTING, f"starting: {self._microscope}")
+            with open_microscope(config) as microscope:
+                self._serve(microscope, ending)
+            self._show(Phase.STOPPED, "stopped")
+        finally:
+            self._desk.end()
+
+    def _serve(self, microscope: Microscope, ending: threading.Event) -> None:
+        self._retake.set()
+        with suppress(ScanStopped):  # a scan is cut short only to end
+            while not ending.is_set():
+                self._step(microscope, ending)
+
+    def _step(self, microscope: Microscope, ending: threading.Event) -> None:
+        self._wake.clear()
+        if self._retake.is_set():
+            self._take_background(microscope, ending)
+        if self._resend.is_set():
+            self._send_background()
+        if self._live.is_set():
+            self._show(Phase.LIVE, "live")
+            self._scan(microscope, ending)
+        else:
+            self._show(Phase.IDLE, "idle: live imaging is stopped")
+            self._rate.reset()
+            self._wake.wait(0.1)
+
+    def _take_background(self, microscope: Microscope, ending: threading.Event) -> None:
+        self._show(Phase.BACKGROUND, "taking the background")
+        self._retake.clear()
+        self._background = microscope.background(stop=ending)
+        self._backgrounds += 1
+        self._send_background()
+
+    def _send_background(self) -> None:
+        """Send it, or try again after the next scan; nobody may be there yet."""
+        if self._background is not None and self._send(self._background, "background"):
+            self._resend.clear()
+
+    def _scan(self, microscope: Microscope, ending: threading.Event) -> None:
+        stack = replace(microscope.scan(stop=ending), sequence=self._counts.scans)
+        sent = self._send(stack, "stack")
+        self._rate.tick()
+        self._counts = _Counts(
+            self._counts.scans + 1,
+            self._counts.incomplete + (not stack.complete),
+            self._counts.unsent + (not sent),
+        )
+        self._publish_interferogram(stack, microscope)
+
+    def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
+        message = stack_message(
+            stack, self._stamp, kind=kind, background=self._backgrounds, sent_at=time.time()
+        )
+        return send(self._stacks, message)
+
+    def _publish_interferogram(self, stack: InterferogramStack, microscope: Microscope) -> None:
+        """Show the angle nearest to the axis, always the same: its fringes are steady."""
+        angle = int(np.argmin(np.hypot(*microscope.angles.k.T)))
+        bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
+        view = InterferogramView(
+            stack.frames[angle], angle, len(stack.frames), stack.sequence, bits
+        )
+        self._publisher.publish(interferogram_message(view, self._stamp))
+
+    def _obey(self, command: Command) -> str:
+        match command.name:
+            case "start":
+                self._live.set()
+            case "stop":
+                self._live.clear()
+            case "background":
+                self._retake.set()
+            case "resend":
+                if self._background is None:
+                    raise PipelineError("resend: there is no background yet: wait for it")
+                self._resend.set()
+            case _:
+                raise PipelineError(f"the acquirer has no command {command.name!r}")
+        self._wake.set()
+        return "done"
+
+    def _show(self, phase: Phase, message: str) -> None:
+        self._phase, self._message = phase, message
+
+    def _status(self) -> AcquirerStatus:
+        counts = self._counts
+        return AcquirerStatus(
+            phase=self._phase,
+            message=self._message,
+            microscope=self._microscope,
+            scans=counts.scans,
+            incomplete=counts.incomplete,
+            unsent=counts.unsent,
+            scan_rate_hz=self._rate.hz,
+            **self._stamp(),
+        )

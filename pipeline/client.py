@@ -1,0 +1,208 @@
+"""What a window needs of a running instrument: its newest state and pictures, and commands.
+
+The statuses of acquirer, processor and supervisor become one ``InstrumentState`` here, so that
+every viewer, with or without a window, shows the same.
+"""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from acquisition.errors import DataError
+from pipeline.messages import (
+    AcquirerStatus,
+    Inbox,
+    InterferogramHeader,
+    Message,
+    ProcessorStatus,
+    Stamp,
+    SupervisorStatus,
+    TomogramHeader,
+    interferogram_view,
+    tomogram_view,
+)
+from pipeline.sockets import Endpoints, command, connect, request
+from pipeline.state import InstrumentState, InterferogramView, Phase, TomogramView
+
+__all__ = ["InstrumentClient", "merge"]
+
+News = tuple[InstrumentState | None, InterferogramView | None, TomogramView | None]
+
+
+class InstrumentClient:
+    """A view of a running instrument; any number of them may look at the same one.
+
+    Parameters
+    ----------
+    endpoints : Endpoints
+        Where its processes can be reached.
+    """
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        # A queue each: a tomogram that is read late must not hold up the interferograms
+        addresses = (endpoints.supervisor, endpoints.acquirer, endpoints.processor)
+        self._inboxes = [Inbox(connect(self._context, zmq.SUB, a)) for a in addresses]
+        self._poller = zmq.Poller()
+        for inbox in self._inboxes:
+            self._poller.register(inbox.socket, zmq.POLLIN)
+        self._stamp = Stamp("client", time.time_ns())
+        self._supervisor: SupervisorStatus | None = None
+        self._acquirer: AcquirerStatus | None = None
+        self._processor: ProcessorStatus | None = None
+        self._state: InstrumentState | None = None
+        self._unusable = 0
+
+    @property
+    def malformed(self) -> int:
+        """How many messages could not be used."""
+        return self._unusable + sum(inbox.malformed for inbox in self._inboxes)
+
+    def poll(self, timeout_ms: int = 0) -> News:
+        """Return the newest state, interferogram and tomogram since the last poll.
+
+        None stands where there is nothing new; waits for up to ``timeout_ms`` for anything.
+        """
+        self._poller.poll(timeout_ms)
+        newest: dict[str, Message] = {}
+        for inbox in self._inboxes:
+            while (message := inbox.receive()) is not None:
+                newest[message.header.kind] = message
+        for message in newest.values():
+            self._note(message)
+        return self._changed_state(), self._interferogram(newest), self._tomogram(newest)
+
+    def start(self) -> None:
+        """Start live imaging."""
+        self._request(self._endpoints.acquirer_commands, "start")
+
+    def stop(self) -> None:
+        """Stop live imaging; the last tomogram stays."""
+        self._request(self._endpoints.acquirer_commands, "stop")
+
+    def retake_background(self) -> None:
+        """Record the empty field again."""
+        self._request(self._endpoints.acquirer_commands, "background")
+
+    def set_regularizer(self, name: str) -> None:
+        """Regularize the next scans with the method ``name``."""
+        self._request(self._endpoints.processor_commands, "regularizer", name)
+
+    def close(self) -> None:
+        """Let go of the instrument; it keeps running."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _request(self, endpoint: str, name: str, argument: str = "") -> None:
+        request(self._context, endpoint, command(name, argument, stamp=self._stamp))
+
+    def _note(self, message: Message) -> None:
+        match message.header:
+            case SupervisorStatus():
+                self._supervisor = message.header
+            case AcquirerStatus():
+                self._acquirer = message.header
+            case ProcessorStatus():
+                self._processor = message.header
+
+    def _changed_state(self) -> InstrumentState | None:
+        state = merge(self._supervisor, self._acquirer, self._processor)
+        if state == self._state:
+            return None
+        self._state = state
+        return state
+
+    def _interferogram(self, newest: dict[str, Message]) -> InterferogramView | None:
+        message = newest.get("interferogram")
+        if message is None or not isinstance(message.header, InterferogramHeader):
+            return None
+        try:
+            return interferogram_view(message.header, message.arrays)
+        except DataError:
+            self._unusable += 1
+            return None
+
+    def _tomogram(self, newest: dict[str, Message]) -> TomogramView | None:
+        message = newest.get("tomogram")
+        if message is None or not isinstance(message.header, TomogramHeader):
+            return None
+        try:
+            return tomogram_view(message.header, message.arrays)
+        except DataError:
+            self._unusable += 1
+            return None
+
+
+def merge(
+    supervisor: SupervisorStatus | None,
+    acquirer: AcquirerStatus | None,
+    processor: ProcessorStatus | None,
+) -> InstrumentState:
+    """Return the instrument as a whole from what its processes last said of themselves."""
+    phase, message = _summary(supervisor, acquirer, processor)
+    scanned = (
+        {}
+        if acquirer is None
+        else acquirer.model_dump(include={"scans", "incomplete", "scan_rate_hz", "microscope"})
+    )
+    processed = (
+        {}
+        if processor is None
+        else processor.model_dump(
+            include={"reconstructed", "skipped", "tomogram_rate_hz", "latency_s", "regularizer"}
+        )
+    )
+    return InstrumentState(
+        phase=phase,
+        message=message,
+        processes=() if supervisor is None else supervisor.processes,
+        **scanned,
+        **processed,
+    )
+
+
+def _summary(
+    supervisor: SupervisorStatus | None,
+    acquirer: AcquirerStatus | None,
+    processor: ProcessorStatus | None,
+) -> tuple[Phase, str]:
+    """Return the phase and the line that says what the instrument is doing."""
+    if supervisor is not None and supervisor.failure:
+        return Phase.FAILED, supervisor.failure
+    down = [p for p in supervisor.processes if not p.alive] if supervisor is not None else []
+    if down:
+        phase = Phase.STARTING if acquirer is None else acquirer.phase
+        return phase, f"restarting the {down[0].name}: {down[0].detail}"
+    if acquirer is None:
+        return Phase.STARTING, "starting the acquirer"
+    if acquirer.phase is not Phase.LIVE:
+        return acquirer.phase, acquirer.message
+    return Phase.LIVE, f"live: {_live(processor)}"
+
+
+def _live(processor: ProcessorStatus | None) -> str:
+    if processor is None:
+        return "starting the processor"
+    if processor.message:
+        return processor.message
+    parts = [
+        f"{processor.tomogram_rate_hz:.1f} tomograms/s",
+        f"latency {processor.latency_s:.2f} s",
+        f"{processor.skipped} skipped",
+    ]
+    if processor.failed:
+        parts.append(f"{processor.failed} failed")
+    return ", ".join(parts)

@@ -1,0 +1,28 @@
+"""Where the tensors are computed, for the processor and for the command line alike."""
+
+import torch
+
+from acquisition.errors import ConfigurationError
+from acquisition.interferograms import InterferogramStack
+from reconstruction.reconstructor import Reconstructor
+
+__all__ = ["plan", "torch_device"]
+
+
+def torch_device(name: str | None) -> str:
+    """Return the name of a usable device; "auto" or None: the GPU where there is one."""
+    available = torch.cuda.is_available()
+    if name in (None, "auto"):
+        return "cuda" if available else "cpu"
+    if name is not None and name.startswith("cuda") and not available:
+        raise ConfigurationError(
+            f"device {name!r} needs a CUDA GPU and a torch built for it, found none: use cpu"
+        )
+    return str(name)
+
+
+def plan(background: InterferogramStack, device: str, slices: int | None = None) -> Reconstructor:
+    """Return the reconstructor for a background, of ``slices`` z planes where given."""
+    if slices is None:
+        return Reconstructor(background, device)
+    return Reconstructor(background, device, slices=slices)

@@ -1,0 +1,177 @@
+"""A picture of a tomogram without a display: three slices of each volume, with scale and RI range.
+
+PNG is written here (zlib and four chunks), so that a bare server needs nothing more.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.glyphs import text_mask
+
+__all__ = ["draw_tomograms", "write_png"]
+
+Volume = NDArray[np.float32]
+Picture = NDArray[np.uint8]  # (y, x, 3)
+
+_GAP = 12
+_LINE = 20
+# viridis at nine places; its lightness rises evenly, so that it reads in print as well
+_COLOURS = np.array(
+    [
+        (68, 1, 84),
+        (71, 44, 122),
+        (59, 81, 139),
+        (44, 113, 142),
+        (33, 144, 141),
+        (39, 173, 129),
+        (92, 200, 99),
+        (170, 220, 50),
+        (253, 231, 37),
+    ],
+    np.float64,
+)
+_INK = np.array((235, 235, 235), np.uint8)
+
+
+def draw_tomograms(
+    rows: Sequence[tuple[str, Volume]],
+    voxel_size_um: tuple[float, float, float],
+    medium_index: float,
+    panel_height: int = 320,
+) -> Picture:
+    """Return a picture with one row a volume: its XY, XZ and YZ slices through the densest point.
+
+    Parameters
+    ----------
+    rows : sequence of (title, volume)
+        Volumes (z, y, x) of RI, of the same shape.
+    voxel_size_um : (dz, dy, dx)
+    medium_index : float
+        Colours run from here to the highest index of the last volume.
+    panel_height : int
+        Pixels of the XY slice.
+
+    Returns
+    -------
+    (y, x, 3) uint8
+    """
+    reference = rows[-1][1]
+    top = max(float(np.quantile(reference, 0.9999)), medium_index + 1e-3)
+    zoom = panel_height / (reference.shape[1] * voxel_size_um[1])  # pixels per um
+    place = _densest(reference)
+    drawn = [_row(title, v, voxel_size_um, (medium_index, top), zoom, place) for title, v in rows]
+    return np.concatenate([*drawn, _legend(drawn[0].shape[1], (medium_index, top), zoom)])
+
+
+def _densest(volume: Volume) -> tuple[int, int, int]:
+    """Return the centre of what stands out, weighted by its contrast."""
+    contrast = np.maximum(volume - np.quantile(volume, 0.99), 0.0)
+    total = float(contrast.sum())
+    if total == 0:
+        return (volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2] // 2)
+    sums = (contrast.sum(axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
+    z, y, x = (round(float(s @ np.arange(len(s))) / total) for s in sums)
+    return z, y, x
+
+
+def _row(
+    title: str,
+    volume: Volume,
+    voxel_size_um: tuple[float, float, float],
+    limits: tuple[float, float],
+    zoom: float,
+    place: tuple[int, int, int],
+) -> Picture:
+    dz, dy, dx = voxel_size_um
+    z, y, x = place
+    panels = [
+        _resized(volume[z], dy * zoom, dx * zoom),
+        _resized(volume[:, y], dz * zoom, dx * zoom),
+        _resized(volume[:, :, x], dz * zoom, dy * zoom),
+    ]
+    names = [f"{title}: XY", "XZ", "YZ"]
+    height = max(panel.shape[0] for panel in panels)
+    parts = [_panel(p, n, height, limits) for p, n in zip(panels, names, strict=True)]
+    return np.concatenate([_blank(parts[0].shape[0], _GAP), *parts], axis=1)
+
+
+def _panel(
+    values: NDArray[np.float64], name: str, height: int, limits: tuple[float, float]
+) -> Picture:
+    """Return a slice in colour under its name, padded to the height of its row."""
+    picture = _blank(height + _LINE + _GAP, values.shape[1] + _GAP)
+    picture[_LINE : _LINE + values.shape[0], : values.shape[1]] = _coloured(values, limits)
+    _write(picture, name, 4, 0)
+    return picture
+
+
+def _legend(width: int, limits: tuple[float, float], zoom: float) -> Picture:
+    """Return a line with the colour scale and a scale bar of 5 um."""
+    picture = _blank(2 * _LINE, width)
+    left, length = _GAP, 160
+    ramp = np.broadcast_to(np.linspace(*limits, length), (_LINE - 8, length))
+    label = f"{limits[0]:.3f}"
+    start = left + _write(picture, label, 4, left) + 8
+    picture[4 : _LINE - 4, start : start + length] = _coloured(ramp, limits)
+    after = start + length + 8
+    after += _write(picture, f"{limits[1]:.3f} RI", 4, after) + 3 * _GAP
+    bar = round(5 * zoom)
+    picture[8:12, after : after + bar] = _INK
+    _write(picture, "5 um", 4, after + bar + 8)
+    return picture
+
+
+def _coloured(values: NDArray[np.float64], limits: tuple[float, float]) -> Picture:
+    low, high = limits
+    place = np.clip((values - low) / (high - low), 0, 1) * (len(_COLOURS) - 1)
+    steps = np.arange(len(_COLOURS))
+    channels = [np.interp(place, steps, _COLOURS[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def _resized(values: Volume, zoom_y: float, zoom_x: float) -> NDArray[np.float64]:
+    """Return the slice at another size, linearly interpolated."""
+    along_y = _resample(values.astype(np.float64), zoom_y)
+    return _resample(along_y.T, zoom_x).T
+
+
+def _resample(values: NDArray[np.float64], zoom: float) -> NDArray[np.float64]:
+    count = max(round(len(values) * zoom), 1)
+    place = np.clip((np.arange(count) + 0.5) / zoom - 0.5, 0, len(values) - 1)
+    below = np.minimum(place.astype(int), len(values) - 1)
+    above = np.minimum(below + 1, len(values) - 1)
+    part = (place - below)[:, None]
+    return values[below] * (1 - part) + values[above] * part
+
+
+def _blank(height: int, width: int) -> Picture:
+    return np.full((height, width, 3), 24, np.uint8)
+
+
+def _write(picture: Picture, text: str, top: int, left: int) -> int:
+    """Write text onto the picture as far as it fits; return its width."""
+    mask = text_mask(text)
+    area = picture[top : top + mask.shape[0], left : left + mask.shape[1]]
+    area[mask[: area.shape[0], : area.shape[1]]] = _INK
+    return mask.shape[1]
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a (y, x, 3) uint8 picture as PNG."""
+    height, width, _ = picture.shape
+    # each line is preceded by its filter type, here 0: none
+    lines = np.concatenate(
+        [np.zeros((height, 1), np.uint8), picture.reshape(height, width * 3)], axis=1
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,0 +1,266 @@
+"""The processor: the newest scan becomes a tomogram and a regularized one; the others are counted.
+
+A receiving thread empties the queue of scans all the time, so that what the computing thread takes
+next is the newest there is. A scan is only reconstructed with the background that belongs to it.
+"""
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import zmq
+from regularizer.methods import regularizer
+
+from acquisition.configuration import load_configuration
+from acquisition.errors import LiveTomoError
+from acquisition.interferograms import InterferogramStack
+from pipeline.computing import plan, torch_device
+from pipeline.messages import (
+    Command,
+    Inbox,
+    ProcessorStatus,
+    StackHeader,
+    Stamp,
+    stack_from,
+    tomogram_message,
+)
+from pipeline.service import Desk, Publisher, Rate, Settings, check_regularizer
+from pipeline.sockets import Context, PipelineError, Socket, command, connect, request
+from pipeline.state import TomogramView
+from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.tomogram import Tomogram
+
+__all__ = ["Processor"]
+
+BackgroundKey = tuple[int, int]  # session of the acquirer, number of the background
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A scan or a background as it came."""
+
+    header: StackHeader
+    stack: InterferogramStack
+
+    @property
+    def key(self) -> BackgroundKey:
+        """Which background it is, or belongs to."""
+        return (self.header.session, self.header.background)
+
+
+class _Receiver(threading.Thread):
+    """Empties the queue of scans; keeps the newest scan and the newest background."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        super().__init__(name="receiver", daemon=True)
+        self._context, self._endpoint = context, endpoint
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+        self._scan: _Arrival | None = None
+        self._last: tuple[int, int] | None = None  # session and number of the last scan taken
+        self.background: _Arrival | None = None
+        self.skipped = 0
+        self.malformed = 0
+
+    def run(self) -> None:
+        """Receive until ``end``."""
+        with connect(self._context, zmq.PULL, self._endpoint) as socket:
+            inbox = Inbox(socket)
+            while not self._ended.is_set():
+                message = inbox.receive(50)
+                if message is not None:
+                    self._keep(message.header, message.arrays)
+
+    def take(self, timeout_s: float) -> _Arrival | None:
+        """Return the newest scan and count those that were passed over since the last."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._scan is not None, timeout_s)
+            taken, self._scan = self._scan, None
+        if taken is not None:
+            self._count(taken.header)
+        return taken
+
+    def end(self) -> None:
+        """Stop receiving."""
+        self._ended.set()
+        self.join()
+
+    def _keep(self, header: Any, arrays: tuple[Any, ...]) -> None:
+        try:
+            if not isinstance(header, StackHeader):
+                raise PipelineError(f"a scan was expected, got a message of kind {header.kind!r}")
+            arrival = _Arrival(header, stack_from(header, arrays))
+        except LiveTomoError:
+            self.malformed += 1
+            return
+        with self._changed:
+            if header.kind == "background":
+                self.background = arrival
+            else:
+                self._scan = arrival
+            self._changed.notify_all()
+
+    def _count(self, header: StackHeader) -> None:
+        if self._last is not None and self._last[0] == header.session:
+            self.skipped += max(header.sequence - self._last[1] - 1, 0)
+        self._last = (header.session, header.sequence)
+
+
+class Processor:
+    """Reconstructs, regularizes and publishes.
+
+    Parameters
+    ----------
+    settings : Settings
+    context : zmq context
+    commands : socket
+        REP, bound.
+    publisher : Publisher
+        For tomograms and status.
+    stamp : Stamp
+        Numbers the messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        context: Context,
+        commands: Socket,
+        publisher: Publisher,
+        stamp: Stamp,
+    ) -> None:
+        self._context, self._publisher, self._stamp = context, publisher, stamp
+        self._acquirer = settings.endpoint("acquirer_commands")
+        config = load_configuration(settings.microscope_file).processing
+        self._device = torch_device(settings.device or config.device)
+        self._slices = config.volume_shape[0] if config.volume_shape else None
+        torch.set_num_threads(os.cpu_count() or 1)
+        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._receiver = _Receiver(context, settings.endpoint("stacks"))
+        self._method = settings.regularizer or config.regularizer
+        self._message = "waiting for the background"
+        self._rate = Rate()
+        self._reconstructed = self._failed = 0
+        self._latency_s = 0.0
+        self._reconstructor: Reconstructor | None = None
+        self._planned: BackgroundKey | None = None
+        self._regularizers: dict[str, Any] = {}
+
+    def run(self, ending: threading.Event) -> None:
+        """Serve until ``ending`` is set."""
+        self._desk.start()
+        self._receiver.start()
+        try:
+            while not ending.is_set():
+                self._plan()
+                arrival = self._receiver.take(timeout_s=0.1)
+                if arrival is not None:
+                    self._process(arrival)
+        finally:
+            self._receiver.end()
+            self._desk.end()
+
+    def _plan(self) -> None:
+        """Make the reconstructor for a background that is new."""
+        background = self._receiver.background
+        if background is None or background.key == self._planned:
+            return
+        self._message = "planning the reconstruction"
+        self._planned, self._reconstructor = background.key, None
+        try:
+            self._reconstructor = plan(background.stack, self._device, self._slices)
+        except LiveTomoError as error:
+            self._message = f"the background cannot be used: {error}"
+        else:
+            self._message = "waiting for a scan"
+
+    def _process(self, arrival: _Arrival) -> None:
+        if arrival.key != self._planned:
+            self._ask_for_background()
+        elif self._reconstructor is not None:
+            try:
+                self._publish(arrival, self._reconstructor)
+            except LiveTomoError as error:
+                self._failed += 1
+                self._message = f"scan {arrival.header.sequence} failed: {error}"
+
+    def _ask_for_background(self) -> None:
+        try:
+            request(self._context, self._acquirer, command("resend", stamp=self._stamp), 1.0)
+        except PipelineError as error:
+            self._message = f"waiting for the background: {error}"
+
+    def _publish(self, arrival: _Arrival, reconstructor: Reconstructor) -> None:
+        header, method = arrival.header, self._method
+        times = [header.timestamp, header.sent_at, time.time()]
+        reconstruction = reconstructor(arrival.stack)
+        times.append(time.time())
+        regularized = self._regularize(method, reconstruction)
+        times.append(time.time())
+        names = ("scan", "wait", "reconstruction", "regularization")
+        stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
+        view = _view(reconstruction, regularized, method, times[-1] - header.timestamp, stages)
+        self._publisher.publish(tomogram_message(view, self._stamp))
+        self._reconstructed += 1
+        self._latency_s = view.latency_s
+        self._rate.tick()
+        self._message = ""
+
+    def _regularize(self, method: str, reconstruction: Reconstruction) -> Tomogram | None:
+        if method == "none":
+            return None
+        if method not in self._regularizers:
+            self._message = f"loading the regularizer {method}"
+            self._regularizers[method] = regularizer(method, device=self._device)
+        result: Tomogram = self._regularizers[method](
+            reconstruction.tomogram, reconstruction.spectrum
+        )
+        return result
+
+    def _obey(self, command: Command) -> str:
+        if command.name != "regularizer":
+            raise PipelineError(f"the processor has no command {command.name!r}")
+        check_regularizer(command.argument)
+        self._method = command.argument
+        return f"the next scans are regularized with {command.argument}"
+
+    def _status(self) -> ProcessorStatus:
+        return ProcessorStatus(
+            message=self._message,
+            device=self._device,
+            regularizer=self._method,
+            reconstructed=self._reconstructed,
+            skipped=self._receiver.skipped,
+            failed=self._failed,
+            malformed=self._receiver.malformed,
+            tomogram_rate_hz=self._rate.hz,
+            latency_s=self._latency_s,
+            **self._stamp(),
+        )
+
+
+def _view(
+    reconstruction: Reconstruction,
+    regularized: Tomogram | None,
+    method: str,
+    latency_s: float,
+    stages_s: dict[str, float],
+) -> TomogramView:
+    raw = reconstruction.tomogram
+    return TomogramView(
+        raw=raw.index.cpu().numpy(),
+        regularized=None if regularized is None else regularized.index.cpu().numpy(),
+        method=method,
+        voxel_size_um=raw.voxel_size_um,
+        medium_index=raw.optics.medium_index,
+        sequence=raw.sequence,
+        timestamp=raw.timestamp,
+        latency_s=latency_s,
+        lost_angles=reconstruction.report.left_out,
+        stages_s=stages_s,
+        warnings=reconstruction.report.warnings,
+        optics=raw.optics,
+    )

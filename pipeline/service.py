@@ -1,0 +1,186 @@
+"""What the processes have in common: settings, sockets, commands, status, and when to end.
+
+A process binds its sockets and reports their addresses on standard output before it loads
+anything heavy. It ends when its standard input closes, which happens when its parent closes it or
+dies, on every operating system.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import zmq
+from pydantic import BaseModel, ConfigDict
+
+from acquisition.errors import ConfigurationError, DataError, LiveTomoError
+from pipeline.messages import AnyHeader, Command, Message, Reply, Stamp, decode, encode, send
+from pipeline.sockets import ANY_PORT, Context, Socket, bind
+from pipeline.state import REGULARIZERS
+
+__all__ = [
+    "EXIT_CONFIGURATION",
+    "Desk",
+    "Publisher",
+    "Rate",
+    "Report",
+    "Settings",
+    "check_regularizer",
+    "end_with_parent",
+]
+
+EXIT_CONFIGURATION = 3  # restarting would not help
+HEARTBEAT_S = 0.25
+LAST_WORDS_S = 5.0  # how long a process may take to end by itself
+
+
+class Settings(BaseModel):
+    """What a process is started with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Literal["acquirer", "processor"]
+    microscope_file: Path | None = None
+    device: str | None = None
+    regularizer: str | None = None
+    live: bool = True
+    endpoints: dict[str, str] = {}
+
+    def endpoint(self, name: str) -> str:
+        """Return the address that this process had in its previous life, or any."""
+        return self.endpoints.get(name, ANY_PORT)
+
+
+class Report(BaseModel):
+    """What a process tells its parent, one JSON line each: its addresses, or why it ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    endpoints: dict[str, str] = {}
+    error: str = ""
+
+
+class Publisher:
+    """A PUB socket that several threads of a process may use."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        self._socket, self.endpoint = bind(context, zmq.PUB, endpoint)
+        self._lock = threading.Lock()
+
+    def publish(self, message: Message) -> None:
+        """Send to whoever listens; slow listeners miss messages."""
+        with self._lock:
+            if not self._socket.closed:
+                send(self._socket, message)
+
+    def close(self) -> None:
+        """Close the socket; later messages go nowhere."""
+        with self._lock:
+            self._socket.close()
+
+
+class Desk(threading.Thread):
+    """Answers commands and publishes the status, whatever the process is busy with.
+
+    Parameters
+    ----------
+    commands : socket
+        REP; owned by this thread from its start on.
+    publisher : Publisher
+    stamp : Stamp
+    obey : callable
+        Does what a command says, quickly, and returns the detail of the answer; raises
+        LiveTomoError to refuse.
+    status : callable
+        Returns the header to publish.
+    """
+
+    def __init__(
+        self,
+        commands: Socket,
+        publisher: Publisher,
+        stamp: Stamp,
+        obey: Callable[[Command], str],
+        status: Callable[[], AnyHeader],
+    ) -> None:
+        super().__init__(name="desk", daemon=True)
+        self._commands, self._publisher, self._stamp = commands, publisher, stamp
+        self._obey, self._status = obey, status
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Serve until ``end``."""
+        next_status = 0.0
+        while not self._ended.is_set():
+            if self._commands.poll(50):
+                self._commands.send_multipart(encode(Message(self._answer())))
+                next_status = 0.0
+            if time.monotonic() >= next_status:
+                self._publisher.publish(Message(self._status()))
+                next_status = time.monotonic() + HEARTBEAT_S
+        self._commands.close()
+
+    def end(self) -> None:
+        """Publish the last status and end the thread."""
+        self._ended.set()
+        self.join()
+        self._publisher.publish(Message(self._status()))
+
+    def _answer(self) -> Reply:
+        try:
+            header = decode(self._commands.recv_multipart()).header
+            if not isinstance(header, Command):
+                raise DataError(f"a request must be a command, got {header.kind!r}")
+            return Reply(ok=True, detail=self._obey(header), **self._stamp())
+        except LiveTomoError as error:
+            return Reply(ok=False, detail=str(error), **self._stamp())
+
+
+class Rate:
+    """Events per second over the last few."""
+
+    def __init__(self, events: int = 8) -> None:
+        self._times: deque[float] = deque(maxlen=events + 1)
+
+    def tick(self) -> None:
+        """Count an event."""
+        self._times.append(time.monotonic())
+
+    def reset(self) -> None:
+        """Forget what was, after a pause."""
+        self._times.clear()
+
+    @property
+    def hz(self) -> float:
+        """The rate; zero before two events, and falling when they cease."""
+        times = tuple(self._times)
+        if len(times) < 2:
+            return 0.0
+        mean = (times[-1] - times[0]) / (len(times) - 1)
+        # a source that ceased would keep its last rate for ever: count the wait once it is long
+        return 1 / max(mean, (time.monotonic() - times[-1]) / 2, 1e-6)
+
+
+def end_with_parent() -> threading.Event:
+    """Return an event that is set when standard input closes; soon after, the process ends."""
+    ending = threading.Event()
+
+    def watch() -> None:
+        # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer
+        while os.read(0, 1024):
+            pass
+        ending.set()
+        time.sleep(LAST_WORDS_S)
+        os._exit(0)  # whatever still runs has had its time; nobody is left to wait for it
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    return ending
+
+
+def check_regularizer(name: str) -> None:
+    """Raise ConfigurationError unless there is a regularizer of this name."""
+    if name not in REGULARIZERS:
+        raise ConfigurationError(
+            f"regularizer must be one of {', '.join(REGULARIZERS)}, got {name!r}"
+        )
