@@ -153,7 +153,10 @@ class DmdSection(_DeviceSection):
 
 
 class TriggerSection(_Section):
-    """The camera's property that selects what starts an exposure, and its two values."""
+    """The camera's property that selects what starts an exposure, and its two values.
+
+    An empty ``property`` leaves the camera's trigger as its own configuration has set it.
+    """
 
     property: str = "TriggerMode"
     external: str = "External"
@@ -193,7 +196,7 @@ class CameraSection(_DeviceSection):
     height: Count = 256
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8
     exposure_ms: Positive = 2.0
-    trigger: TriggerSection | None = TriggerSection()
+    trigger: TriggerSection = TriggerSection()
     frame_tags: FrameTagSection | None = None
 
 

@@ -3,6 +3,7 @@
 Simulation and hardware differ only in which devices are loaded into the core.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def open_microscope(config: AcquisitionConfig | None = None) -> "Microscope":
     DeviceError
         If a device is absent or refuses its settings.
     """
+    # It writes three lines a scan into its log file, which live imaging would fill for hours.
+    logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
     config = config or AcquisitionConfig()
     core = UniMMCore()
     try:
@@ -91,27 +94,40 @@ def _load_hardware(core: UniMMCore, config: AcquisitionConfig) -> None:
 
 def _set_up(core: UniMMCore, config: AcquisitionConfig) -> None:
     """Make the devices the core's current ones and give them their settings."""
-    loaded = core.getLoadedDevices()
+    _check_loaded(core, config)
     for section in (config.dmd, config.camera):
-        if section.label not in loaded:
-            raise DeviceError(
-                f"device {section.label!r} must be loaded, got {sorted(loaded)}: correct its label,"
-                " or name its adapter and device"
-            )
         with naming(section.label, "accept its properties"):
             for name, value in section.properties.items():
                 core.setProperty(section.label, name, value)
     core.setCameraDevice(config.camera.label)
     core.setSLMDevice(config.dmd.label)
+    loaded = core.getLoadedDevices()
     if config.stage.label in loaded:
         core.setXYStageDevice(config.stage.label)
     if config.stage.focus_label in loaded:
         core.setFocusDevice(config.stage.focus_label)
-    # Only the scan opens and closes light; without a shutter, AutoShutter makes snapping fail.
+    # The laser is on all the time; without a shutter device AutoShutter makes snapping fail.
     core.setAutoShutter(False)
-    frame_bytes = config.camera.width * config.camera.height * (1 + (config.camera.bit_depth > 8))
-    scan_mb = len(config.build_angles()) * frame_bytes / 2**20
-    core.setCircularBufferMemoryFootprint(max(16, int(_SCANS_BUFFERED * scan_mb)))
+    core.setCircularBufferMemoryFootprint(_buffer_mb(config))
+
+
+def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
+    """Refuse labels that no device has; a stage's default label is not a promise."""
+    loaded = core.getLoadedDevices()
+    stage = config.stage.model_dump(include=config.stage.model_fields_set)
+    for label in (config.dmd.label, config.camera.label, *filter(None, stage.values())):
+        if label not in loaded:
+            raise DeviceError(
+                f"device {label!r} must be loaded, got {sorted(loaded)}: correct its label in the "
+                "microscope.toml, or load it with system_configuration or adapter and device"
+            )
+
+
+def _buffer_mb(config: AcquisitionConfig) -> int:
+    """Return the size of the core's frame buffer: a few scans."""
+    camera = config.camera
+    frame_bytes = camera.width * camera.height * (1 if camera.bit_depth == 8 else 2)
+    return max(16, _SCANS_BUFFERED * len(config.build_angles()) * frame_bytes // 2**20)
 
 
 class Microscope:
@@ -227,7 +243,7 @@ class Microscope:
 
     def _select_trigger(self, *, external: bool) -> None:
         camera, trigger = self.config.camera.label, self.config.camera.trigger
-        if trigger is None:
+        if not trigger.property:
             return
         value = trigger.external if external else trigger.internal
         with naming(camera, f"accept {trigger.property} = {value}"):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus import CMMCorePlus, Metadata
 from pymmcore_plus.mda import MDAEngine
-from useq import MDAEvent
+from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import Attribution, FrameReport, attribute
 from acquisition.configuration import AcquisitionConfig
@@ -29,6 +29,7 @@ from acquisition.optics import Optics
 
 if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
+    from pymmcore_plus.metadata import SummaryMetaV1
 
 __all__ = ["AngleScan", "AngleScanEngine", "naming"]
 
@@ -244,6 +245,7 @@ class AngleScanEngine(MDAEngine):
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._scan = scan
         self._stack: InterferogramStack | None = None
+        self._summary: SummaryMetaV1 | None = None
         self.stop: threading.Event | None = None
 
     def take(self) -> InterferogramStack:
@@ -258,6 +260,16 @@ class AngleScanEngine(MDAEngine):
         if stack is None:
             raise ScanStopped("the acquisition was cancelled before its scan")
         return stack
+
+    def get_summary_metadata(
+        self, mda_sequence: MDASequence | None, *, include_property_details: bool = False
+    ) -> "SummaryMetaV1":
+        """Describe the system; once, for the core walks all devices and unsets its camera."""
+        if self._summary is None:
+            self._summary = super().get_summary_metadata(
+                None, include_property_details=include_property_details
+            )
+        return self._summary
 
     def setup_event(self, event: MDAEvent) -> None:
         """Move to where the event is; one that names nothing costs nothing (6 ms with the core)."""
