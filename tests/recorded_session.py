@@ -26,9 +26,7 @@ def cell(
     granules = [((0.5, 2.6, -1.2), 0.35, 1.41), ((-0.8, -2.4, 1.9), 0.3, 1.405)]
     body = [((0, 0, 0), 4.2, 1.362), ((0.2, -0.6, 0.9), 2.2, 1.375), ((0.3, -0.9, 1.3), 0.6, 1.392)]
     for offset, radius, value in [*body, *granules]:
-        dz, dy, dx = (
-            a - c - o for a, c, o in zip((z, y, x), centre_um, offset, strict=True)
-        )
+        dz, dy, dx = (a - c - o for a, c, o in zip((z, y, x), centre_um, offset, strict=True))
         squash = 1.25 if radius == 4.2 else 1.0
         index[(dz * squash) ** 2 + dy**2 + (dx * 0.9) ** 2 < radius**2] = value
     return index
@@ -46,10 +44,12 @@ def without_missing_cone(
         sparse=True,
     )
     transverse = np.hypot(ky, kx)
-    measured = (np.abs(kz) <= 1.2 * transverse) & (transverse < 4.4) | (transverse + np.abs(kz) == 0)
+    measured = (np.abs(kz) <= 1.2 * transverse) & (transverse < 4.4) | (
+        transverse + np.abs(kz) == 0
+    )
     noise = np.random.default_rng(7).normal(0, 5e-4, index.shape)
     spectrum = np.fft.rfftn(index - MEDIUM + noise) * measured
-    return (MEDIUM + np.fft.irfftn(spectrum, index.shape)).astype(np.float32)
+    return (MEDIUM + np.fft.irfftn(spectrum, index.shape, axes=(0, 1, 2))).astype(np.float32)
 
 
 def fringes(shape: tuple[int, int], angle: int, gain: float = 1.0) -> NDArray[np.uint8]:
@@ -58,7 +58,8 @@ def fringes(shape: tuple[int, int], angle: int, gain: float = 1.0) -> NDArray[np
     r2 = ((y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2) / (shape[0] / 5) ** 2
     phase = 0.9 * x + 0.5 * y + 0.12 * (x * np.cos(angle) + y * np.sin(angle))
     light = 100 + 70 * np.cos(phase + 2.5 * np.sqrt(np.clip(1 - r2, 0, None)))
-    return np.clip(light * gain, 0, 255).astype(np.uint8)
+    frame: NDArray[np.uint8] = np.clip(light * gain, 0, 255).astype(np.uint8)
+    return frame
 
 
 def volumes(

@@ -17,6 +17,7 @@ MAX_ZOOM = 40.0
 MIN_PANEL_PX = 176
 GAP_PX = 6
 MARGIN = 1.04
+SCALE_BAR_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class PanelLayout:
     def size_px(self, plane: Plane) -> tuple[int, int]:
         """Return (width, height) of a plane's panel."""
         return self.columns[plane.right == Z], self.rows[plane.down == Z]
+
+    @property
+    def scale_bar_um(self) -> float:
+        """Length of a scale bar that fits into every panel where all is in view (not rounded)."""
+        return min(self.columns) * SCALE_BAR_SHARE * self.fit_um_per_pixel
 
     def span_px(self, axis: int) -> int:
         """Return the pixels along one axis of the volume (the smaller of the two for z)."""

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from ui.labels import heading
 from ui.panels import lookup_table
+from ui.shortcuts import tip
 from ui.style import DIM, EDGE, TEXT, digits_font, nice_step
 from ui.viewmodel import (
     COLORMAPS,
@@ -140,14 +141,14 @@ class ContrastColumn(QWidget):
         self.high = _spin_box("RI drawn brightest")
         self.low = _spin_box("RI drawn darkest")
         self.bar = ColourBar()
-        self.bar.setToolTip(DRAG_TIP)
-        self.auto.setToolTip("Contrast from the volume on display (A)")
-        self.colormap.setToolTip("Colours (G)")
-        self.auto: QPushButton = QPushButton("Auto")
-        self.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.colormap: QComboBox = QComboBox()
-        self.colormap.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.auto = QPushButton("Auto")
+        self.colormap = QComboBox()
         self.colormap.addItems(COLORMAPS)
+        self.bar.setToolTip(DRAG_TIP)
+        self.auto.setToolTip(tip("auto"))
+        self.colormap.setToolTip(tip("colormap"))
+        self.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.colormap.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._contrast = Contrast(1.33, 1.4)
         self._arrange()
         self._connect()

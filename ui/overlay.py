@@ -19,7 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from ui.camera import Plane, round_length_um
+from ui.camera import Plane
 from ui.grid import AXES
 from ui.style import AMBER, AXIS_COLOURS, TEXT, digits_font
 
@@ -29,7 +29,6 @@ ZOOM_PER_NOTCH = 1.2
 EDGE_PX = 10
 # A crosshair that leaves its centre free does not hide the voxel whose index is read out.
 CROSSHAIR_HOLE_PX = 7
-SCALE_BAR_SHARE = 0.3
 SHADOW = QColor(0, 0, 0, 190)
 
 
@@ -51,6 +50,7 @@ class Marks:
     um_per_pixel: float
     cursor_um: tuple[float, float]
     caption: str
+    scale_bar_um: float
     crosshair: bool
     badge: Badge
 
@@ -160,7 +160,10 @@ class Overlay(QWidget):
         self._text(painter, 0, right, marks.badge.text, marks.badge.colour)
         painter.setFont(digits_font(self.font()))
         self._text(painter, 0, left, marks.caption, TEXT, indent)
-        self._text(painter, line, right, marks.badge.note, AMBER)
+        note = painter.fontMetrics().elidedText(
+            marks.badge.note, Qt.TextElideMode.ElideRight, self.width() - 2 * EDGE_PX
+        )
+        self._text(painter, line, right, note, AMBER)
 
     def _text(
         self,
@@ -186,14 +189,13 @@ class Overlay(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 
     def _paint_scale_bar(self, painter: QPainter, marks: Marks) -> None:
-        length_um = round_length_um(self.width() * SCALE_BAR_SHARE * marks.um_per_pixel)
-        bar = QRectF(0, 0, length_um / marks.um_per_pixel, 4)
+        bar = QRectF(0, 0, marks.scale_bar_um / marks.um_per_pixel, 4)
         bar.moveBottomRight(QPointF(self.width() - EDGE_PX, self.height() - EDGE_PX))
         painter.fillRect(bar.adjusted(-1, -1, 1, 1), SHADOW)
         painter.fillRect(bar, QColor(TEXT))
         label = QRectF(bar.right() - 200, bar.top() - 22, 200, 20)
         painter.setPen(QColor(TEXT))
-        painter.drawText(label, Qt.AlignmentFlag.AlignRight, f"{length_um:g} µm")
+        painter.drawText(label, Qt.AlignmentFlag.AlignRight, f"{marks.scale_bar_um:g} µm")
 
 
 def _places_cursor(event: QMouseEvent) -> bool:
@@ -203,7 +205,7 @@ def _places_cursor(event: QMouseEvent) -> bool:
 
 def _line(colour: str) -> QPen:
     line = QColor(colour)
-    line.setAlpha(170)
+    line.setAlpha(210)
     return QPen(line, 1)
 
 

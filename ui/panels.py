@@ -14,12 +14,12 @@ from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from pipeline.state import TomogramView
-from ui.camera import GAP_PX, PLANES, PanelLayout, Plane, arrange
+from ui.camera import GAP_PX, PLANES, PanelLayout, Plane, arrange, round_length_um
 from ui.grid import AXES, Grid
 from ui.overlay import Badge, Marks, Overlay
 from ui.readout import CursorReadout
 from ui.style import ACCENT, TEXT, signed
-from ui.viewmodel import Sections, ViewState, Volume, sections, shown
+from ui.viewmodel import Sections, ViewState, Volume, cautions, sections, shown
 
 __all__ = ["OrthogonalView", "SlicePanel", "lookup_table"]
 
@@ -85,6 +85,7 @@ class SlicePanel(QWidget):
                 um_per_pixel=layout.fit_um_per_pixel / state.camera.zoom,
                 cursor_um=(state.position_um[right], state.position_um[down]),
                 caption=self._caption(state),
+                scale_bar_um=round_length_um(layout.scale_bar_um / state.camera.zoom),
                 crosshair=state.crosshair,
                 badge=badge,
             )
@@ -142,9 +143,7 @@ class OrthogonalView(QWidget):
         if self._state.grid is None or self._tomogram is None:
             return
         layout = self._arranged(self._state.grid)
-        on_display = shown(self._tomogram, self._state)
-        colour = ACCENT if on_display.regularized else TEXT
-        badges = (Badge(on_display.label.upper(), colour, on_display.note), Badge(), Badge())
+        badges = (_badge(self._tomogram, self._state), Badge(), Badge())
         for panel, badge in zip(self.panels, badges, strict=True):
             panel.draw_marks(self._state, layout, badge)
 
@@ -165,3 +164,9 @@ class OrthogonalView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the new size out between the panels."""
         self._draw_marks()
+
+
+def _badge(tomogram: TomogramView, state: ViewState) -> Badge:
+    on_display = shown(tomogram, state)
+    colour = ACCENT if on_display.regularized else TEXT
+    return Badge(on_display.label.upper(), colour, cautions(tomogram, on_display))

@@ -37,6 +37,7 @@ class CursorReadout(Card):
     def _places(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setVerticalSpacing(1)
+        grid.setHorizontalSpacing(12)
         for row, axis in enumerate((X, Y, Z)):
             name = QLabel(AXES[axis])
             name.setStyleSheet(f"color: {AXIS_COLOURS[axis]}; font-weight: 600")

@@ -7,9 +7,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QGridLayout,
     QLabel,
+    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -108,11 +108,11 @@ class HelpDialog(QDialog):
         ):
             columns.addWidget(_card({name: _rows(name) for name in names}), *place)
         columns.addWidget(_card({"Mouse": MOUSE}), 1, 0)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(self.close)
+        close = QPushButton("Close")
+        close.clicked.connect(self.close)
         column = QVBoxLayout(self)
         column.addLayout(columns)
-        column.addWidget(buttons)
+        column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
 
 
 def _rows(group: str) -> tuple[tuple[str, str], ...]:

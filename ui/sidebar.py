@@ -1,5 +1,6 @@
 """The column at the right: the live interferogram, how fast the instrument is, what it lost."""
 
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
 
 SATURATED_SHARE = 0.001
 DIM_SHARE = 0.15
+MOST_STAGES = 5
 
 
 def exposure_hint(view: InterferogramView) -> tuple[str, str]:
@@ -45,7 +47,7 @@ class ImagePanel(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the image square."""
-        self._view.setGeometry(self.rect())
+        self._view.setGeometry(0, 0, self.width(), self.width())
         self.setFixedHeight(self.width())
 
     def draw(self, frame: np.ndarray[Any, Any], full: int) -> None:
@@ -88,10 +90,19 @@ class Figures(Card):
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
         grid.addWidget(heading(title), 0, 0, 1, 2)
-        self.values = {name: digits(QLabel("none")) for name in names}
+        self.values = {name: digits(QLabel()) for name in names}
         for row, (name, value) in enumerate(self.values.items(), 1):
             grid.addWidget(dim(name), row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
+
+
+def _titled(title: str, label: QLabel) -> Card:
+    card = Card()
+    column = QVBoxLayout(card)
+    column.setContentsMargins(10, 8, 10, 8)
+    column.addWidget(heading(title))
+    column.addWidget(label)
+    return card
 
 
 class Sidebar(QWidget):
@@ -107,12 +118,16 @@ class Sidebar(QWidget):
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.warning.setProperty("tone", "warning")
+        self.warnings = _titled("Last warning", self.warning)
+        self.warnings.hide()
+        self.stages = digits(dim())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
         column.addWidget(self.interferogram)
         column.addWidget(self.figures)
-        column.addWidget(self.warning)
+        column.addWidget(self.warnings)
+        column.addWidget(_titled("Where the time goes", self.stages))
         column.addStretch()
 
     def draw_state(self, state: InstrumentState) -> None:
@@ -128,12 +143,17 @@ class Sidebar(QWidget):
         """Show what was lost on the way, and keep the last warning for who looked away."""
         lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
         say(self.figures.values["Lost angles"], lost or "none", "warning" if lost else "")
-        tip = "\n".join(f"{name} {s * 1000:.0f} ms" for name, s in tomogram.stages_s.items())
-        self.figures.values["Latency"].setToolTip(tip)
-        if text := warning_text(tomogram):
-            self.warning.setText(f"Scan {tomogram.sequence}: {text}")
+        self.stages.setText(_stages(tomogram))
+        if tomogram.warnings:
+            self.warning.setText(f"Scan {tomogram.sequence}: {'; '.join(tomogram.warnings)}")
+            self.warnings.show()
 
 
-def warning_text(tomogram: TomogramView) -> str:
-    """Return a tomogram's warnings in one line, empty where there are none."""
-    return "; ".join(tomogram.warnings)
+def _stages(tomogram: TomogramView) -> str:
+    """Return where the time went, longest first."""
+    stages = sorted(tomogram.stages_s.items(), key=lambda stage: -stage[1])
+    rows = (
+        f"<tr><td>{escape(name)}</td><td align=right>{s * 1000:.0f} ms</td></tr>"
+        for name, s in stages[:MOST_STAGES]
+    )
+    return f"<table width=100%>{''.join(rows)}</table>"

@@ -69,7 +69,7 @@ class StatusBar(QFrame):
         self.error.setProperty("tone", "error")
         self.dismiss = QPushButton("Dismiss")
         self.dismiss.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.dismiss.setStyleSheet("padding: 0 8px; min-height: 18px")
+        self.dismiss.setObjectName("small")
         self.dismiss.clicked.connect(lambda: self.show_error(""))
         self.processes = QLabel()
         self._arrange()
@@ -81,7 +81,7 @@ class StatusBar(QFrame):
         row.setSpacing(8)
         row.addWidget(self.dot)
         row.addWidget(self.message, 1)
-        row.addWidget(self.error, 1)
+        row.addWidget(self.error, 2)
         for widget in (self.dismiss, self.processes):
             row.addWidget(widget)
 

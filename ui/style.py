@@ -41,35 +41,28 @@ PHASE_COLOURS: Final = {
 }
 BUSY_PHASES: Final = (Phase.STARTING, Phase.BACKGROUND)
 
+# Buttons and labels only: a style sheet on spin and combo boxes costs them their arrows and text.
 STYLE_SHEET: Final = f"""
-QWidget {{ color: {TEXT}; background: {WINDOW}; }}
 QFrame#card {{ background: {SURFACE}; border: 1px solid {EDGE}; border-radius: 6px; }}
-QFrame#card QLabel, QFrame#card QWidget {{ background: transparent; }}
 QFrame#bar {{ background: {SURFACE}; border-top: 1px solid {EDGE}; }}
-QFrame#bar QLabel, QFrame#bar QWidget {{ background: transparent; }}
 QLabel#heading {{ color: {DIM}; font-weight: 600; }}
 QLabel#dim {{ color: {DIM}; }}
 QLabel#title {{ font-size: 16pt; font-weight: 600; }}
 QLabel#index {{ font-size: 20pt; font-weight: 600; }}
 QLabel[tone="warning"] {{ color: {AMBER}; }}
 QLabel[tone="error"] {{ color: {RED}; }}
-QPushButton, QComboBox, QDoubleSpinBox {{
+QPushButton {{
     background: {SURFACE}; border: 1px solid {EDGE}; border-radius: 5px; padding: 4px 10px;
     min-height: 20px;
 }}
-QDoubleSpinBox {{ padding: 4px 4px; }}
-QPushButton:hover, QComboBox:hover, QDoubleSpinBox:hover {{ border-color: {DIM}; }}
+QPushButton:hover {{ border-color: {DIM}; }}
 QPushButton:pressed {{ background: {EDGE}; }}
 QPushButton:disabled {{ color: #5b6570; border-color: #232a32; }}
 QPushButton:checked {{ background: #1f4a48; border-color: {ACCENT}; color: #e6fffb; }}
 QPushButton#left {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
 QPushButton#right {{ border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none; }}
 QPushButton#primary {{ font-weight: 600; min-width: 64px; }}
-QPushButton#primary[tone="start"] {{ background: #1f4a48; border-color: {ACCENT}; }}
-QComboBox::drop-down {{ border: none; width: 18px; }}
-QComboBox QAbstractItemView {{
-    background: {SURFACE}; border: 1px solid {EDGE}; selection-background-color: #1f4a48;
-}}
+QPushButton#small {{ padding: 0 8px; min-height: 18px; }}
 QToolTip {{ background: {SURFACE}; color: {TEXT}; border: 1px solid {EDGE}; padding: 4px; }}
 """
 
@@ -77,14 +70,32 @@ QToolTip {{ background: {SURFACE}; color: {TEXT}; border: 1px solid {EDGE}; padd
 def apply_style(application: QApplication) -> None:
     """Give the application its palette, its fonts and its style sheet."""
     application.setStyle("Fusion")
-    palette = QPalette(QColor(SURFACE), QColor(WINDOW))
-    palette.setColor(QPalette.ColorRole.PlaceholderText, QColor(DIM))
-    application.setPalette(palette)
+    application.setPalette(_palette())
     font = QFont()
     font.setFamilies(["Inter", "Segoe UI", "SF Pro Text", "Noto Sans", "DejaVu Sans"])
     font.setPointSizeF(10.0)
     application.setFont(font)
     application.setStyleSheet(STYLE_SHEET)
+
+
+def _palette() -> QPalette:
+    role = QPalette.ColorRole
+    palette = QPalette(QColor(SURFACE), QColor(WINDOW))
+    for name, colour in (
+        (role.Base, SURFACE),
+        (role.Text, TEXT),
+        (role.WindowText, TEXT),
+        (role.ButtonText, TEXT),
+        (role.PlaceholderText, DIM),
+        (role.Highlight, "#2a6f6a"),
+        (role.HighlightedText, "#ffffff"),
+        (role.ToolTipBase, SURFACE),
+        (role.ToolTipText, TEXT),
+    ):
+        palette.setColor(name, QColor(colour))
+    for name in (role.Text, role.WindowText, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, name, QColor("#5b6570"))
+    return palette
 
 
 def digits_font(base: QFont) -> QFont:

@@ -39,6 +39,7 @@ class Toolbar(QWidget):
         self.method = QComboBox()
         self.method.setToolTip("How the next scans are regularized")
         self.method.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.method.activated.connect(self._choose)
         self.projection = self._button("projection", "Projection", checkable=True)
         self.smooth = self._button("smooth", "Interpolate", checkable=True)

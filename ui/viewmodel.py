@@ -21,6 +21,7 @@ __all__ = [
     "Shown",
     "ViewState",
     "auto_contrast",
+    "cautions",
     "grid_of",
     "sections",
     "shown",
@@ -170,6 +171,13 @@ def shown(tomogram: TomogramView, state: ViewState) -> Shown:
         note = f"no regularized volume: the method is “{tomogram.method}”"
         return Shown(tomogram.raw, False, "raw", note)
     return Shown(tomogram.regularized, True, f"regularized · {tomogram.method}")
+
+
+def cautions(tomogram: TomogramView, on_display: Shown) -> str:
+    """Return what the user must know of this tomogram, in one line; empty where all is well."""
+    lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
+    parts = (on_display.note, *tomogram.warnings, f"lost angles: {lost}" if lost else "")
+    return "; ".join(filter(None, parts))
 
 
 def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:

@@ -84,6 +84,7 @@ class Window(QMainWindow):
         middle.addWidget(self.sidebar)
         body = QVBoxLayout()
         body.setContentsMargins(10, 8, 10, 8)
+        body.setSpacing(8)
         body.addWidget(self.toolbar)
         body.addLayout(middle, 1)
         centre = QWidget()
