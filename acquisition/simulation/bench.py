@@ -85,9 +85,12 @@ class OpticalBench:
 
     @property
     def carrier(self) -> tuple[float, float]:
-        """The reference wave's carrier (kx, ky) in cycles/um: 3 NA/wavelength along the diagonal."""
-        component = 3 * self.optics.cutoff / math.sqrt(2)
-        return component, component
+        """The reference wave's carrier (kx, ky) in cycles/um, 3 NA/wavelength long.
+
+        Not along the diagonal: there, on a camera with 2.8 pixels a period of NA/wavelength, the
+        sideband would overlap its own conjugate folded at the Nyquist frequency.
+        """
+        return 2.46 * self.optics.cutoff, 1.73 * self.optics.cutoff
 
     def illuminate(self, bit_plane: NDArray[np.uint8]) -> Illumination:
         """Return the light that the picture (rows, columns) of 0 and 1 sends into the sample."""
