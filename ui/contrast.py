@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 from ui.labels import heading
 from ui.panels import lookup_table
 from ui.shortcuts import tip
-from ui.style import DIM, EDGE, TEXT, digits_font, nice_step
+from ui.style import CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
 from ui.viewmodel import (
     COLORMAPS,
     HIGHEST_INDEX,
@@ -144,6 +144,8 @@ class ContrastColumn(QWidget):
         self.auto = QPushButton("Auto")
         self.colormap = QComboBox()
         self.colormap.addItems(COLORMAPS)
+        for box in (self.high, self.low, self.colormap):
+            box.setMinimumHeight(CONTROL_PX)
         self.bar.setToolTip(DRAG_TIP)
         self.auto.setToolTip(tip("auto"))
         self.colormap.setToolTip(tip("colormap"))

@@ -73,9 +73,10 @@ class Marks:
 class Overlay(QWidget):
     """Crosshair, caption, axes and scale bar of one panel; mouse and wheel in micrometres."""
 
-    pointed = Signal(dict)
-    panned = Signal(dict)
-    zoomed = Signal(float, dict)
+    # Positions as dict[int, float], micrometres by axis: Signal(dict) takes string keys only.
+    pointed = Signal(object)
+    panned = Signal(object)
+    zoomed = Signal(float, object)
     stepped = Signal(int, int)
     fitted = Signal()
 
@@ -86,6 +87,12 @@ class Overlay(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._marks: Marks | None = None
         self._grabbed: QPointF | None = None
+
+    @property
+    def marks(self) -> Marks:
+        """What is painted; only once there is something."""
+        assert self._marks is not None
+        return self._marks
 
     def draw(self, marks: Marks) -> None:
         """Show other marks."""

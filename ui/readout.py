@@ -53,7 +53,7 @@ class CursorReadout(Card):
         on_display = shown(tomogram, state)
         value = float(on_display.volume[state.cursor])
         self.index.setText(f"{value:.4f}")
-        self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} to the medium")
+        self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
         self.other.setText(_other(tomogram, state, on_display.regularized))
         for axis in (Z, Y, X):
             self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")

@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, Phase, ProcessState
 from ui.labels import ElidedLabel
@@ -62,7 +62,6 @@ class StatusBar(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("bar")
-        self.setFixedHeight(34)
         self.dot = PhaseDot()
         self.message = ElidedLabel("Connecting to the instrument")
         self.error = ElidedLabel()
@@ -76,14 +75,19 @@ class StatusBar(QFrame):
         self.show_error("")
 
     def _arrange(self) -> None:
-        row = QHBoxLayout(self)
-        row.setContentsMargins(10, 2, 10, 2)
+        self.refusal = QWidget()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 5, 10, 5)
+        column.addWidget(self.refusal)
+        row, refusal = QHBoxLayout(), QHBoxLayout(self.refusal)
+        refusal.setContentsMargins(26, 0, 0, 0)
         row.setSpacing(8)
         row.addWidget(self.dot)
         row.addWidget(self.message, 1)
-        row.addWidget(self.error, 2)
-        for widget in (self.dismiss, self.processes):
-            row.addWidget(widget)
+        row.addWidget(self.processes)
+        refusal.addWidget(self.error, 1)
+        refusal.addWidget(self.dismiss)
+        column.addLayout(row)
 
     def draw(self, state: InstrumentState) -> None:
         """Show a new state."""
@@ -95,8 +99,7 @@ class StatusBar(QFrame):
     def show_error(self, text: str) -> None:
         """Show why a command failed, until the next one succeeds; nothing for an empty text."""
         self.error.setText(text)
-        self.error.setVisible(bool(text))
-        self.dismiss.setVisible(bool(text))
+        self.refusal.setVisible(bool(text))
 
 
 def _process(process: ProcessState) -> str:

@@ -11,6 +11,7 @@ from pipeline.state import Phase
 __all__ = [
     "AXIS_COLOURS",
     "BUSY_PHASES",
+    "CONTROL_PX",
     "PHASE_COLOURS",
     "STYLE_SHEET",
     "apply_style",
@@ -39,6 +40,7 @@ PHASE_COLOURS: Final = {
     Phase.FAILED: RED,
     Phase.STOPPED: DIM,
 }
+CONTROL_PX: Final = 28
 BUSY_PHASES: Final = (Phase.STARTING, Phase.BACKGROUND)
 
 # Buttons and labels only: a style sheet on spin and combo boxes costs them their arrows and text.

@@ -5,6 +5,7 @@ from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton,
 
 from pipeline.state import InstrumentState, Phase
 from ui.shortcuts import tip
+from ui.style import CONTROL_PX
 from ui.viewmodel import Shown, ViewState
 
 __all__ = ["RUNNING", "Toolbar"]
@@ -39,6 +40,7 @@ class Toolbar(QWidget):
         self.method = QComboBox()
         self.method.setToolTip("How the next scans are regularized")
         self.method.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.method.setMinimumHeight(CONTROL_PX)
         self.method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.method.activated.connect(self._choose)
         self.projection = self._button("projection", "Projection", checkable=True)

@@ -156,6 +156,10 @@ class Window(QMainWindow):
         if tomogram is not None:
             self.show_tomogram(tomogram)
 
+    def stop_polling(self) -> None:
+        """Leave what is drawn as it is."""
+        self._timer.stop()
+
     def show_instrument(self, state: InstrumentState) -> None:
         """Draw what the instrument says of itself."""
         self.instrument = state
@@ -250,7 +254,7 @@ class Window(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Stop polling and wait for the command that is under way."""
-        self._timer.stop()
+        self.stop_polling()
         self.hide()
         QApplication.processEvents()
         self.commands.close()

@@ -1,0 +1,606 @@
+"""The window and its view model, on a played-back session."""
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer  # after the platform
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QWidget
+
+from acquisition.errors import DeviceError, LiveTomoError
+from pipeline.state import InterferogramView, Phase, TomogramView
+from tests.recorded_session import MEDIUM, RecordedSession, fringes, volumes
+from ui.camera import PLANES, Camera, arrange, round_length_um
+from ui.contrast import ticks
+from ui.grid import Grid, X, Y, Z
+from ui.main import run_window
+from ui.shortcuts import KEYS, HelpDialog
+from ui.sidebar import exposure_hint
+from ui.style import apply_style, signed
+from ui.viewmodel import (
+    COLORMAPS,
+    Contrast,
+    ViewState,
+    auto_contrast,
+    cautions,
+    sections,
+    shown,
+)
+from ui.window import Window
+
+VOXEL_UM = (0.36, 0.22, 0.24)
+SHAPE = (28, 50, 46)
+
+
+@pytest.fixture(scope="module")
+def tomograms() -> list[TomogramView]:
+    return volumes(3, SHAPE, VOXEL_UM)
+
+
+@pytest.fixture
+def session(tomograms: list[TomogramView]) -> RecordedSession:
+    return RecordedSession(list(tomograms))
+
+
+@pytest.fixture(scope="module")
+def application() -> QApplication:
+    application = QApplication.instance() or QApplication(["test"])
+    assert isinstance(application, QApplication)
+    apply_style(application)
+    return application
+
+
+@pytest.fixture
+def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+    """Yield a window that has been told the state and shows the session's first tomogram."""
+    window = Window(session, title="LiveTomo")
+    window.stop_polling()
+    window.resize(1280, 800)
+    window.show()
+    session.announce()
+    window.poll()
+    application.processEvents()
+    yield window
+    window.close()
+    window.deleteLater()
+    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Run Qt's events until the condition holds; the test's own time limit ends a hang."""
+    while not condition():
+        QApplication.processEvents()
+
+
+def press(window: Window, key: Qt.Key, *, shift: bool = False) -> None:
+    modifier = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
+    QTest.keyClick(window, key, modifier)
+
+
+# --- the view model, without Qt ---
+
+
+def test_position_zero_is_the_centre_voxel_and_every_voxel_is_found_at_its_position() -> None:
+    grid = Grid((5, 8, 7), (0.5, 0.1, 0.25))
+    assert grid.position_um(grid.centre) == (0, 0, 0)
+    for voxel in np.ndindex(*grid.shape):
+        assert grid.voxel(grid.position_um(voxel)) == voxel
+
+
+def test_edges_are_half_a_voxel_outside_the_outermost_positions() -> None:
+    grid = Grid((4, 5, 6), (0.5, 0.1, 0.25))
+    last = grid.position_um((3, 4, 5))
+    for axis in (Z, Y, X):
+        low, high = grid.edges_um(axis)
+        half = grid.voxel_size_um[axis] / 2
+        assert low == pytest.approx(grid.position_um((0, 0, 0))[axis] - half)
+        assert high == pytest.approx(last[axis] + half)
+
+
+@pytest.mark.parametrize(
+    ("axis", "steps", "expected"),
+    [
+        (Z, -1, (13, 25, 23)),
+        (Y, 1, (14, 26, 23)),
+        (X, 10, (14, 25, 33)),
+        (Z, -1000, (0, 25, 23)),
+        (Y, 1000, (14, 49, 23)),
+        (X, 1000, (14, 25, 45)),
+    ],
+)
+def test_cursor_moves_are_clamped(
+    tomograms: list[TomogramView], axis: int, steps: int, expected: tuple[int, int, int]
+) -> None:
+    assert ViewState().showing(tomograms[0]).moved(axis, steps).cursor == expected
+
+
+def test_sections_pass_through_the_cursor(tomograms: list[TomogramView]) -> None:
+    volume = tomograms[0].raw
+    z, y, x = cursor = (5, 20, 33)
+    xy, xz, yz = sections(volume, cursor, False)
+    assert xy.shape == (50, 46) and xz.shape == (28, 46) and yz.shape == (50, 28)
+    assert xy[y, x] == xz[z, x] == yz[y, z] == volume[cursor]
+
+
+def test_projections_are_the_maximum_along_the_axis_a_panel_cuts(
+    tomograms: list[TomogramView],
+) -> None:
+    volume = tomograms[0].raw
+    for plane, image in zip(PLANES, sections(volume, (0, 0, 0), True), strict=True):
+        expected = volume.max(axis=plane.cut)
+        assert np.array_equal(image, expected.T if plane.right < plane.down else expected)
+
+
+def test_a_new_grid_keeps_the_cursor_at_its_place_in_the_sample(
+    tomograms: list[TomogramView],
+) -> None:
+    state = ViewState().showing(tomograms[0]).placed({Z: 1.44, Y: -2.2, X: 2.4})
+    finer = replace(
+        tomograms[0],
+        raw=np.full((56, 100, 92), MEDIUM, np.float32),
+        regularized=None,
+        voxel_size_um=(0.18, 0.11, 0.12),
+    )
+    assert state.showing(finer).position_um == pytest.approx(state.position_um)
+
+
+def test_contrast_is_chosen_on_the_first_tomogram_and_then_left_alone(
+    tomograms: list[TomogramView],
+) -> None:
+    state = ViewState().showing(tomograms[0])
+    assert tomograms[0].regularized is not None
+    brighter = replace(tomograms[1], regularized=tomograms[1].raw + 0.05)
+    assert state.showing(brighter) is state
+
+
+@pytest.mark.parametrize("kind", ["raw", "regularized"])
+def test_automatic_contrast_spans_medium_and_object(
+    tomograms: list[TomogramView], kind: str
+) -> None:
+    volume = getattr(tomograms[0], kind)
+    contrast = auto_contrast(volume, MEDIUM)
+    assert MEDIUM - 0.3 * (contrast.high - contrast.low) <= contrast.low <= MEDIUM
+    above = (volume > contrast.high + 0.001).mean()
+    assert 0 <= above < 0.002
+    assert contrast.high > np.percentile(volume, 99)
+
+
+@pytest.mark.parametrize("value", [MEDIUM, math.nan])
+def test_automatic_contrast_of_an_empty_or_broken_volume_is_a_range(value: float) -> None:
+    contrast = auto_contrast(np.full((4, 8, 8), value, np.float32), MEDIUM)
+    assert contrast.low < MEDIUM < contrast.high
+
+
+def test_the_ends_of_the_contrast_push_each_other() -> None:
+    contrast = Contrast(1.33, 1.36)
+    raised = contrast.with_low(1.40)
+    assert raised.low == 1.40 < raised.high
+    lowered = contrast.with_high(1.30)
+    assert lowered.low < lowered.high == 1.30
+    assert contrast.shifted(-9).low == 1.0
+    wider = contrast.scaled(2)
+    assert (wider.low, wider.high) == pytest.approx((1.315, 1.375))
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(Contrast(1.337, 1.392), 10) == pytest.approx(np.arange(1.34, 1.3901, 0.01))
+    assert len(ticks(Contrast(1.337, 1.3375), 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"), [(1, 1), (0.99, 0.5), (7.3, 5), (49, 20), (0.03, 0.02), (1000, 1000)]
+)
+def test_scale_bars_have_round_lengths(longest: float, expected: float) -> None:
+    assert round_length_um(longest) == pytest.approx(expected)
+
+
+def test_zoom_keeps_the_point_under_the_pointer() -> None:
+    grid = Grid((64, 192, 192), (0.2, 0.1, 0.1))
+    layout = arrange(900, 700, grid)
+    camera, anchor = Camera(centre_um=grid.middle_um), (1.0, 3.0, -4.0)
+    nearer = camera.zoomed(3, anchor, grid)
+    for axis in (Z, Y, X):
+        before, after = (c.range_um(axis, 400, layout) for c in (camera, nearer))
+        share = [(anchor[axis] - low) / (high - low) for low, high in (before, after)]
+        assert share[0] == pytest.approx(share[1])
+    assert nearer.zoomed(0.01, anchor, grid) == camera
+
+
+@pytest.mark.parametrize("size", [(860, 700), (1300, 900), (500, 900), (300, 200)])
+@pytest.mark.parametrize("depth", [4, 64, 400])
+def test_the_whole_volume_fits_into_every_layout(size: tuple[int, int], depth: int) -> None:
+    grid = Grid((depth, 192, 160), (0.2, 0.1, 0.1))
+    layout = arrange(*size, grid)
+    for plane in PLANES:
+        width, height = layout.size_px(plane)
+        assert width * layout.fit_um_per_pixel >= grid.extent_um[plane.right]
+        assert height * layout.fit_um_per_pixel >= grid.extent_um[plane.down]
+    assert sum(layout.columns) < size[0] and sum(layout.rows) < size[1]
+
+
+def test_cautions_name_what_was_lost(tomograms: list[TomogramView]) -> None:
+    tomogram = replace(tomograms[0], warnings=("laser saturated",), lost_angles=(0, 16))
+    text = cautions(tomogram, shown(tomogram, ViewState()))
+    assert text == "laser saturated; lost angles: 1, 17"
+    assert cautions(tomograms[0], shown(tomograms[0], ViewState())) == ""
+
+
+@pytest.mark.parametrize(
+    ("gain", "bits", "words", "tone"),
+    [
+        (1.0, 8, "peak 67% of full scale", ""),
+        (4.0, 8, "saturated", "error"),
+        (0.1, 8, "hardly any light", "warning"),
+        (1.0, 12, "hardly any light", "warning"),
+    ],
+)
+def test_exposure_hint(gain: float, bits: int, words: str, tone: str) -> None:
+    hint = exposure_hint(InterferogramView(fringes((64, 64), 3, gain), 3, 49, 1, bits))
+    assert words in hint[0] and hint[1] == tone
+
+
+def test_signed_numbers() -> None:
+    assert signed(0.004, 2) == signed(-0.004, 2) == "0.00"
+    assert signed(1.25, 1) == "+1.2" and signed(-1.0, 1) == "\N{MINUS SIGN}1.0"
+
+
+# --- the window ---
+
+
+def test_r_switches_between_raw_and_regularized(
+    window: Window, tomograms: list[TomogramView]
+) -> None:
+    xy = window.views.panels[0]
+    z = window.state.cursor[Z]
+    regularized = tomograms[0].regularized
+    assert regularized is not None
+    assert np.array_equal(xy.image.image, regularized[z]) and window.toolbar.regularized.isChecked()
+    assert xy.overlay.marks.badge.text == "REGULARIZED · DEEP"
+    press(window, Qt.Key.Key_R)
+    assert np.array_equal(xy.image.image, tomograms[0].raw[z]) and window.toolbar.raw.isChecked()
+    assert xy.overlay.marks.badge.text == "RAW"
+    QTest.mouseClick(window.toolbar.regularized, Qt.MouseButton.LeftButton)
+    assert np.array_equal(xy.image.image, regularized[z])
+
+
+def test_without_a_regularized_volume_the_raw_one_is_shown_and_said_so(
+    window: Window, tomograms: list[TomogramView]
+) -> None:
+    window.show_tomogram(replace(tomograms[1], regularized=None, method="none"))
+    badge = window.views.panels[0].overlay.marks.badge
+    assert np.array_equal(window.views.panels[0].image.image, tomograms[1].raw[14])
+    assert badge.text == "RAW" and "no regularized volume" in badge.note
+    assert window.toolbar.raw.isChecked()
+    assert window.views.readout.other.text() == "no regularized volume"
+
+
+def test_every_tomogram_is_drawn_and_the_readout_is_its_voxel(
+    window: Window, session: RecordedSession, tomograms: list[TomogramView]
+) -> None:
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_PageDown):
+        press(window, key)
+    press(window, Qt.Key.Key_Left, shift=True)
+    assert window.state.cursor == (15, 24, 14)
+    for played in (1, 2):
+        window.poll()
+        volume = tomograms[played].regularized
+        assert volume is not None
+        assert window.views.readout.index.text() == f"{volume[15, 24, 14]:.4f}"
+        assert window.views.readout.other.text() == f"{tomograms[played].raw[15, 24, 14]:.4f} raw"
+    assert window.views.readout.positions[Z].text() == "+0.36 µm"
+    assert window.views.readout.positions[X].text() == f"{signed(-9 * 0.24, 2)} µm"
+
+
+@pytest.mark.parametrize("panel", [0, 1, 2])
+def test_a_click_puts_the_cursor_under_the_pointer_and_leaves_the_third_axis(
+    window: Window, panel: int
+) -> None:
+    press(window, Qt.Key.Key_PageUp)
+    before = window.state.cursor
+    target = window.views.panels[panel]
+    point = QPoint(target.width() // 2 + 17, target.height() // 2 - 23)
+    QTest.mouseClick(target.overlay, Qt.MouseButton.LeftButton, pos=point)
+    assert window.state.cursor[target.plane.cut] == before[target.plane.cut]
+    # The crosshair is within half a voxel of the pointer
+    marks = target.overlay.marks
+    at = marks.pixel()
+    for axis, distance in (
+        (target.plane.right, at.x() - point.x()),
+        (target.plane.down, at.y() - point.y()),
+    ):
+        assert abs(distance) * marks.um_per_pixel <= VOXEL_UM[axis] / 2 + 1e-9
+
+
+def test_clicks_beside_the_volume_stay_on_its_edge(window: Window) -> None:
+    xy = window.views.panels[0].overlay
+    QTest.mouseClick(xy, Qt.MouseButton.LeftButton, pos=QPoint(0, 0))
+    assert window.state.cursor == (14, 0, 0)
+
+
+def test_anisotropic_voxels_keep_their_physical_aspect(window: Window) -> None:
+    scales = []
+    for size in ((1280, 800), (1000, 900)):
+        window.resize(*size)
+        QApplication.processEvents()
+        for panel in window.views.panels:
+            right, down = panel.view_range_um()
+            across = (right[1] - right[0]) / panel.width()
+            assert across == pytest.approx((down[1] - down[0]) / panel.height(), rel=1e-6)
+            assert across == pytest.approx(panel.overlay.marks.um_per_pixel, rel=1e-6)
+            box = panel.image.mapRectToView(panel.image.boundingRect())
+            assert box.width() == pytest.approx(
+                SHAPE[panel.plane.right] * VOXEL_UM[panel.plane.right]
+            )
+            assert box.height() == pytest.approx(
+                SHAPE[panel.plane.down] * VOXEL_UM[panel.plane.down]
+            )
+            scales.append(across)
+    assert scales[:3] == pytest.approx([scales[0]] * 3)
+    assert scales[3:] == pytest.approx([scales[3]] * 3)
+
+
+def test_panels_share_their_extents(window: Window) -> None:
+    press(window, Qt.Key.Key_Plus)
+    xy, xz, yz = window.views.panels
+    assert xy.view_range_um()[0] == pytest.approx(xz.view_range_um()[0])
+    assert xy.view_range_um()[1] == pytest.approx(yz.view_range_um()[1])
+    assert xy.width() == xz.width() and xy.height() == yz.height()
+
+
+def test_the_cursor_is_kept_in_view(window: Window) -> None:
+    for _ in range(8):
+        press(window, Qt.Key.Key_Plus)
+    for _ in range(4):
+        press(window, Qt.Key.Key_Right, shift=True)
+    (low, high), _ = window.views.panels[0].view_range_um()
+    assert low <= window.state.position_um[X] <= high
+    press(window, Qt.Key.Key_F)
+    assert window.state.camera.zoom == 1
+
+
+def test_spin_boxes_set_the_levels(window: Window) -> None:
+    for box, value in ((window.contrast.low, 1.3402), (window.contrast.high, 1.3718)):
+        box.lineEdit().setText(f"{value}")
+        QTest.keyClick(box, Qt.Key.Key_Return)
+    assert window.state.contrast == Contrast(1.3402, 1.3718)
+    for panel in window.views.panels:
+        assert tuple(panel.image.levels) == (1.3402, 1.3718)
+    window.poll()
+    assert tuple(window.views.panels[0].image.levels) == (1.3402, 1.3718)
+
+
+def test_auto_and_the_colour_bar_set_the_levels(window: Window) -> None:
+    first = window.state.contrast
+    assert first is not None
+    bar = window.contrast.bar
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, 10))
+    QTest.mouseMove(bar, QPoint(8, 40))
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, 40))
+    dragged = window.state.contrast
+    assert dragged is not None and dragged.low == first.low and dragged.high < first.high
+    assert window.contrast.high.value() == pytest.approx(dragged.high, abs=1e-4)
+    press(window, Qt.Key.Key_A)
+    assert window.state.contrast == first
+    assert tuple(window.views.panels[1].image.levels) == (first.low, first.high)
+
+
+@pytest.mark.parametrize("colormap", COLORMAPS)
+def test_colours_reach_image_and_bar(window: Window, colormap: str) -> None:
+    window.contrast.colormap_chosen.emit(colormap)
+    lookup = window.views.panels[0].image.lut
+    assert lookup.shape == (256, 3)
+    assert window.contrast.colormap.currentText() == colormap
+    assert (np.ptp(lookup.astype(int), axis=1).max() == 0) == (colormap == "gray")
+
+
+def test_the_bar_says_every_message(window: Window, session: RecordedSession) -> None:
+    for phase in Phase:
+        message = f"the instrument is {phase}, in its own words"
+        session.announce(phase=phase, message=message)
+        window.poll()
+        assert window.status.message.full_text() == message
+        assert window.status.message.text() == message
+        assert window.status.dot.busy == (phase in (Phase.STARTING, Phase.BACKGROUND))
+
+
+def test_rates_and_losses_are_shown(
+    window: Window, session: RecordedSession, tomograms: list[TomogramView]
+) -> None:
+    session.announce(scans=40, skipped=7, incomplete=2, scan_rate_hz=3.14, latency_s=0.456)
+    session.tomograms = [replace(tomograms[0], lost_angles=(4,), warnings=("frame 5 lost",))]
+    window.poll()
+    values = {name: label.text() for name, label in window.sidebar.figures.values.items()}
+    assert values["Scans"] == "3.1 /s" and values["Latency"] == "0.46 s"
+    assert values["Skipped"] == "7 of 40 scans" and values["Incomplete"] == "2"
+    assert values["Lost angles"] == "5"
+    assert "frame 5 lost" in window.sidebar.warning.text()
+    assert "frame 5 lost" in window.views.panels[0].overlay.marks.badge.note
+
+
+def test_the_interferogram_and_its_angle_are_shown(window: Window) -> None:
+    panel = window.sidebar.interferogram
+    frame = fringes((96, 80), 4).astype(np.uint16) * 16
+    panel.draw(InterferogramView(frame, 4, 49, 1, 12))
+    assert np.array_equal(panel.picture.image.image, frame)
+    assert tuple(panel.picture.image.levels) == (0, 4095)
+    assert panel.angle.text() == "angle 5 of 49"
+
+
+def test_space_stops_and_starts_away_from_the_window_thread(
+    window: Window, session: RecordedSession
+) -> None:
+    for command, label in (("stop", "Start"), ("start", "Stop")):
+        press(window, Qt.Key.Key_Space)
+        assert not window.toolbar.live.isEnabled()
+        wait_until(lambda: not window.commands.busy)
+        window.poll()
+        assert session.commands[-1][0] == command
+        assert window.toolbar.live.text() == label and window.toolbar.live.isEnabled()
+    assert threading.current_thread().name not in {thread for _, thread in session.commands}
+    assert len({thread for _, thread in session.commands}) == 1
+
+
+def test_the_regularizer_is_chosen_from_what_the_instrument_offers(
+    window: Window, session: RecordedSession
+) -> None:
+    method = window.toolbar.method
+    assert [method.itemData(i) for i in range(method.count())] == list(session.state.regularizers)
+    assert method.currentData() == "deep"
+    method.activated.emit(method.findData("tv"))
+    wait_until(lambda: not window.commands.busy)
+    assert session.commands[0][0] == "regularizer tv"
+    window.poll()
+    assert method.currentData() == "tv"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [DeviceError("the stage did not answer within 5 s; check its cable"), OSError("gone")],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_errors_of_commands_are_shown_until_one_succeeds(
+    window: Window, session: RecordedSession, refusal: Exception
+) -> None:
+    session.refusal = refusal
+    press(window, Qt.Key.Key_B)
+    wait_until(lambda: not window.commands.busy)
+    assert str(refusal) in window.status.error.full_text()
+    assert window.status.refusal.isVisible()
+    window.poll()
+    assert window.status.refusal.isVisible()
+    session.refusal = None
+    press(window, Qt.Key.Key_B)
+    wait_until(lambda: not window.commands.busy)
+    assert not window.status.refusal.isVisible()
+
+
+def test_a_lost_connection_is_said_and_polling_goes_on(
+    window: Window, session: RecordedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(timeout_ms: int = 0) -> None:
+        raise LiveTomoError("the instrument speaks another version")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "poll", lost)
+        window.poll()
+    assert "another version" in window.status.error.full_text()
+    window.poll()
+    assert session.played == 2
+
+
+def test_before_the_first_tomogram_the_window_says_what_it_waits_for(
+    application: QApplication, tomograms: list[TomogramView]
+) -> None:
+    session = RecordedSession([])
+    window = Window(session, title="LiveTomo")
+    window.stop_polling()
+    assert window.stack.currentWidget() is window.waiting
+    session.announce(phase=Phase.BACKGROUND, message="recording the background, scan 2 of 4")
+    window.poll()
+    assert window.waiting.headline.text() == "Recording the background"
+    assert window.waiting.message.text() == "recording the background, scan 2 of 4"
+    press(window, Qt.Key.Key_Right)
+    press(window, Qt.Key.Key_P)
+    session.tomograms = list(tomograms)
+    window.poll()
+    assert window.stack.currentWidget() is window.picture
+    window.close()
+
+
+def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:
+    hint = window.minimumSizeHint()
+    assert hint.width() <= 1280 and hint.height() <= 800
+    assert window.size().width() == 1280 and window.size().height() == 800
+
+
+def test_the_views_are_saved_as_a_picture(
+    window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PySide6.QtGui import QImage
+    from PySide6.QtWidgets import QFileDialog
+
+    path = tmp_path / "views.png"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    QTest.keyClick(window, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+    assert QImage(str(path)).width() >= window.picture.width()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "no/x.png"), ""))
+    QTest.keyClick(window, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+    assert "could not be written" in window.status.error.full_text()
+
+
+def test_the_help_names_every_key(window: Window) -> None:
+    press(window, Qt.Key.Key_F1)
+    dialog = window.findChild(HelpDialog)
+    assert dialog is not None and dialog.isVisible()
+    texts = {label.text() for label in dialog.findChildren(QWidget) if hasattr(label, "text")}
+    assert {key.text for key in KEYS if key.text} <= texts
+    dialog.close()
+
+
+def test_mouse_wheel_zooms_and_drags_pan(window: Window) -> None:
+    overlay = window.views.panels[0].overlay
+    overlay.zoomed.emit(4.0, {X: 1.0, Y: 1.0})
+    assert window.state.camera.zoom == 4
+    centre = window.state.camera.centre_um
+    QTest.mousePress(overlay, Qt.MouseButton.RightButton, pos=QPoint(100, 100))
+    QTest.mouseMove(overlay, QPoint(80, 130))
+    QTest.mouseRelease(overlay, Qt.MouseButton.RightButton, pos=QPoint(80, 130))
+    scale = overlay.marks.um_per_pixel
+    moved = window.state.camera.centre_um
+    assert moved[X] - centre[X] == pytest.approx(20 * scale)
+    assert moved[Y] - centre[Y] == pytest.approx(-30 * scale)
+    assert overlay.marks.along(QPointF(overlay.marks.pixel())) == pytest.approx(
+        {X: window.state.position_um[X], Y: window.state.position_um[Y]}
+    )
+
+
+def test_run_window_closes_once_and_leaves_nothing(
+    application: QApplication, session: RecordedSession
+) -> None:
+    before = set(threading.enumerate())
+    closed: list[bool] = []
+
+    def close() -> None:
+        (window,) = (
+            w for w in QApplication.topLevelWidgets() if isinstance(w, Window) and w.isVisible()
+        )
+        press(window, Qt.Key.Key_Space)
+        window.close()
+
+    closer = QTimer()
+    closer.setSingleShot(True)
+    closer.timeout.connect(close)
+    session.announce()
+    closer.start(300)
+    assert run_window(session, title="LiveTomo", on_close=lambda: closed.append(True)) == 0
+    assert closed == [True]
+    assert [command for command, _ in session.commands] == ["stop"]
+    assert set(threading.enumerate()) == before
+    polls = session.polls
+    QTest.qWait(100)  # three periods of the poll timer
+    assert session.polls == polls > 0
+    windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, Window)]
+    assert not any(timer.isActive() for w in windows for timer in w.findChildren(QTimer))
+
+
+def test_run_window_calls_on_close_after_an_error(
+    application: QApplication, monkeypatch: pytest.MonkeyPatch, session: RecordedSession
+) -> None:
+    closed: list[bool] = []
+
+    def fails(*_: object, **__: object) -> None:
+        raise LiveTomoError("no screen")
+
+    monkeypatch.setattr("ui.main.Window", fails)
+    with pytest.raises(LiveTomoError):
+        run_window(session, title="LiveTomo", on_close=lambda: closed.append(True))
+    assert closed == [True]
