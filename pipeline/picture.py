@@ -137,7 +137,7 @@ def _coloured(values: NDArray[np.float64], limits: tuple[float, float]) -> Pictu
 def _resized(values: Volume, zoom_y: float, zoom_x: float) -> NDArray[np.float64]:
     """Return the slice at another size, linearly interpolated."""
     along_y = _resample(values.astype(np.float64), zoom_y)
-    return _resample(along_y.T, zoom_x).T
+    return np.ascontiguousarray(_resample(along_y.T, zoom_x).T)
 
 
 def _resample(values: NDArray[np.float64], zoom: float) -> NDArray[np.float64]:
@@ -146,7 +146,7 @@ def _resample(values: NDArray[np.float64], zoom: float) -> NDArray[np.float64]:
     below = np.minimum(place.astype(int), len(values) - 1)
     above = np.minimum(below + 1, len(values) - 1)
     part = (place - below)[:, None]
-    return values[below] * (1 - part) + values[above] * part
+    return np.asarray(values[below] * (1 - part) + values[above] * part)
 
 
 def _blank(height: int, width: int) -> Picture:
@@ -158,7 +158,7 @@ def _write(picture: Picture, text: str, top: int, left: int) -> int:
     mask = text_mask(text)
     area = picture[top : top + mask.shape[0], left : left + mask.shape[1]]
     area[mask[: area.shape[0], : area.shape[1]]] = _INK
-    return mask.shape[1]
+    return int(mask.shape[1])
 
 
 def write_png(path: Path, picture: Picture) -> None:

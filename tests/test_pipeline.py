@@ -1,0 +1,305 @@
+"""The live pipeline as processes, and the work behind the command line, on a small microscope."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from acquisition.errors import ConfigurationError, DataError
+from pipeline.archive.recording import read_recording
+from pipeline.archive.tomograms import read_tomograms
+from pipeline.client import InstrumentClient, merge
+from pipeline.commands import run_headless, run_reconstruct, run_record
+from pipeline.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
+from pipeline.picture import draw_tomograms, write_png
+from pipeline.sockets import PipelineError, bind
+from pipeline.state import InstrumentState, Phase, ProcessState, TomogramView
+from pipeline.supervisor import Instrument
+
+STAMP = Stamp("test", 1)
+SMALL = """
+[microscope]
+name = "Small"
+[optics]
+preset = "cell"
+pixel_size_um = 0.07
+[camera]
+width = 128
+height = 128
+[illumination.circle]
+angles = 9
+[background]
+scans = 1
+[processing]
+device = "cpu"
+regularizer = "none"
+volume_shape = [32, 96, 96]
+"""
+
+
+@pytest.fixture
+def microscope(tmp_path: Path) -> Path:
+    path = tmp_path / "microscope.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep the logs of failed tests out of the user's folder."""
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "state"))
+    yield tmp_path / "state"
+
+
+def watch(
+    client: InstrumentClient, enough: Callable[[InstrumentState, list[TomogramView]], bool]
+) -> tuple[InstrumentState, list[TomogramView]]:
+    """Poll until there is enough; the test's own time limit ends a wait in vain."""
+    state = InstrumentState(Phase.STARTING, "nothing heard yet")
+    views: list[TomogramView] = []
+    while not enough(state, views):
+        news, _, view = client.poll(200)
+        state = news or state
+        if view is not None:
+            views.append(view)
+    return state, views
+
+
+def assert_released(endpoints: list[str]) -> None:
+    """Nobody listens there any more: the processes are gone."""
+    with zmq.Context() as context:
+        for endpoint in endpoints:
+            socket, _ = bind(context, zmq.REP, endpoint)
+            socket.close()
+
+
+def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> None:
+    with Instrument(microscope) as instrument, instrument.client() as client:
+        endpoints = instrument.endpoints
+        state, views = watch(client, lambda s, v: len(v) >= 2 and s.scans > 0)
+        assert state.phase is Phase.LIVE
+        assert state.microscope == "Small"
+        assert state.regularizer == "none"
+        assert views[0].raw.shape[0] == 32
+        assert views[0].regularized is None
+        assert views[0].optics is not None
+        assert {"scan", "wait", "reconstruction"} <= set(views[0].stages_s)
+        assert views[1].sequence > views[0].sequence
+
+        os.kill(instrument.pids["processor"], signal.SIGTERM)
+        state, _ = watch(client, lambda s, v: any(p.restarts for p in s.processes))
+        assert "restarting the processor" in state.message or state.phase is Phase.LIVE
+        seen = state.scans
+        _, views = watch(client, lambda s, v: len(v) >= 2 and v[-1].sequence > seen)
+
+        with pytest.raises(PipelineError, match="regularizer must be one of"):
+            client.set_regularizer("magic")
+        client.stop()
+        watch(client, lambda s, v: s.phase is Phase.IDLE)
+        client.retake_background()
+        client.start()
+        watch(client, lambda s, v: s.phase is Phase.LIVE and bool(v))
+        assert client.malformed == 0
+    assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
+
+
+def test_interferograms_are_published(microscope: Path) -> None:
+    with Instrument(microscope) as instrument, instrument.client() as client:
+        frame = None
+        while frame is None:
+            _, frame, _ = client.poll(200)
+    assert frame.frame.shape == (128, 128)
+    assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
+
+
+def test_a_wrong_microscope_file_is_reported_and_not_retried(microscope: Path) -> None:
+    microscope.write_text("[camera]\nwidht = 128\n")
+    with Instrument(microscope) as instrument, instrument.client() as client:
+        state, _ = watch(client, lambda s, v: s.phase is Phase.FAILED)
+    assert "did you mean width" in state.message
+    assert all(process.restarts == 0 for process in state.processes)
+
+
+def test_what_cannot_be_started_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must exist"):
+        Instrument(tmp_path / "absent.toml")
+    with pytest.raises(ConfigurationError, match="regularizer must be one of"):
+        Instrument(regularizer="magic")
+
+
+ORPHAN = """
+import os, sys
+from pathlib import Path
+from pipeline.supervisor import Instrument
+instrument = Instrument(Path(sys.argv[1]))
+instrument.__enter__()
+e = instrument.endpoints
+print(e.stacks, e.acquirer_commands, e.processor_commands, flush=True)
+os._exit(1)
+"""
+
+
+def test_processes_end_when_their_parent_dies(microscope: Path) -> None:
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN, str(microscope)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    endpoints = done.stdout.split()
+    assert len(endpoints) == 3, done.stderr
+    assert_released(endpoints)
+
+
+def acquirer(phase: Phase, message: str) -> AcquirerStatus:
+    return AcquirerStatus(phase=phase, message=message, scans=4, **STAMP())
+
+
+def processor(message: str = "") -> ProcessorStatus:
+    return ProcessorStatus(
+        message=message,
+        regularizer="tv",
+        skipped=3,
+        tomogram_rate_hz=2.13,
+        latency_s=0.6,
+        **STAMP(),
+    )
+
+
+def supervisor(alive: bool = True, failure: str = "") -> SupervisorStatus:
+    process = ProcessState("processor", alive, 1, "" if alive else "it ended with status -9")
+    return SupervisorStatus(processes=(process,), failure=failure, **STAMP())
+
+
+LIVE = acquirer(Phase.LIVE, "live")
+
+
+@pytest.mark.parametrize(
+    ("parts", "phase", "message"),
+    [
+        ((None, None, None), Phase.STARTING, "starting the acquirer"),
+        (
+            (supervisor(), acquirer(Phase.BACKGROUND, "taking the background"), processor("x")),
+            Phase.BACKGROUND,
+            "taking the background",
+        ),
+        ((supervisor(), LIVE, None), Phase.LIVE, "live: starting the processor"),
+        ((supervisor(), LIVE, processor("planning")), Phase.LIVE, "live: planning"),
+        (
+            (supervisor(), LIVE, processor()),
+            Phase.LIVE,
+            "live: 2.1 tomograms/s, latency 0.60 s, 3 skipped",
+        ),
+        (
+            (supervisor(alive=False), LIVE, processor()),
+            Phase.LIVE,
+            "restarting the processor: it ended with status -9",
+        ),
+        ((supervisor(failure="no camera"), LIVE, processor()), Phase.FAILED, "no camera"),
+    ],
+)
+def test_the_status_line_says_what_the_instrument_does(
+    parts: tuple[SupervisorStatus | None, AcquirerStatus | None, ProcessorStatus | None],
+    phase: Phase,
+    message: str,
+) -> None:
+    state = merge(*parts)
+    assert (state.phase, state.message) == (phase, message)
+
+
+def test_record_and_reconstruct(
+    microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    begin = time.time()
+    assert run_record(microscope, 2, 0.3, recording, as_json=True) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["stacks"], figures["short"]) == (2, {})
+    recorded = read_recording(recording)
+    assert len(recorded) == 2
+    assert recorded.illumination_k is not None
+    assert begin < recorded.timestamps[0] < time.time()
+    assert recorded.timestamps[1] - recorded.timestamps[0] >= 0.29
+
+    assert run_reconstruct(recording, tomograms, "tv-fast", "cpu", as_json=True) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert [scan["time"] for scan in figures["scans"]] == [0, 1]
+    series = read_tomograms(tomograms)
+    assert len(series) == 2
+    assert series.indices["tv"].tolist() == [0, 1]
+    assert series.provenance["regularizer"] == "tv-fast"
+    regularized = series.regularized("tv", 1)
+    assert regularized is not None
+    assert float(regularized.index.max()) > 1.34
+    np.testing.assert_array_equal(series.timestamps, recorded.timestamps)
+
+
+def test_short_scans_are_marked_and_reported(
+    microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    microscope.write_text(SMALL + "[faults]\nlost_frames = [4]\n")
+    recording = tmp_path / "scan.h5"
+    assert run_record(microscope, 1, 0.0, recording) == 1
+    assert "scan 0 is short: angles 4 are lost" in capsys.readouterr().out
+    recorded = read_recording(recording)
+    assert [scan.lost for scan in recorded.stacks()] == [(4,)]
+    assert recorded.background.lost == (4,)
+    assert run_reconstruct(recording, tmp_path / "tomograms.h5", "none", "cpu") == 1
+    assert "left out: 4" in capsys.readouterr().out
+
+
+def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path: Path) -> None:
+    existing = tmp_path / "existing.h5"
+    existing.write_text("precious")
+    with pytest.raises(DataError, match="not overwritten"):
+        run_record(microscope, 1, 0.0, existing)
+    with pytest.raises(DataError, match="at least 1"):
+        run_record(microscope, 0, 0.0, tmp_path / "new.h5")
+    with pytest.raises(DataError, match="folder"):
+        run_record(microscope, 1, 0.0, tmp_path / "absent" / "new.h5")
+    with pytest.raises(ConfigurationError, match="regularizer"):
+        run_reconstruct(existing, tmp_path / "new.h5", "magic")
+    assert existing.read_text() == "precious"
+
+
+def test_headless_run_writes_tomograms_and_a_picture(
+    microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_headless(tmp_path / "output", microscope, scans=2) == 0
+    said = capsys.readouterr().out
+    (file,) = (tmp_path / "output").glob("*.h5")
+    (picture,) = (tmp_path / "output").glob("*.png")
+    assert str(file) in said
+    assert str(picture) in said
+    assert len(read_tomograms(file)) == 2
+
+
+def test_picture_is_a_png_of_what_was_drawn(tmp_path: Path) -> None:
+    volume = np.full((8, 20, 24), 1.337, np.float32)
+    volume[3:5, 8:12, 8:16] = 1.38
+    rows = [("raw", volume), ("deep", volume)]
+    picture = draw_tomograms(rows, (0.2, 0.1, 0.1), 1.337, 100)
+    write_png(tmp_path / "tomogram.png", picture)
+    data = (tmp_path / "tomogram.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    begin = data.index(b"IDAT") + 4
+    lines = np.frombuffer(zlib.decompress(data[begin:-16]), np.uint8)
+    height, width, _ = picture.shape
+    lines = lines.reshape(height, 1 + 3 * width)
+    assert not lines[:, 0].any()
+    np.testing.assert_array_equal(lines[:, 1:].reshape(picture.shape), picture)
+    # the object is the brightest place of its slice, the medium the darkest
+    assert (picture == (253, 231, 37)).all(axis=2).any()
+    assert (picture == (68, 1, 84)).all(axis=2).any()
