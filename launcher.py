@@ -1,0 +1,493 @@
+"""LiveTomo: set-up and command line. ``python launcher.py COMMAND``; the work is done elsewhere.
+
+The set-up is standard library only. It installs what pyproject.toml asks for, in the versions of
+constraints.txt, into ``.venv`` beside this file, and writes ``.venv/livetomo.json`` (the stamp)
+last: a set-up that was interrupted is seen and repaired by the next start. An environment that is
+active and already satisfies pyproject.toml is used as it is.
+"""
+
+from __future__ import annotations  # a Python too old for LiveTomo must get as far as being told so
+
+import argparse
+import contextlib
+import hashlib
+import json
+import operator as op
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acquisition.errors import LiveTomoError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+__all__ = ["Checkout", "SetUpError", "main"]
+
+ROOT = Path(__file__).resolve().parent
+PYTHON_NEEDED = (3, 11)
+TICK_S = 0.2  # how often the progress line is drawn
+PLAIN_INTERVAL_S = 10.0  # how often an unchanged stage is repeated where lines cannot be redrawn
+
+REMEDIES = {  # words of pip, venv and their kind: what to do
+    "No space left": "free some disk space; the environment takes 2 GB, a little more on the way",
+    "NewConnection|NameResolution|[Tt]imed? ?out|unreachable": "check the network, and pip's proxy",
+    "No matching distribution": "check the network, and try Python 3.11, 3.12 or 3.13",
+    "ensurepip|No module named venv": "on Debian or Ubuntu: sudo apt-get install python3-venv",
+}
+
+
+class SetUpError(LiveTomoError):
+    """The environment could not be made ready."""
+
+
+# ---- Which environment ---------------------------------------------------------------------------
+
+
+class Checkout:
+    """A folder with pyproject.toml and constraints.txt, and the environment made for it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.venv = root / ".venv"
+        self.python = self.venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        self.stamp = self.venv / "livetomo.json"
+        self.work = root / ".setup"
+        self.log = self.work / "log.txt"
+
+    def interpreter(self, extras: AbstractSet[str]) -> Path | None:
+        """Return the Python to start, set up first where need be; None: the running one will do."""
+        if not (self.root / "pyproject.toml").exists():  # installed by pip, which saw to it
+            return None
+        inside = self.venv.exists() and self.venv.samefile(sys.prefix)
+        active = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
+        ready = self.is_ready(extras)
+        if ready and (inside or not active):
+            return None if inside else self.python
+        outdated = inside and self.stamp.exists()
+        if not outdated and not unsatisfied(self.requirements(extras)):
+            return None
+        if not ready:
+            self.set_up(extras)
+        return self.python
+
+    def requirements(self, extras: AbstractSet[str]) -> list[str]:
+        """Return pyproject.toml's requirements, those of ``extras`` included."""
+        import tomllib
+
+        project = tomllib.loads((self.root / "pyproject.toml").read_text("utf-8"))["project"]
+        optional = project.get("optional-dependencies", {})
+        return [*project.get("dependencies", []), *(r for e in sorted(extras) for r in optional[e])]
+
+    def digest(self) -> str:
+        """Return what the environment is made from, the system's Python included, as a number."""
+        files = (self.root / "pyproject.toml", self.root / "constraints.txt")
+        contents = [file.read_bytes() for file in files]
+        return hashlib.sha256(b"\0".join([*contents, bytes(self.python.resolve())])).hexdigest()
+
+    def stamped(self) -> tuple[str, frozenset[str]]:
+        """Return the digest and the extras that the stamp tells; the digest "" is unfinished."""
+        try:
+            stamp = json.loads(self.stamp.read_text("utf-8"))
+            return str(stamp["digest"]), frozenset(stamp["extras"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "", frozenset()
+
+    def is_ready(self, extras: AbstractSet[str]) -> bool:
+        """Return whether ``.venv`` is finished, current and holds ``extras``."""
+        digest, installed = self.stamped()
+        return extras <= installed and self.python.exists() and digest == self.digest()
+
+    def set_up(self, extras: AbstractSet[str]) -> None:
+        """Create or repair ``.venv`` so that it holds the requirements and ``extras``.
+
+        Raises
+        ------
+        SetUpError
+            If a step fails; what was done so far is kept and used by the next set-up.
+        """
+        self.work.mkdir(exist_ok=True)
+        with locked(self.work / "lock"):
+            if self.is_ready(extras):  # another start has just done it
+                return
+            extras = extras | self.stamped()[1]
+            print(f"Setting up {self.venv}: once, about 2 GB, some minutes.", flush=True)
+            self.log.write_bytes(b"")
+            self.make_venv()
+            self.write_stamp("", extras)
+            self.install(self.requirements(extras))
+            self.write_stamp(self.digest(), extras)
+
+    def make_venv(self) -> None:
+        """Make ``.venv`` with pip in it, unless there is a working one."""
+        for module in (["pip", "--version"], ["ensurepip"]):  # uv makes environments without pip
+            with contextlib.suppress(OSError):  # no Python there, or one that does not start
+                probe = [str(self.python), "-Im", *module]
+                if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+                    return
+        command = [sys.executable, "-Im", "venv", "--clear", str(self.venv)]
+        self.run("Creating .venv", command)
+
+    def install(self, requirements: Sequence[str]) -> None:
+        """Let pip install ``requirements`` in the versions of constraints.txt."""
+        patterns = ("lib/python*/site-packages", "Lib/site-packages")  # POSIX, Windows
+        packages = next(path for pattern in patterns for path in self.venv.glob(pattern))
+        for info in packages.glob("*.dist-info"):
+            if not (info / "INSTALLER").exists():  # pip writes it last: this one was interrupted
+                shutil.rmtree(info)
+        pip = [str(self.python), "-Iu", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        options = ["--progress-bar", "off", "-c", str(self.root / "constraints.txt")]
+        progress = PipProgress(packages)
+        self.run("Installing", [*pip, "install", *options, *requirements], progress)
+
+    def write_stamp(self, digest: str, extras: AbstractSet[str]) -> None:
+        """Replace the stamp; the digest "" says that the set-up is under way."""
+        unfinished = self.stamp.with_suffix(".new")
+        unfinished.write_text(json.dumps({"digest": digest, "extras": sorted(extras)}), "utf-8")
+        unfinished.replace(self.stamp)
+
+    def run(
+        self, title: str, command: Sequence[str], describe: Callable[[str], str] | None = None
+    ) -> None:
+        """Run ``command`` with its output in the log and what it is doing on one line."""
+        line = ProgressLine()
+        with self.log.open("ab") as sink, self.log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+            )
+            try:
+                while process.poll() is None:
+                    output = log.read()
+                    line.show(describe(output) if describe else title)
+                    time.sleep(TICK_S)
+            finally:
+                process.terminate()  # Ctrl-C; nothing where it has ended
+                process.wait()
+                line.end()
+        if process.returncode:
+            raise SetUpError(self.failure(title, process.returncode))
+
+    def failure(self, title: str, status: int) -> str:
+        """Return what a failed step says: the end of its output, a remedy, where the rest is."""
+        text = self.log.read_text("utf-8", errors="replace")
+        last = "".join(f"    {line}\n" for line in text.strip().splitlines()[-6:])
+        known = (remedy for words, remedy in REMEDIES.items() if re.search(words, text))
+        return (
+            f"set-up stopped: {title!r} ended with status {status}; its last lines:\n{last}"
+            f"To do: {next(known, 'mend what they name')}; then start again, it goes on from here. "
+            f"The whole output: {self.log}"
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system releases when its holder dies; wait for another's."""
+    with path.open("a+b") as file:
+        waits = False
+        while not _locks(file.fileno()):
+            if not waits:
+                print("Another set-up of this checkout is running; waiting for it.", flush=True)
+            waits = True
+            time.sleep(TICK_S)
+        yield
+
+
+def _locks(descriptor: int) -> bool:
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+# ---- Requirements --------------------------------------------------------------------------------
+
+COMPARISONS = {">=": op.ge, "<=": op.le, "==": op.eq, "!=": op.ne, ">": op.gt, "<": op.lt}
+
+
+def unsatisfied(requirements: Sequence[str]) -> list[str]:
+    """Return those of ``requirements`` that the running Python's packages do not satisfy."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    def fits(requirement: str) -> bool:
+        match = re.fullmatch(r"([\w.-]+)\s*(?:\[[^]]*\])?\s*([^;]*)", requirement)
+        if match is None:
+            rule = "pyproject.toml: a requirement must be a name and versions, without a marker"
+            raise SetUpError(f"{rule}; got {requirement!r}")
+        try:
+            return satisfies(version(match[1]), match[2])
+        except PackageNotFoundError:
+            return False
+
+    return [requirement for requirement in requirements if not fits(requirement)]
+
+
+def satisfies(version: str, rules: str) -> bool:
+    """Return whether ``version`` keeps to ``rules`` such as ``>=6.10.3,<6.12``."""
+    found = re.findall(r"(>=|<=|==|!=|>|<)\s*([\w.]+)", rules)
+    return all(COMPARISONS[rule](_release(version), _release(bound)) for rule, bound in found)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers of 2.13.0+cpu as (2, 13): without local part and trailing zeros."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    numbers = [int(number) for number in match[0].split(".")] if match else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+# ---- Saying what it does -------------------------------------------------------------------------
+
+
+class ProgressLine:
+    """The step under way and its time: one line redrawn on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._begin = self._printed = time.monotonic()
+        self._terminal = sys.stdout.isatty()
+        self._stage = ""
+
+    def show(self, text: str) -> None:
+        """Show ``text``; what stands before its first colon is the stage."""
+        now = time.monotonic()
+        minutes, seconds = divmod(int(now - self._begin), 60)
+        stage = text.partition(":")[0]
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="", flush=True)
+        elif stage != self._stage or now - self._printed > PLAIN_INTERVAL_S:
+            print(f"[{minutes}:{seconds:02}] {text}", flush=True)
+            self._stage, self._printed = stage, now
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._terminal:
+            print()
+
+
+class PipProgress:
+    """What pip is doing, from its output; while it copies files it says nothing: count them."""
+
+    def __init__(self, packages: Path) -> None:
+        self._packages = packages
+        self._text = "Looking for packages"
+        self._found = self._before = 0
+        self._names: list[str] = []  # of what pip installs, in its order
+
+    def __call__(self, output: str) -> str:
+        """Return the line to show after ``output``, which may be empty."""
+        for line in output.splitlines():
+            if match := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
+                self._found += 1
+                self._text = f"Looking for packages: {self._found}, {match[1]}"
+            elif match := re.match(r"\s+Downloading ([\w.]+).*?(\([\d.]+ .B\))?$", line):
+                name = f"{match[1]} {match[2] or ''}".rstrip()
+                self._text = f"Looking for packages: {self._found}, downloading {name}"
+            elif line.startswith("Installing collected packages:"):
+                self._names, self._before = line.partition(":")[2].split(","), self._installed()
+        if not self._names:
+            return self._text
+        done = min(max(self._installed() - self._before, 0), len(self._names) - 1)
+        name = self._names[done].strip()
+        return f"Installing packages: {done + 1} of {len(self._names)}, {name}"
+
+    def _installed(self) -> int:
+        return sum(1 for _ in self._packages.glob("*.dist-info/INSTALLER"))
+
+
+# ---- Command line --------------------------------------------------------------------------------
+
+
+Parser = argparse.ArgumentParser
+
+
+def command_line() -> Parser:
+    """Return the parser; each command names the function that does it."""
+    parser = Parser(
+        prog="launcher.py",
+        description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
+        "the live window on the simulated microscope, or a headless run where there is no display.",
+    )
+    parser.set_defaults(run=_first_light, extras=frozenset(), rest=[])
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add(name: str, run: Callable[[Any], int], text: str, *shared: Parser) -> Parser:
+        about = f"{name}: {text}."
+        command = commands.add_parser(name, help=text, description=about, parents=shared)
+        command.set_defaults(run=run)
+        return command
+
+    microscope, device, output, figures = shared_options()
+    test = add("test", _tests, "set up what the tests need and run them; options go to pytest")
+    test.set_defaults(extras=frozenset({"test"}))
+    add("live", _live, "the live window on a microscope", microscope, device)
+    text = "record a time-lapse without a window"
+    add_plan(add("record", _record, text, microscope, output, figures))
+    text = "turn a recording into tomograms"
+    reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
+    reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
+    reconstruct.add_argument("--regularizer", choices=("none", "tv", "deep"), default="deep")
+    add("train", _train, "train the regularizer; options go to the training")
+    add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
+    add("doctor", _doctor, "say what works on this machine", figures)
+    return parser
+
+
+def shared_options() -> tuple[Parser, Parser, Parser, Parser]:
+    """Return what several commands have: --microscope, --device, --output, --json."""
+    microscope, device, output, figures = (Parser(add_help=False) for _ in range(4))
+    text = "its microscope.toml; the simulated microscope by default"
+    microscope.add_argument("--microscope", type=Path, metavar="FILE", help=text)
+    text = "where to compute; the GPU by default, if there is one"
+    device.add_argument("--device", choices=("cpu", "cuda"), help=text)
+    output.add_argument("-o", "--output", type=Path, metavar="FILE", required=True)
+    figures.add_argument("--json", action="store_true", help="print figures as JSON")
+    return microscope, device, output, figures
+
+
+def add_plan(record: Parser) -> None:
+    """Add how many scans a recording has, and when."""
+    record.add_argument("--stacks", type=int, metavar="N", required=True, help="how many scans")
+    text = "seconds from the start of a scan to that of the next; by default as fast as it goes"
+    record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
+
+
+FORWARDED = ("test", "train", "benchmark")  # what follows these is read by pytest, training, ...
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for; ``rest`` is what another parser will read."""
+    forward = argv[:1] and argv[0] in FORWARDED
+    asks_here = argv[1:2] in (["-h"], ["--help"]) and argv[0] != "train"
+    own = argv[:1] if forward and not asks_here else argv
+    options = command_line().parse_args(own)
+    options.rest = list(argv[len(own) :])
+    return options
+
+
+# ---- Commands: each imports its work only when it is called --------------------------------------
+
+
+def _first_light(options: argparse.Namespace) -> int:
+    from ui.start import first_light
+
+    return first_light()
+
+
+def _live(options: argparse.Namespace) -> int:
+    from ui.start import live
+
+    return live(options.microscope, options.device)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from pipeline.commands import run_record
+
+    plan = (options.microscope, options.stacks, options.interval, options.output)
+    return run_record(*plan, as_json=options.json)
+
+
+def _reconstruct(options: argparse.Namespace) -> int:
+    from pipeline.commands import run_reconstruct
+
+    how = (options.regularizer, options.device)
+    return run_reconstruct(options.recording, options.output, *how, as_json=options.json)
+
+
+def _tests(options: argparse.Namespace) -> int:
+    from ui.display import install_libraries, virtual_display
+
+    install_libraries()
+    with virtual_display() as environment:
+        command = [sys.executable, "-m", "pytest", *options.rest]
+        return passed_through(command, cwd=ROOT, env=environment)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from regularizer.training import main as train
+
+    return train(options.rest)
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    sys.path.insert(0, str(ROOT))  # benchmarks belong to the checkout, not to the package
+    from benchmarks.__main__ import main as measure
+
+    return measure(options.rest)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ui.doctor import main as examine
+
+    return examine(Checkout(ROOT).requirements(frozenset()), as_json=options.json)
+
+
+# ---- Starting ------------------------------------------------------------------------------------
+
+
+def passed_through(command: Sequence[str | Path], **options: Any) -> int:
+    """Run ``command`` to its end and return its exit status; Ctrl-C is the command's to obey."""
+    with subprocess.Popen(command, **options) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the terminal sent it to the command, too
+                continue
+            except SystemExit:
+                process.terminate()
+                raise
+
+
+def start_in(python: Path, argv: Sequence[str]) -> int:
+    """Start over with another Python; on POSIX it takes the place of this process."""
+    command = [str(python), str(ROOT / "launcher.py"), *argv]
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    return passed_through(command)
+
+
+def terminated(number: int, frame: object) -> None:
+    """Let a request to terminate leave through every ``with``, so that no process stays behind."""
+    sys.exit(128 + number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; return the exit status, 0 only when all of it was done."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if sys.version_info[:2] < PYTHON_NEEDED:
+            version = ".".join(map(str, sys.version_info[:3]))
+            raise SetUpError(f"LiveTomo needs Python 3.11 or newer; {sys.executable} is {version}")
+        options = parse(argv)
+        python = Checkout(ROOT).interpreter(options.extras)
+        if python is not None:
+            return start_in(python, argv)
+        signal.signal(signal.SIGTERM, terminated)
+        status: int = options.run(options)
+        return status
+    except LiveTomoError as error:
+        print(f"launcher.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nlauncher.py: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
