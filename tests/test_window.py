@@ -322,7 +322,7 @@ def test_a_click_puts_the_cursor_under_the_pointer_and_leaves_the_third_axis(
 
 def test_clicks_beside_the_volume_stay_on_its_edge(window: Window) -> None:
     xy = window.views.panels[0].overlay
-    QTest.mouseClick(xy, Qt.MouseButton.LeftButton, pos=QPoint(0, 0))
+    QTest.mouseClick(xy, Qt.MouseButton.LeftButton, pos=QPoint(1, 1))
     assert window.state.cursor == (14, 0, 0)
 
 
@@ -473,14 +473,14 @@ def test_errors_of_commands_are_shown_until_one_succeeds(
     session.refusal = refusal
     press(window, Qt.Key.Key_B)
     wait_until(lambda: not window.commands.busy)
-    assert str(refusal) in window.status.error.full_text()
-    assert window.status.refusal.isVisible()
+    assert str(refusal) in window.status.answer.full_text()
+    assert window.status.told.isVisible()
     window.poll()
-    assert window.status.refusal.isVisible()
+    assert window.status.told.isVisible()
     session.refusal = None
     press(window, Qt.Key.Key_B)
     wait_until(lambda: not window.commands.busy)
-    assert not window.status.refusal.isVisible()
+    assert not window.status.told.isVisible()
 
 
 def test_a_lost_connection_is_said_and_polling_goes_on(
@@ -492,7 +492,7 @@ def test_a_lost_connection_is_said_and_polling_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(session, "poll", lost)
         window.poll()
-    assert "another version" in window.status.error.full_text()
+    assert "another version" in window.status.answer.full_text()
     window.poll()
     assert session.played == 2
 
@@ -532,9 +532,10 @@ def test_the_views_are_saved_as_a_picture(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     QTest.keyClick(window, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
     assert QImage(str(path)).width() >= window.picture.width()
+    assert window.status.answer.full_text() == f"saved {path}"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "no/x.png"), ""))
     QTest.keyClick(window, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
-    assert "could not be written" in window.status.error.full_text()
+    assert "could not be written" in window.status.answer.full_text()
 
 
 def test_the_help_names_every_key(window: Window) -> None:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 from ui.labels import heading
 from ui.panels import lookup_table
 from ui.shortcuts import tip
-from ui.style import CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
+from ui.style import ACCENT, CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
 from ui.viewmodel import (
     COLORMAPS,
     HIGHEST_INDEX,
@@ -36,7 +36,8 @@ TICK_PX = 42
 STEP = 0.001
 DRAG_TIP = (
     "Drag up or down: near the top the brightest index, near the bottom the darkest,\n"
-    "in between both. The wheel narrows and widens the range."
+    "in between both. The wheel narrows and widens the range.\n"
+    "The notch at the left is the medium."
 )
 
 
@@ -52,11 +53,14 @@ class ColourBar(QWidget):
         self.setMinimumHeight(80)
         self._contrast = Contrast(1.33, 1.4)
         self._colours = lookup_table(COLORMAPS[0])
+        self._medium: float | None = None
         self._drag: tuple[float, Contrast, Grip] | None = None
 
-    def draw(self, contrast: Contrast, colours: NDArray[np.uint8]) -> None:
-        """Show other colours or another contrast."""
-        self._contrast, self._colours = contrast, colours
+    def draw(
+        self, contrast: Contrast, colours: NDArray[np.uint8], medium: float | None = None
+    ) -> None:
+        """Show other colours or another contrast, and where the medium's index is."""
+        self._contrast, self._colours, self._medium = contrast, colours, medium
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -90,18 +94,31 @@ class ColourBar(QWidget):
         painter = QPainter(self)
         painter.setFont(digits_font(self.font()))
         margin = painter.fontMetrics().height() / 2
-        strip = QRectF(4, margin, STRIP_PX, self.height() - 2 * margin)
+        strip = QRectF(6, margin, STRIP_PX, self.height() - 2 * margin)
         column = np.ascontiguousarray(self._colours[::-1])  # (256, 3): brightest on top
         painter.drawImage(strip, QImage(column.data, 1, 256, 3, QImage.Format.Format_RGB888))
         painter.setPen(QPen(QColor(EDGE)))
         painter.drawRect(strip)
         for value in ticks(self._contrast, int(strip.height() / TICK_PX)):
             self._paint_tick(painter, strip, value)
+        if self._medium is not None and self._contrast.low <= self._medium <= self._contrast.high:
+            self._paint_medium(painter, strip, self._medium)
         painter.end()
 
-    def _paint_tick(self, painter: QPainter, strip: QRectF, value: float) -> None:
+    def _height(self, strip: QRectF, value: float) -> float:
         share = (value - self._contrast.low) / (self._contrast.high - self._contrast.low)
-        y = strip.bottom() - share * strip.height()
+        return strip.bottom() - share * strip.height()
+
+    def _paint_medium(self, painter: QPainter, strip: QRectF, medium: float) -> None:
+        """Paint a notch at the strip's left edge."""
+        tip = QPointF(strip.left() + 5, self._height(strip, medium))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(QColor(ACCENT))
+        back = QPointF(-9, 0)
+        painter.drawPolygon([tip, tip + back + QPointF(0, 5), tip + back - QPointF(0, 5)])
+
+    def _paint_tick(self, painter: QPainter, strip: QRectF, value: float) -> None:
+        y = self._height(strip, value)
         painter.setPen(QColor(DIM))
         painter.drawLine(QPointF(strip.right() + 1, y), QPointF(strip.right() + 5, y))
         painter.setPen(QColor(TEXT))
@@ -174,12 +191,12 @@ class ContrastColumn(QWidget):
         for box in (self.low, self.high):
             box.editingFinished.connect(box.clearFocus)
 
-    def draw(self, state: ViewState) -> None:
-        """Show the state's contrast and colours."""
+    def draw(self, state: ViewState, medium: float | None) -> None:
+        """Show the state's contrast and colours, and the index of the medium."""
         if state.contrast is None:
             return
         self._contrast = state.contrast
-        self.bar.draw(state.contrast, lookup_table(state.colormap))
+        self.bar.draw(state.contrast, lookup_table(state.colormap), medium)
         self.colormap.setCurrentText(state.colormap)
         for box, value in ((self.low, state.contrast.low), (self.high, state.contrast.high)):
             with QSignalBlocker(box):

@@ -5,7 +5,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, Phase, ProcessState
-from ui.labels import ElidedLabel
+from ui.labels import ElidedLabel, say
 from ui.style import BUSY_PHASES, DIM, PHASE_COLOURS, RED
 
 __all__ = ["PhaseDot", "StatusBar"]
@@ -57,36 +57,35 @@ class PhaseDot(QWidget):
 
 
 class StatusBar(QFrame):
-    """Phase, message, the last refusal and the processes."""
+    """Phase, message, the last answer to a command and the processes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("bar")
         self.dot = PhaseDot()
         self.message = ElidedLabel("Connecting to the instrument")
-        self.error = ElidedLabel()
-        self.error.setProperty("tone", "error")
+        self.answer = ElidedLabel()
         self.dismiss = QPushButton("Dismiss")
         self.dismiss.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.dismiss.setObjectName("small")
-        self.dismiss.clicked.connect(lambda: self.show_error(""))
+        self.dismiss.clicked.connect(lambda: self.tell(""))
         self.processes = QLabel()
         self._arrange()
-        self.show_error("")
+        self.tell("")
 
     def _arrange(self) -> None:
-        self.refusal = QWidget()
+        self.told = QWidget()
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 5, 10, 5)
-        column.addWidget(self.refusal)
-        row, refusal = QHBoxLayout(), QHBoxLayout(self.refusal)
-        refusal.setContentsMargins(26, 0, 0, 0)
+        column.addWidget(self.told)
+        row, told = QHBoxLayout(), QHBoxLayout(self.told)
+        told.setContentsMargins(26, 0, 0, 0)
         row.setSpacing(8)
         row.addWidget(self.dot)
         row.addWidget(self.message, 1)
         row.addWidget(self.processes)
-        refusal.addWidget(self.error, 1)
-        refusal.addWidget(self.dismiss)
+        told.addWidget(self.answer, 1)
+        told.addWidget(self.dismiss)
         column.addLayout(row)
 
     def draw(self, state: InstrumentState) -> None:
@@ -96,10 +95,10 @@ class StatusBar(QFrame):
         self.processes.setText("  ".join(_process(process) for process in state.processes))
         self.processes.setToolTip("\n".join(_process_tip(process) for process in state.processes))
 
-    def show_error(self, text: str) -> None:
-        """Show why a command failed, until the next one succeeds; nothing for an empty text."""
-        self.error.setText(text)
-        self.refusal.setVisible(bool(text))
+    def tell(self, text: str, tone: str = "") -> None:
+        """Show the answer to a command until the next one; nothing for an empty text."""
+        say(self.answer, text, tone)
+        self.told.setVisible(bool(text))
 
 
 def _process(process: ProcessState) -> str:

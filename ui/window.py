@@ -147,7 +147,7 @@ class Window(QMainWindow):
         try:
             state, interferogram, tomogram = self._client.poll(0)
         except LiveTomoError as error:
-            self.status.show_error(str(error))
+            self.status.tell(str(error), "error")
             return
         if state is not None:
             self.show_instrument(state)
@@ -186,7 +186,7 @@ class Window(QMainWindow):
     def show_state(self, state: ViewState) -> None:
         """Draw the same tomogram in another way."""
         self.state = state
-        self.contrast.draw(state)
+        self.contrast.draw(state, self.tomogram.medium_index if self.tomogram else None)
         self._draw_views()
 
     def _draw_views(self) -> None:
@@ -235,7 +235,7 @@ class Window(QMainWindow):
         self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
 
     def _answered(self, error: str) -> None:
-        self.status.show_error(error)
+        self.status.tell(error, "error")
         self._draw_instrument()
 
     def toggle_fullscreen(self) -> None:
@@ -249,8 +249,10 @@ class Window(QMainWindow):
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the views", str(Path.home() / name), "Pictures (*.png)"
         )
-        if path and not picture.save(path, "PNG"):
-            self.status.show_error(f"the picture could not be written to {path}")
+        if path and picture.save(path, "PNG"):
+            self.status.tell(f"saved {path}")
+        elif path:
+            self.status.tell(f"the picture could not be written to {path}", "error")
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Stop polling and wait for the command that is under way."""
