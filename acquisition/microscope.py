@@ -181,8 +181,8 @@ class Microscope:
         ------
         ScanStopped
             If ``stop`` was set before the scan was complete.
-        ScanError
-            If a device failed or no frame arrived.
+        DeviceError
+            If a device failed; ScanError, a kind of it, if no frame arrived.
         """
         self._wait_for_turn(stop)
         self._engine.stop = stop

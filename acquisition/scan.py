@@ -21,7 +21,7 @@ from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import Attribution, FrameReport, attribute
 from acquisition.configuration import AcquisitionConfig
-from acquisition.errors import ScanError, ScanStopped
+from acquisition.errors import DeviceError, LiveTomoError, ScanError, ScanStopped
 from acquisition.gratings import lee_grating
 from acquisition.illumination import AngleSet
 from acquisition.interferograms import InterferogramStack
@@ -89,8 +89,10 @@ class AngleScan:
         ------
         ScanStopped
             If ``stop`` was set.
+        DeviceError
+            If a device refuses.
         ScanError
-            If a device refuses, or no frame arrives within the time limit.
+            If no frame arrives within the time limit, or frames are not as configured.
         """
         timestamp = time.time()
         self._sequence += 1
@@ -227,11 +229,16 @@ def _frame_dtype(bit_depth: int) -> np.dtype[Any]:
 
 @contextmanager
 def naming(label: str, action: str) -> Iterator[None]:
-    """Turn the core's errors into a ScanError that names the device and what it would not do."""
+    """Turn whatever a device raises into a DeviceError with its label and what it should have done.
+
+    Adapters raise RuntimeError, Python devices anything.
+    """
     try:
         yield
-    except (RuntimeError, ValueError) as error:
-        raise ScanError(f"device {label!r} must {action}, it answered: {error}") from error
+    except LiveTomoError:
+        raise
+    except Exception as error:
+        raise DeviceError(f"device {label!r} must {action}, it answered: {error}") from error
 
 
 class AngleScanEngine(MDAEngine):

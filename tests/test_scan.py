@@ -1,0 +1,400 @@
+"""Angle scans: every frame belongs to its angle or is reported as lost."""
+
+import gc
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+from pymmcore_plus.experimental.unicore import SLMDevice
+from useq import MDAEvent, MDASequence
+
+from acquisition.attribution import FrameReport, attribute
+from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.devices.camera import SimulatedCamera
+from acquisition.devices.instrument import SimulatedInstrument
+from acquisition.errors import DeviceError, ScanError, ScanStopped
+from acquisition.interferograms import InterferogramStack
+from acquisition.microscope import Microscope, average, open_microscope
+from tests.simulated import ANGLES, angle_of, faulty, small_microscope
+
+ALL = tuple(range(ANGLES))
+
+
+@pytest.fixture(scope="module")
+def microscope() -> Iterator[Microscope]:
+    with small_microscope() as opened:
+        yield opened
+
+
+def assert_rows_show_their_angles(stack: InterferogramStack, microscope: Microscope) -> None:
+    for angle, frame in enumerate(stack.frames):
+        if angle in stack.lost:
+            assert not frame.any()
+        else:
+            assert angle_of(frame, microscope) == angle
+
+
+def test_one_scan_is_one_whole_stack(microscope: Microscope) -> None:
+    before = time.time()
+    stack = microscope.scan()
+    assert stack.complete
+    assert stack.frames.shape == (ANGLES, 64, 64)
+    assert before <= stack.timestamp <= time.time()
+    assert stack.illumination_k is not None
+    np.testing.assert_array_equal(stack.illumination_k, microscope.angles.k)
+    assert stack.provenance["frames_received"] == str(ANGLES)
+    assert stack.provenance["frame_order"] == "as shown"
+    assert_rows_show_their_angles(stack, microscope)
+
+
+def test_scans_are_numbered(microscope: Microscope) -> None:
+    first, second = microscope.scan(), microscope.scan()
+    assert second.sequence == first.sequence + 1
+    assert second.timestamp > first.timestamp
+
+
+@pytest.mark.parametrize(
+    ("faults", "lost"),
+    [
+        ({"lost_frames": (4,)}, (4,)),
+        ({"lost_frames": (0, 5)}, (0, 5)),
+        ({"lost_frames": (ANGLES - 1,)}, (ANGLES - 1,)),
+        ({"swapped_frames": (3,)}, ()),
+        # late, still the right picture; late into the next picture; late at either end
+        ({"late_triggers": (5,), "late_by": 0.5}, (5,)),
+        ({"late_triggers": (5,), "late_by": 1.1}, (5,)),
+        ({"late_triggers": (0,), "late_by": 0.5}, (0,)),
+        ({"late_triggers": (ANGLES - 1,), "late_by": 0.5}, (ANGLES - 1,)),
+        # an edge that the camera overlooked shifts its count: which one cannot be told
+        ({"missed_triggers": (0,)}, ALL),
+        ({"missed_triggers": (4,)}, ALL),
+        ({"missed_triggers": (ANGLES - 1,)}, ALL),
+        ({"missed_triggers": (2,), "lost_frames": (5,)}, ALL),
+    ],
+)
+def test_faults_cost_the_angles_they_touch(
+    microscope: Microscope, faults: dict[str, Any], lost: tuple[int, ...]
+) -> None:
+    with faulty(microscope, **faults):
+        stack = microscope.scan()
+    assert stack.lost == lost
+    assert_rows_show_their_angles(stack, microscope)
+    assert microscope.scan().complete
+
+
+def test_a_shuffled_scan_is_put_in_order_and_says_so(microscope: Microscope) -> None:
+    with faulty(microscope, swapped_frames=(1, 6)):
+        stack = microscope.scan()
+    assert stack.provenance["frame_order"] == "shuffled"
+    assert_rows_show_their_angles(stack, microscope)
+
+
+def test_no_trigger_ends_in_time_and_names_the_camera(microscope: Microscope) -> None:
+    threads = threading.active_count()
+    with (
+        faulty(microscope, trigger_cable_cut=True),
+        pytest.raises(ScanError, match=r"camera 'Camera' must deliver 9 frames, got none"),
+    ):
+        microscope.scan()
+    assert threading.active_count() == threads
+    assert not microscope.core.isSequenceRunning()
+    stack = microscope.scan()
+    assert stack.complete
+    assert_rows_show_their_angles(stack, microscope)
+
+
+def at_the_fourth_exposure(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let something happen in the middle of a scan, on the camera's thread."""
+    expose = SimulatedInstrument.expose
+    exposures = itertools.count(1)
+
+    def watched(self: SimulatedInstrument, start_s: float, exposure_ms: float) -> NDArray[Any]:
+        if next(exposures) == 4:
+            act()
+        return expose(self, start_s, exposure_ms)
+
+    monkeypatch.setattr(SimulatedInstrument, "expose", watched)
+
+
+def test_a_stopped_scan_leaves_nothing_behind(
+    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = threading.active_count()
+    stop = threading.Event()
+    at_the_fourth_exposure(monkeypatch, stop.set)
+    with pytest.raises(ScanStopped):
+        microscope.scan(stop)
+    assert threading.active_count() == threads
+    assert not microscope.core.isSequenceRunning()
+    stack = microscope.scan(threading.Event())
+    assert stack.complete
+    assert_rows_show_their_angles(stack, microscope)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_camera_that_breaks_in_the_middle_is_no_whole_scan(
+    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("sensor overheated")
+
+    at_the_fourth_exposure(monkeypatch, fail)
+    assert microscope.scan().lost == ALL
+    assert microscope.scan().complete
+
+
+def test_a_stop_that_is_set_already_takes_no_scan(microscope: Microscope) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ScanStopped):
+        microscope.scan(stop)
+
+
+def test_dead_light_gives_whole_but_black_scans(microscope: Microscope) -> None:
+    with faulty(microscope, dead_illumination=True):
+        stack = microscope.scan()
+    assert stack.complete
+    assert not stack.frames.any()
+
+
+def test_a_broken_camera_is_an_error_with_its_name(
+    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("USB link lost")
+
+    monkeypatch.setattr(SimulatedCamera, "start_sequence", refuse)
+    with pytest.raises(DeviceError, match=r"'Camera' must be armed.*USB link lost"):
+        microscope.scan()
+
+
+def test_background_is_taken_on_the_empty_field(microscope: Microscope) -> None:
+    microscope.core.setXYPosition(0.5, -0.25)
+    background = microscope.background(2)
+    assert microscope.core.getXYPosition() == (0.5, -0.25)
+    microscope.core.setXYPosition(0.0, 0.0)
+    assert background.complete
+    assert background.provenance["averaged_scans"] == "2"
+    assert_rows_show_their_angles(background, microscope)
+    # without the bead, dust and drift, fringes of an empty field are as strong everywhere
+    empty = background.frames[0].astype(float)
+    sample = microscope.scan().frames[0].astype(float)
+    assert np.abs(sample - empty).max() > 20
+    assert microscope.instrument is not None
+    microscope.instrument.stage_um = (-150.0, 80.0, 0.0)
+    elsewhere = microscope.scan().frames[0]
+    microscope.instrument.stage_um = (0.0, 0.0, 0.0)
+    np.testing.assert_array_equal(elsewhere, background.frames[0])
+
+
+def test_background_returns_the_stage_when_it_fails(microscope: Microscope) -> None:
+    with faulty(microscope, trigger_cable_cut=True), pytest.raises(ScanError):
+        microscope.background(1)
+    assert microscope.core.getXYPosition() == (0.0, 0.0)
+
+
+def test_averages_round_and_use_what_is_there(microscope: Microscope) -> None:
+    def stack(grey: Sequence[int], lost: tuple[int, ...] = ()) -> InterferogramStack:
+        frames = np.array(grey, np.uint8).reshape(3, 1, 1)
+        return InterferogramStack(frames, microscope.optics, lost=lost)
+
+    mean = average([stack([10, 20, 0], (2,)), stack([11, 0, 0], (1, 2)), stack([11, 23, 0], (2,))])
+    assert mean.frames.dtype == np.uint8
+    assert mean.frames.ravel().tolist() == [11, 22, 0]  # 10.67, 21.5 to even, nothing
+    assert mean.lost == (2,)
+
+
+def test_one_event_of_an_acquisition_is_one_scan(microscope: Microscope) -> None:
+    """A useq time-lapse over two positions: a scan at each, frames in angle order."""
+    core = microscope.core
+    seen: list[tuple[int, int, int | None]] = []
+
+    def remember(frame: NDArray[Any], event: MDAEvent) -> None:
+        seen.append((event.index["p"], event.index["angle"], angle_of(frame, microscope)))
+
+    core.mda.events.frameReady.connect(remember)
+    plan = MDASequence.model_validate({"stage_positions": [(0.0, 0.0), (0.5, 0.5)]})
+    try:
+        core.mda.run(list(plan))
+    finally:
+        core.mda.events.frameReady.disconnect(remember)
+    assert core.getXYPosition() == (0.5, 0.5)
+    core.setXYPosition(0.0, 0.0)
+    assert seen == [(p, angle, angle) for p in range(2) for angle in range(ANGLES)]
+
+
+def test_scans_keep_their_least_period() -> None:
+    with small_microscope(scan={"minimum_period_s": 0.25}) as microscope:
+        starts = [microscope.scan().timestamp for _ in range(3)]
+        assert min(np.diff(starts)) > 0.24
+        stop = threading.Event()
+        threading.Timer(0.01, stop.set).start()
+        with pytest.raises(ScanStopped):
+            microscope.scan(stop)
+
+
+def test_repeated_scans_keep_no_memory(microscope: Microscope) -> None:
+    """Live mode repeats scans for hours: 50 of them may not leave one frame or event each."""
+    for _ in range(5):
+        microscope.scan()
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(50):
+        microscope.scan()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
+
+
+PERIOD_S = 0.005
+SHUFFLED = [0, 1, 3, 2, 4, 5, 6, 7]
+ONE_LOST = [0, 1, 2, 3, 4, 5, 7]
+
+
+def reports(counters: Sequence[int], late: dict[int, float] | None = None) -> list[FrameReport]:
+    """Return reports with clock times in step with the counters, but for pictures of delay."""
+    delays = late or {}
+    return [FrameReport(c, 7.0 + PERIOD_S * (c + delays.get(c, 0.0))) for c in counters]
+
+
+def slipped(step_at: int, by: float) -> dict[int, float]:
+    return dict.fromkeys(range(step_at, 8), by)
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "triggers", "expected"),
+    [
+        pytest.param(reports(range(8)), 0, None, list(range(8)), id="whole"),
+        pytest.param(reports(range(1, 9)), 1, None, list(range(8)), id="counts from one"),
+        pytest.param(reports(range(40, 48)), None, None, list(range(8)), id="never restarts"),
+        pytest.param(reports(SHUFFLED), 0, None, SHUFFLED, id="shuffled"),
+        pytest.param(reports([0, 1, 2, 4, 5, 6, 7]), 0, None, [0, 1, 2, 4, 5, 6, 7], id="gap"),
+        pytest.param(reports(range(1, 8)), 0, None, list(range(1, 8)), id="first lost"),
+        pytest.param(reports(range(7)), 0, None, [None] * 7, id="short, unproven"),
+        pytest.param(reports(range(7)), 0, 8, list(range(7)), id="last lost, proven"),
+        pytest.param(reports(range(7)), 0, 7, [None] * 7, id="edge missed, proven"),
+        pytest.param(reports(range(40, 47)), None, 8, [None] * 7, id="never restarts, short"),
+        pytest.param(reports([0, 1, 2, 2, 4, 5, 6, 7]), 0, None, [None] * 8, id="twice"),
+        pytest.param(reports(range(1, 9)), 0, None, [None] * 8, id="out of range"),
+        pytest.param(reports(range(8), {3: 0.4}), 0, None, [0, 1, 2, None, 4, 5, 6, 7], id="late"),
+        pytest.param(reports(range(8), {0: 0.4}), 0, None, [None, *range(1, 8)], id="first late"),
+        pytest.param(reports(range(8), {3: 0.1}), 0, None, list(range(8)), id="jitter"),
+        pytest.param(reports(range(8), slipped(4, -1.0)), 0, None, [None] * 8, id="extra edge"),
+        pytest.param(reports(range(8), slipped(1, -1.0)), 0, None, [None] * 8, id="extra, early"),
+        pytest.param(reports(ONE_LOST, slipped(3, 1.0)), 0, None, [None] * 7, id="missed and lost"),
+        pytest.param([FrameReport(c) for c in range(8)], 0, None, list(range(8)), id="no clock"),
+    ],
+)
+def test_attribution(
+    given: list[FrameReport], start: int | None, triggers: int | None, expected: list[int | None]
+) -> None:
+    found = attribute(given, 8, PERIOD_S, start, triggers)
+    assert list(found.angles) == expected
+    assert bool(found.note) == (None in expected)
+
+
+class FreeRunningDmd(SLMDevice):
+    """A DMD of another maker, as a user's own Python driver; it shows nothing."""
+
+    def shape(self) -> tuple[int, int]:
+        return (480, 480)
+
+    def dtype(self) -> DTypeLike:
+        return np.uint8
+
+    def set_image(self, pixels: NDArray[np.uint8]) -> None:
+        self.picture = pixels
+
+    def display_image(self) -> None:
+        pass
+
+    def set_exposure(self, interval_ms: float) -> None:
+        self.interval_ms = interval_ms
+
+    def get_exposure(self) -> float:
+        return self.interval_ms
+
+    def get_sequence_max_length(self) -> int:
+        return 100
+
+    def send_sequence(self, sequence: Sequence[NDArray[np.uint8]]) -> None:
+        self.sequence = sequence
+
+    def start_sequence(self) -> None:
+        pass
+
+    def stop_sequence(self) -> None:
+        pass
+
+
+HARDWARE = """
+[microscope]
+name = "Micro-Manager's camera"
+kind = "hardware"
+[optics]
+preset = "cell"
+[illumination.circle]
+angles = 9
+[dmd]
+label = "Lamp"
+adapter = "tests.test_scan"
+device = "FreeRunningDmd"
+shape = [480, 480]
+carrier = [0.22, 0.385]
+mirror_pitch_um = 0.05
+stop_radius = 0.118
+[camera]
+label = "Sensor"
+adapter = "DemoCamera"
+device = "DCam"
+width = 512
+height = 512
+bit_depth = 8
+exposure_ms = 2.0
+trigger.property = ""
+"""
+
+
+@pytest.fixture
+def hardware(tmp_path: Path) -> AcquisitionConfig:
+    """Return a microscope with a C++ camera of Micro-Manager; it stands for any adapter."""
+    pytest.importorskip("mm_test_adapters", reason="no Micro-Manager adapters here")
+    file = tmp_path / "microscope.toml"
+    file.write_text(HARDWARE)
+    return load_configuration(file)
+
+
+def test_a_micromanager_camera_scans_through_the_same_code(hardware: AcquisitionConfig) -> None:
+    with open_microscope(hardware) as microscope:
+        for _ in range(2):
+            stack = microscope.scan()
+            assert stack.complete
+            assert stack.frames.shape == (9, 512, 512)
+            assert stack.frames.any(axis=(1, 2)).all()
+        assert microscope.background(2).complete  # no empty position: taken where it stands
+        assert microscope.snap().shape == (512, 512)
+
+
+def test_wrong_labels_and_formats_are_named(hardware: AcquisitionConfig) -> None:
+    camera = hardware.camera.model_copy(update={"adapter": None, "label": "Senosr"})
+    with pytest.raises(DeviceError, match="'Senosr' must be loaded"):
+        open_microscope(hardware.model_copy(update={"camera": camera}))
+    camera = hardware.camera.model_copy(update={"width": 500})
+    wrong = hardware.model_copy(update={"camera": camera})
+    with (
+        open_microscope(wrong) as microscope,
+        pytest.raises(ScanError, match=r"must deliver \(512, 500\) uint8"),
+    ):
+        microscope.scan()
+    tags = hardware.frame_tags().model_copy(update={"counter": "FrameNo"})
+    camera = hardware.camera.model_copy(update={"frame_tags": tags})
+    with (
+        open_microscope(hardware.model_copy(update={"camera": camera})) as microscope,
+        pytest.raises(ScanError, match="must carry the tag 'FrameNo'"),
+    ):
+        microscope.scan()
