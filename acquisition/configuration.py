@@ -133,9 +133,8 @@ class _DeviceSection(_Section):
 class DmdSection(_DeviceSection):
     """The DMD: how its gratings become angles, and how long it shows each.
 
-    The default carrier and stop keep every order but the first from NA 1.2 gratings' second and
-    third out of the stop: |carrier| > 3 stop_radius, and of the orders that the mirror grid folds
-    back into the stop all together have 5 % of the first one's power at most.
+    With the default carrier and stop the second order never passes (|carrier| > 3 stop_radius), and
+    the orders that the mirror grid folds into the stop carry at most 5 % of the first one's power.
     """
 
     label: str = "Dmd"
@@ -311,6 +310,13 @@ class AcquisitionConfig(_Section):
                     + ": the defaults are those of the simulated microscope"
                 )
 
+    def check(self) -> None:
+        """Build all that the sections describe; raises ConfigurationError where they cannot."""
+        self.build_angles()
+        self.dmd.geometry()
+        self.simulation_settings()
+        self.faults.build()
+
     def build_optics(self) -> Optics:
         """Return the optics."""
         return self.optics.build()
@@ -363,8 +369,7 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
         raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
     try:
         config = AcquisitionConfig.model_validate(_resolve_files(settings, path.parent))
-        config.build_angles()
-        config.dmd.geometry()
+        config.check()
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
     except ConfigurationError as error:

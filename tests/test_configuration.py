@@ -1,0 +1,154 @@
+"""microscope.toml: what it accepts, what it refuses, and what it says then."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.devices.faults import Faults
+from acquisition.errors import ConfigurationError
+from acquisition.simulation.settings import SimulationSettings
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+
+
+def load(tmp_path: Path, text: str) -> AcquisitionConfig:
+    file = tmp_path / "scope.toml"
+    file.write_text(text)
+    return load_configuration(file)
+
+
+def test_without_a_file_it_is_the_simulated_cell() -> None:
+    config = load_configuration()
+    assert config.microscope.kind == "simulated"
+    assert len(config.build_angles()) == 49
+    settings = config.simulation_settings()
+    assert settings == SimulationSettings(frame_shape=(256, 256), phantom="cell", motion=True)
+    assert config.faults.build() == Faults()
+    assert config.processing.regularizer == "deep"
+
+
+def test_the_simulated_example_lists_the_defaults() -> None:
+    example, default = load_configuration(EXAMPLES / "simulated.toml"), load_configuration()
+    assert example.build_optics() == default.build_optics()
+    np.testing.assert_array_equal(example.build_angles().k, default.build_angles().k)
+    assert example.frame_tags() == default.frame_tags()
+    assert example.background_position_um() == default.background_position_um()
+    for section in ("dmd", "stage", "scan", "simulation", "faults", "processing"):
+        assert getattr(example, section) == getattr(default, section)
+
+
+def test_the_simulated_example_names_every_setting() -> None:
+    """A setting that the example does not show is one that nobody finds."""
+    text = (EXAMPLES / "simulated.toml").read_text()
+    for name, field in AcquisitionConfig.model_fields.items():
+        assert f"[{name}]" in text
+        section = field.get_default(call_default_factory=True)
+        hardware_only = {"system_configuration", "adapter", "device", "properties"}
+        for key in set(type(section).model_fields) - hardware_only:
+            assert f"{key} = " in text or f"[{name}.{key}]" in text, f"[{name}] {key}"
+
+
+def test_the_hardware_example_is_complete() -> None:
+    config = load_configuration(EXAMPLES / "hardware.toml")
+    assert config.microscope.system_configuration == EXAMPLES / "holotomograph.cfg"
+    assert len(config.build_angles()) == 49
+    assert config.frame_tags().counter == "ImageNumber"
+    assert config.frame_tags().timestamp is None
+    geometry, optics = config.dmd.geometry(), config.build_optics()
+    assert optics.cutoff * geometry.mirror_pitch_um <= geometry.stop_radius
+    assert 3 * geometry.stop_radius < np.hypot(*geometry.carrier)
+
+
+def test_a_configuration_survives_json() -> None:
+    config = load_configuration(EXAMPLES / "hardware.toml")
+    assert AcquisitionConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[camera]\nexposre_ms = 3", r"\[camera\] exposre_ms .* did you mean exposure_ms\?"),
+        ("[simulatoin]\nseed = 1", r"\[simulatoin\] .* did you mean simulation\?"),
+        ("[simulation]\nphantm = 'bead'", r"\[simulation\] phantm .* did you mean phantom\?"),
+        (
+            "[camera.trigger]\nextrnal = 'On'",
+            r"\[camera.trigger\] extrnal .* did you mean external\?",
+        ),
+        (
+            "[illumination.circle]\nangle = 9",
+            r"\[illumination.circle\] angle .* did you mean angles\?",
+        ),
+        ("[stage]\nzzzz = 1", r"\[stage\] zzzz .* known are label, focus_label"),
+        ("[faults]\nlost_frame = [1]", r"did you mean lost_frames\?"),
+        ("[camera]\nwidth = -3", r"\[camera\] width: .* got -3"),
+        ("[camera]\nwidth = 'wide'", r"\[camera\] width: .* got 'wide'"),
+        ("[camera]\nbit_depth = 7", r"\[camera\] bit_depth: .* got 7"),
+        ("camera = 3", r"\[camera\]: .* got 3"),
+        ("[camera]\nexposure_ms = 6.0", "exposure_ms must not exceed .* picture_ms 5, got 6"),
+        ("[optics]\npreset = 'cel'", r"preset must be one of .* got 'cel'"),
+        (
+            "[optics]\nwavelength_um = 0.5",
+            "medium_index, numerical_aperture, pixel_size_um missing",
+        ),
+        ("[optics]\npreset='cell'\nnumerical_aperture=1.4", "numerical_aperture must be below"),
+        ("[illumination]\npreset = 'cell'\nk = [[0, 0]]", "one pattern, got preset and k"),
+        ("[illumination]\nnormal = 0", "normal numbers an angle of the list k"),
+        ("[illumination]\nk = [[0, 0], [0, 9]]", r"angle 1 has 9\.0000"),
+        ("[illumination]\ncircle = { angles = 1 }", r"\[illumination.circle\] angles: .* got 1"),
+        ("[dmd]\ncarrier = [0.1, 0.1]", "stop_radius must be below half the carrier"),
+        ("[dmd]\nstop_radius = 0.05", r"stop_radius must let the steepest angle pass, 0\.10"),
+        ("[processing]\ndevice = 'gpu'", r"\[processing\] device: .* got 'gpu'"),
+        ("[processing]\nregularizer = 'depp'", r"\[processing\] regularizer: .* got 'depp'"),
+        ("[microscope]\nkind = 'hardware'", r"needs \[optics\]"),
+        (
+            "[microscope]\nkind = 'hardware'\n[optics]\npreset = 'cell'\n[dmd]\nlabel = 'D'",
+            r"needs \[dmd\] shape, carrier, mirror_pitch_um, stop_radius",
+        ),
+        ("[camera", "cannot be read as TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"scope\.toml.*{message}"):
+        load(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing\.toml cannot be read"):
+        load_configuration(tmp_path / "nothing.toml")
+
+
+def test_values_beside_a_preset_replace_its_values(tmp_path: Path) -> None:
+    optics = load(tmp_path, "[optics]\npreset = 'bacteria'\npixel_size_um = 0.1").build_optics()
+    assert optics.numerical_aperture == 0.8
+    assert optics.pixel_size_um == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "angles", "normal"),
+    [
+        ("[optics]\npreset = 'bacteria'", 71, 0),
+        ("[illumination]\nspiral = { angles = 30, na_fraction = 0.9 }", 30, 0),
+        ("[illumination]\ncircle = {}", 49, 0),
+        ("[illumination]\nk = [[1.0, 0.0], [0.0, 0.0]]\nnormal = 1", 2, 1),
+        ("[illumination]\nk = [[1.0, 0.0], [0.0, 1.0]]", 2, None),
+    ],
+)
+def test_illumination_patterns(tmp_path: Path, text: str, angles: int, normal: int | None) -> None:
+    planned = load(tmp_path, text).build_angles()
+    assert len(planned) == angles
+    assert planned.normal == normal
+
+
+def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
+    config = load(tmp_path, "[simulation]\nphantom = 'mine.npz'")
+    assert config.simulation_settings().phantom == str(tmp_path / "mine.npz")
+    assert load(tmp_path, "[simulation]\nphantom = 'bead'").simulation_settings().phantom == "bead"
+
+
+def test_faults_reach_the_instrument(tmp_path: Path) -> None:
+    config = load(tmp_path, "[faults]\nlost_frames = [3]\nsaturated_laser = true")
+    assert config.faults.build() == Faults(lost_frames=(3,), saturated_laser=True)
+    with pytest.raises(ConfigurationError, match="not both"):
+        load(tmp_path, "[faults]\ndead_illumination = true\nsaturated_laser = true")
