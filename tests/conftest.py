@@ -1,0 +1,78 @@
+"""What all tests share: where the ground truth is, and that no test leaves anything running."""
+
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVING_S = 5.0  # how long what a test has ended may take to be gone
+
+# Before torch and Qt are imported: they read these once.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture(scope="session")
+def ground_truth() -> Path:
+    """Return the folder of measured and exactly computed data; skip where it is not at hand."""
+    folder = Path(os.environ.get("LIVETOMO_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the ground truth is not at {folder}; LIVETOMO_DATA says where it is")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test that leaves a thread, a process or an open ZeroMQ socket behind.
+
+    Those of fixtures with a wider scope were there before, and stay out of it.
+    """
+    looks: tuple[Callable[[], dict[int, str]], ...] = (_threads, _processes, _sockets)
+    before = [look() for look in looks]
+    yield
+    for look, known in zip(looks, before, strict=True):
+        deadline = time.monotonic() + LEAVING_S
+        while (left := look().items() - known.items()) and time.monotonic() < deadline:
+            time.sleep(0.02)  # what has been told to end is on its way
+        assert not left, f"left behind by the test: {sorted(name for _, name in left)}"
+
+
+def _threads() -> dict[int, str]:
+    # pyzmq keeps one of its own for messages that are sent without a copy
+    threads = [t for t in threading.enumerate() if not type(t).__module__.startswith("zmq.")]
+    return {id(thread): f"thread {thread.name!r}" for thread in threads}
+
+
+def _processes() -> dict[int, str]:
+    """Return the direct children and their command lines, on Linux."""
+    found = {}
+    for file in Path("/proc/self/task").glob("*/children"):
+        for child in map(int, file.read_text().split()):
+            command = _command_line(child)
+            if "multiprocessing.resource_tracker" not in command:  # lives as long as Python does
+                found[child] = f"process {child}: {command}"
+    return found
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return "just ended"
+
+
+def _sockets() -> dict[int, str]:
+    if "zmq" not in sys.modules:
+        return {}
+    import zmq
+
+    # by type(): isinstance() would wake the lazy objects of other packages
+    sockets = [thing for thing in gc.get_objects() if issubclass(type(thing), zmq.Socket)]
+    return {id(socket): f"socket {socket!r}" for socket in sockets if not socket.closed}
