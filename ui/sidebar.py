@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, InterferogramView, TomogramView
@@ -16,7 +16,6 @@ __all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
 
 SATURATED_SHARE = 0.001
 DIM_SHARE = 0.15
-MOST_STAGES = 5
 
 
 def exposure_hint(view: InterferogramView) -> tuple[str, str]:
@@ -41,6 +40,8 @@ class ImagePanel(QWidget):
             enableMouse=False, enableMenu=False, invertY=True, lockAspect=True, defaultPadding=0
         )
         self.image: Any = pg.ImageItem(axisOrder="row-major")
+        # Fringes are near the screen's sampling: without interpolation they alias into moiré.
+        self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         self._view.setCentralItem(self._box)
         self._box.addItem(self.image)
         self._shape: tuple[int, ...] = ()
@@ -110,7 +111,7 @@ class Sidebar(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFixedWidth(264)
+        self.setFixedWidth(280)
         self.interferogram = InterferogramPanel()
         self.figures = Figures(
             "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
@@ -121,13 +122,15 @@ class Sidebar(QWidget):
         self.warnings = _titled("Last warning", self.warning)
         self.warnings.hide()
         self.stages = digits(dim())
+        self.times = _titled("Where the time goes", self.stages)
+        self.times.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
         column.addWidget(self.interferogram)
         column.addWidget(self.figures)
         column.addWidget(self.warnings)
-        column.addWidget(_titled("Where the time goes", self.stages))
+        column.addWidget(self.times)
         column.addStretch()
 
     def draw_state(self, state: InstrumentState) -> None:
@@ -144,16 +147,16 @@ class Sidebar(QWidget):
         lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
         say(self.figures.values["Lost angles"], lost or "none", "warning" if lost else "")
         self.stages.setText(_stages(tomogram))
+        self.times.setVisible(bool(tomogram.stages_s))
         if tomogram.warnings:
             self.warning.setText(f"Scan {tomogram.sequence}: {'; '.join(tomogram.warnings)}")
             self.warnings.show()
 
 
 def _stages(tomogram: TomogramView) -> str:
-    """Return where the time went, longest first."""
-    stages = sorted(tomogram.stages_s.items(), key=lambda stage: -stage[1])
+    """Return where the time from the start of the scan went, in its order."""
     rows = (
         f"<tr><td>{escape(name)}</td><td align=right>{s * 1000:.0f} ms</td></tr>"
-        for name, s in stages[:MOST_STAGES]
+        for name, s in tomogram.stages_s.items()
     )
     return f"<table width=100%>{''.join(rows)}</table>"

@@ -51,7 +51,12 @@ class PhaseDot(QWidget):
         painter.drawEllipse(box.adjusted(quarter, quarter, -quarter, -quarter))
         if self._busy:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(self._colour, max(1.5, box.width() / 12)))
+            width = max(1.5, box.width() / 12)
+            faint = QColor(self._colour)
+            faint.setAlpha(60)
+            painter.setPen(QPen(faint, width))
+            painter.drawEllipse(box)
+            painter.setPen(QPen(self._colour, width))
             painter.drawArc(box, -self._turn * 16, 110 * 16)
         painter.end()
 

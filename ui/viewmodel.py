@@ -194,10 +194,11 @@ def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
 def auto_contrast(volume: Volume, medium_index: float) -> Contrast:
     """Return a contrast in which the medium is dark and the densest structures are not clipped.
 
-    From every fourth voxel across the axis: 0.02 % of the voxels may lie above, and what is below
-    the medium (the missing cone's shadows in a raw volume) gets at most a fifth of the range.
+    From every second voxel across the axis: 0.005 % of the voxels may lie above (a nucleolus is
+    0.02 % of a field), and what is below the medium (the missing cone's shadows in a raw volume)
+    gets at most a fifth of the range.
     """
-    low, high = np.percentile(volume[:, ::4, ::4], (0.5, 99.98)).tolist()
+    low, high = np.percentile(volume[:, ::2, ::2], (0.5, 99.995)).tolist()
     if not math.isfinite(low + high):
         return _rounded(medium_index - 0.01, medium_index + 0.05)
     above = max(high - medium_index, 0.0)
