@@ -73,6 +73,7 @@ class Acquirer:
         self._backgrounds = 0
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
         self._wake = threading.Event()
+        self._halt = threading.Event()  # cuts a scan short
         if settings.live:
             self._live.set()
 
@@ -90,39 +91,46 @@ class Acquirer:
             self._desk.end()
 
     def _serve(self, microscope: Microscope, ending: threading.Event) -> None:
-        self._retake.set()
-        with suppress(ScanStopped):  # a scan is cut short only to end
-            while not ending.is_set():
-                self._step(microscope, ending)
+        def halt_at_the_end() -> None:
+            ending.wait()
+            self._halt.set()
 
-    def _step(self, microscope: Microscope, ending: threading.Event) -> None:
-        self._wake.clear()
+        threading.Thread(target=halt_at_the_end, name="halt", daemon=True).start()
+        self._retake.set()
+        while not ending.is_set():
+            self._wake.clear()
+            with suppress(ScanStopped):  # cut short by a command, or by the end
+                self._step(microscope)
+            if not ending.is_set():
+                self._halt.clear()
+
+    def _step(self, microscope: Microscope) -> None:
         if self._retake.is_set():
-            self._take_background(microscope, ending)
+            self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
         if self._live.is_set():
             self._show(Phase.LIVE, "live")
-            self._scan(microscope, ending)
+            self._scan(microscope)
         else:
             self._show(Phase.IDLE, "idle: live imaging is stopped")
             self._rate.reset()
             self._wake.wait(0.1)
 
-    def _take_background(self, microscope: Microscope, ending: threading.Event) -> None:
+    def _take_background(self, microscope: Microscope) -> None:
         self._show(Phase.BACKGROUND, "taking the background")
+        self._background = microscope.background(stop=self._halt)
         self._retake.clear()
-        self._background = microscope.background(stop=ending)
         self._backgrounds += 1
-        self._send_background()
+        self._resend.set()
 
     def _send_background(self) -> None:
         """Send it, or try again after the next scan; nobody may be there yet."""
         if self._background is not None and self._send(self._background, "background"):
             self._resend.clear()
 
-    def _scan(self, microscope: Microscope, ending: threading.Event) -> None:
-        stack = replace(microscope.scan(stop=ending), sequence=self._counts.scans)
+    def _scan(self, microscope: Microscope) -> None:
+        stack = replace(microscope.scan(stop=self._halt), sequence=self._counts.scans)
         sent = self._send(stack, "stack")
         self._rate.tick()
         self._counts = _Counts(
@@ -153,6 +161,8 @@ class Acquirer:
                 self._live.set()
             case "stop":
                 self._live.clear()
+                if self._phase is Phase.LIVE:
+                    self._halt.set()  # a slow time-lapse may be waiting for its next scan
             case "background":
                 self._retake.set()
             case "resend":

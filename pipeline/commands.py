@@ -142,7 +142,7 @@ def run_headless(
         0; what fails raises LiveTomoError.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    print("There is no display: running without a window.", flush=True)
+    print(f"Running without a window: {scans} tomograms, then a file and a picture.", flush=True)
     with Instrument(microscope, device) as instrument, instrument.client() as client:
         views = _collect(client, scans)
     name = output_dir / f"livetomo-{time.strftime('%Y%m%d-%H%M%S')}"

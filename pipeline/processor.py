@@ -198,11 +198,16 @@ class Processor:
         times = [header.timestamp, header.sent_at, time.time()]
         reconstruction = reconstructor(arrival.stack)
         times.append(time.time())
-        regularized = self._regularize(method, reconstruction)
+        warnings = reconstruction.report.warnings
+        try:
+            regularized = self._regularize(method, reconstruction)
+        except LiveTomoError as error:
+            regularized, method, warnings = None, "none", (*warnings, f"not regularized: {error}")
         times.append(time.time())
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
-        view = _view(reconstruction, regularized, method, times[-1] - header.timestamp, stages)
+        latency_s = times[-1] - header.timestamp
+        view = _view(reconstruction, regularized, method, latency_s, stages, warnings)
         self._publisher.publish(tomogram_message(view, self._stamp))
         self._reconstructed += 1
         self._latency_s = view.latency_s
@@ -248,6 +253,7 @@ def _view(
     method: str,
     latency_s: float,
     stages_s: dict[str, float],
+    warnings: tuple[str, ...],
 ) -> TomogramView:
     raw = reconstruction.tomogram
     return TomogramView(
@@ -261,6 +267,6 @@ def _view(
         latency_s=latency_s,
         lost_angles=reconstruction.report.left_out,
         stages_s=stages_s,
-        warnings=reconstruction.report.warnings,
+        warnings=warnings,
         optics=raw.optics,
     )

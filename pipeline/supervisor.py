@@ -250,7 +250,11 @@ class Instrument:
         _forget_old_logs(folder)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, ANY_PORT)
-        self._child("acquirer", folder).start()
+        try:
+            self._child("acquirer", folder).start()
+        except OSError:
+            self.close()
+            raise
         self._thread = threading.Thread(
             target=self._supervise, args=(folder,), name="supervisor", daemon=True
         )
@@ -319,9 +323,15 @@ class Instrument:
         self._bind(folder)
         while not self._ending.wait(HEARTBEAT_S / 2):
             if not self._failure:
-                problems = [child.look_after() for child in self._children.values()]
-                self._failure = next((problem for problem in problems if problem), "")
+                self._failure = self._look_after()
             self._publish()
+
+    def _look_after(self) -> str:
+        try:
+            problems = [child.look_after() for child in self._children.values()]
+        except OSError as error:  # the system cannot start another process
+            return f"a process cannot be restarted: {error}"
+        return next((problem for problem in problems if problem), "")
 
     def _bind(self, folder: Path) -> None:
         """Wait for the addresses of all processes; the processor is told those of the acquirer."""
