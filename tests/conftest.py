@@ -45,7 +45,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def _threads() -> dict[int, str]:
-    # pyzmq keeps one of its own for messages that are sent without a copy
+    # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy
     threads = [t for t in threading.enumerate() if not type(t).__module__.startswith("zmq.")]
     return {id(thread): f"thread {thread.name!r}" for thread in threads}
 
@@ -72,7 +72,9 @@ def _sockets() -> dict[int, str]:
     if "zmq" not in sys.modules:
         return {}
     import zmq
+    from zmq.utils.garbage import gc as collector
 
     # by type(): isinstance() would wake the lazy objects of other packages
     sockets = [thing for thing in gc.get_objects() if issubclass(type(thing), zmq.Socket)]
-    return {id(socket): f"socket {socket!r}" for socket in sockets if not socket.closed}
+    own = collector.context if collector.is_alive() else None  # of the thread named above
+    return {id(s): f"socket {s!r}" for s in sockets if not s.closed and s.context is not own}

@@ -1,0 +1,98 @@
+"""The house keeps its rules: what may import what, and what stays light."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from launcher import Checkout, unsatisfied
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("acquisition", "reconstruction", "regularizer", "pipeline", "ui", "benchmarks")
+MODULES = [
+    ROOT / "launcher.py",
+    *sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
+]
+
+
+def run_python(code: str) -> str:
+    """Run ``code`` in a fresh Python in the checkout; return what it prints."""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_tensor_code_runs_on_a_bare_server() -> None:
+    # every module of both packages, with what such a server lacks made impossible to import
+    run_python(
+        """
+import importlib, pkgutil, sys
+for name in "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich".split():
+    sys.modules[name] = None
+for package in ("reconstruction", "regularizer"):
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, package + "."):
+        importlib.import_module(module.name)
+"""
+    )
+
+
+@pytest.mark.parametrize("module", ["ui.main", "ui.start", "launcher", "pipeline.supervisor"])
+def test_the_window_process_is_light(module: str) -> None:
+    loaded = run_python(f"import sys, {module}; print(*sys.modules)").split()
+    assert not {"torch", "pymmcore", "pymmcore_plus", "scipy"} & set(loaded)
+
+
+def test_set_up_needs_the_standard_library_only() -> None:
+    own = {"launcher", "acquisition"}
+    code = "import sys, launcher; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(run_python(code).split()) - set(
+        run_python("import sys; print(*sys.modules)").split()
+    )
+    assert loaded - own <= sys.stdlib_module_names
+
+
+def test_imports_go_one_way() -> None:
+    code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
+    run_python(code)
+
+
+@pytest.mark.parametrize("file", MODULES[1:], ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_imports_the_launcher(file: Path) -> None:
+    # import-linter knows packages only, and the launcher is a module
+    imports = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if is_import(node)]
+    assert not [node for node in imports if "launcher" in ast.unparse(node)]
+
+
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_opens_with_what_it_is_for(file: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(file.read_text("utf-8")))
+    assert docstring and len(docstring) > 30
+
+
+def test_requirements_are_names_and_versions() -> None:
+    # markers and extras are more than the launcher reads
+    assert unsatisfied(Checkout(ROOT).requirements(frozenset({"test"}))) == []
+
+
+def test_every_requirement_is_pinned_within_its_range() -> None:
+    pinned = [
+        line
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pinned), pinned
+    names = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in pinned}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    missing = {re.split(r"[<>=!]", requirement)[0].lower() for requirement in asked} - names
+    assert not missing
