@@ -106,8 +106,8 @@ def _set_up(core: UniMMCore, config: AcquisitionConfig) -> None:
         core.setXYStageDevice(config.stage.label)
     if config.stage.focus_label in loaded:
         core.setFocusDevice(config.stage.focus_label)
-    # The laser is on all the time; without a shutter device AutoShutter makes snapping fail.
-    core.setAutoShutter(False)
+    if not core.getShutterDevice():
+        core.setAutoShutter(False)  # without a shutter it makes unsequenced pictures fail
     core.setCircularBufferMemoryFootprint(_buffer_mb(config))
 
 

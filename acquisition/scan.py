@@ -112,9 +112,11 @@ class AngleScan:
             self.core.startSLMSequence(self.config.dmd.label)
 
     def _halt(self) -> None:
-        if self.core.isSequenceRunning():
-            self.core.stopSequenceAcquisition()
-        self.core.stopSLMSequence(self.config.dmd.label)
+        with naming(self.config.camera.label, "stop"):
+            if self.core.isSequenceRunning():
+                self.core.stopSequenceAcquisition()
+        with naming(self.config.dmd.label, "stop its sequence"):
+            self.core.stopSLMSequence(self.config.dmd.label)
 
     def _collect(self, stop: threading.Event) -> list[_Frame]:
         """Take frames until all are there, or the camera falls silent after the scan's duration."""
