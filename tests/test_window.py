@@ -13,8 +13,9 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer  # after the platform
+from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from acquisition.errors import DeviceError, LiveTomoError
 from pipeline.state import InterferogramView, Phase, TomogramView
@@ -79,6 +80,27 @@ def wait_until(condition: Callable[[], bool]) -> None:
     """Run Qt's events until the condition holds; the test's own time limit ends a hang."""
     while not condition():
         QApplication.processEvents()
+
+
+def turn_wheel(
+    widget: QWidget,
+    notches: int,
+    modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+) -> None:
+    at = QPointF(90, 120)
+    QApplication.sendEvent(
+        widget,
+        QWheelEvent(
+            at,
+            widget.mapToGlobal(at),
+            QPoint(),
+            QPoint(0, 120 * notches),
+            Qt.MouseButton.NoButton,
+            modifiers,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        ),
+    )
 
 
 def press(window: Window, key: Qt.Key, *, shift: bool = False) -> None:
@@ -230,7 +252,9 @@ def test_the_whole_volume_fits_into_every_layout(size: tuple[int, int], depth: i
 def test_cautions_name_what_was_lost(tomograms: list[TomogramView]) -> None:
     tomogram = replace(tomograms[0], warnings=("laser saturated",), lost_angles=(0, 16))
     text = cautions(tomogram, shown(tomogram, ViewState()))
-    assert text == "laser saturated; lost angles: 1, 17"
+    assert text == "laser saturated"
+    tomogram = replace(tomogram, warnings=())
+    assert cautions(tomogram, shown(tomogram, ViewState())) == "lost angles: 0, 16"
     assert cautions(tomograms[0], shown(tomograms[0], ViewState())) == ""
 
 
@@ -421,7 +445,7 @@ def test_rates_and_losses_are_shown(
     values = {name: label.text() for name, label in window.sidebar.figures.values.items()}
     assert values["Scans"] == "3.1 /s" and values["Latency"] == "0.46 s"
     assert values["Skipped"] == "7 of 40 scans" and values["Incomplete"] == "2"
-    assert values["Lost angles"] == "5"
+    assert values["Lost angles"] == "4"
     assert "frame 5 lost" in window.sidebar.warning.text()
     assert "frame 5 lost" in window.views.panels[0].overlay.marks.badge.note
 
@@ -432,7 +456,7 @@ def test_the_interferogram_and_its_angle_are_shown(window: Window) -> None:
     panel.draw(InterferogramView(frame, 4, 49, 1, 12))
     assert np.array_equal(panel.picture.image.image, frame)
     assert tuple(panel.picture.image.levels) == (0, 4095)
-    assert panel.angle.text() == "angle 5 of 49"
+    assert panel.angle.text() == "angle 4, 49 in all"
 
 
 def test_space_stops_and_starts_away_from_the_window_thread(
@@ -517,6 +541,11 @@ def test_before_the_first_tomogram_the_window_says_what_it_waits_for(
 
 
 def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:
+    long = "a warning that takes several lines of the column at the right of the window"
+    assert window.tomogram is not None
+    window.show_tomogram(replace(window.tomogram, warnings=(long,) * 9))
+    window.status.tell(long * 9, "error")
+    QApplication.processEvents()
     hint = window.minimumSizeHint()
     assert hint.width() <= 1280 and hint.height() <= 800
     assert window.size().width() == 1280 and window.size().height() == 800
@@ -525,9 +554,6 @@ def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:
 def test_the_views_are_saved_as_a_picture(
     window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from PySide6.QtGui import QImage
-    from PySide6.QtWidgets import QFileDialog
-
     path = tmp_path / "views.png"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     QTest.keyClick(window, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
@@ -549,8 +575,10 @@ def test_the_help_names_every_key(window: Window) -> None:
 
 def test_mouse_wheel_zooms_and_drags_pan(window: Window) -> None:
     overlay = window.views.panels[0].overlay
-    overlay.zoomed.emit(4.0, {X: 1.0, Y: 1.0})
-    assert window.state.camera.zoom == 4
+    turn_wheel(overlay, 8)
+    assert window.state.camera.zoom == pytest.approx(1.2**8)
+    turn_wheel(overlay, -1, Qt.KeyboardModifier.ControlModifier)
+    assert window.state.cursor[Z] == 13
     centre = window.state.camera.centre_um
     QTest.mousePress(overlay, Qt.MouseButton.RightButton, pos=QPoint(100, 100))
     QTest.mouseMove(overlay, QPoint(80, 130))

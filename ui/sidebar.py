@@ -7,7 +7,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QPainter, QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, InterferogramView, TomogramView
 from ui.labels import Card, digits, dim, heading, say
@@ -76,9 +76,9 @@ class InterferogramPanel(Card):
         grid.addWidget(self.exposure, 2, 0, 1, 2)
 
     def draw(self, view: InterferogramView) -> None:
-        """Show a frame; angles are counted from one for the user."""
+        """Show a frame; angles are counted from zero, as in files and warnings."""
         self.picture.draw(view.frame, 2**view.bit_depth - 1)
-        self.angle.setText(f"angle {view.angle + 1} of {view.angles}")
+        self.angle.setText(f"angle {view.angle}, {view.angles} in all")
         say(self.exposure, *exposure_hint(view))
 
 
@@ -112,6 +112,8 @@ class Sidebar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setFixedWidth(280)
+        # A long warning may push the last card out, but never make the window taller.
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Ignored)
         self.interferogram = InterferogramPanel()
         self.figures = Figures(
             "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
@@ -144,7 +146,7 @@ class Sidebar(QWidget):
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
         """Show what was lost on the way, and keep the last warning for who looked away."""
-        lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
+        lost = ", ".join(map(str, tomogram.lost_angles))
         say(self.figures.values["Lost angles"], lost or "none", "warning" if lost else "")
         self.stages.setText(_stages(tomogram))
         self.times.setVisible(bool(tomogram.stages_s))

@@ -175,8 +175,9 @@ def shown(tomogram: TomogramView, state: ViewState) -> Shown:
 
 def cautions(tomogram: TomogramView, on_display: Shown) -> str:
     """Return what the user must know of this tomogram, in one line; empty where all is well."""
-    lost = ", ".join(str(angle + 1) for angle in tomogram.lost_angles)
-    parts = (on_display.note, *tomogram.warnings, f"lost angles: {lost}" if lost else "")
+    lost = ", ".join(map(str, tomogram.lost_angles))
+    # A reconstruction that left angles out says so itself, and may have left out more of them.
+    parts = (on_display.note, *(tomogram.warnings or (lost and f"lost angles: {lost}",)))
     return "; ".join(filter(None, parts))
 
 

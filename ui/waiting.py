@@ -67,7 +67,9 @@ class WaitingView(QWidget):
 
 
 def _message(state: InstrumentState) -> str:
-    if state.phase in (Phase.IDLE, Phase.STOPPED, Phase.FAILED):
+    can_start = state.phase in (Phase.IDLE, Phase.STOPPED, Phase.FAILED)
+    # An instrument of which nothing runs any more cannot answer
+    if can_start and any(process.alive for process in state.processes):
         return f"{state.message}\nPress Space to start live imaging."
     return state.message
 
