@@ -1,0 +1,78 @@
+"""Running a network over a volume of any size: patches as in the paper, or the whole at once.
+
+Patches of 64^3 with stride 32 are weighted by a quadratic B-spline window, summed and normalised
+by the summed windows (Ryu et al. 2021). A volume is padded by reflection to what is needed.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from acquisition.errors import ConfigurationError
+
+__all__ = ["apply_patches", "apply_whole", "spline_window"]
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+def spline_window(size: int) -> torch.Tensor:
+    """Return a quadratic B-spline over ``size`` samples, (size,), positive everywhere."""
+    t = (torch.arange(size, dtype=torch.float64) + 0.5) / size * 3 - 1.5
+    inner = 0.75 - t**2
+    outer = 0.5 * (1.5 - t.abs()) ** 2
+    return torch.where(t.abs() < 0.5, inner, outer).to(torch.float32)
+
+
+def apply_patches(
+    network: Network, volume: torch.Tensor, size: int = 64, stride: int = 32, batch: int = 4
+) -> torch.Tensor:
+    """Return network(volume) stitched from overlapping patches, (z, y, x).
+
+    Parameters
+    ----------
+    network : callable on (batch, 1, size, size, size)
+    volume : (z, y, x) float32
+    """
+    if not 0 < stride <= size:
+        raise ConfigurationError(f"stride must be 1 to the patch size {size}, got {stride}")
+    counts = [max(0, -(-(n - size) // stride)) for n in volume.shape]
+    padded = _pad(volume, [size + count * stride for count in counts])
+    corners = [
+        (z * stride, y * stride, x * stride)
+        for z in range(counts[0] + 1)
+        for y in range(counts[1] + 1)
+        for x in range(counts[2] + 1)
+    ]
+    w = spline_window(size).to(volume)
+    window = w[:, None, None] * w[:, None] * w
+    total, weight = torch.zeros_like(padded), torch.zeros_like(padded)
+    for start in range(0, len(corners), batch):
+        cuts = [
+            tuple(slice(c, c + size) for c in corner) for corner in corners[start : start + batch]
+        ]
+        results = network(torch.stack([padded[cut] for cut in cuts])[:, None])[:, 0]
+        for cut, result in zip(cuts, results, strict=True):
+            total[cut] += window * result
+            weight[cut] += window
+    z, y, x = volume.shape
+    return (total / weight)[:z, :y, :x]
+
+
+def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
+    """Return network(volume) of the whole volume (z, y, x) in one go."""
+    padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape])
+    z, y, x = volume.shape
+    return network(padded[None, None])[0, 0, :z, :y, :x]
+
+
+def _pad(volume: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    """Extend a volume at the far ends, by reflection where it is long enough, else by its edge."""
+    missing = [wanted - n for wanted, n in zip(shape, volume.shape, strict=True)]
+    if not any(missing):
+        return volume
+    mode = (
+        "reflect" if all(m < n for m, n in zip(missing, volume.shape, strict=True)) else "replicate"
+    )
+    widths = (0, missing[2], 0, missing[1], 0, missing[0])
+    return functional.pad(volume[None, None], widths, mode=mode)[0, 0]
