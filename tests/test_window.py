@@ -72,6 +72,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     application.processEvents()
     yield window
     window.close()
+    window.end()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
@@ -538,6 +539,7 @@ def test_before_the_first_tomogram_the_window_says_what_it_waits_for(
     window.poll()
     assert window.stack.currentWidget() is window.picture
     window.close()
+    window.end()
 
 
 def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from ui.client import Client
@@ -40,8 +41,11 @@ def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> i
         window = Window(client, title=title)
         window.resize(*SIZE)
         window.show()
-        with _closed_by_signals(window):
-            return application.exec()
+        try:
+            with _closed_by_signals(window):
+                return application.exec()
+        finally:
+            window.end()
     finally:
         on_close()
 
@@ -50,11 +54,12 @@ def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> i
 def _closed_by_signals(window: Window) -> Iterator[None]:
     """Let Ctrl+C and a request to terminate close the window instead of killing the process.
 
-    Python runs the handler when the poll timer next gives it control.
+    Python runs the handler when the poll timer next gives it control, maybe in the middle of
+    painting: the window closes from the event loop, afterwards.
     """
 
     def close(number: int, frame: FrameType | None) -> None:
-        window.close()
+        QTimer.singleShot(0, window.close)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

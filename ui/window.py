@@ -11,7 +11,6 @@ from pathlib import Path
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
-    QApplication,
     QFileDialog,
     QHBoxLayout,
     QMainWindow,
@@ -255,9 +254,11 @@ class Window(QMainWindow):
             self.status.tell(f"the picture could not be written to {path}", "error")
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Stop polling and wait for the command that is under way."""
+        """Stop polling; ``end`` is for after the window has gone."""
         self.stop_polling()
-        self.hide()
-        QApplication.processEvents()
-        self.commands.close()
         super().closeEvent(event)
+
+    def end(self) -> None:
+        """Wait for the command that is under way, with which the instrument may take its time."""
+        self.stop_polling()
+        self.commands.close()
