@@ -445,7 +445,8 @@ def passed_through(command: Sequence[str | Path], **options: Any) -> int:
     with subprocess.Popen(command, **options) as process:
         while True:
             try:
-                return process.wait()
+                status = process.wait()
+                return status if status >= 0 else 128 - status  # ended by a signal, as shells say
             except KeyboardInterrupt:  # the terminal sent it to the command, too
                 continue
             except SystemExit:
@@ -472,8 +473,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         if sys.version_info[:2] < PYTHON_NEEDED:
-            version = ".".join(map(str, sys.version_info[:3]))
-            raise SetUpError(f"LiveTomo needs Python 3.11 or newer; {sys.executable} is {version}")
+            needed = ".".join(map(str, PYTHON_NEEDED))
+            running = f"{sys.executable} is {sys.version.split()[0]}"
+            raise SetUpError(f"LiveTomo needs Python {needed} or newer; {running}")
         options = parse(argv)
         python = Checkout(ROOT).interpreter(options.extras)
         if python is not None:
