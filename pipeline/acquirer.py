@@ -24,7 +24,7 @@ from pipeline.messages import (
     send,
     stack_message,
 )
-from pipeline.service import Desk, Publisher, Rate, Settings
+from pipeline.service import Desk, Publisher, Rate, Remember, Settings
 from pipeline.sockets import PipelineError, Socket
 from pipeline.state import InterferogramView, Phase
 
@@ -50,6 +50,8 @@ class Acquirer:
         For interferograms and status.
     stamp : Stamp
         Numbers the messages.
+    remember : callable
+        Keeps a setting for the next life of this process.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Acquirer:
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
+        remember: Remember,
     ) -> None:
         self._settings = settings
         self._stacks = stacks
         self._publisher = publisher
         self._stamp = stamp
+        self._remember = remember
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._phase, self._message = Phase.STARTING, "starting the microscope"
         self._microscope = ""
@@ -159,8 +163,10 @@ class Acquirer:
         match command.name:
             case "start":
                 self._live.set()
+                self._remember("live", True)
             case "stop":
                 self._live.clear()
+                self._remember("live", False)
                 if self._phase is Phase.LIVE:
                     self._halt.set()  # a slow time-lapse may be waiting for its next scan
             case "background":
@@ -180,6 +186,7 @@ class Acquirer:
     def _status(self) -> AcquirerStatus:
         counts = self._counts
         return AcquirerStatus(
+            life=self._settings.life,
             phase=self._phase,
             message=self._message,
             microscope=self._microscope,

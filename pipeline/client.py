@@ -152,6 +152,12 @@ def merge(
     processor: ProcessorStatus | None,
 ) -> InstrumentState:
     """Return the instrument as a whole from what its processes last said of themselves."""
+    # what a process said before it died and was restarted is not true any more
+    lives = {} if supervisor is None else {p.name: p.restarts for p in supervisor.processes}
+    if acquirer is not None and acquirer.life < lives.get("acquirer", 0):
+        acquirer = None
+    if processor is not None and processor.life < lives.get("processor", 0):
+        processor = None
     phase, message = _summary(supervisor, acquirer, processor)
     scanned = (
         {}

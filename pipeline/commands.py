@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from regularizer.methods import regularizer as make_regularizer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -24,7 +23,7 @@ from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
 from pipeline.archive.tomograms import TomogramWriter
 from pipeline.client import InstrumentClient
-from pipeline.computing import plan, torch_device
+from pipeline.computing import make_regularizer, plan, torch_device
 from pipeline.picture import draw_tomograms, write_png
 from pipeline.service import check_regularizer
 from pipeline.sockets import PipelineError
@@ -32,6 +31,7 @@ from pipeline.state import Phase, TomogramView
 from pipeline.supervisor import Instrument
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Tomogram
+from regularizer.methods import Regularizer
 
 __all__ = ["run_headless", "run_reconstruct", "run_record"]
 
@@ -213,7 +213,7 @@ class _Job:
         """Process every scan; one that cannot be reconstructed becomes a row with an error."""
         bar.say("planning")
         reconstructor = plan(self.source.background, self.device)
-        regularize = make_regularizer(self.method, device=self.device)
+        regularize = make_regularizer(self.method, self.device)
         try:
             return [self._scan(scan, reconstructor, regularize, bar) for scan in self._scans()]
         finally:
@@ -226,7 +226,11 @@ class _Job:
         return (next(stacks) for _ in range(len(self.source)))
 
     def _scan(
-        self, scan: InterferogramStack, reconstructor: Reconstructor, regularize: Any, bar: _Bar
+        self,
+        scan: InterferogramStack,
+        reconstructor: Reconstructor,
+        regularize: Regularizer,
+        bar: _Bar,
     ) -> _Row:
         number = scan.sequence
         bar.say(f"scan {number + 1} of {len(self.source)}, reconstruction")

@@ -5,8 +5,9 @@ import torch
 from acquisition.errors import ConfigurationError
 from acquisition.interferograms import InterferogramStack
 from reconstruction.reconstructor import Reconstructor
+from regularizer.methods import Regularizer, regularizer
 
-__all__ = ["plan", "torch_device"]
+__all__ = ["make_regularizer", "plan", "torch_device"]
 
 
 def torch_device(name: str | None) -> str:
@@ -26,3 +27,10 @@ def plan(background: InterferogramStack, device: str, slices: int | None = None)
     if slices is None:
         return Reconstructor(background, device)
     return Reconstructor(background, device, slices=slices)
+
+
+def make_regularizer(name: str, device: str, finish: int | None = None) -> Regularizer:
+    """Return a regularizer, with ``finish`` iterations after the network where given."""
+    if finish is None:
+        return regularizer(name, device)
+    return regularizer(name, device, finish=finish)

@@ -127,9 +127,13 @@ class TomogramHeader(Header):
 
 
 class AcquirerStatus(Header):
-    """What the acquirer is doing; ``unsent`` scans found the queue to the processor full."""
+    """What the acquirer is doing.
+
+    ``life`` counts its restarts; ``unsent`` scans found the queue to the processor full.
+    """
 
     kind: Literal["acquirer"] = "acquirer"
+    life: NonNegativeInt = 0
     phase: Phase
     message: str
     microscope: str = ""
@@ -140,9 +144,13 @@ class AcquirerStatus(Header):
 
 
 class ProcessorStatus(Header):
-    """What the processor is doing; ``skipped`` scans were never looked at, ``failed`` ones were."""
+    """What the processor is doing.
+
+    ``life`` counts its restarts; ``skipped`` scans were never looked at, ``failed`` ones were.
+    """
 
     kind: Literal["processor"] = "processor"
+    life: NonNegativeInt = 0
     message: str
     device: str = ""
     regularizer: str

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import TextIO
+from typing import Literal, TextIO
 
 import zmq
 
@@ -31,6 +31,10 @@ def main(argument: str) -> int:
     with zmq.Context() as context:
         commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
         publisher = Publisher(context, settings.endpoint(settings.name))
+
+        def remember(name: Literal["live", "regularizer"], value: bool | str) -> None:
+            _tell(reports, Report(remember={name: value}))
+
         bound = {settings.name: publisher.endpoint, f"{settings.name}_commands": address}
         try:
             if settings.name == "acquirer":
@@ -38,12 +42,12 @@ def main(argument: str) -> int:
                 _tell(reports, Report(endpoints=bound))
                 from pipeline.acquirer import Acquirer
 
-                Acquirer(settings, stacks, commands, publisher, stamp).run(ending)
+                Acquirer(settings, stacks, commands, publisher, stamp, remember).run(ending)
             else:
                 _tell(reports, Report(endpoints=bound))
                 from pipeline.processor import Processor
 
-                Processor(settings, context, commands, publisher, stamp).run(ending)
+                Processor(settings, context, commands, publisher, stamp, remember).run(ending)
         except LiveTomoError as error:
             traceback.print_exc()
             _tell(reports, Report(error=str(error)))

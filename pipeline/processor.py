@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 import zmq
-from regularizer.methods import regularizer
 
 from acquisition.configuration import load_configuration
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
-from pipeline.computing import plan, torch_device
+from pipeline.computing import make_regularizer, plan, torch_device
 from pipeline.messages import (
     Command,
     Inbox,
@@ -27,11 +26,12 @@ from pipeline.messages import (
     stack_from,
     tomogram_message,
 )
-from pipeline.service import Desk, Publisher, Rate, Settings, check_regularizer
+from pipeline.service import Desk, Publisher, Rate, Remember, Settings, check_regularizer
 from pipeline.sockets import Context, PipelineError, Socket, command, connect, request
 from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Tomogram
+from regularizer.methods import Regularizer
 
 __all__ = ["Processor"]
 
@@ -122,6 +122,8 @@ class Processor:
         For tomograms and status.
     stamp : Stamp
         Numbers the messages.
+    remember : callable
+        Keeps a setting for the next life of this process.
     """
 
     def __init__(
@@ -131,12 +133,15 @@ class Processor:
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
+        remember: Remember,
     ) -> None:
         self._context, self._publisher, self._stamp = context, publisher, stamp
+        self._remember, self._life = remember, settings.life
         self._acquirer = settings.endpoint("acquirer_commands")
         config = load_configuration(settings.microscope_file).processing
         self._device = torch_device(settings.device or config.device)
         self._slices = config.volume_shape[0] if config.volume_shape else None
+        self._finish = config.finish_iterations
         torch.set_num_threads(os.cpu_count() or 1)
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
@@ -147,7 +152,7 @@ class Processor:
         self._latency_s = 0.0
         self._reconstructor: Reconstructor | None = None
         self._planned: BackgroundKey | None = None
-        self._regularizers: dict[str, Any] = {}
+        self._regularizers: dict[str, Regularizer] = {}
 
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
@@ -219,21 +224,20 @@ class Processor:
             return None
         if method not in self._regularizers:
             self._message = f"loading the regularizer {method}"
-            self._regularizers[method] = regularizer(method, device=self._device)
-        result: Tomogram = self._regularizers[method](
-            reconstruction.tomogram, reconstruction.spectrum
-        )
-        return result
+            self._regularizers[method] = make_regularizer(method, self._device, self._finish)
+        return self._regularizers[method](reconstruction.tomogram, reconstruction.spectrum)
 
     def _obey(self, command: Command) -> str:
         if command.name != "regularizer":
             raise PipelineError(f"the processor has no command {command.name!r}")
         check_regularizer(command.argument)
         self._method = command.argument
+        self._remember("regularizer", command.argument)
         return f"the next scans are regularized with {command.argument}"
 
     def _status(self) -> ProcessorStatus:
         return ProcessorStatus(
+            life=self._life,
             message=self._message,
             device=self._device,
             regularizer=self._method,

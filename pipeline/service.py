@@ -26,6 +26,7 @@ __all__ = [
     "Desk",
     "Publisher",
     "Rate",
+    "Remember",
     "Report",
     "Settings",
     "check_regularizer",
@@ -34,6 +35,7 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # restarting would not help
 HEARTBEAT_S = 0.25
+Remember = Callable[[Literal["live", "regularizer"], bool | str], None]
 LAST_WORDS_S = 5.0  # how long a process may take to end by itself
 
 
@@ -46,6 +48,7 @@ class Settings(BaseModel):
     device: str | None = None
     regularizer: str | None = None
     live: bool = True
+    life: int = 0
     endpoints: dict[str, str] = {}
 
     def endpoint(self, name: str) -> str:
@@ -54,10 +57,14 @@ class Settings(BaseModel):
 
 
 class Report(BaseModel):
-    """What a process tells its parent, one JSON line each: its addresses, or why it ends."""
+    """What a process tells its parent, one JSON line each.
+
+    Its addresses; settings that it was given since, for its next life; or why it ends.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     endpoints: dict[str, str] = {}
+    remember: dict[Literal["live", "regularizer"], bool | str] = {}
     error: str = ""
 
 
@@ -144,8 +151,11 @@ class Rate:
         self._times: deque[float] = deque(maxlen=events + 1)
 
     def tick(self) -> None:
-        """Count an event."""
-        self._times.append(time.monotonic())
+        """Count an event; a gap that is far longer than those before does not count."""
+        now = time.monotonic()
+        if len(self._times) > 1 and now - self._times[-1] > 5 * self._mean_s():
+            self._times.clear()
+        self._times.append(now)
 
     def reset(self) -> None:
         """Forget what was, after a pause."""
@@ -154,12 +164,14 @@ class Rate:
     @property
     def hz(self) -> float:
         """The rate; zero before two events, and falling when they cease."""
-        times = tuple(self._times)
-        if len(times) < 2:
+        if len(self._times) < 2:
             return 0.0
-        mean = (times[-1] - times[0]) / (len(times) - 1)
         # a source that ceased would keep its last rate for ever: count the wait once it is long
-        return 1 / max(mean, (time.monotonic() - times[-1]) / 2, 1e-6)
+        waiting_s = (time.monotonic() - self._times[-1]) / 2
+        return 1 / max(self._mean_s(), waiting_s, 1e-6)
+
+    def _mean_s(self) -> float:
+        return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
 
 
 def end_with_parent() -> threading.Event:

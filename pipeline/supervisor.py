@@ -80,9 +80,8 @@ class _Child:
 
     def start(self) -> None:
         """Start the process, on its former ports where it had any."""
-        settings = self.settings.model_copy(
-            update={"endpoints": {**self.settings.endpoints, **self.endpoints}}
-        )
+        endpoints = {**self.settings.endpoints, **self.endpoints}
+        settings = self.settings.model_copy(update={"endpoints": endpoints, "life": self.restarts})
         self._error, self.detail, self.restart_at = "", "", None
         self._started = time.monotonic()
         with self.log.open("a", encoding="utf-8") as log:
@@ -174,6 +173,8 @@ class _Child:
                 self._error = f"a report that is none: {line.strip()[:200]}"
                 continue
             self._error = report.error or self._error
+            for name, value in report.remember.items():
+                self.settings = self.settings.model_copy(update={name: value})
             if report.endpoints:
                 self.endpoints = report.endpoints
                 self.bound.set()

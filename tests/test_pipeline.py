@@ -102,10 +102,12 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
         seen = watch(client, lambda s: len(s.views) >= 2 and s.state.reconstructed > 0)
         assert_live(seen)
 
+        client.set_regularizer("tv-fast")
         os.kill(instrument.pids["processor"], signal.SIGTERM)
         watch(client, lambda s: any(p.restarts for p in s.state.processes))
         before = watch(client, lambda s: s.state.scans > 0).state.scans
         watch(client, lambda s: len(s.views) >= 2 and s.views[-1].sequence > before)
+        watch(client, lambda s: s.state.regularizer == "tv-fast" and bool(s.views))
 
         with pytest.raises(PipelineError, match="regularizer must be one of"):
             client.set_regularizer("magic")
@@ -177,13 +179,14 @@ def acquirer(phase: Phase, message: str) -> AcquirerStatus:
     return AcquirerStatus(phase=phase, message=message, scans=4, **STAMP())
 
 
-def processor(message: str = "") -> ProcessorStatus:
+def processor(message: str = "", life: int = 1) -> ProcessorStatus:
     return ProcessorStatus(
         message=message,
         regularizer="tv",
         skipped=3,
         tomogram_rate_hz=2.13,
         latency_s=0.6,
+        life=life,
         **STAMP(),
     )
 
@@ -206,6 +209,11 @@ LIVE = acquirer(Phase.LIVE, "live")
             "taking the background",
         ),
         ((supervisor(), LIVE, None), Phase.LIVE, "live: starting the processor"),
+        (
+            (supervisor(), LIVE, processor("of a former life", life=0)),
+            Phase.LIVE,
+            "live: starting the processor",
+        ),
         ((supervisor(), LIVE, processor("planning")), Phase.LIVE, "live: planning"),
         (
             (supervisor(), LIVE, processor()),
