@@ -10,11 +10,12 @@ __all__ = ["Card", "ElidedLabel", "digits", "dim", "heading", "say"]
 
 
 class Card(QFrame):
-    """A framed group on the surface colour."""
+    """A framed group on the surface colour; where height is short it is cut, never squeezed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("card")
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
 
 def heading(text: str) -> QLabel:

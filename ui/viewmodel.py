@@ -177,7 +177,7 @@ def cautions(tomogram: TomogramView, on_display: Shown) -> str:
     """Return what the user must know of this tomogram, in one line; empty where all is well."""
     lost = ", ".join(map(str, tomogram.lost_angles))
     # A reconstruction that left angles out says so itself, and may have left out more of them.
-    parts = (on_display.note, *(tomogram.warnings or (lost and f"lost angles: {lost}",)))
+    parts = (*(tomogram.warnings or (lost and f"lost angles: {lost}",)), on_display.note)
     return "; ".join(filter(None, parts))
 
 
