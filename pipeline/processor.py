@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import zmq
@@ -31,7 +31,9 @@ from pipeline.sockets import Context, PipelineError, Socket, command, connect, r
 from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Tomogram
-from regularizer.methods import Regularizer
+
+if TYPE_CHECKING:
+    from regularizer.methods import Regularizer
 
 __all__ = ["Processor"]
 
