@@ -87,10 +87,11 @@ class Figures(Card):
 
     def __init__(self, title: str, names: tuple[str, ...]) -> None:
         super().__init__()
+        self.title = heading(title)
         grid = QGridLayout(self)
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
-        grid.addWidget(heading(title), 0, 0, 1, 2)
+        grid.addWidget(self.title, 0, 0, 1, 2)
         self.values = {name: digits(QLabel()) for name in names}
         for row, (name, value) in enumerate(self.values.items(), 1):
             grid.addWidget(dim(name), row, 0)
@@ -137,6 +138,7 @@ class Sidebar(QWidget):
 
     def draw_state(self, state: InstrumentState) -> None:
         """Show rates and counts."""
+        self.figures.title.setText(state.microscope or "Instrument")
         values = self.figures.values
         values["Scans"].setText(f"{state.scan_rate_hz:.1f} /s")
         values["Tomograms"].setText(f"{state.tomogram_rate_hz:.1f} /s")

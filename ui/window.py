@@ -45,11 +45,11 @@ class Window(QMainWindow):
     def __init__(self, client: Client, *, title: str) -> None:
         super().__init__()
         self._client = client
-        self._title = title
         self.state = ViewState()
         self.tomogram: TomogramView | None = None
         self.instrument: InstrumentState | None = None
         self.commands = CommandRunner(self)
+        self.setWindowTitle(title)
         self._build()
         self._connect()
         self._timer = QTimer(self)
@@ -57,7 +57,6 @@ class Window(QMainWindow):
         self._timer.start(POLL_MS)
 
     def _build(self) -> None:
-        self.setWindowTitle(self._title)
         self.toolbar = Toolbar()
         self.waiting = WaitingView()
         self.views = OrthogonalView()
@@ -166,8 +165,6 @@ class Window(QMainWindow):
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
         self._draw_instrument()
-        if state.microscope:
-            self.setWindowTitle(f"{self._title} · {state.microscope}")
 
     def show_tomogram(self, tomogram: TomogramView) -> None:
         """Draw a new tomogram in the place of the last one."""
