@@ -43,7 +43,7 @@ PLAIN_INTERVAL_S = 10.0  # how often an unchanged stage is repeated where lines 
 REMEDIES = {  # words of pip, venv and their kind: what to do
     "No space left": "free some disk space; the environment takes 2 GB, a little more on the way",
     "NewConnection|NameResolution|[Tt]imed? ?out|unreachable": "check the network, and pip's proxy",
-    "No matching distribution": "check the network, and try Python 3.11, 3.12 or 3.13",
+    "No matching distribution": "check the network, and try a Python from 3.11 to 3.14",
     "ensurepip|No module named venv": "on Debian or Ubuntu: sudo apt-get install python3-venv",
 }
 

@@ -261,7 +261,7 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_a_requirement_with_a_marker_is_refused() -> None:
-    with pytest.raises(SetUpError, match="without a marker; got .pytest; os_name"):
+    with pytest.raises(SetUpError, match=r"without a marker; got .pytest; os_name"):
         unsatisfied(["pytest; os_name == 'nt'"])
 
 
