@@ -185,10 +185,15 @@ def _progress(title: str, total: int) -> Iterator[_Bar]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one scan gave; ``error`` is not empty where it gave no tomogram."""
+    """What one scan gave; ``error`` is not empty where it gave no tomogram.
+
+    ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
+    those that the optics make useless.
+    """
 
     time: int
     lost: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
     mean_index: float = 0.0
     max_index: float = 0.0
     reconstruction_s: float = 0.0
@@ -198,7 +203,7 @@ class _Row:
 
     @property
     def whole(self) -> bool:
-        """Whether a tomogram was made from all angles."""
+        """Whether a tomogram was made, from a scan that has all its frames."""
         return not self.error and not self.lost
 
 
@@ -233,12 +238,13 @@ class _Job:
         bar: _Bar,
     ) -> _Row:
         number = scan.sequence
+        lost = tuple(sorted({*scan.lost, *self.source.background.lost}))
         bar.say(f"scan {number + 1} of {len(self.source)}, reconstruction")
         begin = time.perf_counter()
         try:
             result = reconstructor(scan)
         except DataError as error:
-            return _Row(number, scan.lost, error=str(error))
+            return _Row(number, lost, error=str(error))
         middle = time.perf_counter()
         volumes = {}
         if self.method != "none":
@@ -254,6 +260,7 @@ class _Job:
         index = next(iter(volumes.values()), result.tomogram).index
         return _Row(
             number,
+            lost,
             result.report.left_out,
             float(index.mean()),
             float(index.max()),
