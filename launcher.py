@@ -41,7 +41,7 @@ TICK_S = 0.2  # how often the progress line is drawn
 PLAIN_INTERVAL_S = 10.0  # how often an unchanged stage is repeated where lines cannot be redrawn
 
 REMEDIES = {  # words of pip, venv and their kind: what to do
-    "No space left": "free some disk space; the environment takes 2 GB, a little more on the way",
+    "No space left": "free some disk space; the environment takes 2 GB, several with CUDA",
     "NewConnection|NameResolution|[Tt]imed? ?out|unreachable": "check the network, and pip's proxy",
     "No matching distribution": "check the network, and try a Python from 3.11 to 3.14",
     "ensurepip|No module named venv": "on Debian or Ubuntu: sudo apt-get install python3-venv",
@@ -122,7 +122,9 @@ class Checkout:
             if self.is_ready(extras):  # another start has just done it
                 return
             extras = extras | self.stamped()[1]
-            print(f"Setting up {self.venv}: once, about 2 GB, some minutes.", flush=True)
+            print(
+                f"Setting up {self.venv}: once, 2 GB or, with CUDA, several; minutes.", flush=True
+            )
             self.log.write_bytes(b"")
             self.make_venv()
             self.write_stamp("", extras)
