@@ -29,7 +29,7 @@ from pipeline.service import check_regularizer
 from pipeline.sockets import PipelineError
 from pipeline.state import Phase, TomogramView
 from pipeline.supervisor import Instrument
-from reconstruction.reconstructor import Reconstructor
+from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Tomogram
 from regularizer.methods import Regularizer
 
@@ -246,14 +246,7 @@ class _Job:
         except DataError as error:
             return _Row(number, lost, error=str(error))
         middle = time.perf_counter()
-        volumes = {}
-        if self.method != "none":
-            bar.say(f"scan {number + 1} of {len(self.source)}, {self.method}")
-            volumes[_DATASETS[self.method]] = regularize(
-                result.tomogram,
-                result.spectrum,
-                progress=lambda done, total: bar.advance_to(number + done / total),
-            )
+        volumes = self._regularized(result, regularize, bar)
         end = time.perf_counter()
         self._write(result.tomogram, volumes)
         bar.advance_to(number + 1)
@@ -268,6 +261,21 @@ class _Job:
             end - middle,
             result.report.warnings,
         )
+
+    def _regularized(
+        self, result: Reconstruction, regularize: Regularizer, bar: _Bar
+    ) -> dict[str, Tomogram]:
+        """Return the regularized volume under the name of its dataset; nothing for "none"."""
+        if self.method == "none":
+            return {}
+        number = result.tomogram.sequence
+        bar.say(f"scan {number + 1} of {len(self.source)}, {self.method}")
+        volume = regularize(
+            result.tomogram,
+            result.spectrum,
+            progress=lambda done, total: bar.advance_to(number + done / total),
+        )
+        return {_DATASETS[self.method]: volume}
 
     def _write(self, raw: Tomogram, volumes: dict[str, Tomogram]) -> None:
         if self._writer is None:
