@@ -288,8 +288,9 @@ class PipProgress:
     def __init__(self, packages: Path) -> None:
         self._packages = packages
         self._text = "Looking for packages"
-        self._found = self._before = 0
+        self._found = 0
         self._names: list[str] = []  # of what pip installs, in its order
+        self._before: set[Path] = set()
 
     def __call__(self, output: str) -> str:
         """Return the line to show after ``output``, which may be empty."""
@@ -304,12 +305,12 @@ class PipProgress:
                 self._names, self._before = line.partition(":")[2].split(","), self._installed()
         if not self._names:
             return self._text
-        done = min(max(self._installed() - self._before, 0), len(self._names) - 1)
+        done = min(len(self._installed() - self._before), len(self._names) - 1)
         name = self._names[done].strip()
         return f"Installing packages: {done + 1} of {len(self._names)}, {name}"
 
-    def _installed(self) -> int:
-        return sum(1 for _ in self._packages.glob("*.dist-info/INSTALLER"))
+    def _installed(self) -> set[Path]:
+        return set(self._packages.glob("*.dist-info/INSTALLER"))
 
 
 # ---- Command line --------------------------------------------------------------------------------
