@@ -9,6 +9,7 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from acquisition.errors import DataError
@@ -22,6 +23,7 @@ from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 __all__ = ["Reconstruction", "Reconstructor", "ScanReport", "rytov_fields"]
 
 _SLICES = 64
+_DARK = 0.15  # background amplitude over its mean below which there is nothing to divide by
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +107,23 @@ class Reconstructor:
             self.optics.axial_resolution_um / 2,
             self.device,
         )
-        self._reference = self._inverse_background()
+        self._reference, self._dark = self._inverse_background()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (z, y, x) of the tomograms."""
         return self.caps.shape
 
-    def _inverse_background(self) -> torch.Tensor:
-        """Return 1/u0 of the background, (angles, y, x); dark spots do not blow up."""
+    def _inverse_background(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return 1/u0, zero where the background is dark, and one there, each (angles, y, x).
+
+        u/u0 is 1 in the dark: at the frame's rim the cut spectrum rings, and a pixel of it that
+        happens to be near zero would put a spike into the logarithm.
+        """
         field = self.fields.retrieve(torch.tensor(self.background.frames, device=self.device))
         power = field.abs().square()
-        floor = 1e-3 * power.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-        return field.conj() / torch.maximum(power, floor)
+        lit = power > _DARK**2 * power.mean(dim=(1, 2), keepdim=True)
+        return torch.where(lit, field.conj() / power, 0), (~lit).to(field.dtype)
 
     def __call__(self, stack: InterferogramStack) -> Reconstruction:
         """Reconstruct one scan.
@@ -132,6 +138,7 @@ class Reconstructor:
         frames = torch.from_numpy(stack.frames).to(self.device)
         fields = self.field_stack(frames)
         clock.lap("fields")
+        fields.values[list(left_out)] = 1  # an absent field must not become NaN
         psi = rytov_fields(fields.values)
         clock.lap("phase")
         spectrum = self.caps.spectrum(psi, left_out)
@@ -143,7 +150,7 @@ class Reconstructor:
             spectrum,
             ScanReport(
                 left_out,
-                _saturated(frames, stack),
+                _saturated(stack),
                 float((spectrum.measured > 0).float().mean()),
                 clock.laps,
             ),
@@ -152,7 +159,7 @@ class Reconstructor:
     def field_stack(self, frames: torch.Tensor) -> FieldStack:
         """Return the fields over the background's of frames (angles, y, x)."""
         return FieldStack(
-            self.fields.retrieve(frames) * self._reference,
+            torch.addcmul(self._dark, self.fields.retrieve(frames), self._reference),
             self.fields.pixel_size_um,
             self.optics,
             self.wave_vectors.k,
@@ -206,21 +213,24 @@ def _empty_field(quotient: torch.Tensor) -> torch.Tensor:
     """Return the value of u/u0 on the empty part of each frame, (angles,) complex."""
     sparse = quotient[:, ::2, ::2].flatten(1)
     value = sparse.mean(dim=1, keepdim=True)
-    for width in (1.0, 0.5, 0.25, 0.15, 0.15, 0.15):
+    width = torch.ones_like(value.real)
+    for _ in range(8):
         relative = sparse / value
-        distance = (relative - 1).abs().square()
-        weight = torch.exp(-distance / (2 * width**2))
-        value = (
-            value * (weight * relative).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
-        )
+        distance = (relative - 1).abs()
+        weight = torch.exp(-0.5 * (distance / width) ** 2)
+        share = weight.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        value = value * (weight * relative).sum(dim=1, keepdim=True) / share
+        # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
+        width = torch.minimum(width / 2, 2 * distance.median(dim=1, keepdim=True).values)
+        width = width.clamp_min(1e-6)
     return value[:, 0]
 
 
-def _saturated(frames: torch.Tensor, stack: InterferogramStack) -> tuple[int, ...]:
+def _saturated(stack: InterferogramStack) -> tuple[int, ...]:
     """Return angles with more than 1 % of the pixels at the camera's highest value."""
     bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
-    share = (frames[:, ::2, ::2] >= 2**bits - 1).float().mean(dim=(1, 2))
-    return tuple(int(i) for i in torch.nonzero(share > 0.01).flatten())
+    share = (stack.frames[:, ::2, ::2] >= 2**bits - 1).mean(axis=(1, 2))
+    return tuple(int(i) for i in np.flatnonzero(share > 0.01))
 
 
 def _listed(angles: tuple[int, ...]) -> str:

@@ -1,0 +1,90 @@
+"""Optics, angle sets and gratings: held to the paper's figures and to their own definitions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from acquisition.errors import ConfigurationError
+from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
+from acquisition.illumination import AngleSet, circular_scan, preset, spiral_scan
+from acquisition.optics import Optics
+
+GEOMETRY = DmdGeometry((270, 480), carrier=(0.34, 0.24), mirror_pitch_um=0.06, stop_radius=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "lateral_nm", "axial_nm"), [("cell", 110, 355), ("bacteria", 166, 1000)]
+)
+def test_presets_have_the_papers_resolution(name: str, lateral_nm: float, axial_nm: float) -> None:
+    optics = preset(name).optics
+    assert optics.lateral_resolution_um * 1000 == pytest.approx(lateral_nm, abs=1.5)
+    assert optics.axial_resolution_um * 1000 == pytest.approx(axial_nm, abs=3)
+
+
+@pytest.mark.parametrize(("name", "angles"), [("cell", 49), ("bacteria", 71)])
+def test_presets_scan_within_the_pupil(name: str, angles: int) -> None:
+    chosen = preset(name)
+    assert len(chosen.angles) == angles
+    chosen.angles.check_within(chosen.optics)
+    assert chosen.angles.normal is not None
+    assert np.allclose(chosen.angles.k[chosen.angles.normal], 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0.532, 1.4, 1.337, 0.08), "numerical_aperture must be below medium_index"),
+        ((-0.5, 1.2, 1.337, 0.08), "wavelength_um must be a positive number, got -0.5"),
+        ((0.532, 1.2, math.nan, 0.08), "medium_index must be a positive number"),
+    ],
+)
+def test_impossible_optics_are_refused(
+    values: tuple[float, float, float, float], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Optics(*values)
+
+
+def test_a_scan_steeper_than_the_objective_is_refused() -> None:
+    optics = preset("cell").optics
+    with pytest.raises(ConfigurationError, match="choose a smaller scan radius"):
+        circular_scan(9, 1.1 * optics.cutoff).check_within(optics)
+
+
+def test_angle_sets_cannot_be_changed_from_outside() -> None:
+    k = np.zeros((3, 2))
+    angles = AngleSet(k)
+    k[0] = 1
+    assert np.allclose(angles.k, 0)
+    with pytest.raises(ValueError, match="read-only"):
+        angles.k[0, 0] = 1
+
+
+def test_spiral_fills_the_pupil_evenly() -> None:
+    radius = np.hypot(*spiral_scan(400, 1.0).k.T)
+    assert radius.max() == pytest.approx(1)
+    assert (radius < math.sqrt(0.5)).mean() == pytest.approx(0.5, abs=0.01)  # half of the area
+
+
+@pytest.mark.parametrize("k", [(0.0, 0.0), (1.9, 0.3), (-1.2, -1.5)])
+def test_the_first_order_tells_the_wave_vector(k: tuple[float, float]) -> None:
+    order = diffracted_order(lee_grating(GEOMETRY.shape, GEOMETRY.frequency(*k)), GEOMETRY)
+    assert order is not None
+    found = GEOMETRY.wave_vector(order.fx, order.fy)
+    assert found == pytest.approx(k, abs=1e-3)
+    assert abs(order.amplitude) == pytest.approx(1 / math.pi, rel=0.01)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_blank_picture_has_no_order(value: int) -> None:
+    assert diffracted_order(np.full(GEOMETRY.shape, value, np.uint8), GEOMETRY) is None
+
+
+def test_a_grating_outside_the_stop_is_blocked() -> None:
+    assert diffracted_order(lee_grating(GEOMETRY.shape, (0.0, 0.25)), GEOMETRY) is None
+
+
+def test_a_stop_that_lets_the_second_order_through_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="second order"):
+        DmdGeometry((10, 10), (0.2, 0.0), 0.06, 0.12)

@@ -1,0 +1,267 @@
+"""Reconstruction against exact scattering and against fields made for one property each."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from acquisition.errors import DataError
+from acquisition.gratings import DmdGeometry
+from acquisition.illumination import AngleSet, circular_scan, preset, spiral_scan
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
+from acquisition.simulation.scene import Scene
+from reconstruction.inversion import CapPlan, contrast_of
+from reconstruction.reconstructor import Reconstructor, rytov_fields
+from reconstruction.tomogram import Spectrum, index_from_contrast
+from reconstruction.unwrap import needs_unwrapping, unwrap, wrap
+from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
+from tests.partial_waves import sphere_fields
+
+CELL = preset("cell")
+CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
+
+
+def interferograms(
+    optics: Optics, k: NDArray[np.float64], fields: NDArray[np.complex128] | None = None,
+    frame: tuple[int, int] = (256, 256), carrier: tuple[float, float] = CARRIER,
+) -> InterferogramStack:  # fmt: skip
+    """Return 16-bit, noise-free interferograms of fields over the incident wave (None: empty)."""
+    y, x = ((np.arange(n) - n // 2) * optics.pixel_size_um for n in frame)
+    frames = []
+    for i, (kx, ky) in enumerate(k):
+        wave = np.exp(2j * np.pi * ((kx + carrier[0]) * x + (ky + carrier[1]) * y[:, None]))
+        field = wave if fields is None else wave * fields[i]
+        frames.append(np.rint(np.abs(1 + field) ** 2 / 9 * 65535))
+    return InterferogramStack(np.stack(frames).astype(np.uint16), optics, k)
+
+
+def sphere_spectrum(spectrum: Spectrum, radius_um: float, index: float) -> torch.Tensor:
+    """Return the exact unitary spectrum of a centred sphere's contrast on the measured voxels."""
+    shape, voxel = spectrum.shape, spectrum.voxel_size_um
+    kz, ky = (
+        torch.fft.fftfreq(n, d, dtype=torch.float64)
+        for n, d in zip(shape[:2], voxel[:2], strict=True)
+    )
+    kx = torch.fft.rfftfreq(shape[2], voxel[2], dtype=torch.float64)
+    q = 2 * torch.pi * radius_um * torch.sqrt(kz[:, None, None] ** 2 + ky[:, None] ** 2 + kx**2)
+    ball = torch.where(
+        q < 1e-3, torch.ones_like(q), 3 * (q.sin() - q * q.cos()) / q.clamp_min(1e-3) ** 3
+    )
+    contrast = (index / spectrum.optics.medium_index) ** 2 - 1
+    volume = 4 / 3 * torch.pi * radius_um**3
+    scale = contrast * volume / float(np.prod(voxel)) / float(np.prod(shape)) ** 0.5
+    return scale * ball * (spectrum.measured > 0)
+
+
+def distance_um(shape: tuple[int, int, int], voxel: tuple[float, float, float]) -> torch.Tensor:
+    z, y, x = ((torch.arange(n) - n // 2) * d for n, d in zip(shape, voxel, strict=True))
+    return torch.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+
+
+def band_limited_sphere(spectrum: Spectrum, radius_um: float, index: float) -> torch.Tensor:
+    exact = replace(
+        spectrum, values=sphere_spectrum(spectrum, radius_um, index).to(torch.complex64)
+    )
+    return index_from_contrast(contrast_of(exact), spectrum.optics.medium_index)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+def test_the_exact_bead_recording(ground_truth: Path) -> None:
+    with h5py.File(ground_truth / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
+        optics = Optics(**{name: float(value) for name, value in file["optics"].attrs.items()})
+        k = file["illumination/k"][:]
+        background = InterferogramStack(file["background/interferograms"][:], optics, k)
+        sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
+    result = Reconstructor(background)(sample)
+    index = result.tomogram.index
+    truth = band_limited_sphere(result.spectrum, 2.0, 1.380)
+    r = distance_um(result.spectrum.shape, result.tomogram.voxel_size_um)
+    assert float(index[r < 1.4].mean() - truth[r < 1.4].mean()) == pytest.approx(0, abs=0.001)
+    assert float(index[r < 1.4].mean()) == pytest.approx(1.376, abs=0.001)
+    assert correlation(index[r < 5], truth[r < 5]) >= 0.97
+    assert float(index[r > 6].mean()) == pytest.approx(1.337, abs=0.0003)
+    # this camera's sideband overlaps its folded conjugate in the 45 degree corner
+    assert 31 in result.report.left_out
+    assert len(result.report.left_out) < 12
+
+
+def test_a_weak_exact_sphere_is_recovered_on_the_measured_voxels() -> None:
+    """Where Rytov is exact, only gridding is left."""
+    radius, index = 1.5, 1.3372
+    fields = sphere_fields(CELL.optics, CELL.angles.k, radius, index, (256, 256)).numpy()
+    background = interferograms(CELL.optics, CELL.angles.k)
+    result = Reconstructor(background)(interferograms(CELL.optics, CELL.angles.k, fields))
+    truth = band_limited_sphere(result.spectrum, radius, index)
+    r = distance_um(result.spectrum.shape, result.tomogram.voxel_size_um)
+    assert correlation(result.tomogram.index[r < 4], truth[r < 4]) > 0.99
+    found, true = (v[r < 1].mean() - 1.337 for v in (result.tomogram.index, truth))
+    assert float(found) == pytest.approx(float(true), rel=0.03)
+
+
+def test_an_off_centre_sphere_is_found_where_it_is() -> None:
+    angles = circular_scan(25, 0.9 * CELL.optics.cutoff)
+    centre = (1.6, -2.4, 0.9)  # x, y, z
+    fields = sphere_fields(CELL.optics, angles.k, 1.0, 1.35, (192, 192), centre).numpy()
+    background = interferograms(CELL.optics, angles.k, frame=(192, 192))
+    result = Reconstructor(background)(interferograms(CELL.optics, angles.k, fields, (192, 192)))
+    excess = (result.tomogram.index - 1.337).clamp_min(0.003) - 0.003
+    axes = [
+        (torch.arange(n) - n // 2) * d
+        for n, d in zip(excess.shape, result.tomogram.voxel_size_um, strict=True)
+    ]
+    for axis, expected in enumerate(reversed(centre)):
+        profile = excess.sum(dim=[a for a in range(3) if a != axis])
+        found = float((profile * axes[axis]).sum() / profile.sum())
+        assert found == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("planned", [True, False])
+@pytest.mark.parametrize(
+    "angles",
+    [
+        circular_scan(13, 1.8),
+        spiral_scan(17, 2.0),
+        AngleSet(np.roll(circular_scan(13, 1.8).k, 5, axis=0)),
+    ],
+)
+def test_wave_vectors_come_from_the_background(angles: AngleSet, planned: bool) -> None:
+    background = interferograms(CELL.optics, angles.k, frame=(160, 224))
+    if not planned:
+        background = replace(background, illumination_k=None)
+    found = find_wave_vectors(background)
+    assert found.unusable == ()
+    error = found.k - angles.k
+    if not planned:
+        # without a plan the sideband's sign and, on a spiral, the centre are free
+        error = np.abs(found.k[:, None] - found.k[None]) - np.abs(
+            angles.k[:, None] - angles.k[None]
+        )
+    assert np.abs(error).max() * 160 * 0.08 < 0.05  # frequency samples
+
+
+def test_no_fringes_is_an_error_that_says_so() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(90, 110, (5, 64, 64)).astype(np.uint8)
+    with pytest.raises(DataError, match="must show fringes"):
+        find_wave_vectors(InterferogramStack(frames, CELL.optics, np.zeros((5, 2))))
+
+
+def test_a_plan_that_does_not_fit_is_refused() -> None:
+    angles = circular_scan(13, 1.8)
+    background = interferograms(CELL.optics, angles.k, frame=(128, 128))
+    shuffled = replace(background, illumination_k=angles.k[::-1] * [1.0, 0.5])
+    with pytest.raises(DataError, match="check pixel size, orientation and angle order"):
+        find_wave_vectors(shuffled)
+
+
+def small_scan(lost: tuple[int, ...] = ()) -> tuple[Reconstructor, InterferogramStack]:
+    angles = circular_scan(13, 1.8)
+    fields = sphere_fields(CELL.optics, angles.k, 0.8, 1.36, (128, 128)).numpy()
+    background = interferograms(CELL.optics, angles.k, frame=(128, 128))
+    sample = interferograms(CELL.optics, angles.k, fields, (128, 128))
+    sample.frames[list(lost)] = 0
+    return Reconstructor(background, slices=32), replace(sample, lost=lost)
+
+
+def test_lost_angles_are_left_out_and_named() -> None:
+    whole = small_scan()[0]
+    reconstructor, sample = small_scan(lost=(3, 7))
+    result = reconstructor(sample)
+    assert result.report.left_out == (3, 7)
+    assert result.tomogram.provenance["left_out"] == "3, 7"
+    assert any("3, 7" in note for note in result.report.warnings)
+    kept = [i for i in range(13) if i not in (3, 7)]
+    fewer = InterferogramStack(
+        whole.background.frames[kept], CELL.optics, whole.background.illumination_k[kept]
+    )  # type: ignore[index]
+    alone = Reconstructor(fewer, slices=32)(
+        InterferogramStack(sample.frames[kept], CELL.optics, fewer.illumination_k)
+    )
+    assert torch.allclose(result.tomogram.index, alone.tomogram.index, atol=2e-5)
+
+
+def test_phase_and_power_drift_do_not_change_the_tomogram() -> None:
+    reconstructor, sample = small_scan()
+    fields = reconstructor.field_stack(torch.from_numpy(sample.frames)).values
+    drifted = (
+        fields * torch.polar(torch.linspace(0.8, 1.2, 13), torch.linspace(-3, 3, 13))[:, None, None]
+    )
+    difference = rytov_fields(drifted) - rytov_fields(fields)
+    assert float(difference.abs().max()) < 2e-3
+
+
+@pytest.mark.parametrize("change", ["shape", "optics", "lost"])
+def test_a_scan_that_does_not_fit_the_background_is_refused(change: str) -> None:
+    reconstructor, sample = small_scan()
+    wrong = {
+        "shape": replace(sample, frames=sample.frames[:, :64]),
+        "optics": replace(sample, optics=replace(sample.optics, medium_index=1.34)),
+        "lost": replace(sample, lost=tuple(range(13))),
+    }[change]
+    with pytest.raises(DataError):
+        reconstructor(wrong)
+
+
+def test_saturated_frames_are_named() -> None:
+    reconstructor, sample = small_scan()
+    bright = sample.frames.copy()
+    bright[4] = np.minimum(bright[4].astype(float) * 6, 65535).astype(np.uint16)
+    assert reconstructor(replace(sample, frames=bright)).report.saturated == (4,)
+
+
+def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
+    """A spectrum of a real object, sampled on caps, comes back as that object's values."""
+    k = np.array([[0.0, 0.0], [1.0, 0.5], [-1.2, 0.8]])
+    vectors = WaveVectors(CARRIER, k, ())
+    plan = CapPlan(vectors, CELL.optics, (96, 96), (0.1067, 0.1067), 32, 0.178, torch.device("cpu"))
+    psi = torch.randn(3, 96, 96, dtype=torch.complex64)
+    spectrum = plan.spectrum(psi)
+    volume = contrast_of(spectrum)
+    again = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
+    assert torch.allclose(again, spectrum.values, atol=1e-5)  # the half spectrum was consistent
+    assert bool((spectrum.values[spectrum.measured == 0] == 0).all())
+    twice = plan.spectrum(2 * psi)
+    assert torch.allclose(twice.values, 2 * spectrum.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (81, 81)])
+def test_unwrapping_recovers_a_smooth_phase_and_is_congruent(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    hills = gaussian_filter(rng.standard_normal(shape), 12)
+    truth = torch.tensor(np.stack([30 * hills / hills.std() / 3, 0.3 * hills]), dtype=torch.float32)
+    wrapped = wrap(truth)
+    assert needs_unwrapping(wrapped).tolist() == [True, False]
+    result = unwrap(wrapped)
+    difference = result - truth
+    turns = difference / (2 * torch.pi)
+    assert float((turns - turns.round()).abs().max()) < 1e-4  # congruent
+    assert float((turns[0] - turns[0].median()).abs().max()) < 1e-3  # one constant
+
+
+def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:
+    """Drift, dust, wavefront and noise of the bench leave an empty field empty."""
+    settings = SimulationSettings(frame_shape=(128, 128), bit_depth=12, phase_drift_period_s=1.0)
+    scene = Scene(CELL.optics, (128, 128), ())
+    bench = OpticalBench(scene, DmdGeometry((8, 8), (0.34, 0.24), 0.06, 0.2), settings)
+    k = circular_scan(13, 1.8).k
+
+    def record(start: float) -> InterferogramStack:
+        frames = [
+            bench.expose(Illumination((kx, ky), 1.0), start + 0.01 * i, (0, 0, 0), 2.0)
+            for i, (kx, ky) in enumerate(k)
+        ]
+        return InterferogramStack(np.stack(frames), CELL.optics, k, provenance={"bit_depth": "12"})
+
+    index = Reconstructor(record(0.0), slices=32)(record(0.4)).tomogram.index
+    assert float(index.mean()) == pytest.approx(1.337, abs=1e-4)
+    assert float(index.std()) < 2e-3
