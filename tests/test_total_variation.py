@@ -1,0 +1,166 @@
+"""Split Bregman against its textbook form, and on objects whose truth is known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from acquisition.errors import ConfigurationError
+from acquisition.illumination import preset
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from reconstruction.inversion import contrast_of
+from reconstruction.reconstructor import Reconstructor
+from reconstruction.tomogram import Spectrum, index_from_contrast
+from regularizer.metrics import compare, structural_similarity
+from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
+
+OPTICS = preset("cell").optics
+VOXEL = (0.178, 0.1067, 0.1067)
+
+
+def ball(shape: tuple[int, int, int], radius: float) -> torch.Tensor:
+    z, y, x = (torch.arange(n) - n // 2 for n in shape)
+    return 0.05 * ((z[:, None, None] ** 2 + y[:, None] ** 2 + x**2).sqrt() < radius).float()
+
+
+def measured(volume: torch.Tensor, noise: float = 0.0, seed: int = 0) -> Spectrum:
+    """Measure a volume's spectrum outside a double cone about z, as a tomograph does."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
+    kz, ky = (torch.fft.fftfreq(n)[(slice(None), *[None] * d)] for n, d in zip(volume.shape[:2], (2, 1), strict=True))
+    kx = torch.fft.rfftfreq(volume.shape[2])
+    mask = (ky**2 + kx**2).sqrt() >= 1.2 * kz.abs()
+    values = values + noise * torch.randn(values.shape, generator=generator, dtype=values.dtype)
+    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+    return Spectrum(values * mask, mask.float(), shape, VOXEL, OPTICS)
+
+
+def textbook(spectrum: Spectrum, p: TvParameters, scale: float) -> torch.Tensor:
+    """Goldstein and Osher's iteration with explicit d, w, b, c and complex transforms, float64."""
+    shape = spectrum.shape
+    mask_half = (spectrum.measured > 0).double()
+    g0 = spectrum.values.to(torch.complex128) / scale
+    g = g0.clone()
+    f = torch.zeros(shape, dtype=torch.float64)
+    d, b = (torch.zeros(3, *shape, dtype=torch.float64) for _ in range(2))
+    w, c = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
+    delta = torch.zeros(shape, dtype=torch.float64)
+    delta[0, 0, 0] = 1
+    laplacian = sum(torch.fft.rfftn(torch.roll(delta, -1, a) - delta).abs() ** 2 for a in range(3))
+    for outer in range(p.outer):
+        for _ in range(p.inner):
+            right = p.gamma * (w - c)
+            for a in range(3):
+                v = d[a] - b[a]
+                right = right + p.tau * (torch.roll(v, 1, a) - v)
+            top = p.mu * mask_half * g + torch.fft.rfftn(right, norm="ortho")
+            f = torch.fft.irfftn(top / (p.mu * mask_half + p.tau * laplacian + p.gamma), s=shape, norm="ortho")
+            v = torch.stack([torch.roll(f, -1, a) - f for a in range(3)]) + b
+            length = v.square().sum(0).sqrt()
+            d = v * ((length - 1 / p.tau).clamp_min(0) / length.clamp_min(1e-300))
+            b = v - d
+            w = (f + c).clamp_min(0) if p.nonnegative else f + c
+            c = c + f - w
+        if outer + 1 < p.outer:
+            g = g + g0 - mask_half * torch.fft.rfftn(f, norm="ortho")
+    return torch.fft.fftshift(f.clamp_min(0) if p.nonnegative else f) * scale
+
+
+@pytest.mark.parametrize("shape", [(24, 32, 28), (15, 21, 18)])
+@pytest.mark.parametrize(
+    "parameters",
+    [TvParameters(1, 7, 50, 20, 10), TvParameters(3, 4, 10, 10, 1), TvParameters(2, 5, 50, 20, 10, False)],
+)
+def test_iterates_equal_the_textbook(shape: tuple[int, int, int], parameters: TvParameters) -> None:
+    spectrum = measured(ball(shape, 6), noise=0.002)
+    solver = SplitBregman(spectrum, parameters)
+    expected = textbook(spectrum, parameters, solver.scale)
+    result = solver.run()
+    assert float((result - expected).norm() / expected.norm()) < 1e-5
+
+
+def test_the_missing_cone_is_filled() -> None:
+    truth = ball((32, 48, 48), 9)
+    spectrum = measured(truth, noise=0.0005)
+    raw = contrast_of(spectrum)
+    result = SplitBregman(spectrum, PARAMETERS["tv"]).run()
+    before, after = compare(raw, truth), compare(result, truth)
+    assert float(result.min()) >= 0
+    assert after.ssim > before.ssim + 0.2
+    assert after.mse < before.mse / 5
+    assert after.correlation > before.correlation
+
+
+def test_a_warm_start_goes_on_where_it_was() -> None:
+    spectrum = measured(ball((24, 32, 32), 7), noise=0.001)
+    solution = SplitBregman(spectrum, replace(PARAMETERS["tv"], inner=300)).run()
+    few = replace(PARAMETERS["tv"], inner=3)
+    warm, cold = SplitBregman(spectrum, few), SplitBregman(spectrum, few)
+    warm.start_from(solution)
+    kept, fresh = (float((s.run() - solution).norm() / solution.norm()) for s in (warm, cold))
+    assert kept < 0.1 * fresh
+
+
+def test_the_scale_of_the_sample_does_not_matter() -> None:
+    spectrum = measured(ball((24, 32, 32), 7), noise=0.001)
+    tenfold = replace(spectrum, values=10 * spectrum.values)
+    one, ten = (SplitBregman(s, PARAMETERS["tv-fast"]).run() for s in (spectrum, tenfold))
+    assert torch.allclose(10 * one, ten, atol=1e-4)
+
+
+def test_progress_counts_all_iterations() -> None:
+    seen: list[tuple[int, int]] = []
+    SplitBregman(measured(ball((8, 8, 8), 2)), TvParameters(2, 3, 50, 20, 10)).run(
+        lambda done, of: seen.append((done, of))
+    )
+    assert seen == [(i + 1, 6) for i in range(6)]
+
+
+@pytest.mark.parametrize("wrong", [{"outer": 0}, {"inner": 0}, {"mu": 0.0}, {"tau": -1.0}])
+def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError):
+        replace(PARAMETERS["tv"], **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["tv", "tv-fast"])
+def test_the_exact_bead_gets_its_index_and_width_back(name: str, ground_truth: Path) -> None:
+    with h5py.File(ground_truth / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
+        optics = Optics(**{key: float(value) for key, value in file["optics"].attrs.items()})
+        k = file["illumination/k"][:]
+        background = InterferogramStack(file["background/interferograms"][:], optics, k)
+        sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
+    result = Reconstructor(background)(sample)
+    index = index_from_contrast(SplitBregman(result.spectrum, PARAMETERS[name]).run(), optics.medium_index)
+    dz, dy, dx = result.tomogram.voxel_size_um
+    z, y, x = ((np.arange(n) - n // 2) * d for n, d in zip(index.shape, (dz, dy, dx), strict=True))
+    r = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+    volume = index.numpy()
+    assert volume[r < 1.4].mean() == pytest.approx(1.380, abs=0.002)
+    fine = np.linspace(z[0], z[-1], 8000)
+    axis = np.interp(fine, z, volume[:, volume.shape[1] // 2, volume.shape[2] // 2])
+    width = float((axis > 1.337 + 0.043 / 2).sum() * (fine[1] - fine[0]))
+    assert width == pytest.approx(4.0, abs=0.2)
+    assert volume[r > 6].std() < 5e-4
+
+
+def test_ssim_is_scikit_images() -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(0)
+    a, b = rng.random((12, 14, 16)), rng.random((12, 14, 16))
+    ours = structural_similarity(torch.tensor(a), torch.tensor(b), 1.0)
+    _, theirs = metrics.structural_similarity(a, b, data_range=1.0, full=True, win_size=7)
+    assert np.allclose(ours.numpy(), theirs[3:-3, 3:-3, 3:-3], atol=1e-10)
+
+
+def test_metrics_of_a_volume_with_itself_and_with_noise() -> None:
+    truth = ball((16, 16, 16), 5)
+    same = compare(truth, truth)
+    assert (same.ssim, same.mse, same.correlation) == pytest.approx((1.0, 0.0, 1.0))
+    noisy = compare(truth + 0.005 * torch.randn(truth.shape), truth)
+    assert noisy.mse == pytest.approx(0.01, rel=0.2)  # (0.005 / 0.05)^2
+    assert noisy.psnr_db == pytest.approx(20, abs=1)
+    assert noisy.paper_ssim > noisy.ssim
