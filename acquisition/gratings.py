@@ -46,7 +46,7 @@ class DmdGeometry:
             )
 
     def frequency(self, kx: float, ky: float) -> tuple[float, float]:
-        """Return the grating frequency (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
+        """Return the grating's (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
         return (
             self.carrier[0] + kx * self.mirror_pitch_um,
             self.carrier[1] + ky * self.mirror_pitch_um,
@@ -72,7 +72,7 @@ def lee_grating(
 
 @dataclass(frozen=True, slots=True)
 class FirstOrder:
-    """The strongest order inside the stop: position in cycles/mirror, complex amplitude (1 = mirror)."""
+    """The strongest order in the stop: place in cycles/mirror, complex amplitude (1 = mirror)."""
 
     fx: float
     fy: float

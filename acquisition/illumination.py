@@ -60,7 +60,7 @@ class AngleSet:
 
 
 def circular_scan(angles: int, radius: float) -> AngleSet:
-    """Return the normal angle and ``angles - 1`` equally spaced on a circle of |k| = radius (cycles/um)."""
+    """Return the normal angle and ``angles - 1`` on a circle of |k| = radius (cycles/um)."""
     turn = 2 * math.pi * np.arange(angles - 1) / (angles - 1)
     ring = radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     return AngleSet(np.concatenate([np.zeros((1, 2)), ring]), normal=0)

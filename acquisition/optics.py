@@ -71,5 +71,5 @@ class Optics:
         return self.wavelength_um / (2 * (n - math.sqrt(n * n - na * na)))
 
     def axial_frequency(self, kx: float, ky: float) -> float:
-        """Return kz in cycles/um of the forward plane wave with transverse (kx, ky) in cycles/um."""
+        """Return kz of the forward plane wave with transverse (kx, ky), all in cycles/um."""
         return math.sqrt(max(self.k_medium**2 - kx * kx - ky * ky, 0.0))

@@ -120,7 +120,8 @@ class FieldPlan:
         """
         if tuple(frames.shape[1:]) != self.frame_shape:
             raise DataError(
-                f"frames must be {self.frame_shape} like the background, got {tuple(frames.shape[1:])}"
+                f"frames must be {self.frame_shape} like the background, "
+                f"got {tuple(frames.shape[1:])}"
             )
         along_x = torch.fft.rfft(frames.to(torch.float32), dim=2)[:, :, self._columns]
         torch.view_as_real(along_x)[..., 1].mul_(self._sign)
@@ -134,7 +135,8 @@ class FieldPlan:
         tall[:, self._to_rows] = band
         wide = band.new_zeros((angles, *self.shape))
         wide[:, :, self._to_columns] = torch.fft.ifft(tall, dim=1)
-        return torch.fft.ifft(wide, dim=2)
+        fields: torch.Tensor = torch.fft.ifft(wide, dim=2)
+        return fields
 
 
 def _offsets(half: int) -> list[int]:
@@ -142,6 +144,6 @@ def _offsets(half: int) -> list[int]:
 
 
 def _good_size(wanted: float, limit: int) -> int:
-    """Return an even size with small factors, at least ``wanted``; finer than the camera is no use."""
+    """Return an even size with small factors, at least ``wanted`` but not beyond ``limit``."""
     size = 2 * int(scipy.fft.next_fast_len(math.ceil(wanted / 2), real=False))
     return min(size, limit + limit % 2)

@@ -158,18 +158,19 @@ class CapPlan:
 def contrast_of(spectrum: Spectrum) -> torch.Tensor:
     """Return the contrast (z, y, x), zero where nothing was measured, centre at n//2."""
     volume = torch.fft.irfftn(spectrum.values, s=spectrum.shape, norm="ortho")
-    return torch.fft.fftshift(volume)
+    centred: torch.Tensor = torch.fft.fftshift(volume)
+    return centred
 
 
 def _usable(vectors: WaveVectors) -> NDArray[np.bool_]:
-    usable = np.isfinite(vectors.k).all(axis=1)
+    usable = np.asarray(np.isfinite(vectors.k).all(axis=1))
     usable[list(vectors.unusable)] = False
     return usable
 
 
 def _cap(
-    kx: float, ky: float, optics: Optics, conjugates: NDArray[np.float64], shape: tuple[int, int, int],
-    voxel_size_um: tuple[float, float, float],
+    kx: float, ky: float, optics: Optics, conjugates: NDArray[np.float64],
+    shape: tuple[int, int, int], voxel_size_um: tuple[float, float, float],
 ) -> CapSamples:  # fmt: skip
     """Return the samples of one angle; none if its wave vector is unknown."""
     slices, rows, columns = shape
@@ -187,7 +188,7 @@ def _cap(
     exact_z = (kz - optics.axial_frequency(kx, ky)) * slices * voxel_size_um[0]
     mz = np.rint(exact_z).astype(np.int64)
     weight = np.exp(-(((exact_z - mz) / _WEIGHT_WIDTH) ** 2))
-    # the transforms count positions from index 0, the field from n//2; shape dependent scale: unitary
+    # the transforms count positions from index 0, the field from n//2
     turn = my * (rows // 2) / rows + mx * (columns // 2) / columns
     wave_number = 2 * math.pi * optics.k_medium
     voxels = float(np.prod(shape))
@@ -199,7 +200,8 @@ def _cap(
 
 def _fold(
     y: NDArray[np.int64], x: NDArray[np.int64], mz: NDArray[np.int64], my: NDArray[np.int64],
-    mx: NDArray[np.int64], factor: NDArray[np.complex128], weight: NDArray[np.float64], shape: tuple[int, int, int],
+    mx: NDArray[np.int64], factor: NDArray[np.complex128], weight: NDArray[np.float64],
+    shape: tuple[int, int, int],
 ) -> CapSamples:  # fmt: skip
     """Store samples with mx < 0 at -K; those with mx = 0 at both, since both are kept there."""
     slices, rows, columns = shape

@@ -195,7 +195,7 @@ class Reconstructor:
 
 
 def rytov_fields(quotient: torch.Tensor) -> torch.Tensor:
-    """Return psi = ln|u/u0| + i unwrap(arg(u/u0)) (angles, y, x), zero on the empty part of the field.
+    """Return psi = ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), zero on the empty part.
 
     The empty part is where most of the field agrees: the mean of the quotient is found there by
     reweighting, and taken out as the drift of phase and laser power since the background.

@@ -101,7 +101,7 @@ def _overlap_distance(k: Points, carrier: tuple[float, float], optics: Optics) -
 
 
 def _sideband_peaks(frames: NDArray[np.uint8], optics: Optics) -> tuple[Points, Points]:
-    """Return the strongest peak outside the zero order (one of the pair) and its height over the median."""
+    """Return the strongest peak outside the zero order and its height over the median."""
     window = [scipy.signal.windows.hann(n, sym=False) for n in frames.shape[1:]]
     fy = scipy.fft.fftfreq(frames.shape[1], optics.pixel_size_um)
     fx = scipy.fft.rfftfreq(frames.shape[2], optics.pixel_size_um)
@@ -142,7 +142,7 @@ def _nearest_of_pair(peaks: Points, centre: Points, optics: Optics) -> Points:
     """Return each peak, or its conjugate, relative to the centre: whichever is nearer."""
     pair = np.stack([_fold(peaks - centre, optics), _fold(-peaks - centre, optics)])
     nearer = np.argmin(np.hypot(pair[..., 0], pair[..., 1]), axis=0)
-    return pair[nearer, np.arange(len(peaks))]
+    return np.asarray(pair[nearer, np.arange(len(peaks))])
 
 
 def _align(
@@ -186,7 +186,7 @@ def _centre_on_circle(
     assert best is not None
     if best[0] > 1.05 * optics.cutoff:
         raise DataError(
-            f"illumination must lie within NA/wavelength = {optics.cutoff:.3f} cycles/um, the peaks "
-            f"need a circle of {best[0]:.3f}: check pixel size, wavelength and NA"
+            f"illumination must lie within NA/wavelength = {optics.cutoff:.3f} cycles/um, the "
+            f"peaks need a circle of {best[0]:.3f}: check pixel size, wavelength and NA"
         )
     return _fold(best[1], optics), _nearest_of_pair(peaks, best[1], optics)

@@ -126,7 +126,7 @@ def load_network(path: Path) -> tuple[LightUNet, dict[str, str]]:
         raise DataError(f"network weights must be at {path}: train them with `launcher.py train`")
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata() or {})
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        weights = {key: file.get_tensor(key) for key in file.keys()}
     found = (header.get("format"), header.get("network"))
     if found != (_FORMAT, LightUNet.name):
         raise DataError(f"{path} must hold a {LightUNet.name} of {_FORMAT}, got {found}")

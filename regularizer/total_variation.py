@@ -114,7 +114,7 @@ class SplitBregman:
         self._prepare()
 
     def run(self, progress: Progress | None = None) -> torch.Tensor:
-        """Return the regularized contrast (z, y, x), centre at n//2; ``progress(done, of)`` is called."""
+        """Return the regularized contrast (z, y, x), centre at n//2; reports (done, of)."""
         p = self.parameters
         for outer in range(p.outer):
             for inner in range(p.inner):
@@ -123,7 +123,8 @@ class SplitBregman:
                     progress(outer * p.inner + inner + 1, p.outer * p.inner)
             if outer + 1 < p.outer:
                 self._add_back()
-        return torch.fft.fftshift(self._solution()) * self.scale
+        contrast: torch.Tensor = torch.fft.fftshift(self._solution()) * self.scale
+        return contrast
 
     def _solution(self) -> torch.Tensor:
         return self.f.clamp_min(0) if self.parameters.nonnegative else self.f

@@ -136,7 +136,7 @@ class _Run:
         raw, target = (part.to(self.device) for part in _batch(pairs, settings.batch, rng))
         loss = functional.mse_loss(self.network(raw), target)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own gap
         self.optimizer.step()
         self.step += 1
         return float(loss.detach())
@@ -200,7 +200,7 @@ def _about(settings: Settings, error: float, objects: int) -> dict[str, str]:
 
 
 def make_data(data: Path, objects: int) -> None:
-    """Make the samples that are missing: of each three objects one is a chain, of five one a bead."""
+    """Make the samples that are missing: a chain to three cells, a bead to five."""
     data.mkdir(parents=True, exist_ok=True)
     wanted = [(kind, _VALIDATION_SEED + i) for i in range(4) for kind in KINDS]
     for seed in range(objects):

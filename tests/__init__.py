@@ -1,0 +1,1 @@
+"""Tests of LiveTomo: ``python launcher.py test``."""

@@ -93,7 +93,7 @@ def test_shot_noise_follows_the_photons() -> None:
     settings = dataclasses.replace(PERFECT, read_noise=5.0, full_well=10_000.0)
     bench = OpticalBench(Scene(CELL.optics, (96, 96), ()), GEOMETRY, settings)
     frames = np.stack([bench.expose(Illumination(None), 0.0, (0, 0, 0), 2.0) for _ in range(200)])
-    electrons = frames / (2**16 - 1) * settings.full_well
+    electrons = frames.astype(np.float64) / (2**16 - 1) * settings.full_well
     expected = electrons.mean() + settings.read_noise**2
     assert electrons.var(axis=0).mean() == pytest.approx(expected, rel=0.03)
 

@@ -31,7 +31,8 @@ def measured(volume: torch.Tensor, noise: float = 0.0, seed: int = 0) -> Spectru
     """Measure a volume's spectrum outside a double cone about z, as a tomograph does."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
-    kz, ky = (torch.fft.fftfreq(n)[(slice(None), *[None] * d)] for n, d in zip(volume.shape[:2], (2, 1), strict=True))
+    kz = torch.fft.fftfreq(volume.shape[0])[:, None, None]
+    ky = torch.fft.fftfreq(volume.shape[1])[:, None]
     kx = torch.fft.rfftfreq(volume.shape[2])
     mask = (ky**2 + kx**2).sqrt() >= 1.2 * kz.abs()
     values = values + noise * torch.randn(values.shape, generator=generator, dtype=values.dtype)
@@ -58,7 +59,8 @@ def textbook(spectrum: Spectrum, p: TvParameters, scale: float) -> torch.Tensor:
                 v = d[a] - b[a]
                 right = right + p.tau * (torch.roll(v, 1, a) - v)
             top = p.mu * mask_half * g + torch.fft.rfftn(right, norm="ortho")
-            f = torch.fft.irfftn(top / (p.mu * mask_half + p.tau * laplacian + p.gamma), s=shape, norm="ortho")
+            bottom = p.mu * mask_half + p.tau * laplacian + p.gamma
+            f = torch.fft.irfftn(top / bottom, s=shape, norm="ortho")
             v = torch.stack([torch.roll(f, -1, a) - f for a in range(3)]) + b
             length = v.square().sum(0).sqrt()
             d = v * ((length - 1 / p.tau).clamp_min(0) / length.clamp_min(1e-300))
@@ -67,13 +69,18 @@ def textbook(spectrum: Spectrum, p: TvParameters, scale: float) -> torch.Tensor:
             c = c + f - w
         if outer + 1 < p.outer:
             g = g + g0 - mask_half * torch.fft.rfftn(f, norm="ortho")
-    return torch.fft.fftshift(f.clamp_min(0) if p.nonnegative else f) * scale
+    result: torch.Tensor = torch.fft.fftshift(f.clamp_min(0) if p.nonnegative else f) * scale
+    return result
 
 
 @pytest.mark.parametrize("shape", [(24, 32, 28), (15, 21, 18)])
 @pytest.mark.parametrize(
     "parameters",
-    [TvParameters(1, 7, 50, 20, 10), TvParameters(3, 4, 10, 10, 1), TvParameters(2, 5, 50, 20, 10, False)],
+    [
+        TvParameters(1, 7, 50, 20, 10),
+        TvParameters(3, 4, 10, 10, 1),
+        TvParameters(2, 5, 50, 20, 10, False),
+    ],
 )
 def test_iterates_equal_the_textbook(shape: tuple[int, int, int], parameters: TvParameters) -> None:
     spectrum = measured(ball(shape, 6), noise=0.002)
@@ -134,7 +141,8 @@ def test_the_exact_bead_gets_its_index_and_width_back(name: str, ground_truth: P
         background = InterferogramStack(file["background/interferograms"][:], optics, k)
         sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
     result = Reconstructor(background)(sample)
-    index = index_from_contrast(SplitBregman(result.spectrum, PARAMETERS[name]).run(), optics.medium_index)
+    contrast = SplitBregman(result.spectrum, PARAMETERS[name]).run()
+    index = index_from_contrast(contrast, optics.medium_index)
     dz, dy, dx = result.tomogram.voxel_size_um
     z, y, x = ((np.arange(n) - n // 2) * d for n, d in zip(index.shape, (dz, dy, dx), strict=True))
     r = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)

@@ -130,7 +130,9 @@ class OpticalBench:
         self._add_noise(light)
         np.rint(light, out=light)
         np.clip(light, 0, 2**self.bit_depth - 1, out=light)
-        return light.astype(np.uint8 if self.bit_depth == 8 else np.uint16)
+        if self.bit_depth == 8:
+            return light.astype(np.uint8)
+        return light.astype(np.uint16)
 
     def _interfere(
         self, illumination: Illumination, time_s: float, stage_um: Position
@@ -194,7 +196,7 @@ def _static_transmission(
         radius = rng.uniform(0.3, 0.9) / optics.pixel_size_um
         spot = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2))
         dust -= rng.uniform(0.05, 0.25) * spot
-    return (np.clip(dust, 0.1, 1) * np.exp(1j * phase)).astype(np.complex64)
+    return np.asarray(np.clip(dust, 0.1, 1) * np.exp(1j * phase), dtype=np.complex64)
 
 
 def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject, ...]:

@@ -37,7 +37,7 @@ class Band:
     """The frequencies that one angle's field over the incident wave can have on a periodic grid.
 
     Transverse frequencies kappa = (first + i) / period, in cycles/um, i = 0 ... size - 1 along y
-    and x, a square around the objective's pupil seen from the illumination, |kappa + k0t| <= NA/wavelength.
+    and x: a square around the pupil seen from the illumination, |kappa + k0t| <= NA/wavelength.
     """
 
     first: tuple[int, int]  # (y, x)
@@ -158,7 +158,8 @@ class _Slices:
     def _crop(self, field: torch.Tensor) -> torch.Tensor:
         rows, columns = self.potential.shape[1:]
         along_y = torch.fft.ifft(field, dim=-2)[:, :rows]
-        return torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
+        cropped: torch.Tensor = torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
+        return cropped
 
     def _transmission(self, layer: torch.Tensor) -> torch.Tensor:
         k0z = self.k0z.to(layer)[:, None, None]

@@ -6,6 +6,7 @@ that a phantom's scattering hardly depends on its sampling. Typical contrasts af
 J. Biomed. Photonics Eng. 2(2), 020201 (2016) and the paper's figures.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class _Grid:
     def inside(self, signed_distance: Volume) -> Volume:
         """Return the filled fraction of each voxel, from the distance to a surface (< 0 inside)."""
         width = np.float32(np.mean(self.voxel_size_um))
-        return np.clip(0.5 - signed_distance / width, 0, 1, dtype=np.float32)
+        return np.asarray(np.clip(0.5 - signed_distance / width, 0, 1), dtype=np.float32)
 
     def ball(self, centre: Iterable[float], radius: float) -> Volume:
         z, y, x = (np.float32(c) for c in centre)
@@ -177,7 +178,7 @@ def _chain(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], N
     radii = rng.uniform(0.36, 0.5, count)
     heading, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
     centres = [np.zeros(3)]
-    for near, far in zip(radii, radii[1:], strict=False):
+    for near, far in itertools.pairwise(radii):
         heading += rng.normal(0, 0.45)
         tilt = 0.7 * tilt + rng.normal(0, 0.15)
         step = np.array(
@@ -189,7 +190,7 @@ def _chain(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], N
 
 
 def index_file(path: Path, medium_index: float, voxel_size_um: VoxelSize) -> Phantom:
-    """Read an RI volume: a tomogram file (the first raw time point), resampled to the voxels asked for.
+    """Read an RI volume, a tomogram file's first raw time point, and resample it to the voxels.
 
     A ``.npz`` with arrays ``ri`` (z, y, x) and ``voxel_size_um`` (3,) is read as well.
 

@@ -119,7 +119,7 @@ class Scene:
         return self.size * self.optics.pixel_size_um
 
     def prepare(self, k: NDArray[np.float64]) -> None:
-        """Compute the scattered spectra of the illuminations k (angles, 2) that are not known yet."""
+        """Compute the scattered spectra of those of k (angles, 2) that are not known yet."""
         with self._lock:
             wanted = dict.fromkeys(_key(float(kx), float(ky)) for kx, ky in k)
             missing = np.array([key for key in wanted if key not in self._angles])
@@ -187,7 +187,8 @@ def _shift(angle: _Angle, place: NDArray[np.float64]) -> NDArray[np.complex64]:
 def _wave(first: int, pixels: int, size: int) -> NDArray[np.complex64]:
     """Return exp(2 pi i first x / size) at camera pixels, origin at the frame's centre."""
     x = np.arange(pixels) - pixels // 2
-    return np.exp(2j * math.pi * ((first * x) % size) / size).astype(np.complex64)
+    turns = ((first * x) % size) / size
+    return np.asarray(np.exp(2j * math.pi * turns), dtype=np.complex64)
 
 
 def _corner_transform(
