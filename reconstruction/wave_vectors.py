@@ -112,7 +112,9 @@ def _sideband_peaks(frames: NDArray[np.uint8], optics: Optics) -> tuple[Points, 
         power = np.abs(scipy.fft.rfft2(picture)) * outside
         row, column = np.unravel_index(int(np.argmax(power)), power.shape)
         strength[i] = power[row, column] / (np.median(power[outside]) + 1e-12)
-        peaks[i] = _refine(picture, fx[column], fy[row], optics.pixel_size_um)
+        peaks[i] = fx[column], fy[row]
+        if strength[i] > _MIN_PEAK:  # the row of a lost frame is zero: nothing to refine
+            peaks[i] = _refine(picture, fx[column], fy[row], optics.pixel_size_um)
     return peaks, strength
 
 
