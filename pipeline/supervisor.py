@@ -193,8 +193,8 @@ class _Child:
     def _environment(self) -> dict[str, str]:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         return {
-            **_THREADS[self.name],
             **os.environ,
+            **_THREADS[self.name],
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "PYTHONFAULTHANDLER": "1",
             "PYTHONIOENCODING": "utf-8",

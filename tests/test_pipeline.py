@@ -34,8 +34,8 @@ name = "Small"
 preset = "cell"
 pixel_size_um = 0.07
 [camera]
-width = 128
-height = 128
+width = 96
+height = 96
 [illumination.circle]
 angles = 9
 [background]
@@ -43,7 +43,7 @@ scans = 1
 [processing]
 device = "cpu"
 regularizer = "none"
-volume_shape = [32, 96, 96]
+volume_shape = [32, 72, 72]
 """
 
 
@@ -130,7 +130,7 @@ def assert_live(seen: Seen) -> None:
     assert {"scan", "wait", "reconstruction"} <= set(first.stages_s)
     assert second.sequence > first.sequence
     frame = seen.frames[-1]
-    assert frame.frame.shape == (128, 128)
+    assert frame.frame.shape == (96, 96)
     assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
 
 
