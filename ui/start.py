@@ -44,11 +44,11 @@ def _make_ready() -> str | None:
 
 
 def _show(microscope: Path | None, device: str | None) -> int:
-    # Qt and the sockets: not before it is known that a window can open
     from pipeline.supervisor import open_instrument
-    from ui.main import run_window
 
     title = f"LiveTomo - {microscope.stem if microscope else 'simulated microscope'}"
     with open_instrument(microscope, device) as instrument:
+        from ui.main import run_window  # Qt loads while the instrument's processes start
+
         client = instrument.client()
         return run_window(client, title=title, on_close=client.close)
