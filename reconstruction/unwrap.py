@@ -27,6 +27,7 @@ def needs_unwrapping(phase: torch.Tensor) -> torch.Tensor:
 def unwrap(phase: torch.Tensor) -> torch.Tensor:
     """Return the unwrapped phase (frames, y, x) of a wrapped one, congruent with it.
 
+    The multiple of 2 pi that most of a frame has is zero, so that an empty field stays where it is.
     Frames without a jump are returned as they are.
     """
     wanted = needs_unwrapping(phase)
@@ -42,8 +43,9 @@ def _least_squares(phase: torch.Tensor) -> torch.Tensor:
     # the solution's constant is free: choose the one that leaves the smallest rounding
     turns = (smooth - phase) / (2 * math.pi)
     angle = torch.angle(torch.polar(torch.ones_like(turns), 2 * math.pi * turns).mean((1, 2)))
-    turns = turns - (angle / (2 * math.pi))[:, None, None]
-    return phase + 2 * math.pi * torch.round(turns)
+    turns = torch.round(turns - (angle / (2 * math.pi))[:, None, None])
+    most = turns.flatten(1).median(dim=1).values
+    return phase + 2 * math.pi * (turns - most[:, None, None])
 
 
 def _divergence(phase: torch.Tensor) -> torch.Tensor:

@@ -7,16 +7,18 @@ levels, and predicts the correction to its input. Batch norm only, no patch-glob
 that a tile and the whole volume give the same result away from their borders.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from acquisition.errors import DataError
 
@@ -28,6 +30,8 @@ __all__ = [
     "save_network",
     "shipped_network",
 ]
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 WEIGHTS = Path(__file__).parent / "weights"
 _FORMAT = "livetomo.network"
@@ -95,9 +99,20 @@ def shuffle(channels: torch.Tensor) -> torch.Tensor:
     return blocks.reshape(batch, 1, 2 * z, 2 * y, 2 * x)
 
 
+def channels_last(network: _Network) -> _Network:
+    """Store the weights channels last, in place: convolutions on a CPU take a quarter less time."""
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]  # torch's gap
+
+
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Return an inference copy in which batch norms are part of the convolutions."""
-    return fuse(network.eval())
+    folded = copy.deepcopy(network).eval()
+    for block in folded.modules():
+        if isinstance(block, _Block):
+            for i in range(0, len(block), 3):
+                block[i] = fuse_conv_bn_eval(block[i], block[i + 1])  # type: ignore[arg-type,type-var]
+                block[i + 1] = nn.Identity()
+    return channels_last(folded)
 
 
 def save_network(network: LightUNet, path: Path, about: Mapping[str, str]) -> None:
