@@ -122,9 +122,7 @@ class Checkout:
             if self.is_ready(extras):  # another start has just done it
                 return
             extras = extras | self.stamped()[1]
-            print(
-                f"Setting up {self.venv}: once, 2 GB or, with CUDA, several; minutes.", flush=True
-            )
+            print(f"Setting up {self.venv}: some minutes, 2 GB or more.", flush=True)
             self.log.write_bytes(b"")
             self.make_venv()
             self.write_stamp("", extras)
