@@ -443,16 +443,17 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def passed_through(command: Sequence[str | Path], **options: Any) -> int:
     """Run ``command`` to its end and return its exit status; Ctrl-C is the command's to obey."""
-    with subprocess.Popen(command, **options) as process:
-        while True:
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to both
+    try:
+        with subprocess.Popen(command, **options) as process:
             try:
                 status = process.wait()
-                return status if status >= 0 else 128 - status  # ended by a signal, as shells say
-            except KeyboardInterrupt:  # the terminal sent it to the command, too
-                continue
             except SystemExit:
                 process.terminate()
                 raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status  # ended by a signal, as shells say it
 
 
 def start_in(python: Path, argv: Sequence[str]) -> int:
