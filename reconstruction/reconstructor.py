@@ -13,6 +13,7 @@ import torch
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
+from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
@@ -138,7 +139,8 @@ class Reconstructor:
         fields = self.field_stack(frames)
         clock.lap("fields")
         fields.values[list(left_out)] = 1  # an absent field must not become NaN
-        psi = rytov_fields(fields.values)
+        empty = fit_empty_field(fields.values)
+        psi = rytov_fields(empty.remove(fields.values))
         clock.lap("phase")
         spectrum = self.caps.spectrum(psi, left_out)
         clock.lap("caps")
@@ -194,32 +196,9 @@ class Reconstructor:
 
 
 def rytov_fields(quotient: torch.Tensor) -> torch.Tensor:
-    """Return psi = ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), zero on the empty part.
-
-    The empty part is where most of the field agrees: the mean of the quotient is found there by
-    reweighting, and taken out as the drift of phase and laser power since the background.
-    """
-    offset = _empty_field(quotient)
-    quotient = quotient / offset[:, None, None]
+    """Return ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), of fields that are 1 where empty."""
     amplitude = quotient.abs().clamp_min(1e-3).log()
     return torch.complex(amplitude, unwrap(quotient.angle()))
-
-
-def _empty_field(quotient: torch.Tensor) -> torch.Tensor:
-    """Return the value of u/u0 on the empty part of each frame, (angles,) complex."""
-    sparse = quotient[:, ::4, ::4].flatten(1)  # some 2000 pixels a frame are plenty
-    value = sparse.mean(dim=1, keepdim=True)
-    width = torch.ones_like(value.real)
-    for _ in range(8):
-        relative = sparse / value
-        distance = (relative - 1).abs()
-        weight = torch.exp(-0.5 * (distance / width) ** 2)
-        share = weight.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        value = value * (weight * relative).sum(dim=1, keepdim=True) / share
-        # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
-        width = torch.minimum(width / 2, 2 * distance.median(dim=1, keepdim=True).values)
-        width = width.clamp_min(1e-6)
-    return value[:, 0]
 
 
 def _saturated(stack: InterferogramStack) -> tuple[int, ...]:

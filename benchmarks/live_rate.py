@@ -1,0 +1,105 @@
+"""How many regularized tomograms a second the live pipeline shows, and where the time goes.
+
+The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, a client in
+the window's place. Beside it stands the machine's own limit in the same run: how often a second the
+real 3D transforms of one tomogram (forward and back) could be done.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.machine import machine
+from pipeline.state import Phase, TomogramView
+from pipeline.supervisor import open_instrument
+
+__all__ = ["main", "measure"]
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+def measure(regularizer: str, seconds: float, microscope: Path | None = None) -> dict[str, float]:
+    """Return rates per second, the latency and the seconds of each stage of a tomogram."""
+    with open_instrument(microscope, None) as instrument, instrument.client() as client:
+        client.set_regularizer(regularizer)
+        views: list[TomogramView] = []
+        skipped = [0, 0]
+        begin = None
+        while begin is None or time.monotonic() - begin < seconds:
+            state, _, view = client.poll(100)
+            if state is not None:
+                if state.phase is Phase.FAILED:
+                    raise RuntimeError(state.message)
+                skipped[1] = state.skipped
+            if view is None or view.method != regularizer:
+                continue
+            views.append(view)
+            if len(views) == 3:  # the first ones load the network and touch the buffers
+                begin, skipped[0] = time.monotonic(), skipped[1]
+    counted = views[3:]
+    elapsed = time.monotonic() - begin
+    figures = {
+        "tomograms_per_s": len(counted) / elapsed,
+        "latency_s": float(np.median([view.latency_s for view in counted])),
+        "skipped_per_s": (skipped[1] - skipped[0]) / elapsed,
+    }
+    for stage in counted[0].stages_s:
+        figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
+    figures["transform_pairs_per_s"] = _transform_rate(counted[0].raw.shape)
+    return figures
+
+
+def _transform_rate(shape: tuple[int, ...]) -> float:
+    """Return how many forward and inverse real transforms of a volume a second takes."""
+    volume = torch.rand(shape)
+    pair = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.fft.irfftn(torch.fft.rfftn(volume), s=shape)
+        pair.append(time.perf_counter() - start)
+    return 1 / float(np.median(pair))
+
+
+def _report(regularizer: str, figures: dict[str, float]) -> str:
+    stages = ", ".join(
+        f"{name[:-2]} {value:.2f} s"
+        for name, value in figures.items()
+        if name.endswith("_s") and not name.endswith("per_s") and name != "latency_s"
+    )
+    return "\n".join(
+        [
+            f"Live pipeline, cell, 49 angles of 256 x 256, 64 slices, regularizer {regularizer}",
+            f"machine: {machine()}",
+            f"regularized tomograms: {figures['tomograms_per_s']:.2f} /s",
+            f"latency, start of the scan to publication: {figures['latency_s']:.2f} s",
+            f"where it goes: {stages}",
+            f"scans passed over: {figures['skipped_per_s']:.1f} /s",
+            f"bare transform pairs of the volume: {figures['transform_pairs_per_s']:.0f} /s, "
+            f"{figures['transform_pairs_per_s'] / figures['tomograms_per_s']:.0f} per tomogram",
+        ]
+    )
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Measure, print and keep the result."""
+    parser = argparse.ArgumentParser(prog="benchmarks.live_rate", description=__doc__)
+    parser.add_argument("--regularizer", default="deep")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--microscope", type=Path, help="microscope.toml")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(argv)
+    figures = measure(options.regularizer, options.seconds, options.microscope)
+    report = _report(options.regularizer, figures)
+    print(json.dumps(figures | {"machine": machine()}) if options.json else report)
+    (_RESULTS / f"live_rate_{options.regularizer}.txt").write_text(report + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

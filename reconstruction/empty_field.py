@@ -1,0 +1,107 @@
+"""The empty part of a field over its background: found, and made one.
+
+Between background and sample the interferometer drifts: u/u0 of an empty field is not 1 but a
+constant times a slow tilt, exp(i (a + b y + c x)). The empty part is where most of the field agrees
+with such a plane wave; the fit is reweighted until only pixels within the noise count (an
+M-estimator with a redescending weight), so that the object does not pull it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["EmptyField", "fit_empty_field"]
+
+_STEP = 4  # every fourth pixel a line: some 2000 a frame are plenty
+_ROUNDS = 8
+_LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less the object's edge could pass for a tilt
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyField:
+    """The fitted plane wave of each frame.
+
+    Parameters
+    ----------
+    offset : (frames,) complex64
+        Change of amplitude and phase since the background, at the centre of the frame.
+    tilt : (frames, 2) float32
+        Phase from the centre to the border of the frame along y and x, rad.
+    share : (frames,) float32
+        Part of the frame that is empty.
+    noise : (frames,) float32
+        Standard deviation of u/u0 there, per component.
+    """
+
+    offset: torch.Tensor
+    tilt: torch.Tensor
+    share: torch.Tensor
+    noise: torch.Tensor
+
+    def remove(self, quotient: torch.Tensor) -> torch.Tensor:
+        """Return u/u0 (frames, y, x) with the empty part at 1."""
+        y, x = (_line(n, quotient.device) for n in quotient.shape[1:])
+        turn_y, turn_x = (
+            torch.polar(torch.ones(1, device=quotient.device), -self.tilt[:, axis, None] * line)
+            for axis, line in enumerate((y, x))
+        )
+        scaled = turn_y / self.offset[:, None]
+        return quotient * scaled[:, :, None] * turn_x[:, None, :]
+
+
+def _line(n: int, device: torch.device) -> torch.Tensor:
+    """Return positions from -1 to nearly 1, 0 at n//2."""
+    return (torch.arange(n, device=device, dtype=torch.float32) - n // 2) / (n / 2)
+
+
+def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
+    """Fit the empty part of u/u0 (frames, y, x); no frame may be zero."""
+    rows, columns = (_line(n, quotient.device)[::_STEP] for n in quotient.shape[1:])
+    sparse = quotient[:, ::_STEP, ::_STEP]
+    tilt = _coarse_tilt(sparse)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    design = torch.stack([torch.ones_like(y), y, x]).flatten(1)  # (3, pixels)
+    sparse = sparse.flatten(1)
+    offset = (sparse * _wave(-tilt, design)).mean(dim=1)
+    width = offset.new_ones((len(sparse), 1), dtype=torch.float32)
+    for round_ in range(_ROUNDS):
+        relative = sparse * _wave(-tilt, design) / offset[:, None]
+        distance = (relative - 1).abs()
+        weight = torch.exp(-0.5 * (distance / width) ** 2)
+        total = weight.sum(dim=1).clamp_min(1e-6)
+        mean = (weight * relative).sum(dim=1) / total
+        offset = offset * mean
+        share = total / weight.shape[1]
+        if round_ >= 2:
+            change = _plane(torch.angle(relative / mean[:, None]), weight, design)
+            change = torch.where((share > _LEAST_SHARE_FOR_TILT)[:, None], change, 0)
+            offset = offset * torch.polar(torch.ones_like(change[:, 0]), change[:, 0])
+            tilt = tilt + change[:, 1:]
+        # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
+        median = distance.median(dim=1, keepdim=True).values
+        width = torch.maximum(width / 2, 2 * median).clamp(1e-6, 1)
+    return EmptyField(offset, tilt, share, median[:, 0] / 1.18)
+
+
+def _coarse_tilt(sparse: torch.Tensor) -> torch.Tensor:
+    """Return the tilt (frames, 2) of the spectrum's peak: whole turns across the frame."""
+    frames, rows, columns = sparse.shape
+    peak = torch.fft.fft2(sparse).abs().flatten(1).argmax(dim=1)
+    turns = torch.stack([peak // columns, peak % columns], dim=1).to(torch.float32)
+    size = torch.tensor([rows, columns], device=sparse.device, dtype=torch.float32)
+    turns = torch.where(turns > size / 2, turns - size, turns)
+    return turns * math.pi
+
+
+def _wave(tilt: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
+    phase = tilt @ design[1:]
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def _plane(phase: torch.Tensor, weight: torch.Tensor, design: torch.Tensor) -> torch.Tensor:
+    """Return the weighted least-squares plane (frames, 3): constant, along y, along x."""
+    products = (design[:, None] * design[None]).flatten(0, 1)  # (9, pixels)
+    normal = (weight @ products.T).reshape(-1, 3, 3)
+    normal = normal + 1e-6 * weight.shape[1] * torch.eye(3, device=phase.device)
+    return torch.linalg.solve(normal, (weight * phase) @ design.T)
