@@ -86,7 +86,7 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
 
 def _coarse_tilt(sparse: torch.Tensor) -> torch.Tensor:
     """Return the tilt (frames, 2) of the spectrum's peak: whole turns across the frame."""
-    frames, rows, columns = sparse.shape
+    _, rows, columns = sparse.shape
     peak = torch.fft.fft2(sparse).abs().flatten(1).argmax(dim=1)
     turns = torch.stack([peak // columns, peak % columns], dim=1).to(torch.float32)
     size = torch.tensor([rows, columns], device=sparse.device, dtype=torch.float32)
@@ -104,4 +104,5 @@ def _plane(phase: torch.Tensor, weight: torch.Tensor, design: torch.Tensor) -> t
     products = (design[:, None] * design[None]).flatten(0, 1)  # (9, pixels)
     normal = (weight @ products.T).reshape(-1, 3, 3)
     normal = normal + 1e-6 * weight.shape[1] * torch.eye(3, device=phase.device)
-    return torch.linalg.solve(normal, (weight * phase) @ design.T)
+    plane: torch.Tensor = torch.linalg.solve(normal, (weight * phase) @ design.T)
+    return plane

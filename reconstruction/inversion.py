@@ -67,6 +67,8 @@ class CapPlan:
     dz_um : float
         z step of the volume.
     device : torch device
+    refocus_um : float
+        z of the volume's centre over the plane in focus.
 
     Raises
     ------
@@ -83,6 +85,8 @@ class CapPlan:
         slices: int,
         dz_um: float,
         device: torch.device,
+        *,
+        refocus_um: float = 0.0,
     ) -> None:
         if dz_um > optics.axial_resolution_um * 1.001:
             raise ConfigurationError(
@@ -95,7 +99,9 @@ class CapPlan:
         self.angles = len(vectors.k)
         conjugates = folded_conjugates(vectors.carrier, optics)
         caps = [
-            _cap(float(kx), float(ky), optics, conjugates, self.shape, self.voxel_size_um)
+            _cap(
+                float(kx), float(ky), optics, conjugates, self.shape, self.voxel_size_um, refocus_um
+            )
             for kx, ky in np.where(_usable(vectors)[:, None], vectors.k, np.nan)
         ]
         pixels = field_shape[0] * field_shape[1]
@@ -170,7 +176,7 @@ def _usable(vectors: WaveVectors) -> NDArray[np.bool_]:
 
 def _cap(
     kx: float, ky: float, optics: Optics, conjugates: NDArray[np.float64],
-    shape: tuple[int, int, int], voxel_size_um: tuple[float, float, float],
+    shape: tuple[int, int, int], voxel_size_um: tuple[float, float, float], refocus_um: float,
 ) -> CapSamples:  # fmt: skip
     """Return the samples of one angle; none if its wave vector is unknown."""
     slices, rows, columns = shape
@@ -190,6 +196,7 @@ def _cap(
     weight = np.exp(-(((exact_z - mz) / _WEIGHT_WIDTH) ** 2))
     # the transforms count positions from index 0, the field from n//2
     turn = my * (rows // 2) / rows + mx * (columns // 2) / columns
+    turn = turn + exact_z * refocus_um / (slices * voxel_size_um[0])
     wave_number = 2 * math.pi * optics.k_medium
     voxels = float(np.prod(shape))
     scale = 4 * math.pi / 1j / (wave_number**2 * voxel_size_um[0] * math.sqrt(voxels))

@@ -7,20 +7,29 @@ arrives; a scan then costs a few batched transforms. The same code runs on CPU a
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
 import torch
 
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
 from acquisition.interferograms import InterferogramStack
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import CapPlan, contrast_of
+from reconstruction.quality import FrameQuality, assess, saturation, visibility
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.unwrap import unwrap
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
-__all__ = ["Reconstruction", "Reconstructor", "ScanReport", "rytov_fields"]
+__all__ = [
+    "Reconstruction",
+    "Reconstructor",
+    "ScanReport",
+    "born_fields",
+    "rytov_fields",
+]
+
+Approximation = Literal["rytov", "born"]
 
 _SLICES = 64
 _DARK = 0.15  # background amplitude over its mean below which there is nothing to divide by
@@ -28,33 +37,45 @@ _DARK = 0.15  # background amplitude over its mean below which there is nothing 
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """What was left out of a scan, and where the time went.
+    """What was left out of a scan, how good its frames are and where the time went.
 
     Parameters
     ----------
-    left_out : tuple of int
-        Angles without a usable frame, of the sample or of the background (see ``WaveVectors``).
-    saturated : tuple of int
-        Angles with more than 1 % of the pixels at the highest grey value.
+    reasons : dict of int to str
+        Angles that are not in the tomogram, and why.
+    quality : FrameQuality
+    outliers : tuple of int
+        Angles whose light is not where the plan says (see ``WaveVectors``).
     measured_fraction : float
         Part of the k-space voxels that was measured.
     stages_s : dict
         Seconds by stage.
     """
 
-    left_out: tuple[int, ...]
-    saturated: tuple[int, ...]
+    reasons: dict[int, str]
+    quality: FrameQuality
+    outliers: tuple[int, ...]
     measured_fraction: float
     stages_s: dict[str, float]
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Angles that are not in the tomogram."""
+        return tuple(sorted(self.reasons))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user; empty when all is well."""
         notes = []
-        if self.left_out:
-            notes.append(f"{len(self.left_out)} angles left out: {_listed(self.left_out)}")
-        if self.saturated:
-            notes.append(f"saturated frames, lower the exposure: {_listed(self.saturated)}")
+        for reason in dict.fromkeys(self.reasons.values()):
+            angles = tuple(i for i, said in self.reasons.items() if said == reason)
+            notes.append(f"left out, {reason}: angles {_listed(angles)}")
+        if saturated := self.quality.saturated():
+            notes.append(f"saturated, lower the exposure: angles {_listed(saturated)}")
+        if self.outliers:
+            notes.append(f"light is not where it was planned: angles {_listed(self.outliers)}")
+        if self.quality.full():
+            notes.append("the sample fills the field: without an empty part the index has no zero")
         return tuple(notes)
 
 
@@ -73,11 +94,17 @@ class Reconstructor:
     Parameters
     ----------
     background : InterferogramStack
-        Of the empty field. Its ``illumination_k`` may be None: it is then estimated.
+        Of the empty field. Its ``illumination_k`` may be None: it is then estimated, and the first
+        scan with an object tells which sideband is not the conjugate one (denser is positive).
     device : str or torch.device
     slices : int
-        z size of the volume. The volume covers the frame; its pixels sample 2 NA/wavelength, its
-        z step is half of Lauer's axial resolution.
+        z size of the volume.
+    dz_um : float or None
+        z step; None is half of Lauer's axial resolution. Laterally the volume covers the frame and
+        its pixels sample 2 NA/wavelength.
+    refocus_um : float
+        z of the volume's centre over the plane in focus.
+    approximation : "rytov" or "born"
 
     Raises
     ------
@@ -91,39 +118,56 @@ class Reconstructor:
         device: str | torch.device = "cpu",
         *,
         slices: int = _SLICES,
+        dz_um: float | None = None,
+        refocus_um: float = 0.0,
+        approximation: Approximation = "rytov",
     ) -> None:
+        if approximation not in ("rytov", "born"):
+            raise ConfigurationError(f"approximation must be rytov or born, got {approximation!r}")
         self.device = torch.device(device)
         self.background = background
         self.optics = background.optics
-        self.wave_vectors: WaveVectors = find_wave_vectors(background)
-        frame_shape = (background.frames.shape[1], background.frames.shape[2])
-        self.fields = FieldPlan(frame_shape, self.optics, self.wave_vectors.carrier, self.device)
+        self.approximation = approximation
+        self._z = (slices, dz_um or self.optics.axial_resolution_um / 2, refocus_um)
+        self._oriented = background.illumination_k is not None
+        self._plan(find_wave_vectors(background))
+
+    def _plan(self, vectors: WaveVectors) -> None:
+        """Compute everything that depends on the geometry."""
+        self.wave_vectors = vectors
+        rows, columns = self.background.frames.shape[1:]
+        self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
+        slices, dz_um, refocus_um = self._z
         self.caps = CapPlan(
-            self.wave_vectors,
+            vectors,
             self.optics,
             self.fields.shape,
             self.fields.pixel_size_um,
             slices,
-            self.optics.axial_resolution_um / 2,
+            dz_um,
             self.device,
+            refocus_um=refocus_um,
         )
-        self._reference, self._dark = self._inverse_background()
+        self._prepare_background()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (z, y, x) of the tomograms."""
         return self.caps.shape
 
-    def _inverse_background(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return 1/u0, zero where the background is dark, and one there, each (angles, y, x).
+    def _prepare_background(self) -> None:
+        """Keep 1/u0, zero where the background is dark, and u/u0 = 1 for there.
 
-        u/u0 is 1 in the dark: at the frame's rim the cut spectrum rings, and a pixel of it that
-        happens to be near zero would put a spike into the logarithm.
+        At the frame's rim the cut spectrum rings, and a pixel of it that happens to be near zero
+        would put a spike into the logarithm.
         """
-        field = self.fields.retrieve(torch.tensor(self.background.frames, device=self.device))
+        frames = torch.tensor(self.background.frames, device=self.device)
+        field = self.fields.retrieve(frames)
         power = field.abs().square()
         lit = power > _DARK**2 * power.mean(dim=(1, 2), keepdim=True)
-        return torch.where(lit, field.conj() / power, 0), (~lit).to(field.dtype)
+        self._reference = torch.where(lit, field.conj() / power, 0)
+        self._dark = (~lit).to(field.dtype)
+        self._visibility = visibility(field, frames).clamp_min(1e-9)
 
     def __call__(self, stack: InterferogramStack) -> Reconstruction:
         """Reconstruct one scan.
@@ -133,40 +177,59 @@ class Reconstructor:
         DataError
             If the scan does not fit the background, or no angle is usable.
         """
-        left_out = self._left_out(stack)
-        clock = _Clock(self.device)
+        left_out = self._known_bad(stack)
+        clock = _Clock()
         frames = torch.from_numpy(stack.frames).to(self.device)
-        fields = self.field_stack(frames)
+        retrieved = self.fields.retrieve(frames)
+        quotient = torch.addcmul(self._dark, retrieved, self._reference)
+        seen = visibility(retrieved, frames) / self._visibility
         clock.lap("fields")
-        fields.values[list(left_out)] = 1  # an absent field must not become NaN
-        empty = fit_empty_field(fields.values)
-        psi = rytov_fields(empty.remove(fields.values))
+        quotient[list(left_out)] = 1  # an absent field must not become NaN
+        empty = fit_empty_field(quotient)
+        quality = assess(seen, saturation(stack), empty)
+        left_out = {**quality.reasons(), **left_out}
+        _check_usable(left_out, len(stack.frames))
+        psi = self._scattered(empty.remove(quotient))
+        if not self._oriented and self._turn(psi, quality):
+            return self(stack)
         clock.lap("phase")
-        spectrum = self.caps.spectrum(psi, left_out)
+        spectrum = self.caps.spectrum(psi, tuple(left_out))
         clock.lap("caps")
         index = index_from_contrast(contrast_of(spectrum), self.optics.medium_index)
         clock.lap("inverse")
-        return Reconstruction(
-            self._tomogram(index, stack, left_out),
-            spectrum,
-            ScanReport(
-                left_out,
-                _saturated(stack),
-                float((spectrum.measured > 0).float().mean()),
-                clock.laps,
-            ),
-        )
+        measured = float((spectrum.measured > 0).float().mean())
+        report = ScanReport(left_out, quality, self.wave_vectors.outliers, measured, clock.laps)
+        return Reconstruction(self._tomogram(index, stack, left_out), spectrum, report)
 
-    def field_stack(self, frames: torch.Tensor) -> FieldStack:
-        """Return the fields over the background's of frames (angles, y, x)."""
+    def field_stack(self, stack: InterferogramStack) -> FieldStack:
+        """Return the fields of a scan over the background's, drift and tilt removed."""
+        frames = torch.from_numpy(stack.frames).to(self.device)
+        quotient = torch.addcmul(self._dark, self.fields.retrieve(frames), self._reference)
+        quotient[list(self._known_bad(stack))] = 1
         return FieldStack(
-            torch.addcmul(self._dark, self.fields.retrieve(frames), self._reference),
+            fit_empty_field(quotient).remove(quotient),
             self.fields.pixel_size_um,
             self.optics,
             self.wave_vectors.k,
         )
 
-    def _left_out(self, stack: InterferogramStack) -> tuple[int, ...]:
+    def _scattered(self, fields: torch.Tensor) -> torch.Tensor:
+        return rytov_fields(fields) if self.approximation == "rytov" else born_fields(fields)
+
+    def _turn(self, psi: torch.Tensor, quality: FrameQuality) -> bool:
+        """Decide by the sign of an object's phase; return whether the plan was turned around."""
+        beyond = psi.imag.abs() > 6 * float(quality.noise.max())
+        evidence = torch.where(beyond, psi.imag, 0)
+        total, size = float(evidence.sum()), float(evidence.abs().sum())
+        if float(beyond.float().mean()) < 1e-3 or abs(total) < 0.5 * size:
+            return False  # nothing there yet, or nothing clear: wait for an object
+        self._oriented = True
+        if total > 0:
+            return False
+        self._plan(self.wave_vectors.mirrored())
+        return True
+
+    def _known_bad(self, stack: InterferogramStack) -> dict[int, str]:
         if stack.frames.shape != self.background.frames.shape:
             raise DataError(
                 f"a scan must have the background's shape {self.background.frames.shape}, "
@@ -176,36 +239,42 @@ class Reconstructor:
             raise DataError(
                 f"a scan must have the background's optics {self.optics}, got {stack.optics}"
             )
-        bad = {*stack.lost, *self.background.lost, *self.wave_vectors.unusable}
-        if len(bad) == len(stack.frames):
-            raise DataError(
-                f"at least one angle must be usable, all {len(bad)} are lost or without fringes"
-            )
-        return tuple(sorted(bad))
+        why = dict.fromkeys(stack.lost, "no frame")
+        why |= dict.fromkeys(self.background.lost, "no background frame")
+        overlap = "no fringes, or the sideband meets its folded conjugate"
+        why |= dict.fromkeys(self.wave_vectors.unusable, overlap)
+        _check_usable(why, len(stack.frames))
+        return why
 
     def _tomogram(
-        self, index: torch.Tensor, stack: InterferogramStack, left_out: tuple[int, ...]
+        self, index: torch.Tensor, stack: InterferogramStack, left_out: dict[int, str]
     ) -> Tomogram:
         provenance = dict(stack.provenance)
-        provenance["reconstruction"] = "Rytov, nearest voxel along Kz; absorption discarded"
+        provenance["reconstruction"] = (
+            f"{self.approximation}, nearest voxel along Kz; absorption discarded"
+        )
         if left_out:
-            provenance["left_out"] = _listed(left_out)
+            provenance["left_out"] = _listed(tuple(sorted(left_out)))
         return Tomogram(
             index, self.caps.voxel_size_um, self.optics, stack.timestamp, stack.sequence, provenance
         )
 
 
-def rytov_fields(quotient: torch.Tensor) -> torch.Tensor:
+def rytov_fields(fields: torch.Tensor) -> torch.Tensor:
     """Return ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), of fields that are 1 where empty."""
-    amplitude = quotient.abs().clamp_min(1e-3).log()
-    return torch.complex(amplitude, unwrap(quotient.angle()))
+    amplitude = fields.abs().clamp_min(1e-3).log()
+    return torch.complex(amplitude, unwrap(fields.angle()))
 
 
-def _saturated(stack: InterferogramStack) -> tuple[int, ...]:
-    """Return angles with more than 1 % of the pixels at the camera's highest value."""
-    bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
-    share = (stack.frames[:, ::2, ::2] >= 2**bits - 1).mean(axis=(1, 2))
-    return tuple(int(i) for i in np.flatnonzero(share > 0.01))
+def born_fields(fields: torch.Tensor) -> torch.Tensor:
+    """Return u/u0 - 1, (angles, y, x), of fields that are 1 where empty."""
+    return fields - 1
+
+
+def _check_usable(left_out: dict[int, str], angles: int) -> None:
+    if len(left_out) == angles:
+        reasons = "; ".join(dict.fromkeys(left_out.values()))
+        raise DataError(f"at least one angle must be usable, all {angles} are left out: {reasons}")
 
 
 def _listed(angles: tuple[int, ...]) -> str:
@@ -214,9 +283,9 @@ def _listed(angles: tuple[int, ...]) -> str:
 
 
 class _Clock:
-    """Seconds between laps; waits for a GPU only to keep the laps apart."""
+    """Seconds between laps."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 

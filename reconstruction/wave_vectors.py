@@ -6,7 +6,7 @@ known only modulo 1/pixel, so a sideband may fold over the edge of the spectrum.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -25,6 +25,7 @@ _ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
 # Light this close (in NA/wavelength) to the middle between sideband and folded conjugate has lost
 # half of what the sample scatters: on the exact sphere such angles took the correlation to 0.963.
 _OVERLAP = 0.15
+_OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
 _MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
 
 
@@ -37,15 +38,25 @@ class WaveVectors:
     carrier : (kx, ky)
         Of the reference wave, cycles/um, between -1/2 and 1/2 of the sampling frequency.
     k : (angles, 2) float64
-        Illumination wave vectors, cycles/um; not finite where a frame has no fringes.
+        Illumination wave vectors, cycles/um. Where an unusable frame has no peak of its own, the
+        one that the plan predicts; not finite without a plan.
     unusable : tuple of int
         Angles whose background frame shows no fringes, or whose light lies where the sideband and
         its conjugate, folded at the camera's Nyquist frequency, overlap.
+    outliers : tuple of int
+        Usable angles whose light is not where the plan says, by more than 0.05 NA/wavelength: the
+        measured wave vector is kept.
     """
 
     carrier: tuple[float, float]
     k: Points
     unusable: tuple[int, ...]
+    outliers: tuple[int, ...] = ()
+
+    def mirrored(self) -> "WaveVectors":
+        """Return what the conjugate sideband says: without a plan both are possible."""
+        kx, ky = self.carrier
+        return replace(self, carrier=(-kx, -ky), k=-self.k)
 
 
 def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
@@ -77,8 +88,29 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     k[~bright] = np.nan
     centre = (float(carrier[0]), float(carrier[1]))
     clear = bright & (_overlap_distance(k, centre, optics) > _OVERLAP * optics.cutoff)
+    outliers = np.zeros(len(k), bool)
+    if planned is not None:
+        expected = _predict(planned, k, clear)
+        with np.errstate(invalid="ignore"):
+            outliers = clear & (np.hypot(*(k - expected).T) > _OUTLIER * optics.cutoff)
+        k = np.where(clear[:, None], k, expected)
     unusable = tuple(int(i) for i in np.flatnonzero(~clear) if i not in background.lost)
-    return WaveVectors(centre, k, unusable)
+    return WaveVectors(centre, k, unusable, tuple(int(i) for i in np.flatnonzero(outliers)))
+
+
+def _predict(planned: Points, k: Points, clear: NDArray[np.bool_]) -> Points:
+    """Return where an affine map of the plan puts every angle; fitted without the worst."""
+    design = np.column_stack([planned, np.ones(len(planned))])
+    if np.linalg.matrix_rank(design[clear]) < 3:
+        return planned
+    kept = clear.copy()
+    for _ in range(3):
+        fit = np.linalg.lstsq(design[kept], k[kept], rcond=None)[0]
+        error = np.hypot(*(k - design @ fit).T)
+        kept = clear & (error <= max(3 * float(np.median(error[clear])), 1e-6))
+        if np.linalg.matrix_rank(design[kept]) < 3:
+            break
+    return np.asarray(design @ fit)
 
 
 def folded_conjugates(carrier: tuple[float, float], optics: Optics) -> Points:

@@ -92,6 +92,8 @@ def test_the_exact_bead_recording(ground_truth: Path) -> None:
     assert float(index[r < 1.4].mean()) == pytest.approx(1.376, abs=0.001)
     assert correlation(index[r < 5], truth[r < 5]) >= 0.97
     assert float(index[r > 6].mean()) == pytest.approx(1.337, abs=0.0003)
+    planned = np.hypot(*((find_wave_vectors(background).k - k) * 256 * 0.08).T)
+    assert np.sqrt((planned**2).mean()) < 0.1  # frequency samples
     # this camera's sideband overlaps its folded conjugate in the 45 degree corner
     assert 31 in result.report.left_out
     assert len(result.report.left_out) < 12
@@ -191,9 +193,65 @@ def test_lost_angles_are_left_out_and_named() -> None:
     assert torch.allclose(result.tomogram.index, alone.tomogram.index, atol=2e-5)
 
 
+def test_dead_illumination_is_left_out_and_named() -> None:
+    reconstructor, sample = small_scan()
+    frames = sample.frames.copy()
+    frames[5] = np.uint16(frames[5].mean())
+    report = reconstructor(replace(sample, frames=frames)).report
+    assert report.left_out == (5,)
+    assert "fringe visibility" in report.reasons[5]
+
+
+def test_light_away_from_the_plan_is_named_and_used_where_it_is() -> None:
+    angles = circular_scan(13, 1.8)
+    strayed = angles.k.copy()
+    strayed[6] += (0.3, -0.2)
+    background = replace(
+        interferograms(CELL.optics, strayed, frame=(128, 128)), illumination_k=angles.k
+    )
+    found = find_wave_vectors(background)
+    assert found.outliers == (6,)
+    assert np.abs(found.k - strayed).max() * 128 * 0.08 < 0.05
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_without_a_plan_the_sample_tells_which_sideband(flip: int) -> None:
+    """A denser object retards the wave, whichever way the reference beam is tilted."""
+    angles = circular_scan(13, 1.8)
+    carrier = (flip * CARRIER[0], flip * CARRIER[1])
+    fields = sphere_fields(CELL.optics, angles.k, 0.8, 1.36, (128, 128)).numpy()
+    background = interferograms(CELL.optics, angles.k, None, (128, 128), carrier)
+    sample = interferograms(CELL.optics, angles.k, fields, (128, 128), carrier)
+    unknown = replace(background, illumination_k=None)
+    guessed = Reconstructor(unknown, slices=32)(replace(sample, illumination_k=None))
+    known = Reconstructor(background, slices=32)(sample)
+    assert float((guessed.tomogram.index - known.tomogram.index).abs().max()) < 2e-3
+
+
+def test_refocusing_moves_the_volume() -> None:
+    reconstructor, sample = small_scan()
+    dz = reconstructor.caps.voxel_size_um[0]
+    above = Reconstructor(reconstructor.background, slices=32, refocus_um=3 * dz)(sample)
+    here = reconstructor(sample)
+    moved = torch.roll(above.tomogram.index, 3, dims=0)
+    assert float((moved - here.tomogram.index)[8:24].abs().max()) < 3e-3
+
+
+def test_born_and_rytov_agree_on_a_weak_object() -> None:
+    angles = circular_scan(13, 1.8)
+    fields = sphere_fields(CELL.optics, angles.k, 0.8, 1.3375, (128, 128)).numpy()
+    background = interferograms(CELL.optics, angles.k, frame=(128, 128))
+    sample = interferograms(CELL.optics, angles.k, fields, (128, 128))
+    rytov, born = (
+        Reconstructor(background, slices=32, approximation=how)(sample).tomogram.index - 1.337
+        for how in ("rytov", "born")
+    )
+    assert float((rytov - born).norm() / rytov.norm()) < 0.02
+
+
 def test_drift_and_tilt_do_not_change_the_fields() -> None:
     reconstructor, sample = small_scan()
-    fields = reconstructor.field_stack(torch.from_numpy(sample.frames)).values
+    fields = reconstructor.field_stack(sample).values
     line = torch.linspace(-1, 1, fields.shape[1] + 1)[:-1]
     tilt_y, tilt_x = torch.linspace(-6, 6, 13), torch.linspace(4, -5, 13)
     phase = torch.linspace(-3, 3, 13)[:, None, None] + tilt_y[:, None, None] * line[:, None]
@@ -224,7 +282,9 @@ def test_saturated_frames_are_named() -> None:
     reconstructor, sample = small_scan()
     bright = sample.frames.copy()
     bright[4] = np.minimum(bright[4].astype(float) * 6, 65535).astype(np.uint16)
-    assert reconstructor(replace(sample, frames=bright)).report.saturated == (4,)
+    report = reconstructor(replace(sample, frames=bright)).report
+    assert report.quality.saturated() == (4,)
+    assert any("angles 4" in note for note in report.warnings)
 
 
 def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:

@@ -1,0 +1,96 @@
+"""How good each frame of a scan is, and which are left out of the sum, by rules that are stated.
+
+A frame is left out when its light is missing (fringe visibility below 0.3 of the background's) or
+when a fifth of its pixels is saturated. Everything else is reported and kept: a weak frame is noisy,
+not wrong, and noise averages.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.interferograms import InterferogramStack
+from reconstruction.empty_field import EmptyField
+
+__all__ = ["FrameQuality", "assess", "saturation", "visibility"]
+
+_LEAST_VISIBILITY = 0.3  # of the background's
+_MOST_SATURATED = 0.2
+_NOTEWORTHY_SATURATION = 0.01
+_LEAST_EMPTY = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FrameQuality:
+    """One number an angle.
+
+    Parameters
+    ----------
+    visibility : (angles,)
+        Amplitude of the sideband over the zero order, relative to the background's.
+    saturation : (angles,)
+        Part of the pixels at the highest grey value.
+    drift_rad : (angles,)
+        Phase of the empty field since the background.
+    tilt_rad : (angles,)
+        Phase from centre to border of the empty field since the background.
+    empty : (angles,)
+        Part of the field that is empty.
+    noise : (angles,)
+        Of u/u0 there, standard deviation a component.
+    """
+
+    visibility: NDArray[np.float32]
+    saturation: NDArray[np.float32]
+    drift_rad: NDArray[np.float32]
+    tilt_rad: NDArray[np.float32]
+    empty: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+    def reasons(self) -> dict[int, str]:
+        """Return why angles must be left out."""
+        found = {}
+        for i, (visible, saturated) in enumerate(
+            zip(self.visibility, self.saturation, strict=True)
+        ):
+            if visible < _LEAST_VISIBILITY:
+                found[i] = f"fringe visibility {visible:.2f} of the background's"
+            elif saturated > _MOST_SATURATED:
+                found[i] = f"{100 * saturated:.0f} % saturated"
+        return found
+
+    def saturated(self) -> tuple[int, ...]:
+        """Return angles with more than 1 % of the pixels at the highest grey value."""
+        return tuple(int(i) for i in np.flatnonzero(self.saturation > _NOTEWORTHY_SATURATION))
+
+    def full(self) -> bool:
+        """Return whether the sample fills the field, so that its phase has no zero."""
+        return bool(np.median(self.empty) < _LEAST_EMPTY)
+
+
+def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Return mean sideband amplitude over mean grey value, (angles,)."""
+    grey = frames[:, ::2, ::2].to(torch.float32).mean(dim=(1, 2))
+    return fields[:, ::4, ::4].abs().mean(dim=(1, 2)) / grey.clamp_min(1e-6)
+
+
+def saturation(stack: InterferogramStack) -> NDArray[np.float32]:
+    """Return the part of the pixels at the camera's highest grey value, (angles,)."""
+    bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
+    highest = stack.frames[:, ::2, ::2] >= 2**bits - 1
+    return np.asarray(highest.mean(axis=(1, 2)), dtype=np.float32)
+
+
+def assess(
+    relative_visibility: torch.Tensor, saturated: NDArray[np.float32], empty: EmptyField
+) -> FrameQuality:
+    """Bring the figures of a scan together."""
+    drift = torch.angle(empty.offset)
+    tilt = empty.tilt.abs().amax(dim=1)
+    columns = (
+        torch.stack([relative_visibility, drift, tilt, empty.share, empty.noise]).cpu().numpy()
+    )
+    visible, drift_rad, tilt_rad, share, noise = columns
+    return FrameQuality(visible, saturated, drift_rad, tilt_rad, share, noise)
