@@ -343,6 +343,8 @@ def command_line() -> Parser:
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
     reconstruct.add_argument("--regularizer", choices=("none", "tv", "deep"), default="deep")
+    text = "turn interferograms of another program into a recording"
+    add_sources(add("import", _import, text, output, figures))
     add("train", _train, "train the regularizer; options go to the training")
     add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
     add("doctor", _doctor, "say what works on this machine", figures)
@@ -366,6 +368,16 @@ def add_plan(record: Parser) -> None:
     record.add_argument("--stacks", type=int, metavar="N", required=True, help="how many scans")
     text = "seconds from the start of a scan to that of the next; by default as fast as it goes"
     record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
+
+
+def add_sources(convert: Parser) -> None:
+    """Add what an import reads."""
+    text = "TIFF, folder of TIFF or PNG, .npy or .npz[:ARRAY]; several, in the order of time"
+    convert.add_argument("samples", nargs="+", metavar="SAMPLE", help=text)
+    text = "the same of the empty field"
+    convert.add_argument("--background", metavar="BACKGROUND", required=True, help=text)
+    text = "optics and number of angles, as in docs/examples/import.toml"
+    convert.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
 
 
 FORWARDED = ("test", "train", "benchmark")  # what follows these is read by pytest, training, ...
@@ -408,6 +420,13 @@ def _reconstruct(options: argparse.Namespace) -> int:
 
     how = (options.regularizer, options.device)
     return run_reconstruct(options.recording, options.output, *how, as_json=options.json)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from pipeline.importing.convert import run_import
+
+    sources = (options.samples, options.background, options.optics)
+    return run_import(*sources, options.output, as_json=options.json)
 
 
 def _tests(options: argparse.Namespace) -> int:
@@ -483,6 +502,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if python is not None:
             return start_in(python, argv)
         signal.signal(signal.SIGTERM, terminated)
+        # OpenMP threads that spin while they wait take the cores from the other processes: split
+        # Bregman beside a live microscope was 2 to 10 times slower; read when torch is loaded
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         status: int = options.run(options)
         return status
     except LiveTomoError as error:

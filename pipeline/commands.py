@@ -5,6 +5,7 @@ output, as text or as one JSON object; progress goes to standard error where tha
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def run_record(
     int
         0 if every scan has all its angles, otherwise 1.
     """
-    if stacks < 1 or interval_s < 0:
+    if stacks < 1 or not 0 <= interval_s < math.inf:
         raise DataError(
             f"stacks must be at least 1 and the interval not negative, got {stacks}, {interval_s}"
         )
