@@ -7,6 +7,7 @@ layers' settings (``[processing]``) stand in the same file and are checked here 
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -21,6 +22,9 @@ from acquisition.illumination import PRESETS, AngleSet, circular_scan, preset, s
 from acquisition.optics import Optics
 from acquisition.simulation.settings import SimulationSettings
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 __all__ = [
     "AcquisitionConfig",
     "BackgroundSection",
@@ -32,7 +36,9 @@ __all__ = [
     "ProcessingSection",
     "ScanSection",
     "StageSection",
+    "describe_problem",
     "load_configuration",
+    "read_toml",
 ]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -362,11 +368,7 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
     """
     if path is None:
         return AcquisitionConfig()
-    try:
-        with path.open("rb") as file:
-            settings = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
+    settings = read_toml(path)
     try:
         config = AcquisitionConfig.model_validate(_resolve_files(settings, path.parent))
         config.check()
@@ -375,6 +377,15 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says, unchecked; ConfigurationError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are the latter
+        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
 
 
 def _resolve_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -392,11 +403,21 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = [str(part) for part in problem["loc"]]
     name = f"[{'.'.join(where[:-1])}] {where[-1]}" if len(where) > 1 else f"[{''.join(where)}]"
+    known = _known_keys(where[:-1]) if problem["type"] == "extra_forbidden" else []
+    return describe_problem(problem, name, known)
+
+
+def describe_problem(problem: "ErrorDetails", name: str, known: Sequence[str]) -> str:
+    """Say what is wrong with the key ``name``; where it is misspelt, which of ``known`` is meant.
+
+    A model's own ValueErrors name their key themselves.
+    """
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(where[:-1])
-        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         return f"{name} is not a known key: {hint}"
+    if problem["type"] == "missing":
+        return f"{name} must be given"
     message = problem["msg"].removeprefix("Value error, ")
     return (
         message

@@ -1,0 +1,250 @@
+"""The command ``import``: other people's frames, checked, into the recording format.
+
+Everything is read and checked before the recording is begun, and scans are then written one at a
+time under another name, so that what has the recording's name is whole.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from acquisition.errors import DataError
+from acquisition.interferograms import InterferogramStack
+from acquisition.microscope import average
+from pipeline.archive.recording import RecordingWriter
+from pipeline.importing.description import ImportDescription, load_description
+from pipeline.importing.sources import natural, open_source
+from pipeline.importing.structure import compare_structure
+from pipeline.importing.survey import (
+    PixelRule,
+    Survey,
+    brightness_warnings,
+    cropped,
+    pixel_rule,
+    survey,
+)
+
+__all__ = ["run_import"]
+
+_FEW_ANGLES = 8
+_NAMED = 8  # frames that a warning names
+
+
+def run_import(
+    samples: Sequence[str],
+    background: str,
+    description: Path,
+    output: Path,
+    as_json: bool = False,
+) -> int:
+    """Convert frames of another program into a recording.
+
+    Parameters
+    ----------
+    samples : sequence of str
+        In the order of time; each one scan or several, as ``open_source`` takes them.
+    background : str
+        Of the empty field, one scan or several, which are averaged.
+    description : Path
+        The TOML with the optics.
+    output : Path
+        A new recording file.
+    as_json : bool
+        Print the result as JSON.
+
+    Returns
+    -------
+    int
+        0; what cannot be converted raises LiveTomoError, what is odd is a printed warning.
+    """
+    if output.exists():
+        raise DataError(f"{output} exists and is not overwritten: choose another name")
+    if not output.parent.is_dir():
+        raise DataError(f"the folder of {output} must exist: make it, or choose another")
+    material = _examine(samples, background, load_description(description))
+    warnings = _warnings(material)
+    _write(material, output, warnings)
+    _print(material, output, warnings, as_json)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What is to be converted, once it is known to fit together."""
+
+    samples: tuple[Survey, ...]
+    background: Survey
+    description: ImportDescription
+    rule: PixelRule
+    notes: tuple[str, ...]
+    times_s: NDArray[np.float64]
+
+    def scans(self) -> Iterator[InterferogramStack]:
+        """Yield the scans of all samples, one after the other."""
+        for source in self.samples:
+            yield from self._scans_of(source)
+
+    def mean_background(self) -> InterferogramStack:
+        """Return the mean of the background's scans."""
+        return average(list(self._scans_of(self.background)))
+
+    def _scans_of(self, one: Survey) -> Iterator[InterferogramStack]:
+        frames = cropped(one.source, self.description)
+        while scan := [self.rule(pixels) for _, pixels in islice(frames, self._angles)]:
+            yield self._stack(np.stack(scan))
+
+    def _stack(self, frames: NDArray[Any]) -> InterferogramStack:
+        """Return a scan in which blank frames are lost ones."""
+        blank = frames.min(axis=(1, 2)) == frames.max(axis=(1, 2))
+        frames[blank] = 0
+        lost = tuple(int(angle) for angle in np.flatnonzero(blank))
+        k = self.description.illumination_k
+        return InterferogramStack(frames, self.description.optics, k, lost=lost)
+
+    @property
+    def _angles(self) -> int:
+        return self.description.scan_length
+
+
+def _examine(samples: Sequence[str], background: str, description: ImportDescription) -> _Material:
+    """Read everything once."""
+    names = [*samples, background]
+    console = Console(stderr=True)
+    surveys = [
+        survey(open_source(name), description)
+        for name in track(names, "Reading", console=console, disable=not console.is_terminal)
+    ]
+    *seen, empty = surveys
+    for one in seen:
+        if one.shape != empty.shape:
+            raise DataError(
+                f"sample and background must have the same frame size, {one.source.name} has "
+                f"{one.shape[0]} x {one.shape[1]} pixels and {empty.source.name} "
+                f"{empty.shape[0]} x {empty.shape[1]}: use the background of the same session"
+            )
+    rule, notes = pixel_rule(surveys)
+    scans = sum(one.frames for one in seen) // description.scan_length
+    times = description.times_s(scans)
+    return _Material(tuple(seen), empty, description, rule, tuple(notes), times)
+
+
+def _warnings(material: _Material) -> list[str]:
+    """Return sentences about all that is odd but can be converted."""
+    names = [one.source.name for one in material.samples]
+    angles = material.description.scan_length
+    notes = list(material.notes)
+    if sorted(names, key=natural) != names:
+        notes.append("samples are not in the order of their names: scans are in the order given")
+    if angles < _FEW_ANGLES:
+        notes.append(
+            f"{angles} angles are few: the tomograms will be smeared along z"
+            + ("" if material.description.k else ", and k, estimated from them, may be wrong")
+        )
+    notes += brightness_warnings(material.background, material.samples)
+    for one in (*material.samples, material.background):
+        notes += _frame_warnings(one, angles)
+    return notes + _structure_warnings(material)
+
+
+def _frame_warnings(one: Survey, angles: int) -> list[str]:
+    notes = []
+    if one.blank:
+        where = _listed(one.blank, angles)
+        notes.append(f"{one.source.name} has blank frames, marked as lost: {where}")
+    if one.saturated:
+        where = _listed(one.saturated, angles)
+        notes.append(f"{one.source.name} has saturated frames, lower the exposure: {where}")
+    return notes
+
+
+def _structure_warnings(material: _Material) -> list[str]:
+    """Return what comparing the first scan with the background shows."""
+    sample, background = material.samples[0].source.name, material.background.source.name
+    angles, notes = material.description.scan_length, []
+    try:
+        scan = next(scan for scan in material.scans() if len(scan.lost) < angles)
+        found = compare_structure(scan, material.mean_background())
+    except DataError as error:
+        raise DataError(f"{sample} over {background}: {error}") from error
+    if found.unusable:
+        where = _listed(found.unusable, angles)
+        notes.append(f"{background} has angles without usable fringes: {where}")
+    if found.dark:
+        where = _listed(found.dark, angles)
+        notes.append(f"{sample} has no fringes where the background has them: {where}")
+    if found.swapped:
+        notes.append(
+            f"{sample} shows less structure than {background} ({found.ratio:.2f} of its scattered "
+            "light): sample and background may be swapped"
+        )
+    return notes
+
+
+def _listed(frames: Sequence[int], angles: int) -> str:
+    shown = [f"scan {f // angles} angle {f % angles}" for f in frames[:_NAMED]]
+    more = f", ... ({len(frames)} in all)" if len(frames) > _NAMED else ""
+    return ", ".join(shown) + more
+
+
+def _write(material: _Material, output: Path, warnings: Sequence[str]) -> None:
+    """Write the recording under another name, and give it its own when it is whole."""
+    console = Console(stderr=True)
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    unfinished.unlink(missing_ok=True)  # of an import that was killed
+    scans = track(
+        zip(material.times_s, material.scans(), strict=True),
+        "Writing",
+        total=len(material.times_s),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    try:
+        background = material.mean_background()
+        with RecordingWriter(unfinished, background, _story(material, warnings)) as writer:
+            for time_s, stack in scans:
+                writer.append(_at(stack, float(time_s)))
+        unfinished.rename(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _at(stack: InterferogramStack, time_s: float) -> InterferogramStack:
+    k = stack.illumination_k
+    return InterferogramStack(stack.frames, stack.optics, k, timestamp=time_s, lost=stack.lost)
+
+
+def _story(material: _Material, warnings: Sequence[str]) -> dict[str, str]:
+    """Return the attributes that tell where a recording came from."""
+    return {
+        "imported_from": json.dumps([one.source.name for one in material.samples]),
+        "imported_background": material.background.source.name,
+        "import_description": material.description.model_dump_json(exclude_none=True),
+        "import_warnings": json.dumps(list(warnings)),
+    }
+
+
+def _print(material: _Material, output: Path, warnings: Sequence[str], as_json: bool) -> None:
+    shape = [material.description.scan_length, *material.background.shape]
+    figures = {
+        "output": str(output),
+        "scans": len(material.times_s),
+        "shape": shape,
+        "dtype": np.dtype(material.rule.dtype).name,
+        "background_scans": material.background.frames // shape[0],
+        "warnings": list(warnings),
+    }
+    if as_json:
+        print(json.dumps(figures))
+        return
+    size = f"{shape[1]} x {shape[2]} {figures['dtype']}"
+    print(f"{figures['scans']} scans of {shape[0]} angles, {size}: {output}")
+    for warning in warnings:
+        print(f"warning: {warning}")
