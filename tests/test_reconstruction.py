@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry
@@ -21,7 +20,6 @@ from reconstruction.empty_field import fit_empty_field
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from reconstruction.unwrap import needs_unwrapping, unwrap, wrap
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.partial_waves import sphere_fields
 
@@ -300,20 +298,6 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     assert bool((spectrum.values[spectrum.measured == 0] == 0).all())
     twice = plan.spectrum(2 * psi)
     assert torch.allclose(twice.values, 2 * spectrum.values, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(96, 128), (81, 81)])
-def test_unwrapping_recovers_a_smooth_phase_and_is_congruent(shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(1)
-    hills = gaussian_filter(rng.standard_normal(shape), 12)
-    truth = torch.tensor(np.stack([30 * hills / hills.std() / 3, 0.3 * hills]), dtype=torch.float32)
-    wrapped = wrap(truth)
-    assert needs_unwrapping(wrapped).tolist() == [True, False]
-    result = unwrap(wrapped)
-    difference = result - truth
-    turns = difference / (2 * torch.pi)
-    assert float((turns - turns.round()).abs().max()) < 1e-4  # congruent
-    assert float((turns[0] - turns[0].median()).abs().max()) < 1e-3  # one constant
 
 
 def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:
