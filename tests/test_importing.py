@@ -301,7 +301,7 @@ def test_counts_that_are_no_whole_scans(session: Session, convert: Import) -> No
     some, empty = session.sample[:5], session.empty
     convert.refuses(f"at least one scan of {ANGLES} frames, found 5", some, empty)
     convert.refuses(
-        f"whole scans of {ANGLES} frames, found 14: 1 scans and 5 more; 4 are missing",
+        rf"whole scans of {ANGLES} frames, found 14 = 1 x {ANGLES} \+ 5: 4 are missing",
         np.concatenate([session.sample, some]),
         empty,
     )
@@ -430,20 +430,28 @@ def test_descriptions(session: Session, convert: Import, lines: str, message: st
 
 def test_eight_bits_in_sixteen(session: Session, convert: Import) -> None:
     warnings = convert(session.sample.astype(np.uint16), session.empty.astype(np.uint16))
-    only(warnings, "no value above 255): stored in 8 bits")
+    only(warnings, "no value above 255), stored in 8 bits")
     np.testing.assert_array_equal(convert.stacks()[0].frames, session.sample)
 
 
 def test_eight_bits_in_the_upper_ones(session: Session, convert: Import) -> None:
     up = [frames.astype(np.uint16) << 8 for frames in (session.sample, session.empty)]
-    only(convert(up[0], up[1]), "multiples of 256): stored in 8 bits")
+    only(convert(up[0], up[1]), "only multiples of 256), stored in 8 bits")
     np.testing.assert_array_equal(convert.stacks()[0].frames, session.sample)
     assert convert.background().frames.dtype == np.uint8
 
 
+def test_the_upper_byte_of_one_and_the_lower_of_the_other(
+    session: Session, convert: Import
+) -> None:
+    warnings = convert(session.sample, session.empty.astype(np.uint16) << 8)
+    only(warnings, "background.npy: 16-bit frames hold 8-bit data (only multiples of 256)")
+    np.testing.assert_array_equal(convert.background().frames, session.empty)
+
+
 def test_another_depth(session: Session, convert: Import) -> None:
     warnings = convert(session.sample, session.empty.astype(np.uint16) * 16)
-    assert "sample.npy has values in the 8-bit range only" in warnings[0]
+    assert "sample.npy has 8-bit data, what belongs to it has more bits" in warnings[0]
     assert "another exposure or bit depth" in warnings[1] and len(warnings) == 2
     assert convert.stacks()[0].frames.dtype == np.uint16
 
@@ -463,8 +471,8 @@ def test_blank_frames_are_lost_ones(session: Session, convert: Import) -> None:
     sample, empty = session.sample.copy(), session.empty.copy()
     sample[4], empty[6] = 3, 0
     warnings = convert(sample, empty)
-    assert "sample.npy has blank frames, marked as lost: scan 0 angle 4" in warnings[0]
-    assert "background.npy has blank frames, marked as lost: scan 0 angle 6" in warnings[1]
+    assert "sample.npy has blank frames, marked as lost: scan 0: angle 4" in warnings[0]
+    assert "background.npy has blank frames, marked as lost: scan 0: angle 6" in warnings[1]
     assert len(warnings) == 2
     assert convert.stacks()[0].lost == (4,) and convert.background().lost == (6,)
     assert not convert.stacks()[0].frames[4].any()
@@ -474,13 +482,13 @@ def test_saturated_frames(session: Session, convert: Import) -> None:
     brighter = np.clip(session.sample[2].astype(int) * 2, 0, 255)
     sample = session.sample.copy()
     sample[2] = brighter
-    only(convert(sample, session.empty), "saturated frames, lower the exposure: scan 0 angle 2")
+    only(convert(sample, session.empty), "saturated frames, lower the exposure: scan 0: angle 2")
 
 
 def test_a_sample_without_fringes_in_some_frames(session: Session, convert: Import) -> None:
     sample = session.sample.copy()
     sample[5] = np.random.default_rng(0).integers(90, 110, sample[5].shape)
-    only(convert(sample, session.empty), "no fringes where the background has them: scan 0 angle 5")
+    only(convert(sample, session.empty), "no fringes where the background has them, at angle 5")
 
 
 def test_few_angles(session: Session, convert: Import) -> None:

@@ -7,7 +7,7 @@ time under another name, so that what has the recording's name is whole.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,9 @@ def run_import(
     if not output.parent.is_dir():
         raise DataError(f"the folder of {output} must exist: make it, or choose another")
     material = _examine(samples, background, load_description(description))
-    warnings = _warnings(material)
-    _write(material, output, warnings)
+    empty = material.mean_background()
+    warnings = _warnings(material, empty)
+    _write(material, empty, output, warnings)
     _print(material, output, warnings, as_json)
     return 0
 
@@ -98,7 +99,7 @@ class _Material:
 
     def _scans_of(self, one: Survey) -> Iterator[InterferogramStack]:
         frames = cropped(one.source, self.description)
-        while scan := [self.rule(pixels) for _, pixels in islice(frames, self._angles)]:
+        while scan := [self.rule(pixels, one) for _, pixels in islice(frames, self._angles)]:
             yield self._stack(np.stack(scan))
 
     def _stack(self, frames: NDArray[Any]) -> InterferogramStack:
@@ -136,7 +137,7 @@ def _examine(samples: Sequence[str], background: str, description: ImportDescrip
     return _Material(tuple(seen), empty, description, rule, tuple(notes), times)
 
 
-def _warnings(material: _Material) -> list[str]:
+def _warnings(material: _Material, background: InterferogramStack) -> list[str]:
     """Return sentences about all that is odd but can be converted."""
     names = [one.source.name for one in material.samples]
     angles = material.description.scan_length
@@ -151,7 +152,7 @@ def _warnings(material: _Material) -> list[str]:
     notes += brightness_warnings(material.background, material.samples)
     for one in (*material.samples, material.background):
         notes += _frame_warnings(one, angles)
-    return notes + _structure_warnings(material)
+    return notes + _structure_warnings(material, background)
 
 
 def _frame_warnings(one: Survey, angles: int) -> list[str]:
@@ -165,21 +166,21 @@ def _frame_warnings(one: Survey, angles: int) -> list[str]:
     return notes
 
 
-def _structure_warnings(material: _Material) -> list[str]:
+def _structure_warnings(material: _Material, empty: InterferogramStack) -> list[str]:
     """Return what comparing the first scan with the background shows."""
     sample, background = material.samples[0].source.name, material.background.source.name
     angles, notes = material.description.scan_length, []
     try:
         scan = next(scan for scan in material.scans() if len(scan.lost) < angles)
-        found = compare_structure(scan, material.mean_background())
+        found = compare_structure(scan, empty)
     except DataError as error:
         raise DataError(f"{sample} over {background}: {error}") from error
     if found.unusable:
-        where = _listed(found.unusable, angles)
-        notes.append(f"{background} has angles without usable fringes: {where}")
+        where = _numbers(found.unusable)
+        notes.append(f"{background} has no usable fringes at {where}")
     if found.dark:
-        where = _listed(found.dark, angles)
-        notes.append(f"{sample} has no fringes where the background has them: {where}")
+        where = _numbers(found.dark)
+        notes.append(f"{sample} has no fringes where the background has them, at {where}")
     if found.swapped:
         notes.append(
             f"{sample} shows less structure than {background} ({found.ratio:.2f} of its scattered "
@@ -189,12 +190,23 @@ def _structure_warnings(material: _Material) -> list[str]:
 
 
 def _listed(frames: Sequence[int], angles: int) -> str:
-    shown = [f"scan {f // angles} angle {f % angles}" for f in frames[:_NAMED]]
+    shown = [
+        f"scan {scan}: {_numbers([frame % angles for frame in group])}"
+        for scan, group in groupby(frames[:_NAMED], lambda frame: frame // angles)
+    ]
     more = f", ... ({len(frames)} in all)" if len(frames) > _NAMED else ""
-    return ", ".join(shown) + more
+    return "; ".join(shown) + more
 
 
-def _write(material: _Material, output: Path, warnings: Sequence[str]) -> None:
+def _numbers(angles: Sequence[int]) -> str:
+    shown = ", ".join(map(str, angles[:_NAMED]))
+    more = f", ... ({len(angles)} in all)" if len(angles) > _NAMED else ""
+    return f"angle{'s' if len(angles) > 1 else ''} {shown}{more}"
+
+
+def _write(
+    material: _Material, background: InterferogramStack, output: Path, warnings: Sequence[str]
+) -> None:
     """Write the recording under another name, and give it its own when it is whole."""
     console = Console(stderr=True)
     unfinished = output.with_name(f"{output.name}.unfinished")
@@ -207,7 +219,6 @@ def _write(material: _Material, output: Path, warnings: Sequence[str]) -> None:
         disable=not console.is_terminal,
     )
     try:
-        background = material.mean_background()
         with RecordingWriter(unfinished, background, _story(material, warnings)) as writer:
             for time_s, stack in scans:
                 writer.append(_at(stack, float(time_s)))
@@ -245,6 +256,6 @@ def _print(material: _Material, output: Path, warnings: Sequence[str], as_json: 
         print(json.dumps(figures))
         return
     size = f"{shape[1]} x {shape[2]} {figures['dtype']}"
-    print(f"{figures['scans']} scans of {shape[0]} angles, {size}: {output}")
+    print(f"scans of {shape[0]} angles, {size}: {len(material.times_s)} in {output}")
     for warning in warnings:
         print(f"warning: {warning}")

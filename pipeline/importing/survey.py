@@ -24,7 +24,20 @@ _CLIPPED = 0.01  # part of a frame at full scale that makes it saturated
 _FULL_SCALES = {2**bits - 1 for bits in range(8, 17)} | {
     (2**bits - 1) << (16 - bits) for bits in range(8, 16)
 }
+_BYTE = 0xFF
 _SIMILAR = 4.0  # ratio of mean grey values that different exposures explain
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRule:
+    """How grey values are stored."""
+
+    dtype: type[np.uint8] | type[np.uint16]
+
+    def __call__(self, pixels: NDArray[Any], of: "Survey") -> NDArray[Any]:
+        """Return pixels as they are stored; in 8 bits those in the upper byte are moved down."""
+        shift = of.shift if self.dtype is np.uint8 else 0
+        return np.asarray(np.right_shift(pixels, shift), self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +71,10 @@ class Survey:
     blank: tuple[int, ...]
     saturated: tuple[int, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class PixelRule:
-    """How grey values are stored: ``dtype``, after a shift to the right by ``shift`` bits."""
-
-    dtype: type[np.uint8] | type[np.uint16]
-    shift: int = 0
-
-    def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return pixels as they are stored."""
-        return np.asarray(np.right_shift(pixels, self.shift), self.dtype)
+    @property
+    def shift(self) -> int:
+        """By how many bits the grey values are moved up: 8 for 8-bit data in the upper byte."""
+        return 8 if self.bits > _BYTE and self.bits & _BYTE == 0 else 0
 
 
 def survey(source: Source, description: ImportDescription) -> Survey:
@@ -152,38 +158,45 @@ def _check_count(name: str, count: int, angles: int) -> None:
         raise DataError(f"{name} must hold at least one scan of {angles} frames, found {count}")
     if count % angles:
         raise DataError(
-            f"{name} must hold whole scans of {angles} frames, found {count}: {count // angles} "
-            f"scans and {count % angles} more; {angles - count % angles} are missing, or angles is "
-            "wrong"
+            f"{name} must hold whole scans of {angles} frames, found {count} = "
+            f"{count // angles} x {angles} + {count % angles}: {angles - count % angles} are "
+            "missing, or angles is another number"
         )
 
 
 def pixel_rule(surveys: Sequence[Survey]) -> tuple[PixelRule, list[str]]:
     """Return the smallest type that holds all grey values, and what is to be said about it."""
-    bits = 0
-    for one in surveys:
-        bits |= one.bits
-    if not any(one.wide for one in surveys):
-        return PixelRule(np.uint8), []
-    if bits <= 0xFF:
-        note = "16-bit frames hold 8-bit data (no value above 255): stored in 8 bits"
-        return PixelRule(np.uint8), [note]
-    if bits & 0xFF == 0:
-        note = "16-bit frames hold 8-bit data (all values are multiples of 256): stored in 8 bits"
-        return PixelRule(np.uint8, 8), [note]
-    narrow = [one.source.name for one in surveys if one.bits <= 0xFF]
-    note = f"{', '.join(narrow)} has values in the 8-bit range only, the others more: another depth"
+    narrow = [one for one in surveys if one.bits >> one.shift <= _BYTE]
+    if len(narrow) == len(surveys):
+        return PixelRule(np.uint8), _packed_notes([one for one in surveys if one.wide])
+    names = ", ".join(one.source.name for one in narrow)
+    note = f"{names} has 8-bit data, what belongs to it has more bits: another camera setting?"
     return PixelRule(np.uint16), [note] if narrow else []
+
+
+def _packed_notes(wide: Sequence[Survey]) -> list[str]:
+    """Return what is said of 8-bit data in 16-bit frames."""
+    notes = []
+    for shifted, how in ((False, "no value above 255"), (True, "only multiples of 256")):
+        names = ", ".join(one.source.name for one in wide if bool(one.shift) is shifted)
+        if names:
+            notes.append(f"{names}: 16-bit frames hold 8-bit data ({how}), stored in 8 bits")
+    return notes
 
 
 def brightness_warnings(background: Survey, samples: Sequence[Survey]) -> list[str]:
     """Return a sentence for each sample that is much brighter or darker than the background."""
+    empty = _grey(background)
     return [
-        f"{one.source.name} has a mean grey value of {one.mean:.1f}, the background "
-        f"{background.source.name} {background.mean:.1f}: another exposure or bit depth"
+        f"{one.source.name} has a mean grey value of {_grey(one):.1f}, its background "
+        f"{background.source.name} {empty:.1f}: another exposure or bit depth"
         for one in samples
-        if not 1 / _SIMILAR < (one.mean + 1) / (background.mean + 1) < _SIMILAR
+        if not 1 / _SIMILAR < (_grey(one) + 1) / (empty + 1) < _SIMILAR
     ]
+
+
+def _grey(one: Survey) -> float:
+    return one.mean / (1 << one.shift)
 
 
 def _size(pixels: NDArray[Any]) -> str:
