@@ -1,7 +1,7 @@
 """How good each frame of a scan is, and which are left out of the sum, by rules that are stated.
 
 A frame is left out when its light is missing (fringe visibility below 0.3 of the background's) or
-when a fifth of its pixels is saturated. Everything else is reported and kept: a weak frame is noisy,
+when a fifth of its pixels is saturated. All else is reported and kept: a weak frame is noisy,
 not wrong, and noise averages.
 """
 

@@ -36,7 +36,10 @@ def structural_similarity(
     """Return the SSIM map (z-6, y-6, x-6) of two volumes (z, y, x)."""
 
     def mean(v: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool3d(v[None, None], _WINDOW, stride=1)[0, 0]
+        v = v[None, None]
+        for window in ((_WINDOW, 1, 1), (1, _WINDOW, 1), (1, 1, _WINDOW)):  # 16 times less work
+            v = functional.avg_pool3d(v, window, stride=1)
+        return v[0, 0]
 
     a, b = volume.to(torch.float64), reference.to(torch.float64)
     samples = _WINDOW**3
