@@ -25,7 +25,7 @@ from regularizer.training_data import KINDS, Sample
 __all__ = ["Row", "evaluate", "main", "table"]
 
 _TEST_SEED = 2000
-_CONVERGED = replace(PARAMETERS["tv"], inner=300)
+_CONVERGED = replace(PARAMETERS["tv"], inner=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ def evaluate_sample(sample: Sample, network: DeepRegularizer) -> list[Row]:
     results["network"] = _timed(lambda: network.contrast(sample.raw).clone())
     results["network + finish"] = _timed(finished)
     results["tv-fast"] = _timed(lambda: SplitBregman(spectrum, PARAMETERS["tv-fast"]).run())
-    one = results["tv-fast"][1] / 40
-    count = max(2, round(results["network + finish"][1] / one))
-    same = replace(PARAMETERS["tv-fast"], outer=2, inner=max(1, count // 2))
+    one = results["tv-fast"][1] / PARAMETERS["tv-fast"].inner
+    count = max(1, round(results["network + finish"][1] / one))
+    same = replace(PARAMETERS["tv-fast"], inner=count)
     results["tv, same time"] = _timed(lambda: SplitBregman(spectrum, same).run())
     results["tv"] = _timed(lambda: SplitBregman(spectrum, PARAMETERS["tv"]).run())
     converged = SplitBregman(spectrum, _CONVERGED).run()

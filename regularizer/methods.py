@@ -126,7 +126,7 @@ class DeepRegularizer:
         how = f"deep: light-unet, validation MSE {self.about.get('validation_mse', 'unknown')}"
         if self.finish == 0:
             return _with_contrast(tomogram, contrast.clone(), how)
-        parameters: TvParameters = replace(PARAMETERS["tv-fast"], outer=1, inner=self.finish)
+        parameters: TvParameters = replace(PARAMETERS["tv"], inner=self.finish)
         solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
         solver.start_from(contrast)
         return _with_contrast(tomogram, solver.run(progress), f"{how}, finish {self.finish}")
