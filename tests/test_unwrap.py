@@ -137,11 +137,12 @@ def test_the_amplitude_leads_the_cut_through_the_dark() -> None:
         assert int((jumps.nonzero()[:, 0] - row).abs().max()) <= 2
 
 
-def test_the_cost_is_that_of_the_linear_program() -> None:
+@pytest.mark.parametrize(("iterations", "above"), [(20, 0.06), (400, 0.002)])
+def test_the_cost_is_that_of_the_linear_program(iterations: int, above: float) -> None:
     """The relaxed problem has an integer optimum, a network flow: HiGHS finds it exactly."""
     field, _ = noisy(hills((20, 24), 9, width=5), 0.7)
     wrapped = field.angle()
-    turns = weighted_turns(wrapped)[0].numpy().ravel().astype(float)
+    turns = weighted_turns(wrapped, iterations=iterations)[0].numpy().ravel().astype(float)
     shape = (20, 24)
     number = np.arange(480).reshape(shape)
     first = np.concatenate([number[:-1].ravel(), number[:, :-1].ravel()])
@@ -166,7 +167,7 @@ def test_the_cost_is_that_of_the_linear_program() -> None:
     excess = gradient @ turns - step
     found = cost @ np.r_[np.maximum(excess, 0), np.maximum(-excess, 0)]
     assert best > 0
-    assert best * (1 - 1e-6) <= found <= best * 1.02
+    assert best * (1 - 1e-6) <= found <= best * (1 + above)
 
 
 def test_an_oblique_strong_sphere_reaches_its_optical_path() -> None:
