@@ -235,7 +235,7 @@ class ProcessingSection(_Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     volume_shape: tuple[Count, Count, Count] | None = None
-    regularizer: Literal["none", "tv", "tv-fast", "deep"] = "tv-fast"  # docs/regularizer.md
+    regularizer: Literal["none", "tv", "tv-fast", "deep"] = "deep"
     finish_iterations: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -367,8 +367,8 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
         If the file cannot be read, or a key or value is wrong; the message names file and key.
     """
     if path is None:
-        # two scans a second: the simulation leaves most of two cores to what is done with them
-        return AcquisitionConfig(scan=ScanSection(minimum_period_s=0.5))
+        # not as fast as it goes: the simulation leaves most of two cores to what is done with it
+        return AcquisitionConfig(scan=ScanSection(minimum_period_s=0.6))
     settings = read_toml(path)
     try:
         config = AcquisitionConfig.model_validate(_resolve_files(settings, path.parent))

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.machine import machine
 from pipeline.state import Phase, TomogramView
-from pipeline.supervisor import open_instrument
+from pipeline.supervisor import Instrument
 
 __all__ = ["main", "measure"]
 
@@ -26,8 +26,8 @@ _RESULTS = Path(__file__).parent / "results"
 
 def measure(regularizer: str, seconds: float, microscope: Path | None = None) -> dict[str, float]:
     """Return rates per second, the latency and the seconds of each stage of a tomogram."""
-    with open_instrument(microscope, None) as instrument, instrument.client() as client:
-        client.set_regularizer(regularizer)
+    running = Instrument(microscope, regularizer=regularizer)
+    with running as instrument, instrument.client() as client:
         views: list[TomogramView] = []
         skipped = [0, 0]
         begin = None

@@ -57,7 +57,7 @@ class InstrumentState:
     scan_rate_hz: float = 0.0
     tomogram_rate_hz: float = 0.0
     latency_s: float = 0.0
-    regularizer: str = "tv-fast"
+    regularizer: str = "deep"
     regularizers: tuple[str, ...] = REGULARIZERS
     processes: tuple[ProcessState, ...] = ()
     microscope: str = ""

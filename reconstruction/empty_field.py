@@ -13,8 +13,8 @@ import torch
 
 __all__ = ["EmptyField", "fit_empty_field"]
 
-_STEP = 4  # every fourth pixel a line: some 2000 a frame are plenty
-_ROUNDS = 8
+_STEP = 6  # every sixth pixel a line: some 1000 a frame are plenty
+_ROUNDS = 7
 _LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less the object's edge could pass for a tilt
 
 
@@ -73,7 +73,7 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
         mean = (weight * relative).sum(dim=1) / total
         offset = offset * mean
         share = total / weight.shape[1]
-        if round_ >= 2:
+        if round_ >= 3:
             change = _plane(torch.angle(relative / mean[:, None]), weight, design)
             change = torch.where((share > _LEAST_SHARE_FOR_TILT)[:, None], change, 0)
             offset = offset * torch.polar(torch.ones_like(change[:, 0]), change[:, 0])

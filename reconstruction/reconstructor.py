@@ -262,8 +262,8 @@ class Reconstructor:
 
 def rytov_fields(fields: torch.Tensor) -> torch.Tensor:
     """Return ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), of fields that are 1 where empty."""
-    amplitude = fields.abs().clamp_min(1e-3).log()
-    return torch.complex(amplitude, unwrap(fields.angle()))
+    modulus = fields.abs()
+    return torch.complex(modulus.clamp_min(1e-3).log(), unwrap(fields.angle(), modulus))
 
 
 def born_fields(fields: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,11 @@ from torch.nn import functional
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["apply_patches", "apply_whole", "spline_window"]
+__all__ = ["apply_occupied", "apply_patches", "apply_whole", "occupied", "spline_window"]
+
+_CELL = 8  # voxels an edge of the coarse grid on which an object is looked for
+_HALO = 2  # coarse cells around it
+_OCCUPIED = 0.1  # mean contrast of a coarse cell over the highest one
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -64,6 +68,29 @@ def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> to
     padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape])
     z, y, x = volume.shape
     return network(padded[None, None])[0, 0, :z, :y, :x]
+
+
+def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
+    """Return the rows and columns (y, x) of a volume (z, y, x) that hold objects, with a margin.
+
+    Along z the missing cone smears objects over the whole height, so that is kept.
+    """
+    coarse = functional.avg_pool3d(volume[None, None], _CELL, ceil_mode=True)[0, 0]
+    seen = coarse > _OCCUPIED * coarse.max()
+    spans = []
+    for axis, n in ((1, volume.shape[1]), (2, volume.shape[2])):
+        where = seen.any(dim=0).any(dim=2 - axis).nonzero()[:, 0]
+        first, last = (int(where[0]), int(where[-1])) if len(where) else (0, n)
+        spans.append(slice(max(first - _HALO, 0) * _CELL, min((last + 1 + _HALO) * _CELL, n)))
+    return spans[0], spans[1]
+
+
+def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
+    """Return network(volume) where objects are (see ``occupied``), and no contrast elsewhere."""
+    rows, columns = occupied(volume)
+    result = torch.zeros_like(volume)
+    result[:, rows, columns] = apply_whole(network, volume[:, rows, columns], multiple)
+    return result
 
 
 def _pad(volume: torch.Tensor, shape: list[int]) -> torch.Tensor:

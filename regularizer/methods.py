@@ -16,7 +16,7 @@ import torch
 
 from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.inference import apply_patches, apply_whole
+from regularizer.inference import apply_occupied, apply_patches
 from regularizer.networks import fold_batch_norm, shipped_network
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
 
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 METHODS = ("none", "tv-fast", "tv", "deep")
 
-FINISH_ITERATIONS = 5
+FINISH_ITERATIONS = 4
 
 
 class Regularizer(Protocol):
@@ -94,7 +94,8 @@ class DeepRegularizer:
     finish : int
         Warm split-Bregman iterations after the network; 0 leaves its output as it is.
     patches : bool
-        Run on 64^3 patches with stride 32, as in the paper, instead of the whole volume.
+        Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
+        that holds objects in one go.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class DeepRegularizer:
         with torch.inference_mode():
             if self.patches:
                 return apply_patches(self._network, raw / scale) * scale
-            return apply_whole(self._network, raw / scale, self._multiple) * scale
+            return apply_occupied(self._network, raw / scale, self._multiple) * scale
 
     def __call__(
         self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None

@@ -77,12 +77,18 @@ class LightUNet(nn.Module):
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the regularized volume (batch, 1, z, y, x); edges are multiples of 8."""
         fine = self.encode_fine(unshuffle(volume))
-        middle = self.encode_middle(functional.max_pool3d(fine, 2))
-        coarse = self.encode_coarse(functional.max_pool3d(middle, 2))
+        middle = self.encode_middle(_halve(fine))
+        coarse = self.encode_coarse(_halve(middle))
         up = torch.cat([functional.interpolate(coarse, scale_factor=2.0), middle], dim=1)
         up = self.decode_middle(up)
         up = torch.cat([functional.interpolate(up, scale_factor=2.0), fine], dim=1)
         return volume + shuffle(self.head(self.decode_fine(up)))
+
+
+def _halve(volume: torch.Tensor) -> torch.Tensor:
+    """Return half the resolution; channels last again, or a slow convolution would follow."""
+    pooled = functional.max_pool3d(volume, 2)
+    return pooled.contiguous(memory_format=torch.channels_last_3d)
 
 
 def unshuffle(volume: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ Contrast is divided by its raw maximum (``scale``) before and multiplied after, 
 gamma mean the same for every sample: only mu x contrast decides the result.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -94,6 +95,7 @@ class SplitBregman:
         device = self._data.device
         self.f = torch.zeros(spectrum.shape, device=device)
         self.b = torch.zeros((3, *spectrum.shape), device=device)
+        self._spare = torch.empty_like(self.b)
         self.c = torch.zeros(spectrum.shape, device=device)
         self._right = torch.zeros(spectrum.shape, device=device)
         self._norm = torch.empty(spectrum.shape, device=device)
@@ -145,14 +147,13 @@ class SplitBregman:
         torch.mul(self.b[0], self.b[0], out=self._norm)
         self._norm.addcmul_(self.b[1], self.b[1]).addcmul_(self.b[2], self.b[2]).sqrt_()
         shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
-        keep = self.f.new_empty(self.shape)  # v - 2 b = v (1 - 2 shrink), per direction
+        v, clamped = self.b, self._spare
+        torch.mul(v, shrink, out=clamped)
+        v.sub_(clamped, alpha=2)
         self._right.zero_()
         for axis in range(3):
-            v = self.b[axis]
-            torch.mul(v, shrink, out=keep)
-            torch.sub(v, keep, alpha=2, out=v)
-            _add_adjoint(v, axis, self._right)
-            v.copy_(keep)
+            _add_adjoint(v[axis], axis, self._right)
+        self.b, self._spare = clamped, v
         self._right.mul_(tau)
 
     def _bound(self) -> None:
@@ -189,6 +190,7 @@ def _raw_maximum(spectrum: Spectrum) -> float:
     return maximum if maximum > 0 else 1.0
 
 
+@functools.lru_cache(maxsize=4)
 def _laplacian_eigenvalues(shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
     """Return |D|^2 on the half spectrum: the sum of 4 sin^2(pi m / n)."""
     total = torch.zeros((1, 1, 1))

@@ -26,7 +26,7 @@ def test_without_a_file_it_is_the_simulated_cell() -> None:
     settings = config.simulation_settings()
     assert settings == SimulationSettings(frame_shape=(256, 256), phantom="cell", motion=True)
     assert config.faults.build() == Faults()
-    assert config.processing.regularizer == "tv-fast"
+    assert config.processing.regularizer == "deep"
 
 
 def test_the_simulated_example_lists_the_defaults() -> None:

@@ -8,7 +8,13 @@ from safetensors.torch import save_file
 
 from acquisition.errors import ConfigurationError, DataError
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.inference import apply_patches, apply_whole, spline_window
+from regularizer.inference import (
+    apply_occupied,
+    apply_patches,
+    apply_whole,
+    occupied,
+    spline_window,
+)
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
 from regularizer.metrics import compare
 from regularizer.networks import (
@@ -105,6 +111,31 @@ def test_tile_and_whole_agree_away_from_the_border() -> None:
     inner = (slice(None), slice(48, 64), slice(48, 64))  # 48 voxels in: beyond the receptive field
     difference = (tile[inner] - whole[:, 16:128, 16:128][inner]).abs().max()
     assert float(difference / whole.abs().max()) < 1e-5
+
+
+def test_the_empty_part_of_the_field_is_not_computed() -> None:
+    volume = 0.01 * torch.rand(32, 128, 160)
+    volume[8:24, 40:64, 100:120] += 1.0
+    rows, columns = occupied(volume)
+    assert (rows.start, rows.stop) == (24, 80)
+    assert (columns.start, columns.stop) == (80, 136)
+    result = apply_occupied(lambda v: 2 * v, volume)
+    assert torch.equal(result[:, rows, columns], 2 * volume[:, rows, columns])
+    assert float(result[:, :24].abs().max()) == 0
+    everywhere = torch.rand(16, 40, 50)
+    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere)
+    assert float(apply_occupied(lambda v: v, torch.zeros(16, 40, 50)).max()) == 0
+
+
+def test_leaving_out_the_empty_part_hardly_changes_the_object(bead: Sample) -> None:
+    network = fold_batch_norm(shipped_network()[0])
+    raw = bead.raw / bead.raw.max()
+    with torch.inference_mode():
+        part, whole = apply_occupied(network, raw), apply_whole(network, raw)
+    rows, columns = occupied(raw)
+    inner = tuple(slice(s.start + 16, s.stop - 16) for s in (rows, columns))  # the margin is 16
+    difference = (part - whole)[:, inner[0], inner[1]]
+    assert float(difference.square().mean()) < 1e-4
 
 
 def test_a_stride_beyond_the_patch_is_refused() -> None:
