@@ -346,6 +346,7 @@ def command_line() -> Parser:
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
     add("train", _train, "train the regularizer; options go to the training")
+    add("evaluate", _evaluate, "print the regularizers' tables; options go to the evaluation")
     add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
     add("doctor", _doctor, "say what works on this machine", figures)
     return parser
@@ -380,13 +381,13 @@ def add_sources(convert: Parser) -> None:
     convert.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
 
 
-FORWARDED = ("test", "train", "benchmark")  # what follows these is read by pytest, training, ...
+FORWARDED = ("test", "train", "evaluate", "benchmark")  # what follows these is read by pytest, training, ...
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for; ``rest`` is what another parser will read."""
     forward = argv[:1] and argv[0] in FORWARDED
-    asks_here = argv[1:2] in (["-h"], ["--help"]) and argv[0] != "train"
+    asks_here = argv[1:2] in (["-h"], ["--help"]) and argv[0] not in ("train", "evaluate")
     own = argv[:1] if forward and not asks_here else argv
     options = command_line().parse_args(own)
     options.rest = list(argv[len(own) :])
@@ -442,6 +443,12 @@ def _train(options: argparse.Namespace) -> int:
     from regularizer.training import main as train
 
     return train(options.rest)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from regularizer.evaluation import main as evaluate
+
+    return evaluate(options.rest)
 
 
 def _benchmark(options: argparse.Namespace) -> int:

@@ -275,7 +275,7 @@ def test_short_scans_are_marked_and_reported(
     assert [scan.lost for scan in recorded.stacks()] == [(4,)]
     assert recorded.background.lost == (4,)
     assert run_reconstruct(recording, tmp_path / "tomograms.h5", "none", "cpu") == 1
-    assert "left out: 4" in capsys.readouterr().out
+    assert "left out, no background frame: angles 4" in capsys.readouterr().out
 
 
 def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path: Path) -> None:
