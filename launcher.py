@@ -381,7 +381,7 @@ def add_sources(convert: Parser) -> None:
     convert.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
 
 
-FORWARDED = ("test", "train", "evaluate", "benchmark")  # what follows these is read by pytest, training, ...
+FORWARDED = ("test", "train", "evaluate", "benchmark")  # pytest, training, ... read what follows
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
