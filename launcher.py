@@ -343,6 +343,7 @@ def command_line() -> Parser:
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
     reconstruct.add_argument("--regularizer", choices=("none", "tv", "deep"), default="deep")
+    add_settings(reconstruct)
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
     add("train", _train, "train the regularizer; options go to the training")
@@ -369,6 +370,30 @@ def add_plan(record: Parser) -> None:
     record.add_argument("--stacks", type=int, metavar="N", required=True, help="how many scans")
     text = "seconds from the start of a scan to that of the next; by default as fast as it goes"
     record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
+
+
+RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
+    "approximation": (str, "rytov or born"),
+    "planes": (int, "depths at which Rytov's logarithm is taken; 3 by default"),
+    "gridding": (str, "nearest or linear: how a sample between voxels of k-space is shared"),
+    "oversampling": (int, "how many times finer k-space is sampled than the volume asks"),
+    "apodisation": (float, "part of the measured band over which it falls off, 0 to 1"),
+    "slices": (int, "z size of the volume; 64 by default"),
+    "dz_um": (float, "z step"),
+    "voxel_um": (float, "lateral voxel"),
+    "size_um": (float, "lateral size, y and x; the field of view by default"),
+    "refocus_um": (float, "z of the volume's centre over the plane in focus"),
+}
+
+
+def add_settings(reconstruct: Parser) -> None:
+    """Add what can be chosen about a reconstruction; left out, the defaults hold."""
+    group = reconstruct.add_argument_group("reconstruction")
+    for name, (kind, text) in RECONSTRUCTION.items():
+        how: dict[str, Any] = {"dest": name, "type": kind, "help": text}
+        how |= {"metavar": "UM"} if name.endswith("_um") else {}
+        how |= {"nargs": 2} if name == "size_um" else {}
+        group.add_argument("--" + name.removesuffix("_um").replace("_", "-"), **how)
 
 
 def add_sources(convert: Parser) -> None:
@@ -418,9 +443,14 @@ def _record(options: argparse.Namespace) -> int:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from pipeline.commands import run_reconstruct
+    from reconstruction.settings import ReconstructionSettings
 
-    how = (options.regularizer, options.device)
-    return run_reconstruct(options.recording, options.output, *how, as_json=options.json)
+    chosen = {
+        name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
+    }
+    settings = ReconstructionSettings(**chosen)
+    how = (options.regularizer, options.device, options.json, settings)
+    return run_reconstruct(options.recording, options.output, *how)
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -234,9 +234,30 @@ class ProcessingSection(_Section):
     """What happens to the scans; read by the processes above."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    volume_shape: tuple[Count, Count, Count] | None = None
     regularizer: Literal["none", "tv", "tv-fast", "deep"] = "deep"
     finish_iterations: Annotated[int, Field(ge=0)] | None = None
+
+
+class ReconstructionSection(_Section):
+    """How scans become tomograms; what is left out has a default that suits the optics.
+
+    The fields are those of ``reconstruction.settings.ReconstructionSettings``, which checks values.
+    """
+
+    approximation: Literal["rytov", "born"] | None = None
+    planes: Count | None = None
+    gridding: Literal["nearest", "linear"] | None = None
+    oversampling: Count | None = None
+    apodisation: Annotated[float, Field(ge=0, le=1)] | None = None
+    slices: Count | None = None
+    dz_um: Positive | None = None
+    voxel_um: Positive | None = None
+    size_um: tuple[Positive, Positive] | None = None
+    refocus_um: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what is set."""
+        return self.model_dump(exclude_none=True)
 
 
 class FaultsSection(_Section):
@@ -287,6 +308,7 @@ class AcquisitionConfig(_Section):
     scan: ScanSection = ScanSection()
     simulation: SimulationSection = SimulationSection()
     faults: FaultsSection = FaultsSection()
+    reconstruction: ReconstructionSection = ReconstructionSection()
     processing: ProcessingSection = ProcessingSection()
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 
-__all__ = ["InterferogramStack"]
+__all__ = ["InterferogramStack", "check_rotations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class InterferogramStack:
         Angles of which no frame arrived, or whose frame could not be attributed.
     sequence : int
         Running number of the scan in its session.
+    rotations : (angles, 3, 3) float64 or None
+        How the sample is turned in each frame: a point (x, y, z) of it lies at R (x, y, z) in the
+        frame whose z is the optical axis. None: not at all.
+    normal : int or None
+        The angle that is known to lie along the optical axis, where ``illumination_k`` is None.
     provenance : mapping of str
         What made it: microscope, software version, exposure, frame numbers.
 
@@ -46,6 +51,8 @@ class InterferogramStack:
     timestamp: float = 0.0
     lost: tuple[int, ...] = ()
     sequence: int = 0
+    rotations: NDArray[np.float64] | None = None
+    normal: int | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,8 +67,26 @@ class InterferogramStack:
             )
         if any(not 0 <= angle < len(self.frames) for angle in self.lost):
             raise DataError(f"lost angles must be below {len(self.frames)}, got {self.lost}")
+        if self.normal is not None and not 0 <= self.normal < len(self.frames):
+            raise DataError(f"normal must be below {len(self.frames)}, got {self.normal}")
+        if self.rotations is not None:
+            check_rotations(self.rotations, len(self.frames))
 
     @property
     def complete(self) -> bool:
         """Whether every angle has its frame."""
         return not self.lost
+
+
+def check_rotations(rotations: NDArray[np.float64], views: int) -> None:
+    """Raise DataError unless there is one proper rotation matrix a view."""
+    if rotations.shape != (views, 3, 3):
+        raise DataError(f"rotations must have shape ({views}, 3, 3), got {rotations.shape}")
+    unit = rotations @ rotations.transpose(0, 2, 1)
+    wrong = ~np.isclose(unit, np.eye(3), atol=1e-6).all(axis=(1, 2))
+    wrong |= np.linalg.det(rotations) < 0
+    if wrong.any():
+        raise DataError(
+            f"rotations must be orthogonal with determinant 1, that of view "
+            f"{int(np.flatnonzero(wrong)[0])} is not"
+        )

@@ -24,13 +24,14 @@ from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
 from pipeline.archive.tomograms import TomogramWriter
 from pipeline.client import InstrumentClient
-from pipeline.computing import make_regularizer, plan, torch_device
+from pipeline.computing import make_regularizer, torch_device
 from pipeline.picture import draw_tomograms, write_png
 from pipeline.service import check_regularizer
 from pipeline.sockets import PipelineError
 from pipeline.state import Phase, TomogramView
 from pipeline.supervisor import Instrument
 from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.methods import Regularizer
 
@@ -98,6 +99,7 @@ def run_reconstruct(
     regularizer: str = "deep",
     device: str | None = None,
     as_json: bool = False,
+    settings: ReconstructionSettings | None = None,
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -112,6 +114,8 @@ def run_reconstruct(
         "cpu", "cuda", or None for the best there is.
     as_json : bool
         Print the result as JSON.
+    settings : ReconstructionSettings or None
+        None: the defaults.
 
     Returns
     -------
@@ -123,7 +127,8 @@ def run_reconstruct(
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
-    job = _Job(source, output, regularizer, torch_device(device))
+    how = settings or ReconstructionSettings()
+    job = _Job(source, output, regularizer, torch_device(device), how)
     with _progress("Reconstructing", len(source)) as bar:
         rows = job.run(bar)
     _print_reconstructed(job, rows, as_json)
@@ -199,6 +204,7 @@ class _Row:
     max_index: float = 0.0
     reconstruction_s: float = 0.0
     regularization_s: float = 0.0
+    imaginary_part: float = 0.0
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -211,14 +217,22 @@ class _Row:
 class _Job:
     """All scans of a recording, one after the other, into a tomogram file."""
 
-    def __init__(self, source: Recording, output: Path, method: str, device: str) -> None:
+    def __init__(
+        self,
+        source: Recording,
+        output: Path,
+        method: str,
+        device: str,
+        settings: ReconstructionSettings,
+    ) -> None:
         self.source, self.output, self.method, self.device = source, output, method, device
+        self._settings = settings
         self._writer: TomogramWriter | None = None
 
     def run(self, bar: _Bar) -> list[_Row]:
         """Process every scan; one that cannot be reconstructed becomes a row with an error."""
         bar.say("planning")
-        reconstructor = plan(self.source.background, self.device)
+        reconstructor = Reconstructor(self.source.background, self.device, self._settings)
         regularize = make_regularizer(self.method, self.device)
         try:
             return [self._scan(scan, reconstructor, regularize, bar) for scan in self._scans()]
@@ -260,6 +274,7 @@ class _Job:
             float(index.max()),
             middle - begin,
             end - middle,
+            result.report.imaginary_part,
             result.report.warnings,
         )
 

@@ -3,11 +3,9 @@
 import torch
 
 from acquisition.errors import ConfigurationError
-from acquisition.interferograms import InterferogramStack
-from reconstruction.reconstructor import Reconstructor
 from regularizer.methods import Regularizer, regularizer
 
-__all__ = ["make_regularizer", "plan", "torch_device"]
+__all__ = ["make_regularizer", "torch_device"]
 
 
 def torch_device(name: str | None) -> str:
@@ -20,13 +18,6 @@ def torch_device(name: str | None) -> str:
             f"device {name!r} needs a CUDA GPU and a torch built for it, found none: use cpu"
         )
     return str(name)
-
-
-def plan(background: InterferogramStack, device: str, slices: int | None = None) -> Reconstructor:
-    """Return the reconstructor for a background, of ``slices`` z planes where given."""
-    if slices is None:
-        return Reconstructor(background, device)
-    return Reconstructor(background, device, slices=slices)
 
 
 def make_regularizer(name: str, device: str, finish: int | None = None) -> Regularizer:

@@ -16,7 +16,7 @@ import zmq
 from acquisition.configuration import load_configuration
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
-from pipeline.computing import make_regularizer, plan, torch_device
+from pipeline.computing import make_regularizer, torch_device
 from pipeline.messages import (
     Command,
     Inbox,
@@ -30,6 +30,7 @@ from pipeline.service import Desk, Publisher, Rate, Remember, Settings, check_re
 from pipeline.sockets import Context, PipelineError, Socket, command, connect, request
 from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ class Processor:
         self._context, self._publisher, self._stamp = context, publisher, stamp
         self._remember, self._life = remember, settings.life
         self._acquirer = settings.endpoint("acquirer_commands")
-        config = load_configuration(settings.microscope_file).processing
+        configuration = load_configuration(settings.microscope_file)
+        config = configuration.processing
         self._device = torch_device(settings.device or config.device)
-        self._slices = config.volume_shape[0] if config.volume_shape else None
+        self._how = ReconstructionSettings(**configuration.reconstruction.given())
         self._finish = config.finish_iterations
         torch.set_num_threads(os.cpu_count() or 1)
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
@@ -178,7 +180,7 @@ class Processor:
         self._message = "planning the reconstruction"
         self._planned, self._reconstructor = background.key, None
         try:
-            self._reconstructor = plan(background.stack, self._device, self._slices)
+            self._reconstructor = Reconstructor(background.stack, self._device, self._how)
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"
         else:

@@ -15,6 +15,8 @@ __all__ = ["EmptyField", "fit_empty_field"]
 
 _PIXELS = 1500  # of a frame that are looked at: enough to find its tilt to 0.005 rad
 _ROUNDS = 8
+_ROUNDS_WITHOUT_TILT = 3  # at first: the object still counts
+_FOR_MEDIAN = 3  # every third of these pixels is enough for a median
 _LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less the object's edge could pass for a tilt
 
 
@@ -57,30 +59,34 @@ def _line(n: int, device: torch.device) -> torch.Tensor:
 
 def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
     """Fit the empty part of u/u0 (frames, y, x); no frame may be zero."""
-    step = max(1, math.isqrt(quotient[0].numel() // _PIXELS))
-    rows, columns = (_line(n, quotient.device)[::step] for n in quotient.shape[1:])
-    sparse = quotient[:, ::step, ::step]
+    stride = max(1, math.isqrt(quotient[0].numel() // _PIXELS))
+    rows, columns = (_line(n, quotient.device)[::stride] for n in quotient.shape[1:])
+    sparse = quotient[:, ::stride, ::stride]
     tilt = _coarse_tilt(sparse)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     design = torch.stack([torch.ones_like(y), y, x]).flatten(1)  # (3, pixels)
-    sparse = sparse.flatten(1)
-    offset = (sparse * _wave(-tilt, design)).mean(dim=1)
+    relative = sparse.flatten(1) * _wave(-tilt, design)
+    offset = relative.mean(dim=1)
+    relative = relative / offset[:, None]
     width = offset.new_ones((len(sparse), 1), dtype=torch.float32)
     for round_ in range(_ROUNDS):
-        relative = sparse * _wave(-tilt, design) / offset[:, None]
         distance = (relative - 1).abs()
         weight = torch.exp(-0.5 * (distance / width) ** 2)
         total = weight.sum(dim=1).clamp_min(1e-6)
-        mean = (weight * relative).sum(dim=1) / total
-        offset = offset * mean
+        step = (weight * relative).sum(dim=1) / total
         share = total / weight.shape[1]
-        if round_ >= 3:
-            change = _plane(torch.angle(relative / mean[:, None]), weight, design)
+        relative = relative / step[:, None]
+        if round_ >= _ROUNDS_WITHOUT_TILT:
+            phase = torch.atan2(relative.imag.contiguous(), relative.real.contiguous())
+            change = _plane(phase, weight, design)
             change = torch.where((share > _LEAST_SHARE_FOR_TILT)[:, None], change, 0)
-            offset = offset * torch.polar(torch.ones_like(change[:, 0]), change[:, 0])
+            turn = torch.polar(torch.ones_like(change[:, 0]), change[:, 0])
+            relative = relative * _wave(-change[:, 1:], design) / turn[:, None]
+            step = step * turn
             tilt = tilt + change[:, 1:]
+        offset = offset * step
         # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
-        median = distance.median(dim=1, keepdim=True).values
+        median = distance[:, ::_FOR_MEDIAN].median(dim=1, keepdim=True).values
         width = torch.maximum(width / 2, 2 * median).clamp(1e-6, 1)
     return EmptyField(offset, tilt, share, median[:, 0] / 1.18)
 

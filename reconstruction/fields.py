@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
+from acquisition.interferograms import check_rotations
 from acquisition.optics import Optics
 from reconstruction.wave_vectors import folded_conjugates
 
@@ -36,14 +37,34 @@ class FieldStack:
     optics : Optics
     k : (angles, 2) float64
         Illumination wave vectors, cycles/um.
+    rotations : (angles, 3, 3) float64 or None
+        How the sample is turned in each view: a point (x, y, z) of it lies at R (x, y, z) in the
+        frame whose z is the optical axis. None: not at all.
     provenance : mapping of str
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit together or a rotation is none.
     """
 
     values: torch.Tensor
     pixel_size_um: tuple[float, float]
     optics: Optics
     k: NDArray[np.float64]
+    rotations: NDArray[np.float64] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.dtype != torch.complex64:
+            raise DataError(
+                f"fields must be (views, y, x) complex64, got {tuple(self.values.shape)} "
+                f"{self.values.dtype}"
+            )
+        if self.k.shape != (len(self.values), 2):
+            raise DataError(f"k must have shape ({len(self.values)}, 2), got {self.k.shape}")
+        if self.rotations is not None:
+            check_rotations(self.rotations, len(self.values))
 
 
 class FieldPlan:
@@ -91,9 +112,6 @@ class FieldPlan:
         self._columns = torch.where(self._conjugate, frame_shape[1] - columns, columns)
         self._sign = torch.where(self._conjugate, -1.0, 1.0)
         self._to_rows = torch.tensor([m % self.shape[0] for m in _offsets(half[0])], device=device)
-        self._to_columns = torch.tensor(
-            [m % self.shape[1] for m in _offsets(half[1])], device=device
-        )
         self._pupil = self._band_mask(half, extent, optics, carrier, centre).to(device)
         self._device = device
 
@@ -123,7 +141,8 @@ class FieldPlan:
                 f"frames must be {self.frame_shape} like the background, "
                 f"got {tuple(frames.shape[1:])}"
             )
-        along_x = torch.fft.rfft(frames.to(torch.float32), dim=2)[:, :, self._columns]
+        along_x = torch.fft.rfft(frames.to(torch.float32), dim=2)
+        along_x = along_x.index_select(2, self._columns)
         torch.view_as_real(along_x)[..., 1].mul_(self._sign)
         band = torch.fft.fft(along_x, dim=1)[:, self._rows] * self._pupil
         return self._back(band)
@@ -132,9 +151,12 @@ class FieldPlan:
         """Transform a band (angles, rows, columns) to fields on the cropped grid."""
         angles, _, columns = band.shape
         tall = band.new_zeros((angles, self.shape[0], columns))
-        tall[:, self._to_rows] = band
+        tall.index_copy_(1, self._to_rows, band)
+        along_y = torch.fft.ifft(tall, dim=1)
         wide = band.new_zeros((angles, *self.shape))
-        wide[:, :, self._to_columns] = torch.fft.ifft(tall, dim=1)
+        half = columns // 2  # the band's columns are -half ... half
+        wide[:, :, : half + 1] = along_y[:, :, half:]
+        wide[:, :, self.shape[1] - half :] = along_y[:, :, :half]
         fields: torch.Tensor = torch.fft.ifft(wide, dim=2)
         return fields
 

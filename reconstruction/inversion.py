@@ -2,73 +2,67 @@
 
 With psi the Rytov field ln(u/u0), its 2D spectrum times (4 pi kz / i), kz in cycles/um, is the
 scattering potential's 3D spectrum on the cap K = (kt, kz - k0z), kz = sqrt(k^2 - |kt + k0t|^2)
-(Wolf 1969; Devaney 1981; Kak and Slaney, chapter 6). The lateral frequencies of the fields are
-those of the volume, so a cap is rounded to the grid along Kz only. The potential is real:
-K and -K are averaged together. Where several samples meet in a voxel they are averaged, those
-nearer to its centre with more weight.
+(Wolf 1969; Devaney 1981; Kak and Slaney, chapter 6). Where the sample is turned in front of the
+light, the cap of each view is turned back. The lateral frequencies of the fields are those of the
+volume, so without rotations a sample lies between voxels along Kz only. The potential is real:
+K and -K are averaged together.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.errors import ConfigurationError
+from acquisition.errors import DataError
 from acquisition.optics import Optics
+from reconstruction.gridding import Averaged, VoxelAverages, nearest_voxels, shared_out
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
+from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 
-__all__ = ["CapPlan", "CapSamples", "contrast_of"]
-
-_WEIGHT_WIDTH = 0.5  # of the Gaussian weight along Kz, in voxels; best of 0.25 to 9 by a hair
+__all__ = ["CapPlan", "contrast_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class CapSamples:
-    """Where the cap of one angle lies, for the samples inside the pupil.
+class _Caps:
+    """The samples of all views, one after the other.
 
     Parameters
     ----------
+    view : (n,) int64
     source : (n,) int64
-        Flat index into the angle's 2D spectrum.
-    target : (n,) int64
-        Flat index into the half spectrum of the volume.
-    factor : (n,) complex64
-        From the 2D discrete transform to unitary contrast, times the weight.
-    weight : (n,) float32
-        In the average of its voxel.
-    conjugate : (n,) bool
-        Samples stored at -K.
+        Flat index into the views' 2D spectra.
+    K : (n, 3) float64
+        Where each is in k-space, (z, y, x) in cycles/um.
+    factor : (n,) complex
+        From the 2D discrete transform to unitary contrast.
     """
 
+    view: NDArray[np.int64]
     source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    factor: NDArray[np.complex64]
-    weight: NDArray[np.float32]
-    conjugate: NDArray[np.bool_]
+    K: NDArray[np.float64]
+    factor: NDArray[np.complexfloating]
 
 
 class CapPlan:
-    """The map from all angles' fields to the volume's half spectrum.
+    """The map from all views' fields to the volume's half spectrum.
 
     Parameters
     ----------
     vectors : WaveVectors
-        Illumination wave vectors; unusable angles are left out, and the samples that a folded
+        Illumination wave vectors; unusable views are left out, and the samples that a folded
         conjugate sideband reaches.
     optics : Optics
     field_shape : (y, x)
     pixel_size_um : (dy, dx) of the fields
-    slices : int
-        z size of the volume.
-    dz_um : float
-        z step of the volume.
+    settings : ReconstructionSettings
     device : torch device
-    refocus_um : float
-        z of the volume's centre over the plane in focus.
+    rotations : (views, 3, 3) float64 or None
+        How each view is turned: a point (x, y, z) of the sample lies at R (x, y, z) in the frame of
+        the view, whose z is the optical axis.
 
     Raises
     ------
@@ -82,83 +76,127 @@ class CapPlan:
         optics: Optics,
         field_shape: tuple[int, int],
         pixel_size_um: tuple[float, float],
-        slices: int,
-        dz_um: float,
+        settings: ReconstructionSettings,
         device: torch.device,
-        *,
-        refocus_um: float = 0.0,
+        rotations: NDArray[np.float64] | None = None,
     ) -> None:
-        if dz_um > optics.axial_resolution_um * 1.001:
-            raise ConfigurationError(
-                f"the z step must be at most Lauer's axial resolution "
-                f"{optics.axial_resolution_um:.3f} um, got {dz_um:.3f} um"
-            )
         self.optics = optics
-        self.shape = (slices, *field_shape)
-        self.voxel_size_um = (dz_um, *pixel_size_um)
-        self.angles = len(vectors.k)
-        conjugates = folded_conjugates(vectors.carrier, optics)
-        caps = [
-            _cap(
-                float(kx), float(ky), optics, conjugates, self.shape, self.voxel_size_um, refocus_um
-            )
-            for kx, ky in np.where(_usable(vectors)[:, None], vectors.k, np.nan)
-        ]
-        pixels = field_shape[0] * field_shape[1]
+        self.grid = plan_volume(settings, optics, field_shape, pixel_size_um, rotations)
+        self.views = len(vectors.k)
+        caps = _caps(vectors, optics, self.grid, pixel_size_um, rotations)
+        count = len(caps.source)
+        self.device = device
+        self._starts = [int(i) for i in np.searchsorted(caps.view, np.arange(self.views + 1))]
+        self._view = torch.tensor(caps.view, device=device)
+        self._source = torch.tensor(caps.source, device=device)
+        self._factor = torch.tensor(caps.factor, device=device)
+        self.gridding = settings.gridding or ("nearest" if rotations is None else "linear")
+        position = caps.K * self.grid.extent_um
+        entries = shared_out(position, self.grid.fine_shape, self.grid.between, self.gridding)
+        fine = math.prod(_half(self.grid.fine_shape))
+        self._average = VoxelAverages(entries, count, fine, device)
+        in_plane = fine // self.grid.fine_shape[0]
+        voxels = self._average.voxels
+        self._voxels_by_column = voxels % in_plane * self.grid.fine_shape[0] + voxels // in_plane
+        coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
+        counted = nearest_voxels(coarse, self.grid.shape)
+        self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
+        self._taper = _taper(settings.apodisation, self.grid, optics, device)
+        self._complete = self._measured(None)
 
-        def joined(parts: list[NDArray[Any]]) -> torch.Tensor:
-            return torch.tensor(np.concatenate(parts), device=device)
-
-        self._angle_of = joined([np.full(len(cap.source), i) for i, cap in enumerate(caps)])
-        self._source = joined([i * pixels + cap.source for i, cap in enumerate(caps)])
-        self._target = joined([cap.target for cap in caps])
-        self._factor = joined([cap.factor for cap in caps])
-        self._weight = joined([cap.weight for cap in caps])
-        self._sign = joined([np.where(cap.conjugate, -1, 1).astype(np.float32) for cap in caps])
-        self._complete = self._count(torch.ones(self.angles, device=device))
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (z, y, x) of the tomogram."""
+        return self.grid.shape
 
     @property
     def half_shape(self) -> tuple[int, int, int]:
         """Shape of the half spectrum."""
-        z, y, x = self.shape
-        return z, y, x // 2 + 1
+        return _half(self.shape)
 
-    def _count(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return the summed weight of every voxel, flat."""
-        z, y, x = self.half_shape
-        count = torch.zeros(z * y * x, device=weights.device)
-        return count.index_add_(0, self._target, weights[self._angle_of] * self._weight)
-
-    def spectrum(self, psi: torch.Tensor, lost: tuple[int, ...] = ()) -> Spectrum:
-        """Return the measured spectrum of the contrast.
+    def samples(self, psi: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Return the contrast's spectrum (n,) complex64 on the caps of some views.
 
         Parameters
         ----------
-        psi : (angles, y, x) complex64
+        psi : (views, y, x) complex64
             Rytov (or Born) fields, zero of position at n//2.
-        lost : tuple of int
-            Angles that are left out.
+        first : int
+            The planned view that psi[0] is; the others follow it.
         """
-        samples = torch.fft.fft2(psi).reshape(-1)[self._source] * self._factor
-        count = self._complete
+        spectra = torch.fft.fft2(_window(psi, self.grid.window)).reshape(-1)
+        chosen = self.range_of(first, first + len(psi))
+        source = self._source[chosen]
+        if first:
+            source = source - first * math.prod(self.grid.window)
+        on_caps: torch.Tensor = spectra[source] * self._factor[chosen]
+        return on_caps
+
+    def range_of(self, first: int, last: int) -> slice:
+        """Return where the samples of the views ``first`` to ``last`` - 1 stand among all."""
+        return slice(self._starts[first], self._starts[last])
+
+    def of_views(self, views: tuple[int, ...]) -> torch.Tensor:
+        """Return which samples (n,) bool belong to these views."""
+        chosen = torch.zeros(self.views, dtype=torch.bool, device=self._view.device)
+        chosen[list(views)] = True
+        return chosen[self._view]
+
+    def averaged(self, samples: torch.Tensor, lost: tuple[int, ...] = ()) -> Averaged:
+        """Return the sums of the samples in the voxels of k-space, without the lost views."""
+        alive = (~self.of_views(lost)).to(torch.float32) if lost else None
+        return self._average(samples, alive)
+
+    def placed(self, averaged: Averaged) -> torch.Tensor:
+        """Return the half spectrum (z, y, x//2 + 1) of the computed volume."""
+        half = _half(self.grid.fine_shape)
+        values = averaged.direct.new_zeros(math.prod(half))
+        values[self._average.voxels] = averaged.mean()
+        return values.reshape(half)
+
+    def columns(self, averaged: Averaged) -> torch.Tensor:
+        """Return the same as columns along z, (y, x//2 + 1, z): they are transformed faster."""
+        z, y, x = _half(self.grid.fine_shape)
+        values = averaged.direct.new_zeros(z * y * x)
+        values[self._voxels_by_column] = averaged.mean()
+        return values.reshape(y, x, z)
+
+    def spectrum(self, values: torch.Tensor, lost: tuple[int, ...] = ()) -> Spectrum:
+        """Return the measured spectrum, given that of the computed volume."""
+        measured = self._measured(lost) if lost else self._complete
+        if self.grid.oversampled:
+            values = self._middle(values)
+        values = values * (measured > 0)
+        if self._taper is not None:
+            values = values * self._taper
+        return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics)
+
+    def _middle(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the half spectrum of the middle of the computed volume; ortho transforms."""
+        pairs = zip(self.grid.fine_shape, self.shape, strict=True)
+        larger = [axis for axis, (fine, kept) in enumerate(pairs) if fine != kept]
+        if 2 not in larger:
+            for axis in larger:
+                inverse = torch.fft.ifft(values, dim=axis, norm="ortho")
+                values = _kept(inverse, axis, self.shape[axis])
+            middle: torch.Tensor = torch.fft.fftn(values, dim=larger, norm="ortho")
+            return middle
+        for axis in (0, 1):
+            inverse = torch.fft.ifft(values, dim=axis, norm="ortho")
+            values = _kept(inverse, axis, self.shape[axis])
+        volume = torch.fft.irfft(values, n=self.grid.fine_shape[2], dim=2, norm="ortho")
+        whole: torch.Tensor = torch.fft.rfftn(_kept(volume, 2, self.shape[2]), norm="ortho")
+        return whole
+
+    def _measured(self, lost: tuple[int, ...] | None) -> torch.Tensor:
+        """Return how often each voxel was measured (z, y, x//2 + 1) float32."""
+        weight = self._counts.weight
         if lost:
-            weights = torch.ones(self.angles, device=psi.device)
-            weights[list(lost)] = 0
-            samples = samples * weights[self._angle_of]
-            count = self._count(weights)
-        pairs = torch.view_as_real(samples)
-        pairs[:, 1] *= self._sign
-        total = torch.zeros((count.numel(), 2), device=psi.device).index_add_(
-            0, self._target, pairs
-        )
-        total /= count.clamp_min(1e-6)[:, None]
-        return Spectrum(
-            torch.view_as_complex(total).reshape(self.half_shape),
-            count.reshape(self.half_shape),
-            self.shape,
-            self.voxel_size_um,
-            self.optics,
-        )
+            alive = (~self.of_views(lost)).to(torch.float32)
+            weight = self._counts(torch.zeros_like(self._factor), alive).weight
+        count = torch.zeros(math.prod(self.half_shape), device=weight.device)
+        count[self._counts.voxels] = weight
+        return count.reshape(self.half_shape)
 
 
 def contrast_of(spectrum: Spectrum) -> torch.Tensor:
@@ -168,64 +206,122 @@ def contrast_of(spectrum: Spectrum) -> torch.Tensor:
     return centred
 
 
+def _half(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    z, y, x = shape
+    return z, y, x // 2 + 1
+
+
+def _kept(values: torch.Tensor, axis: int, kept: int) -> torch.Tensor:
+    """Return the middle along an axis; position 0 is at index 0, before and after."""
+    n = values.shape[axis]
+    after, before = kept - kept // 2, kept // 2
+    parts = values.narrow(axis, 0, after), values.narrow(axis, n - before, before)
+    return torch.cat(parts, dim=axis)
+
+
+def _window(fields: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
+    """Cut or pad fields (views, y, x) with zeros to the window, centre (n//2) on centre."""
+    for axis, size in enumerate(window, start=1):
+        n = fields.shape[axis]
+        before = size // 2 - n // 2
+        if before < 0:
+            fields = fields.narrow(axis, -before, size)
+        elif size > n:
+            wide = fields.new_zeros([*fields.shape[:axis], size, *fields.shape[axis + 1 :]])
+            wide.narrow(axis, before, n).copy_(fields)
+            fields = wide
+    return fields
+
+
 def _usable(vectors: WaveVectors) -> NDArray[np.bool_]:
     usable = np.asarray(np.isfinite(vectors.k).all(axis=1))
     usable[list(vectors.unusable)] = False
     return usable
 
 
-def _cap(
-    kx: float, ky: float, optics: Optics, conjugates: NDArray[np.float64],
-    shape: tuple[int, int, int], voxel_size_um: tuple[float, float, float], refocus_um: float,
-) -> CapSamples:  # fmt: skip
-    """Return the samples of one angle; none if its wave vector is unknown."""
-    slices, rows, columns = shape
-    if not math.isfinite(kx + ky):
-        nothing = np.empty(0, np.int64)
-        none = np.empty(0, np.float32)
-        return CapSamples(nothing, nothing, none.astype(np.complex64), none, nothing > 0)
-    my, mx = _integers(rows)[:, None], _integers(columns)[None, :]
-    fy, fx = my / (rows * voxel_size_um[1]) + ky, mx / (columns * voxel_size_um[2]) + kx
-    transverse = fx**2 + fy**2
-    passed = transverse <= optics.cutoff**2
-    for away_x, away_y in conjugates:
-        passed &= (fx - away_x) ** 2 + (fy - away_y) ** 2 > optics.cutoff**2
-    kz = np.sqrt(np.where(passed, optics.k_medium**2 - transverse, 1.0))
-    exact_z = (kz - optics.axial_frequency(kx, ky)) * slices * voxel_size_um[0]
-    mz = np.rint(exact_z).astype(np.int64)
-    weight = np.exp(-(((exact_z - mz) / _WEIGHT_WIDTH) ** 2))
-    # the transforms count positions from index 0, the field from n//2
-    turn = my * (rows // 2) / rows + mx * (columns // 2) / columns
-    turn = turn + exact_z * refocus_um / (slices * voxel_size_um[0])
-    wave_number = 2 * math.pi * optics.k_medium
-    voxels = float(np.prod(shape))
-    scale = 4 * math.pi / 1j / (wave_number**2 * voxel_size_um[0] * math.sqrt(voxels))
-    factor = scale * weight * kz * np.exp(2j * np.pi * turn)
-    y, x = np.nonzero(passed)
-    return _fold(y, x, mz[y, x], my[y, 0], mx[0, x], factor[y, x], weight[y, x], shape)
-
-
-def _fold(
-    y: NDArray[np.int64], x: NDArray[np.int64], mz: NDArray[np.int64], my: NDArray[np.int64],
-    mx: NDArray[np.int64], factor: NDArray[np.complex128], weight: NDArray[np.float64],
-    shape: tuple[int, int, int],
-) -> CapSamples:  # fmt: skip
-    """Store samples with mx < 0 at -K; those with mx = 0 at both, since both are kept there."""
-    slices, rows, columns = shape
-    source = y * columns + x
-
-    def place(chosen: NDArray[np.bool_], sign: int) -> NDArray[np.int64]:
-        row = (sign * mz[chosen] % slices) * rows + sign * my[chosen] % rows
-        return np.asarray(row * (columns // 2 + 1) + sign * mx[chosen])
-
-    positive, negative = mx >= 0, mx <= 0
-    return CapSamples(
-        np.concatenate([source[positive], source[negative]]),
-        np.concatenate([place(positive, 1), place(negative, -1)]),
-        np.concatenate([factor[positive], factor[negative]]).astype(np.complex64),
-        np.concatenate([weight[positive], weight[negative]]).astype(np.float32),
-        np.repeat([False, True], [positive.sum(), negative.sum()]),
+def _caps(
+    vectors: WaveVectors,
+    optics: Optics,
+    grid: VolumeGrid,
+    pixel_size_um: tuple[float, float],
+    rotations: NDArray[np.float64] | None,
+) -> _Caps:
+    """Return the samples of all usable views that lie within the volume's band."""
+    away = folded_conjugates(vectors.carrier, optics)
+    scale = _contrast_scale(optics, grid, pixel_size_um)
+    parts = []
+    for view in np.flatnonzero(_usable(vectors)):
+        kx, ky = (float(component) for component in vectors.k[view])
+        source, k_space, factor = _cap(kx, ky, optics, away, grid.window, pixel_size_um)
+        if rotations is not None:
+            k_space = (k_space[:, ::-1] @ rotations[view])[:, ::-1]  # R^T K, (x, y, z)
+        inside = (2 * np.abs(k_space) * grid.voxel_size_um < 1).all(axis=1)
+        source = source[inside] + view * math.prod(grid.window)
+        factor = scale * factor[inside]
+        parts.append(_Caps(np.full(len(source), view), source, k_space[inside], factor))
+    if not parts:
+        raise DataError("at least one view must be usable, none has a wave vector")
+    return _Caps(
+        np.concatenate([part.view for part in parts]),
+        np.concatenate([part.source for part in parts]),
+        np.concatenate([part.K for part in parts]),
+        np.concatenate([part.factor for part in parts]).astype(np.complex64),
     )
+
+
+def _contrast_scale(
+    optics: Optics, grid: VolumeGrid, pixel_size_um: tuple[float, float]
+) -> complex:
+    """Return what turns a sum over a field's pixels, times kz, into unitary contrast."""
+    wave_number = 2 * math.pi * optics.k_medium
+    voxel, pixel = math.prod(grid.voxel_size_um), math.prod(pixel_size_um)
+    return 4 * math.pi / 1j / wave_number**2 * pixel / voxel / math.sqrt(math.prod(grid.fine_shape))
+
+
+def _cap(
+    kx: float, ky: float, optics: Optics, away: NDArray[np.float64],
+    window: tuple[int, int], pixel_size_um: tuple[float, float],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.complex128]]:  # fmt: skip
+    """Return index in the 2D spectrum, K (n, 3) as (z, y, x) and kz times the phase of the origin.
+
+    Only what the pupil passes, and no conjugate sideband reaches.
+    """
+    rows, columns = window
+    my, mx = _integers(rows)[:, None], _integers(columns)[None, :]
+    fy, fx = my / (rows * pixel_size_um[0]), mx / (columns * pixel_size_um[1])
+    transverse = (fy + ky) ** 2 + (fx + kx) ** 2
+    passed = transverse <= optics.cutoff**2
+    for away_x, away_y in away:
+        passed &= (fx + kx - away_x) ** 2 + (fy + ky - away_y) ** 2 > optics.cutoff**2
+    kz = np.sqrt(np.where(passed, optics.k_medium**2 - transverse, 1.0))
+    # the transforms count positions from index 0, the field from n//2
+    turn = np.exp(2j * np.pi * (my * (rows // 2) / rows + mx * (columns // 2) / columns))
+    y, x = np.nonzero(passed)
+    axial = kz[y, x] - optics.axial_frequency(kx, ky)
+    k_space = np.stack([axial, fy[y, 0], fx[0, x]], axis=1)
+    return y * columns + x, k_space, (kz * turn)[y, x]
+
+
+def _taper(
+    part: float, grid: VolumeGrid, optics: Optics, device: torch.device
+) -> torch.Tensor | None:
+    """Return the apodisation of the half spectrum, None without one.
+
+    Over the outer ``part`` of the radius sqrt((Kt / 2 NA)^2 + (Kz / Kz_max)^2), in units of the
+    highest frequencies that an aperture can measure, it falls from 1 to 0 as a squared cosine.
+    """
+    if part == 0:
+        return None
+    z, y, x = grid.shape
+    dz, dy, dx = grid.voxel_size_um
+    lateral, axial = 2 * optics.cutoff, 1 / optics.axial_resolution_um / 2
+    radius = torch.sqrt(
+        (torch.fft.fftfreq(z, dz, device=device)[:, None, None] / axial) ** 2
+        + (torch.fft.fftfreq(y, dy, device=device)[:, None] / lateral) ** 2
+        + (torch.fft.rfftfreq(x, dx, device=device) / lateral) ** 2
+    )
+    fall = ((radius - 1 + part) / part).clamp(0, 1)
+    return torch.cos(math.pi / 2 * fall).square()
 
 
 def _integers(n: int) -> NDArray[np.int64]:

@@ -5,13 +5,13 @@ when a fifth of its pixels is saturated. All else is reported and kept: a weak f
 not wrong, and noise averages.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.interferograms import InterferogramStack
 from reconstruction.empty_field import EmptyField
 
 __all__ = ["FrameQuality", "assess", "saturation", "visibility"]
@@ -40,6 +40,10 @@ class FrameQuality:
         Part of the field that is empty.
     noise : (angles,)
         Of u/u0 there, standard deviation a component.
+    residues : (angles,)
+        Points around which the phase does not close.
+    bending : (angles,)
+        Phase gradient within the object, rms, over 2 pi k.
     """
 
     visibility: NDArray[np.float32]
@@ -48,6 +52,8 @@ class FrameQuality:
     tilt_rad: NDArray[np.float32]
     empty: NDArray[np.float32]
     noise: NDArray[np.float32]
+    residues: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    bending: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def reasons(self) -> dict[int, str]:
         """Return why angles must be left out."""
@@ -65,6 +71,10 @@ class FrameQuality:
         """Return angles with more than 1 % of the pixels at the highest grey value."""
         return tuple(int(i) for i in np.flatnonzero(self.saturation > _NOTEWORTHY_SATURATION))
 
+    def beyond_rytov(self) -> str:
+        """Return why the Rytov approximation may not hold; empty where it does."""
+        return ""
+
     def full(self) -> bool:
         """Return whether the sample fills the field, so that its phase has no zero."""
         return bool(np.median(self.empty) < _LEAST_EMPTY)
@@ -76,10 +86,12 @@ def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     return fields[:, ::4, ::4].abs().mean(dim=(1, 2)) / grey.clamp_min(1e-6)
 
 
-def saturation(stack: InterferogramStack) -> NDArray[np.float32]:
+def saturation(
+    frames: NDArray[np.uint8 | np.uint16], provenance: Mapping[str, str]
+) -> NDArray[np.float32]:
     """Return the part of the pixels at the camera's highest grey value, (angles,)."""
-    bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
-    highest = stack.frames[:, ::2, ::2] >= 2**bits - 1
+    bits = int(provenance.get("bit_depth", 8 * frames.dtype.itemsize))
+    highest = frames[:, ::2, ::2] >= 2**bits - 1
     return np.asarray(highest.mean(axis=(1, 2)), dtype=np.float32)
 
 

@@ -6,32 +6,25 @@ arrives; a scan then costs a few batched transforms. The same code runs on CPU a
 """
 
 import time
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from acquisition.errors import ConfigurationError, DataError
+from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from reconstruction.empty_field import fit_empty_field
+from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
-from reconstruction.inversion import CapPlan, contrast_of
+from reconstruction.inversion import contrast_of
 from reconstruction.quality import FrameQuality, assess, saturation, visibility
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from reconstruction.unwrap import unwrap
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
-__all__ = [
-    "Reconstruction",
-    "Reconstructor",
-    "ScanReport",
-    "born_fields",
-    "rytov_fields",
-]
+__all__ = ["Reconstruction", "Reconstructor", "ScanReport"]
 
-Approximation = Literal["rytov", "born"]
-
-_SLICES = 64
 _DARK = 0.15  # background amplitude over its mean below which there is nothing to divide by
 
 
@@ -48,6 +41,9 @@ class ScanReport:
         Angles whose light is not where the plan says (see ``WaveVectors``).
     measured_fraction : float
         Part of the k-space voxels that was measured.
+    imaginary_part : float
+        Of the contrast, rms over the real part's, where K and -K were measured: absorption, noise
+        and what the approximation leaves. It is not in the tomogram.
     stages_s : dict
         Seconds by stage.
     """
@@ -56,6 +52,7 @@ class ScanReport:
     quality: FrameQuality
     outliers: tuple[int, ...]
     measured_fraction: float
+    imaginary_part: float
     stages_s: dict[str, float]
 
     @property
@@ -76,6 +73,8 @@ class ScanReport:
             notes.append(f"light is not where it was planned: angles {_listed(self.outliers)}")
         if self.quality.full():
             notes.append("the sample fills the field: without an empty part the index has no zero")
+        if beyond := self.quality.beyond_rytov():
+            notes.append(beyond)
         return tuple(notes)
 
 
@@ -97,14 +96,8 @@ class Reconstructor:
         Of the empty field. Its ``illumination_k`` may be None: it is then estimated, and the first
         scan with an object tells which sideband is not the conjugate one (denser is positive).
     device : str or torch.device
-    slices : int
-        z size of the volume.
-    dz_um : float or None
-        z step; None is half of Lauer's axial resolution. Laterally the volume covers the frame and
-        its pixels sample 2 NA/wavelength.
-    refocus_um : float
-        z of the volume's centre over the plane in focus.
-    approximation : "rytov" or "born"
+    settings : ReconstructionSettings or None
+        None: the defaults.
 
     Raises
     ------
@@ -116,19 +109,12 @@ class Reconstructor:
         self,
         background: InterferogramStack,
         device: str | torch.device = "cpu",
-        *,
-        slices: int = _SLICES,
-        dz_um: float | None = None,
-        refocus_um: float = 0.0,
-        approximation: Approximation = "rytov",
+        settings: ReconstructionSettings | None = None,
     ) -> None:
-        if approximation not in ("rytov", "born"):
-            raise ConfigurationError(f"approximation must be rytov or born, got {approximation!r}")
         self.device = torch.device(device)
         self.background = background
         self.optics = background.optics
-        self.approximation = approximation
-        self._z = (slices, dz_um or self.optics.axial_resolution_um / 2, refocus_um)
+        self.settings = settings or ReconstructionSettings()
         self._oriented = background.illumination_k is not None
         self._plan(find_wave_vectors(background))
 
@@ -137,23 +123,21 @@ class Reconstructor:
         self.wave_vectors = vectors
         rows, columns = self.background.frames.shape[1:]
         self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
-        slices, dz_um, refocus_um = self._z
-        self.caps = CapPlan(
+        self.inversion = FieldInversion(
             vectors,
             self.optics,
             self.fields.shape,
             self.fields.pixel_size_um,
-            slices,
-            dz_um,
+            self.settings,
             self.device,
-            refocus_um=refocus_um,
+            self.background.rotations,
         )
         self._prepare_background()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (z, y, x) of the tomograms."""
-        return self.caps.shape
+        return self.inversion.caps.shape
 
     def _prepare_background(self) -> None:
         """Keep 1/u0, zero where the background is dark, and u/u0 = 1 for there.
@@ -177,49 +161,101 @@ class Reconstructor:
         DataError
             If the scan does not fit the background, or no angle is usable.
         """
-        left_out = self._known_bad(stack)
+        known_bad = self.known_bad(stack)
         clock = _Clock()
-        frames = torch.from_numpy(stack.frames).to(self.device)
-        retrieved = self.fields.retrieve(frames)
-        quotient = torch.addcmul(self._dark, retrieved, self._reference)
-        seen = visibility(retrieved, frames) / self._visibility
-        clock.lap("fields")
-        quotient[list(left_out)] = 1  # an absent field must not become NaN
-        empty = fit_empty_field(quotient)
-        quality = assess(seen, saturation(stack), empty)
-        left_out = {**quality.reasons(), **left_out}
+        fields, quality = self.retrieved(stack.frames, stack, lost=tuple(known_bad))
+        left_out = {**quality.reasons(), **known_bad}
         _check_usable(left_out, len(stack.frames))
-        psi = self._scattered(empty.remove(quotient))
-        if not self._oriented and self._turn(psi, quality):
+        clock.lap("fields")
+        if not self._oriented and self._turn(fields, quality):
             return self(stack)
-        clock.lap("phase")
-        spectrum = self.caps.spectrum(psi, tuple(left_out))
+        scattered = self.inversion.scattered(fields)
+        quality = replace(
+            quality,
+            residues=scattered.residues.cpu().numpy(),
+            bending=scattered.bending.cpu().numpy(),
+        )
         clock.lap("caps")
+        return self.inverted(scattered.samples, left_out, quality, stack, clock.laps)
+
+    def inverted(
+        self,
+        samples: tuple[torch.Tensor, ...],
+        left_out: dict[int, str],
+        quality: FrameQuality,
+        stack: InterferogramStack,
+        stages_s: dict[str, float],
+    ) -> Reconstruction:
+        """Return the reconstruction that all views' samples give, less those left out."""
+        clock = _Clock()
+        spectrum, imaginary = self.inversion.spectrum(samples, tuple(left_out))
         index = index_from_contrast(contrast_of(spectrum), self.optics.medium_index)
-        clock.lap("inverse")
         measured = float((spectrum.measured > 0).float().mean())
-        report = ScanReport(left_out, quality, self.wave_vectors.outliers, measured, clock.laps)
-        return Reconstruction(self._tomogram(index, stack, left_out), spectrum, report)
+        clock.lap("inverse")
+        report = ScanReport(
+            left_out,
+            quality,
+            self.wave_vectors.outliers,
+            measured,
+            imaginary,
+            {**stages_s, **clock.laps},
+        )
+        provenance = dict(stack.provenance)
+        provenance["reconstruction"] = self.inversion.described(imaginary)
+        if left_out:
+            provenance["left_out"] = _listed(report.left_out)
+        tomogram = Tomogram(
+            index,
+            spectrum.voxel_size_um,
+            self.optics,
+            stack.timestamp,
+            stack.sequence,
+            provenance,
+        )
+        return Reconstruction(tomogram, spectrum, report)
+
+    def retrieved(
+        self, frames: NDArray[np.uint8 | np.uint16], stack: InterferogramStack, *, first: int = 0,
+        lost: tuple[int, ...] = (),
+    ) -> tuple[torch.Tensor, FrameQuality]:  # fmt: skip
+        """Return u/u0 (views, y, x), drift and tilt removed, and how good the frames are.
+
+        Parameters
+        ----------
+        frames : (views, y, x)
+            Of the angles ``first``, first + 1, ...
+        stack : InterferogramStack
+            The scan they belong to; says what the highest grey value is.
+        lost : tuple of int
+            Angles without a field: their row is 1.
+        """
+        angles = slice(first, first + len(frames))
+        light = torch.from_numpy(frames).to(self.device)
+        sideband = self.fields.retrieve(light)
+        seen = visibility(sideband, light) / self._visibility[angles]
+        quotient = torch.addcmul(self._dark[angles], sideband, self._reference[angles])
+        # an absent field must not become NaN
+        quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
+        empty = fit_empty_field(quotient)
+        quality = assess(seen, saturation(frames, stack.provenance), empty)
+        return empty.remove(quotient), quality
 
     def field_stack(self, stack: InterferogramStack) -> FieldStack:
         """Return the fields of a scan over the background's, drift and tilt removed."""
-        frames = torch.from_numpy(stack.frames).to(self.device)
-        quotient = torch.addcmul(self._dark, self.fields.retrieve(frames), self._reference)
-        quotient[list(self._known_bad(stack))] = 1
+        fields, _ = self.retrieved(stack.frames, stack, lost=tuple(self.known_bad(stack)))
         return FieldStack(
-            fit_empty_field(quotient).remove(quotient),
+            fields,
             self.fields.pixel_size_um,
             self.optics,
             self.wave_vectors.k,
+            self.background.rotations,
         )
 
-    def _scattered(self, fields: torch.Tensor) -> torch.Tensor:
-        return rytov_fields(fields) if self.approximation == "rytov" else born_fields(fields)
-
-    def _turn(self, psi: torch.Tensor, quality: FrameQuality) -> bool:
+    def _turn(self, fields: torch.Tensor, quality: FrameQuality) -> bool:
         """Decide by the sign of an object's phase; return whether the plan was turned around."""
-        beyond = psi.imag.abs() > 6 * float(quality.noise.max())
-        evidence = torch.where(beyond, psi.imag, 0)
+        phase = rytov_fields(fields)[0].imag
+        beyond = phase.abs() > 6 * float(quality.noise.max())
+        evidence = torch.where(beyond, phase, 0)
         total, size = float(evidence.sum()), float(evidence.abs().sum())
         if float(beyond.float().mean()) < 1e-3 or abs(total) < 0.5 * size:
             return False  # nothing there yet, or nothing clear: wait for an object
@@ -229,7 +265,14 @@ class Reconstructor:
         self._plan(self.wave_vectors.mirrored())
         return True
 
-    def _known_bad(self, stack: InterferogramStack) -> dict[int, str]:
+    def known_bad(self, stack: InterferogramStack) -> dict[int, str]:
+        """Return the angles of a scan that cannot be used whatever they show, and why.
+
+        Raises
+        ------
+        DataError
+            If the scan does not fit the background, or no angle is left.
+        """
         if stack.frames.shape != self.background.frames.shape:
             raise DataError(
                 f"a scan must have the background's shape {self.background.frames.shape}, "
@@ -245,30 +288,6 @@ class Reconstructor:
         why |= dict.fromkeys(self.wave_vectors.unusable, overlap)
         _check_usable(why, len(stack.frames))
         return why
-
-    def _tomogram(
-        self, index: torch.Tensor, stack: InterferogramStack, left_out: dict[int, str]
-    ) -> Tomogram:
-        provenance = dict(stack.provenance)
-        provenance["reconstruction"] = (
-            f"{self.approximation}, nearest voxel along Kz; absorption discarded"
-        )
-        if left_out:
-            provenance["left_out"] = _listed(tuple(sorted(left_out)))
-        return Tomogram(
-            index, self.caps.voxel_size_um, self.optics, stack.timestamp, stack.sequence, provenance
-        )
-
-
-def rytov_fields(fields: torch.Tensor) -> torch.Tensor:
-    """Return ln|u/u0| + i unwrap(arg(u/u0)), (angles, y, x), of fields that are 1 where empty."""
-    modulus = fields.abs()
-    return torch.complex(modulus.clamp_min(1e-3).log(), unwrap(fields.angle(), modulus))
-
-
-def born_fields(fields: torch.Tensor) -> torch.Tensor:
-    """Return u/u0 - 1, (angles, y, x), of fields that are 1 where empty."""
-    return fields - 1
 
 
 def _check_usable(left_out: dict[int, str], angles: int) -> None:

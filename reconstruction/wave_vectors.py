@@ -23,8 +23,8 @@ Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
 
 _ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
 # Light this close (in NA/wavelength) to the middle between sideband and folded conjugate has lost
-# half of what the sample scatters: on the exact sphere such angles took the correlation to 0.963.
-_OVERLAP = 0.15
+# half of what the sample scatters (docs/decisions/reconstruction.md).
+_OVERLAP = 0.05
 _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
 _MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
 

@@ -40,10 +40,11 @@ height = 96
 angles = 9
 [background]
 scans = 1
+[reconstruction]
+slices = 32
 [processing]
 device = "cpu"
 regularizer = "none"
-volume_shape = [32, 72, 72]
 """
 
 

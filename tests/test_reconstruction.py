@@ -19,11 +19,13 @@ from acquisition.simulation.scene import Scene
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, index_from_contrast
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.partial_waves import sphere_fields
 
 CELL = preset("cell")
+SMALL = ReconstructionSettings(slices=32)
 CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
 
 
@@ -172,7 +174,7 @@ def small_scan(lost: tuple[int, ...] = ()) -> tuple[Reconstructor, Interferogram
     background = interferograms(CELL.optics, angles.k, frame=(128, 128))
     sample = interferograms(CELL.optics, angles.k, fields, (128, 128))
     sample.frames[list(lost)] = 0
-    return Reconstructor(background, slices=32), replace(sample, lost=lost)
+    return Reconstructor(background, settings=SMALL), replace(sample, lost=lost)
 
 
 def test_lost_angles_are_left_out_and_named() -> None:
@@ -185,7 +187,7 @@ def test_lost_angles_are_left_out_and_named() -> None:
     kept = [i for i in range(13) if i not in (3, 7)]
     k = circular_scan(13, 1.8).k[kept]
     fewer = InterferogramStack(whole.background.frames[kept], CELL.optics, k)
-    alone = Reconstructor(fewer, slices=32)(
+    alone = Reconstructor(fewer, settings=SMALL)(
         InterferogramStack(sample.frames[kept], CELL.optics, fewer.illumination_k)
     )
     assert torch.allclose(result.tomogram.index, alone.tomogram.index, atol=2e-5)
@@ -221,15 +223,17 @@ def test_without_a_plan_the_sample_tells_which_sideband(flip: int) -> None:
     background = interferograms(CELL.optics, angles.k, None, (128, 128), carrier)
     sample = interferograms(CELL.optics, angles.k, fields, (128, 128), carrier)
     unknown = replace(background, illumination_k=None)
-    guessed = Reconstructor(unknown, slices=32)(replace(sample, illumination_k=None))
-    known = Reconstructor(background, slices=32)(sample)
+    guessed = Reconstructor(unknown, settings=SMALL)(replace(sample, illumination_k=None))
+    known = Reconstructor(background, settings=SMALL)(sample)
     assert float((guessed.tomogram.index - known.tomogram.index).abs().max()) < 2e-3
 
 
 def test_refocusing_moves_the_volume() -> None:
     reconstructor, sample = small_scan()
-    dz = reconstructor.caps.voxel_size_um[0]
-    above = Reconstructor(reconstructor.background, slices=32, refocus_um=3 * dz)(sample)
+    dz = reconstructor.inversion.caps.grid.voxel_size_um[0]
+    above = Reconstructor(
+        reconstructor.background, settings=ReconstructionSettings(slices=32, refocus_um=3 * dz)
+    )(sample)
     here = reconstructor(sample)
     moved = torch.roll(above.tomogram.index, 3, dims=0)
     assert float((moved - here.tomogram.index)[8:24].abs().max()) < 3e-3
@@ -241,7 +245,10 @@ def test_born_and_rytov_agree_on_a_weak_object() -> None:
     background = interferograms(CELL.optics, angles.k, frame=(128, 128))
     sample = interferograms(CELL.optics, angles.k, fields, (128, 128))
     rytov, born = (
-        Reconstructor(background, slices=32, approximation=how)(sample).tomogram.index - 1.337
+        Reconstructor(background, settings=ReconstructionSettings(slices=32, approximation=how))(
+            sample
+        ).tomogram.index
+        - 1.337
         for how in ("rytov", "born")
     )
     assert float((rytov - born).norm() / rytov.norm()) < 0.02
@@ -289,15 +296,19 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     """A spectrum of a real object, sampled on caps, comes back as that object's values."""
     k = np.array([[0.0, 0.0], [1.0, 0.5], [-1.2, 0.8]])
     vectors = WaveVectors(CARRIER, k, ())
-    plan = CapPlan(vectors, CELL.optics, (96, 96), (0.1067, 0.1067), 32, 0.178, torch.device("cpu"))
+    settings = ReconstructionSettings(slices=32, dz_um=0.178)
+    plan = CapPlan(vectors, CELL.optics, (96, 96), (0.1067, 0.1067), settings, torch.device("cpu"))
     psi = torch.randn(3, 96, 96, dtype=torch.complex64)
-    spectrum = plan.spectrum(psi)
+
+    def spectrum_of(psi: torch.Tensor) -> Spectrum:
+        return plan.spectrum(plan.placed(plan.averaged(plan.samples(psi))))
+
+    spectrum = spectrum_of(psi)
     volume = contrast_of(spectrum)
     again = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
     assert torch.allclose(again, spectrum.values, atol=1e-5)  # the half spectrum was consistent
     assert bool((spectrum.values[spectrum.measured == 0] == 0).all())
-    twice = plan.spectrum(2 * psi)
-    assert torch.allclose(twice.values, 2 * spectrum.values, atol=1e-5)
+    assert torch.allclose(spectrum_of(2 * psi).values, 2 * spectrum.values, atol=1e-5)
 
 
 def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:
@@ -314,6 +325,6 @@ def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:
         ]
         return InterferogramStack(np.stack(frames), CELL.optics, k, provenance={"bit_depth": "12"})
 
-    index = Reconstructor(record(0.0), slices=32)(record(0.4)).tomogram.index
+    index = Reconstructor(record(0.0), settings=SMALL)(record(0.4)).tomogram.index
     assert float(index.mean()) == pytest.approx(1.337, abs=1e-4)
     assert float(index.std()) < 2e-3

@@ -1,0 +1,170 @@
+"""The fields in focus at several depths, and the volume that is put together from them.
+
+Rytov's logarithm is nearly linear in the scattering potential where the field is in focus, and less
+and less so away from there: light that crossed the sample elsewhere interferes in one pixel. So the
+logarithm is taken at several depths, each after the fields were propagated there (exact in the
+medium), and each depth of the volume is built from the fields in focus nearest to it (extended
+depth of focus; Kostencka et al., Biomed. Opt. Express 7, 4086 (2016)). Between two planes the two
+reconstructions are blended linearly. A sample of a cap that is rounded to a voxel of k-space is
+right at the plane it is referred to, so this mends the rounding, too.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.errors import ConfigurationError
+from acquisition.optics import Optics
+from reconstruction.settings import ReconstructionSettings
+from reconstruction.volume import VolumeGrid
+from reconstruction.wave_vectors import WaveVectors
+
+__all__ = ["Blend", "FocusPlan"]
+
+_PASSED = 1.05  # of the aperture: as wide as the band that is retrieved
+
+
+class FocusPlan:
+    """Depths and the propagation between them.
+
+    Parameters
+    ----------
+    vectors : WaveVectors
+    optics : Optics
+    field_shape : (y, x)
+    pixel_size_um : (dy, dx)
+    grid : VolumeGrid
+    settings : ReconstructionSettings
+    device : torch device
+    rotated : bool
+        Whether views have rotations of their own: their depths are no slices of the volume.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        z of the planes over the volume's centre, in z steps of the volume.
+    """
+
+    def __init__(
+        self,
+        vectors: WaveVectors,
+        optics: Optics,
+        field_shape: tuple[int, int],
+        pixel_size_um: tuple[float, float],
+        grid: VolumeGrid,
+        settings: ReconstructionSettings,
+        device: torch.device,
+        *,
+        rotated: bool = False,
+    ) -> None:
+        self.steps = depths(1 if rotated else settings.planes, grid.shape[0])
+        dz = grid.voxel_size_um[0]
+        axial, passed = _axial(vectors.k, optics, field_shape, pixel_size_um)
+
+        def propagator(distance_um: float) -> torch.Tensor:
+            wave = passed * np.exp(2j * np.pi * distance_um * axial)
+            return torch.tensor(wave.astype(np.complex64), device=device)
+
+        self._in_focus = self.steps == (0,) and settings.refocus_um == 0
+        if self._in_focus:
+            return
+        positions = [step * dz + settings.refocus_um for step in self.steps]
+        moves = [b - a for a, b in zip([0.0, *positions], positions, strict=False)]
+        made = {move: propagator(move) for move in set(moves)}
+        self._steps = [made[move] for move in moves]
+
+    def planes(self, fields: torch.Tensor, first: int = 0) -> Iterator[torch.Tensor]:
+        """Yield u/u0 (views, y, x) complex64 at each depth, given it in the plane in focus.
+
+        The views are ``first``, first + 1, ... of those planned.
+        """
+        if self._in_focus:
+            yield fields
+            return
+        spectrum = torch.fft.fft2(fields)
+        for step in self._steps:
+            spectrum *= step[first : first + len(fields)]
+            yield torch.fft.ifft2(spectrum)
+
+
+def depths(planes: int, slices: int) -> tuple[int, ...]:
+    """Return the middles of ``planes`` equal slabs of a volume, in slices from its centre."""
+    if planes > slices:
+        raise ConfigurationError(f"planes must be at most the {slices} slices, got {planes}")
+    middles = (np.arange(planes) + 0.5) * slices / planes - slices / 2
+    return tuple(int(m) for m in np.rint(middles))
+
+
+class Blend:
+    """Puts a volume together from what was reconstructed at each depth.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        Depths, in slices from the centre.
+    slices : int
+    device : torch device
+    """
+
+    def __init__(self, steps: tuple[int, ...], slices: int, device: torch.device) -> None:
+        self._runs = [
+            [
+                (to, source, torch.tensor(share, device=device)[:, None])
+                for to, source, share in runs
+            ]
+            for runs in (_runs(steps, number, slices) for number in range(len(steps)))
+        ]
+
+    def __call__(self, parts: Iterator[torch.Tensor]) -> torch.Tensor:
+        """Return the half spectrum (z, y, x//2 + 1).
+
+        Parameters
+        ----------
+        parts : iterator of (y, x//2 + 1, z) complex64
+            Of each depth, with its plane at z = 0.
+        """
+        total: torch.Tensor | None = None
+        for runs, part in zip(self._runs, parts, strict=True):
+            along_z = torch.view_as_real(torch.fft.ifft(part, dim=2))
+            if total is None:
+                total = torch.zeros_like(along_z)
+            for to, source, share in runs:
+                n = len(share)
+                total[:, :, to : to + n].addcmul_(along_z[:, :, source : source + n], share)
+        assert total is not None
+        spectrum: torch.Tensor = torch.fft.fft(torch.view_as_complex(total), dim=2)
+        return spectrum.permute(2, 0, 1).contiguous()
+
+
+def _runs(
+    steps: tuple[int, ...], number: int, slices: int
+) -> list[tuple[int, int, NDArray[np.float32]]]:
+    """Return what a plane contributes: first slice, where it stands in the plane's own, shares.
+
+    Linear between planes, constant beyond. Slices count from the centre, periodic.
+    """
+    z = np.fft.ifftshift(np.arange(slices) - slices // 2)
+    shares = np.interp(z, steps, np.eye(len(steps))[number]).astype(np.float32)
+    to = np.flatnonzero(shares)
+    source = (to - steps[number]) % slices
+    breaks = np.flatnonzero((np.diff(to) != 1) | (np.diff(source) != 1)) + 1
+    pieces = zip(np.split(to, breaks), np.split(source, breaks), strict=True)
+    return [(int(t[0]), int(s[0]), shares[t]) for t, s in pieces]
+
+
+def _axial(
+    k: NDArray[np.float64],
+    optics: Optics,
+    shape: tuple[int, int],
+    pixel_size_um: tuple[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return kz - k0z (views, y, x) of u/u0's frequencies, in cycles/um, and which pass."""
+    fy, fx = (np.fft.fftfreq(n, d) for n, d in zip(shape, pixel_size_um, strict=True))
+    known = np.nan_to_num(k)
+    transverse = (fx + known[:, :1, None]) ** 2 + (fy[:, None] + known[:, 1:, None]) ** 2
+    radius = optics.k_medium
+    passed = transverse <= min(_PASSED * optics.cutoff, 0.999 * radius) ** 2
+    k0z = np.sqrt(np.maximum(radius**2 - (known**2).sum(axis=1), 0.0))[:, None, None]
+    return np.where(passed, np.sqrt(np.where(passed, radius**2 - transverse, 1.0)) - k0z, 0), passed

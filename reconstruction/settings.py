@@ -1,0 +1,85 @@
+"""What a user may choose about a reconstruction; everything has a default that suits most scans."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from acquisition.errors import ConfigurationError
+
+__all__ = ["Approximation", "Gridding", "ReconstructionSettings"]
+
+Approximation = Literal["rytov", "born"]
+Gridding = Literal["nearest", "linear"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionSettings:
+    """Approximation, sampling and volume of a reconstruction.
+
+    Parameters
+    ----------
+    approximation : "rytov" or "born"
+    planes : int
+        At how many depths the Rytov logarithm is taken, evenly over the volume's height. Each
+        depth is reconstructed from the fields in focus there (docs/decisions/reconstruction.md).
+        Views with rotations of their own take one.
+    gridding : "nearest", "linear" or None
+        How a sample between voxels of k-space is shared. None: nearest where samples lie on the
+        grid along two axes, linear where views are rotated.
+    oversampling : int or None
+        How many times finer than the volume asks k-space is sampled along axes on which samples
+        lie between voxels. None: 1, and 3 where views are rotated.
+    apodisation : float
+        Part of the measured band, from its rim inwards, over which it falls off as a cosine:
+        0 (none) to 1.
+    slices : int or None
+        z size of the volume. None: 64; for rotated views as many as the longer lateral side.
+    dz_um : float or None
+        z step. None: half of Lauer's axial resolution; for rotated views the lateral voxel.
+    voxel_um : float or None
+        Lateral voxel; made to divide the volume evenly. None: half of Lauer's lateral resolution,
+        rounded to a good transform size.
+    size_um : (y, x) or None
+        Lateral size of the volume around the centre of the field. None: the field of view.
+    refocus_um : float
+        z of the volume's centre over the plane in focus.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is impossible.
+    """
+
+    approximation: Approximation = "rytov"
+    planes: int = 3
+    gridding: Gridding | None = None
+    oversampling: int | None = None
+    apodisation: float = 0.0
+    slices: int | None = None
+    dz_um: float | None = None
+    voxel_um: float | None = None
+    size_um: tuple[float, float] | None = None
+    refocus_um: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("approximation", self.approximation, get_args(Approximation))
+        _one_of("gridding", self.gridding, (*get_args(Gridding), None))
+        counts = {"planes": self.planes, "oversampling": self.oversampling, "slices": self.slices}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {count}")
+        height, width = self.size_um or (None, None)
+        lengths = {"dz_um": self.dz_um, "voxel_um": self.voxel_um, "size_um y": height}
+        for name, length in (lengths | {"size_um x": width}).items():
+            if length is not None and not (math.isfinite(length) and length > 0):
+                raise ConfigurationError(f"{name} must be a positive length, got {length}")
+        if not 0 <= self.apodisation <= 1:
+            raise ConfigurationError(f"apodisation must be 0 to 1, got {self.apodisation}")
+        if not math.isfinite(self.refocus_um):
+            raise ConfigurationError(f"refocus_um must be finite, got {self.refocus_um}")
+
+
+def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        words = " or ".join(str(word) for word in allowed if word is not None)
+        raise ConfigurationError(f"{name} must be {words}, got {value!r}")
