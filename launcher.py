@@ -342,7 +342,7 @@ def command_line() -> Parser:
     text = "turn a recording into tomograms"
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
-    reconstruct.add_argument("--regularizer", choices=("none", "tv", "deep"), default="deep")
+    reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
     add_settings(reconstruct)
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
@@ -374,7 +374,7 @@ def add_plan(record: Parser) -> None:
 
 RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
     "approximation": (str, "rytov or born"),
-    "planes": (int, "depths at which Rytov's logarithm is taken; 3 by default"),
+    "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),
     "gridding": (str, "nearest or linear: how a sample between voxels of k-space is shared"),
     "oversampling": (int, "how many times finer k-space is sampled than the volume asks"),
     "apodisation": (float, "part of the measured band over which it falls off, 0 to 1"),

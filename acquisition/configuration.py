@@ -234,7 +234,7 @@ class ProcessingSection(_Section):
     """What happens to the scans; read by the processes above."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    regularizer: Literal["none", "tv", "tv-fast", "deep"] = "deep"
+    regularizer: Literal["none", "gp", "tv", "tv-fast", "deep"] = "deep"
     finish_iterations: Annotated[int, Field(ge=0)] | None = None
 
 

@@ -38,7 +38,7 @@ from regularizer.methods import Regularizer
 __all__ = ["run_headless", "run_reconstruct", "run_record"]
 
 # the dataset of the tomogram file that holds the volumes of a method
-_DATASETS = {"deep": "deep", "tv": "tv", "tv-fast": "tv"}
+_DATASETS = {"deep": "deep", "tv": "tv", "tv-fast": "tv", "gp": "gp"}
 _PATIENCE_S = 180.0  # for the next tomogram of a headless run
 
 
@@ -109,7 +109,7 @@ def run_reconstruct(
     output : Path
         A new tomogram file.
     regularizer : str
-        "none", "tv" (converged), "tv-fast" or "deep".
+        "none", "gp", "tv" (converged), "tv-fast" or "deep".
     device : str or None
         "cpu", "cuda", or None for the best there is.
     as_json : bool

@@ -20,7 +20,7 @@ __all__ = [
     "TomogramView",
 ]
 
-REGULARIZERS = ("none", "tv-fast", "tv", "deep")
+REGULARIZERS = ("none", "gp", "tv-fast", "tv", "deep")
 
 
 class Phase(StrEnum):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
+from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
 from reconstruction.inversion import CapPlan, contrast_of
@@ -112,8 +113,12 @@ class FieldInversion:
         return self.caps.spectrum(values, lost), averages[self._middle].imaginary_part()
 
     def reconstruct(self, stack: FieldStack) -> tuple[Tomogram, Spectrum]:
-        """Return the raw tomogram of one stack of fields, and its spectrum."""
+        """Return the raw tomogram of one stack of fields, and its spectrum.
+
+        Offset and tilt of the phase are taken out on the empty part of each field, as in a scan.
+        """
         fields = stack.values.to(self.caps.device)
+        fields = fit_empty_field(fields).remove(fields)
         spectrum, imaginary = self.spectrum(self.scattered(fields).samples)
         index = index_from_contrast(contrast_of(spectrum), stack.optics.medium_index)
         provenance = {**stack.provenance, "reconstruction": self.described(imaginary)}
@@ -132,15 +137,19 @@ class FieldInversion:
         )
 
     def _bending(self, phase: torch.Tensor) -> torch.Tensor:
-        """Return the rms gradient over 2 pi k within the object, (views,)."""
+        """Return the rms gradient over 2 pi k within the object, less that around it, (views,)."""
         rows, columns = (n // 2 * 2 for n in phase.shape[1:])
         phase = phase[:, :rows, :columns]
         here = phase[:, ::2, ::2]
         inside = here.abs() > _INSIDE * here.abs().amax(dim=(1, 2), keepdim=True)
         down = (phase[:, 1::2, ::2] - here) * self._per_radian[0]
         right = (phase[:, ::2, 1::2] - here) * self._per_radian[1]
-        squares = (down.square() + right.square()) * inside
-        return torch.sqrt(squares.sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1))
+        squares = down.square() + right.square()
+        object_, noise = (
+            (squares * part).sum(dim=(1, 2)) / part.sum(dim=(1, 2)).clamp_min(1)
+            for part in (inside, ~inside)
+        )
+        return torch.sqrt((object_ - noise).clamp_min(0))
 
 
 def rytov_fields(fields: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,7 +187,7 @@ def reconstruct_fields(
     -------
     Tomogram, Spectrum
     """
-    # nothing was interfered with here: no carrier whose conjugate could reach the sideband
+    # these fields have no carrier whose conjugate could reach the sideband
     vectors = WaveVectors((np.inf, np.inf), stack.k, ())
     device = torch.device(device)
     inversion = FieldInversion(

@@ -84,7 +84,7 @@ class CapPlan:
         self.grid = plan_volume(settings, optics, field_shape, pixel_size_um, rotations)
         self.views = len(vectors.k)
         caps = _caps(vectors, optics, self.grid, pixel_size_um, rotations)
-        count = len(caps.source)
+        self.count = count = len(caps.source)
         self.device = device
         self._starts = [int(i) for i in np.searchsorted(caps.view, np.arange(self.views + 1))]
         self._view = torch.tensor(caps.view, device=device)

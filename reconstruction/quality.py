@@ -6,7 +6,7 @@ not wrong, and noise averages.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ _LEAST_VISIBILITY = 0.3  # of the background's
 _MOST_SATURATED = 0.2
 _NOTEWORTHY_SATURATION = 0.01
 _LEAST_EMPTY = 0.1
+_MOST_BENDING = 0.15
+_TORN_FRAMES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,21 @@ class FrameQuality:
     residues: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     bending: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @classmethod
+    def unknown(cls, angles: int) -> "FrameQuality":
+        """Return what is known of angles that have not been seen: nothing but zeros."""
+        nothing = np.zeros(angles, np.float32)
+        return cls(*(nothing,) * 6, residues=np.zeros(angles, np.int64), bending=nothing)
+
+    def updated(self, first: int, newer: "FrameQuality") -> "FrameQuality":
+        """Return these figures with those of the angles ``first``, first + 1, ... replaced."""
+        numbers = {}
+        for f in fields(self):
+            column, new = getattr(self, f.name).copy(), getattr(newer, f.name)
+            column[first : first + len(new)] = new
+            numbers[f.name] = column
+        return FrameQuality(**numbers)
+
     def reasons(self) -> dict[int, str]:
         """Return why angles must be left out."""
         found = {}
@@ -72,7 +89,23 @@ class FrameQuality:
         return tuple(int(i) for i in np.flatnonzero(self.saturation > _NOTEWORTHY_SATURATION))
 
     def beyond_rytov(self) -> str:
-        """Return why the Rytov approximation may not hold; empty where it does."""
+        """Return why the Rytov approximation may not hold; empty where it does.
+
+        Limits by exact spheres (docs/accuracy.md): above either, the correlation with the
+        band-limited truth was below 0.97.
+        """
+        torn = float(np.mean(self.residues > 0))
+        if torn > _TORN_FRAMES:
+            return (
+                f"the phase of {100 * torn:.0f} % of the frames does not close (residues): it may "
+                f"be unwrapped wrongly, and the Rytov approximation does not hold"
+            )
+        bending = float(np.median(self.bending))
+        if bending > _MOST_BENDING:
+            return (
+                f"light is bent by {bending:.2f} rad within the sample; the Rytov approximation "
+                f"holds up to {_MOST_BENDING:g}: expect blurred edges and an index that is off"
+            )
         return ""
 
     def full(self) -> bool:

@@ -26,6 +26,9 @@ _ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
 # half of what the sample scatters (docs/decisions/reconstruction.md).
 _OVERLAP = 0.05
 _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
+# Scans of 49 and 71 angles on a circle or a spiral have their neighbours 0.1 NA/wavelength apart,
+# and the circle around a spiral is centred to 0.01.
+_NORMAL = 0.04
 _MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
 
 
@@ -63,8 +66,10 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     """Find carrier and wave vectors on the background's fringes.
 
     With ``background.illumination_k`` the carrier is the shift between the peaks and these, and
-    the sideband the one in which they agree in sign. Without it, the carrier is the centre of the
-    smallest circle around the peaks: right for every scan that reaches as far on all sides.
+    the sideband the one in which they agree in sign. Without it, the carrier is the peak of the
+    normal angle: the one that ``background.normal`` declares, or the one nearest to the centre of
+    the smallest circle around all peaks, if it is within 0.04 NA/wavelength of it. A scan without
+    a normal angle has its carrier at that centre: right where it reaches as far on all sides.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
         )
     planned = background.illumination_k
     if planned is None:
-        carrier, k = _centre_on_circle(peaks, bright, optics)
+        carrier, k = _on_the_axis(peaks, bright, background.normal, optics)
     else:
         carrier, k = _align(peaks, bright, planned, optics)
     k[~bright] = np.nan
@@ -201,6 +206,23 @@ def _align(
             f"difference {best[0]:.3f} cycles/um: check pixel size, orientation and angle order"
         )
     return _fold(best[1], optics), best[2]
+
+
+def _on_the_axis(
+    peaks: Points, bright: NDArray[np.bool_], normal: int | None, optics: Optics
+) -> tuple[Points, Points]:
+    """Find the carrier without a plan: the normal angle's peak, else the centre of all."""
+    carrier, k = _centre_on_circle(peaks, bright, optics)
+    distance = np.where(bright, np.hypot(*k.T), np.inf)
+    if normal is not None:
+        if not bright[normal]:
+            raise DataError(f"the normal angle {normal} must show fringes, its frame has none")
+    elif distance.min() <= _NORMAL * optics.cutoff:
+        normal = int(np.argmin(distance))
+    else:
+        return carrier, k
+    carrier = _fold(carrier + k[normal], optics)
+    return carrier, _nearest_of_pair(peaks, carrier, optics)
 
 
 def _centre_on_circle(

@@ -1,6 +1,7 @@
 """The regularizers by name, one interface: (tomogram, spectrum) -> regularized tomogram.
 
 none      the raw tomogram as it is
+gp        Gerchberg-Papoulis iterations with non-negativity: the classical repair
 tv-fast   2 x 20 split-Bregman iterations: the live choice without a network
 tv        100 iterations, the reference of the quality check
 deep      network on the whole volume, finished by a few warm split-Bregman iterations on the
@@ -16,6 +17,7 @@ import torch
 
 from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
 from regularizer.networks import fold_batch_norm, shipped_network
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
@@ -24,7 +26,7 @@ __all__ = ["METHODS", "DeepRegularizer", "Regularizer", "TotalVariation", "regul
 
 Progress = Callable[[int, int], None]
 
-METHODS = ("none", "tv-fast", "tv", "deep")
+METHODS = ("none", "gp", "tv-fast", "tv", "deep")
 
 FINISH_ITERATIONS = 4
 
@@ -52,6 +54,8 @@ def regularizer(
     """
     if name == "none":
         return _unchanged
+    if name == "gp":
+        return _gerchberg_papoulis
     if name == "deep":
         return DeepRegularizer(device, finish=finish)
     if name in PARAMETERS:
@@ -63,6 +67,13 @@ def _unchanged(
     tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
 ) -> Tomogram:
     return tomogram
+
+
+def _gerchberg_papoulis(
+    tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+) -> Tomogram:
+    contrast = gerchberg_papoulis(spectrum, progress=progress)
+    return _with_contrast(tomogram, contrast, "Gerchberg-Papoulis, non-negative")
 
 
 def _with_contrast(tomogram: Tomogram, contrast: torch.Tensor, how: str) -> Tomogram:

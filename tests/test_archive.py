@@ -64,6 +64,37 @@ def test_recording_round_trip(tmp_path: Path, dtype: Any, k: bool) -> None:
         assert (read.timestamp, read.sequence, read.complete) == (scan.timestamp, index, True)
 
 
+def test_rotations_and_the_normal_angle_are_kept(tmp_path: Path) -> None:
+    quarter = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    rotations = np.stack([np.eye(3), quarter, quarter @ quarter])
+    background = stack(0, k=False, rotations=rotations, normal=1)
+    path = tmp_path / "turned.h5"
+    with RecordingWriter(path, background) as writer:
+        writer.append(stack(1, k=False, timestamp=5.0))
+    found = read_recording(path)
+    scan = next(found.stacks())
+    for each in (found.background, scan):
+        assert each.rotations is not None
+        np.testing.assert_array_equal(each.rotations, rotations)
+        assert each.normal == 1
+    assert found.attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("rotation", np.zeros((3, 3, 3)), "orthogonal"), ("normal", 7, "one of the 3 angles")],
+)
+def test_impossible_geometry_is_named(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    path = recorded(tmp_path / "scan.h5")
+    with h5py.File(path, "r+") as file:
+        if name == "normal":
+            file["illumination"].attrs["normal"] = value
+        else:
+            file["illumination/rotation"] = value
+    with pytest.raises(DataError, match=f"scan.h5.*{message}"):
+        read_recording(path)
+
+
 def test_recording_has_the_documented_layout(tmp_path: Path) -> None:
     with h5py.File(recorded(tmp_path / "scan.h5")) as file:
         assert file.attrs["format"] == "livetomo.recording"

@@ -7,11 +7,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry
-from acquisition.illumination import AngleSet, circular_scan, preset, spiral_scan
+from acquisition.illumination import AngleSet, circular_scan, spiral_scan
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
@@ -20,62 +19,19 @@ from reconstruction.empty_field import fit_empty_field
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Spectrum, index_from_contrast
+from reconstruction.tomogram import Spectrum
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.partial_waves import sphere_fields
+from tests.scans import (
+    CARRIER,
+    CELL,
+    band_limited_sphere,
+    correlation,
+    distance_um,
+    interferograms,
+)
 
-CELL = preset("cell")
 SMALL = ReconstructionSettings(slices=32)
-CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
-
-
-def interferograms(
-    optics: Optics, k: NDArray[np.float64], fields: NDArray[np.complex128] | None = None,
-    frame: tuple[int, int] = (256, 256), carrier: tuple[float, float] = CARRIER,
-) -> InterferogramStack:  # fmt: skip
-    """Return 16-bit, noise-free interferograms of fields over the incident wave (None: empty)."""
-    y, x = ((np.arange(n) - n // 2) * optics.pixel_size_um for n in frame)
-    frames = []
-    for i, (kx, ky) in enumerate(k):
-        wave = np.exp(2j * np.pi * ((kx + carrier[0]) * x + (ky + carrier[1]) * y[:, None]))
-        field = wave if fields is None else wave * fields[i]
-        frames.append(np.rint(np.abs(1 + field) ** 2 / 9 * 65535))
-    return InterferogramStack(np.stack(frames).astype(np.uint16), optics, k)
-
-
-def sphere_spectrum(spectrum: Spectrum, radius_um: float, index: float) -> torch.Tensor:
-    """Return the exact unitary spectrum of a centred sphere's contrast on the measured voxels."""
-    shape, voxel = spectrum.shape, spectrum.voxel_size_um
-    kz, ky = (
-        torch.fft.fftfreq(n, d, dtype=torch.float64)
-        for n, d in zip(shape[:2], voxel[:2], strict=True)
-    )
-    kx = torch.fft.rfftfreq(shape[2], voxel[2], dtype=torch.float64)
-    q = 2 * torch.pi * radius_um * torch.sqrt(kz[:, None, None] ** 2 + ky[:, None] ** 2 + kx**2)
-    ball = torch.where(
-        q < 1e-3, torch.ones_like(q), 3 * (q.sin() - q * q.cos()) / q.clamp_min(1e-3) ** 3
-    )
-    contrast = (index / spectrum.optics.medium_index) ** 2 - 1
-    volume = 4 / 3 * torch.pi * radius_um**3
-    scale = contrast * volume / float(np.prod(voxel)) / float(np.prod(shape)) ** 0.5
-    values: torch.Tensor = scale * ball * (spectrum.measured > 0)
-    return values
-
-
-def distance_um(shape: tuple[int, int, int], voxel: tuple[float, float, float]) -> torch.Tensor:
-    z, y, x = ((torch.arange(n) - n // 2) * d for n, d in zip(shape, voxel, strict=True))
-    return torch.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-
-
-def band_limited_sphere(spectrum: Spectrum, radius_um: float, index: float) -> torch.Tensor:
-    exact = replace(
-        spectrum, values=sphere_spectrum(spectrum, radius_um, index).to(torch.complex64)
-    )
-    return index_from_contrast(contrast_of(exact), spectrum.optics.medium_index)
-
-
-def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
 def test_the_exact_bead_recording(ground_truth: Path) -> None:
@@ -151,6 +107,36 @@ def test_wave_vectors_come_from_the_background(angles: AngleSet, planned: bool) 
             angles.k[:, None] - angles.k[None]
         )
     assert np.abs(error).max() * 160 * 0.08 < 0.05  # frequency samples
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_normal_angle_is_the_carrier_where_there_is_no_plan(declared: bool) -> None:
+    """A spiral is not centred on its smallest circle; its normal angle says where the axis is."""
+    angles = spiral_scan(31, 2.0)
+    background = interferograms(CELL.optics, angles.k, frame=(160, 160))
+    unknown = replace(background, illumination_k=None, normal=0 if declared else None)
+    found = find_wave_vectors(unknown).k
+    sign = np.sign((found * angles.k).sum())  # either sideband
+    assert np.abs(sign * found - angles.k).max() * 160 * 0.08 < 0.05  # frequency samples
+
+
+def test_a_declared_normal_angle_without_light_is_an_error() -> None:
+    background = interferograms(CELL.optics, circular_scan(5, 1.8).k, frame=(96, 96))
+    background.frames[2] = background.frames[2].mean()
+    with pytest.raises(DataError, match="normal angle 2 must show fringes"):
+        find_wave_vectors(replace(background, illumination_k=None, normal=2))
+
+
+def test_a_sample_that_bends_light_too_much_is_named() -> None:
+    angles = circular_scan(9, 1.8)
+    background = interferograms(CELL.optics, angles.k, frame=(160, 160))
+    said = {}
+    for index in (1.36, 1.43):
+        fields = sphere_fields(CELL.optics, angles.k, 2.0, index, (160, 160)).numpy()
+        scan = interferograms(CELL.optics, angles.k, fields, (160, 160))
+        said[index] = Reconstructor(background, settings=SMALL)(scan).report.warnings
+    assert said[1.36] == ()
+    assert any("Rytov approximation" in note for note in said[1.43])
 
 
 def test_no_fringes_is_an_error_that_says_so() -> None:

@@ -13,6 +13,7 @@ __all__ = ["RUNNING", "Toolbar"]
 RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
 METHODS = {
     "none": "No regularizer",
+    "gp": "Gerchberg-Papoulis",
     "tv-fast": "Total variation, fast",
     "tv": "Total variation",
     "deep": "DeepRegularizer",

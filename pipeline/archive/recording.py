@@ -4,6 +4,8 @@
     /optics                      attrs wavelength_um, numerical_aperture, medium_index,
                                        pixel_size_um
     /illumination/k              (angles, 2) float64, cycles/um; optional
+    /illumination/rotation       (angles, 3, 3) float64, of the sample in each frame; optional
+    /illumination                attrs normal, the angle along the optical axis; optional
     /background/interferograms   (angles, y, x) uint8 or uint16
     /background/lost             (angles,) bool; optional
     /sample/interferograms       (time, angles, y, x) uint8 or uint16
@@ -25,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
-from acquisition.interferograms import InterferogramStack
+from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
 
@@ -34,6 +36,7 @@ __all__ = ["FORMAT", "Recording", "RecordingWriter", "read_recording"]
 FORMAT = "livetomo.recording"
 _KNOWN = {
     "/": {"format", "version"},
+    "illumination": {"normal"},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
 }
 _PIXELS = (np.uint8, np.uint16)
@@ -65,6 +68,10 @@ class RecordingWriter:
         hdf5.write_optics(self._file, background.optics)
         if background.illumination_k is not None:
             self._file["illumination/k"] = background.illumination_k.astype(np.float64)
+        if background.rotations is not None:
+            self._file["illumination/rotation"] = background.rotations.astype(np.float64)
+        if background.normal is not None:
+            self._file.require_group("illumination").attrs["normal"] = background.normal
         self._file["background/interferograms"] = background.frames
         self._file["background/lost"] = _mask(background)
         sample = self._file.create_group("sample")
@@ -154,6 +161,8 @@ class Recording:
             timestamp=float(sample["timestamps"][index]),
             lost=lost,
             sequence=index,
+            rotations=self.background.rotations,
+            normal=self.background.normal,
             provenance={"recording": self.path.name},
         )
 
@@ -176,7 +185,13 @@ def read_recording(path: Path) -> Recording:
         if "background/lost" in file:
             lost = _numbers(hdf5.dataset(file, "background/lost", (len(frames),), (bool,))[()])
         background = InterferogramStack(
-            _native(frames[()]), optics, k, lost=lost, provenance={"recording": path.name}
+            _native(frames[()]),
+            optics,
+            k,
+            lost=lost,
+            rotations=_rotations(file, len(frames)),
+            normal=_normal(file, len(frames)),
+            provenance={"recording": path.name},
         )
         timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
         hdf5.finite(file, "sample/timestamps", timestamps)
@@ -189,6 +204,30 @@ def _illumination(file: h5py.File, angles: int) -> NDArray[np.float64] | None:
         return None
     found = hdf5.dataset(file, "illumination/k", (angles, 2), (np.float64,))
     return hdf5.finite(file, "illumination/k", found[()].astype(np.float64))
+
+
+def _rotations(file: h5py.File, angles: int) -> NDArray[np.float64] | None:
+    if "illumination/rotation" not in file:
+        return None
+    found = hdf5.dataset(file, "illumination/rotation", (angles, 3, 3), (np.float64,))
+    rotations = hdf5.finite(file, "illumination/rotation", found[()].astype(np.float64))
+    try:
+        check_rotations(rotations, angles)
+    except DataError as error:
+        raise DataError(f"{file.filename}: /illumination/rotation: {error}") from error
+    return rotations
+
+
+def _normal(file: h5py.File, angles: int) -> int | None:
+    if "illumination" not in file or "normal" not in file["illumination"].attrs:
+        return None
+    value = file["illumination"].attrs["normal"]
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iu" or not 0 <= value < angles:
+        raise DataError(
+            f"{file.filename}: attribute 'normal' of /illumination must be one of the {angles} "
+            f"angles, found {value!r}"
+        )
+    return int(value)
 
 
 def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:

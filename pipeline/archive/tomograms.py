@@ -32,7 +32,7 @@ from reconstruction.tomogram import Tomogram
 __all__ = ["FORMAT", "METHODS", "TomogramSeries", "TomogramWriter", "read_tomograms"]
 
 FORMAT = "livetomo.tomogram"
-METHODS = ("deep", "tv")
+METHODS = ("deep", "tv", "gp")
 QUALITY = np.dtype([("time", "<i8"), ("ssim", "<f8"), ("mse", "<f8"), ("correlation", "<f8")])
 _KNOWN = {
     "/": {"format", "version", "provenance"},
@@ -51,7 +51,7 @@ class TomogramWriter:
     first : Tomogram
         Sets optics, shape and voxel size of all that follows; it is not written by this.
     methods : tuple of str
-        The regularized datasets that may follow: "deep", "tv".
+        The regularized datasets that may follow: "deep", "tv", "gp".
     provenance : mapping
         What made the file, added to the provenance of ``first``.
 

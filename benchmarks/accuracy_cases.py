@@ -1,0 +1,221 @@
+"""Exact spheres seen by a microscope, and how far a reconstruction of them is from the truth.
+
+The scattered fields are exact partial-wave solutions (tests/partial_waves.py). They interfere with
+a tilted reference wave, are given shot noise and quantised: the product reads what a camera would
+have recorded.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.illumination import preset
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from reconstruction.inversion import contrast_of
+from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.settings import ReconstructionSettings
+from reconstruction.tomogram import Spectrum, index_from_contrast
+from tests.partial_waves import sphere_fields
+from tests.scans import correlation, distance_um, sphere_spectrum
+
+__all__ = ["Score", "Sphere", "View", "record", "score", "spheres_in"]
+
+_CARRIER = (2.46, 1.73)  # in NA/wavelength: off the diagonal, the sidebands stay apart
+_CORE, _AROUND = 0.7, 2.5  # radii within which the index is averaged, and volumes are correlated
+
+
+@dataclass(frozen=True, slots=True)
+class Sphere:
+    """A homogeneous sphere; centre (x, y, z)."""
+
+    radius_um: float
+    contrast: float
+    centre_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How it is seen.
+
+    Parameters
+    ----------
+    preset : "cell" (NA 1.2, 49 angles on a circle) or "bacteria" (NA 0.8, 71 on a spiral)
+    photons : float
+        At the highest grey value; infinite: no noise, 16 bit.
+    known : bool
+        Whether the recording says where the illumination is.
+    frame : int
+        Pixels a side.
+    """
+
+    preset: str = "cell"
+    photons: float = float("inf")
+    known: bool = True
+    frame: int = 256
+
+
+def record(
+    spheres: tuple[Sphere, ...], view: View, seed: int = 0
+) -> tuple[InterferogramStack, InterferogramStack]:
+    """Return background and sample. Several spheres scatter each on its own."""
+    optics, angles = _optics(view)
+    shape = (view.frame, view.frame)
+    scattered = np.zeros((len(angles), *shape), np.complex64)
+    for s in spheres:
+        index = optics.medium_index + s.contrast
+        fields = sphere_fields(optics, angles, s.radius_um, index, shape, s.centre_um)
+        scattered += fields.numpy() - 1
+    rng = np.random.default_rng(seed)
+    k = angles if view.known else None
+    background = _interferograms(np.zeros((len(angles), 1, 1)), angles, optics, view, rng)
+    sample = _interferograms(scattered, angles, optics, view, rng)
+    return InterferogramStack(background, optics, k), InterferogramStack(sample, optics, k)
+
+
+def _optics(view: View) -> tuple[Optics, NDArray[np.float64]]:
+    chosen = preset(view.preset)
+    return chosen.optics, chosen.angles.k
+
+
+def _interferograms(
+    scattered: NDArray[np.inexact],
+    k: NDArray[np.float64],
+    optics: Optics,
+    view: View,
+    rng: np.random.Generator,
+) -> NDArray[np.uint16]:
+    line = (np.arange(view.frame) - view.frame // 2) * optics.pixel_size_um
+    frames = []
+    for (kx, ky), s in zip(k, scattered, strict=True):
+        fx, fy = kx + _CARRIER[0] * optics.cutoff, ky + _CARRIER[1] * optics.cutoff
+        wave = np.exp(2j * np.pi * (fx * line + fy * line[:, None]))
+        light = np.abs(1 + wave * (1 + s)) ** 2 / 9  # 4/9 of the range in an empty field
+        if np.isfinite(view.photons):
+            light = rng.poisson(light * view.photons) / view.photons
+        frames.append(np.rint(light.clip(0, 1) * 65535))
+    return np.stack(frames).astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How far a tomogram is from the truth.
+
+    Parameters
+    ----------
+    index_error : float
+        Mean index within 70 % of the radius minus that of the band-limited truth.
+    true_index_error : float
+        The same against the sphere itself.
+    axial_um, lateral_um : float
+        Full width at half maximum through the centre minus that of the band-limited truth.
+    position_um : float
+        Distance between the centres of mass of tomogram and band-limited truth, above half of
+        the contrast.
+    correlation : float
+        With the band-limited truth within 2.5 radii.
+    true_correlation : float
+        With the sphere.
+    bending, residues : float
+        Of the frames; see ``FrameQuality``.
+    """
+
+    index_error: float
+    true_index_error: float
+    axial_um: float
+    lateral_um: float
+    position_um: float
+    correlation: float
+    true_correlation: float
+    bending: float
+    residues: float
+
+
+def score(
+    spheres: tuple[Sphere, ...], stacks: tuple[InterferogramStack, InterferogramStack],
+    settings: ReconstructionSettings | None = None,
+) -> Score:  # fmt: skip
+    """Reconstruct and compare; figures of several spheres are about the first."""
+    background, sample = stacks
+    result = Reconstructor(background, settings=settings)(sample)
+    return compare(spheres, result)
+
+
+def compare(spheres: tuple[Sphere, ...], result: Reconstruction) -> Score:
+    """Compare a reconstruction with the spheres."""
+    index, spectrum = result.tomogram.index, result.spectrum
+    truth, exact = spheres_in(spectrum, spheres)
+    first = spheres[0]
+    r = distance_um(spectrum.shape, spectrum.voxel_size_um, first.centre_um)
+    core, around = r < _CORE * first.radius_um, r < _AROUND * first.radius_um
+    centre, true_centre = (_centre(volume, r, first, spectrum) for volume in (index, truth))
+    axial, lateral = (
+        _width(index, first, spectrum, axis) - _width(truth, first, spectrum, axis)
+        for axis in (0, 2)
+    )
+    return Score(
+        float(index[core].mean() - truth[core].mean()),
+        float(index[core].mean() - exact[core].mean()),
+        axial,
+        lateral,
+        float(np.linalg.norm(centre - true_centre)),
+        correlation(index[around], truth[around]),
+        correlation(index[around], exact[around]),
+        float(np.median(result.report.quality.bending)),
+        float(np.mean(result.report.quality.residues)),
+    )
+
+
+def spheres_in(
+    spectrum: Spectrum, spheres: tuple[Sphere, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the index (z, y, x) of the spheres, on the measured voxels alone and as they are."""
+    medium = spectrum.optics.medium_index
+    values = torch.zeros_like(spectrum.values)
+    exact = torch.full(spectrum.shape, medium)
+    for s in spheres:
+        index = medium + s.contrast
+        values += sphere_spectrum(spectrum, s.radius_um, index, s.centre_um)
+        r = distance_um(spectrum.shape, spectrum.voxel_size_um, s.centre_um)
+        exact[r < s.radius_um] = index
+    contrast = contrast_of(replace(spectrum, values=values))
+    return index_from_contrast(contrast, medium), exact
+
+
+def _width(index: torch.Tensor, sphere: Sphere, spectrum: Spectrum, axis: int) -> float:
+    """Return the full width at half maximum of the line through the centre along an axis."""
+    at = [
+        round(c / d) + n // 2
+        for c, d, n in zip(
+            reversed(sphere.centre_um), spectrum.voxel_size_um, spectrum.shape, strict=True
+        )
+    ]
+    rest = [i for a, i in enumerate(at) if a != axis]
+    line = index.movedim(axis, 0)[:, rest[0], rest[1]]
+    profile = (line - spectrum.optics.medium_index).double().numpy()
+    centre, half = at[axis], profile[max(at[axis] - 1, 0) : at[axis] + 2].mean() / 2
+
+    def edge(step: int) -> float:
+        i = centre
+        while 0 < i < len(profile) - 1 and profile[i + step] > half:
+            i += step
+        inner, outer = profile[i], profile[i + step] if 0 <= i + step < len(profile) else half
+        return abs(i - centre) + float((inner - half) / max(inner - outer, 1e-12))
+
+    return (edge(1) + edge(-1)) * spectrum.voxel_size_um[axis]
+
+
+def _centre(
+    index: torch.Tensor, r: torch.Tensor, sphere: Sphere, spectrum: Spectrum
+) -> NDArray[np.float64]:
+    """Return the centre of mass (z, y, x) in um of what is above half of the contrast."""
+    excess = (index - spectrum.optics.medium_index - sphere.contrast / 2).clamp_min(0)
+    excess = torch.where(r < 1.5 * sphere.radius_um, excess, 0).double()
+    centre = []
+    for axis, (n, d) in enumerate(zip(spectrum.shape, spectrum.voxel_size_um, strict=True)):
+        profile = excess.sum(dim=[a for a in range(3) if a != axis])
+        positions = (torch.arange(n, dtype=torch.float64) - n // 2) * d
+        centre.append(float((profile * positions).sum() / profile.sum().clamp_min(1e-12)))
+    return np.array(centre)

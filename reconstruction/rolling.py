@@ -1,0 +1,108 @@
+"""Rolling tomography: a tomogram after every few frames instead of after every scan.
+
+The samples of every angle on its Ewald cap are kept; a new frame replaces those of its own angle.
+The averages over all angles are then taken anew from the samples, half a millisecond of work
+beside an inverse transform of ten: so there is no running sum that could drift, and after a whole
+cycle the tomogram is the one that a scan of the same frames gives.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from acquisition.interferograms import InterferogramStack
+from reconstruction.quality import FrameQuality
+from reconstruction.reconstructor import Reconstruction, Reconstructor
+
+__all__ = ["RollingTomography"]
+
+
+class RollingTomography:
+    """The tomogram of the newest frame of each angle.
+
+    Parameters
+    ----------
+    reconstructor : Reconstructor
+        Planned for the background. One that does not know its sideband yet
+        (``illumination_k`` is None) learns it from a whole scan, before.
+
+    Notes
+    -----
+    An angle takes part from its first good frame on. A frame that is left out (lost, dead or
+    saturated) takes its angle out until the next good one.
+    """
+
+    def __init__(self, reconstructor: Reconstructor) -> None:
+        self._reconstructor = reconstructor
+        inversion = reconstructor.inversion
+        count, depths = inversion.caps.count, len(inversion.focus.steps)
+        self._samples = tuple(
+            torch.zeros(count, dtype=torch.complex64, device=reconstructor.device)
+            for _ in range(depths)
+        )
+        angles = inversion.caps.views
+        self._left_out = dict.fromkeys(range(angles), "no frame yet")
+        self._quality = FrameQuality.unknown(angles)
+        self._newest: InterferogramStack | None = None
+
+    def update(
+        self, frames: NDArray[np.uint8 | np.uint16], first: int, scan: InterferogramStack
+    ) -> None:
+        """Replace the angles ``first``, first + 1, ... by new frames (n, y, x).
+
+        Parameters
+        ----------
+        scan : InterferogramStack
+            What the frames belong to: time, sequence and provenance of the next tomogram, lost
+            angles, and the optics, which are checked; its own frames are not read.
+
+        Raises
+        ------
+        DataError
+            If frames or scan do not fit the background.
+        """
+        last = first + len(frames)
+        angles = self._reconstructor.inversion.caps.views
+        if not 0 <= first < last <= angles:
+            raise DataError(
+                f"frames must belong to angles from 0 to {angles - 1}, got {first} to {last - 1}"
+            )
+        known_bad = self._reconstructor.known_bad(scan)
+        fields, quality = self._reconstructor.retrieved(
+            frames, scan, first=first, lost=tuple(known_bad)
+        )
+        scattered = self._reconstructor.inversion.scattered(fields, first)
+        chosen = self._reconstructor.inversion.caps.range_of(first, last)
+        for kept, new in zip(self._samples, scattered.samples, strict=True):
+            kept[chosen] = new
+        self._quality = self._quality.updated(
+            first,
+            replace(
+                quality,
+                residues=scattered.residues.cpu().numpy(),
+                bending=scattered.bending.cpu().numpy(),
+            ),
+        )
+        why = {first + angle: reason for angle, reason in quality.reasons().items()} | known_bad
+        for angle in range(first, last):
+            self._left_out.pop(angle, None)
+            if angle in why:
+                self._left_out[angle] = why[angle]
+        self._newest = scan
+
+    def reconstruction(self) -> Reconstruction:
+        """Return the tomogram of the newest frames.
+
+        Raises
+        ------
+        DataError
+            If there is no usable angle yet.
+        """
+        if self._newest is None or len(self._left_out) == self._reconstructor.inversion.caps.views:
+            raise DataError("a rolling tomogram needs at least one usable frame, there is none yet")
+        return self._reconstructor.inverted(
+            self._samples, dict(self._left_out), self._quality, self._newest, {}
+        )

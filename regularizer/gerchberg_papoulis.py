@@ -1,0 +1,47 @@
+"""Gerchberg-Papoulis iterations with non-negativity: the classical repair of the missing cone.
+
+    f <- max(F^-1[g on the measured voxels, F f elsewhere], 0)
+
+Alternating projections between what was measured and what can be: no contrast below the medium's.
+Gerchberg, Opt. Acta 21, 709 (1974); Papoulis, IEEE Trans. Circuits Syst. 22, 735 (1975); for
+optical tomography Sung et al., Opt. Express 17, 266 (2009). What was measured is kept as it is,
+noise included, and edges stay soft: total variation and the network do better
+(docs/regularizer.md), but nothing here has to be chosen.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from reconstruction.tomogram import Spectrum
+
+__all__ = ["gerchberg_papoulis"]
+
+Progress = Callable[[int, int], None]
+
+
+def gerchberg_papoulis(
+    spectrum: Spectrum, iterations: int = 20, progress: Progress | None = None
+) -> torch.Tensor:
+    """Return the non-negative contrast (z, y, x), centre at n//2.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of the raw tomogram.
+    iterations : int
+        More than 20 let noise grow where nothing was measured: correlation with an exact sphere
+        0.9498 after 20, 0.9478 after 100, 0.9397 after 400.
+    progress : callable or None
+        Told (done, of).
+    """
+    missing = spectrum.measured == 0
+    values = spectrum.values.clone()
+    for done in range(1, iterations + 1):
+        contrast = torch.fft.irfftn(values, s=spectrum.shape, norm="ortho").clamp_min_(0)
+        predicted = torch.fft.rfftn(contrast, norm="ortho")
+        values = torch.where(missing, predicted, spectrum.values)
+        if progress is not None:
+            progress(done, iterations)
+    centred: torch.Tensor = torch.fft.fftshift(contrast)
+    return centred

@@ -1,0 +1,82 @@
+"""Interferograms of exact fields, and the exact spheres that they are compared with."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.illumination import preset
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from reconstruction.inversion import contrast_of
+from reconstruction.tomogram import Spectrum, index_from_contrast
+
+CELL = preset("cell")
+CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
+
+
+def interferograms(
+    optics: Optics, k: NDArray[np.float64], fields: NDArray[np.complex128] | None = None,
+    frame: tuple[int, int] = (256, 256), carrier: tuple[float, float] = CARRIER,
+) -> InterferogramStack:  # fmt: skip
+    """Return 16-bit, noise-free interferograms of fields over the incident wave (None: empty)."""
+    y, x = ((np.arange(n) - n // 2) * optics.pixel_size_um for n in frame)
+    frames = []
+    for i, (kx, ky) in enumerate(k):
+        wave = np.exp(2j * np.pi * ((kx + carrier[0]) * x + (ky + carrier[1]) * y[:, None]))
+        field = wave if fields is None else wave * fields[i]
+        frames.append(np.rint(np.abs(1 + field) ** 2 / 9 * 65535))
+    return InterferogramStack(np.stack(frames).astype(np.uint16), optics, k)
+
+
+Centre = tuple[float, float, float]  # (x, y, z) in um
+MIDDLE: Centre = (0.0, 0.0, 0.0)
+
+
+def sphere_spectrum(
+    spectrum: Spectrum, radius_um: float, index: float, centre_um: Centre = MIDDLE
+) -> torch.Tensor:
+    """Return the exact unitary spectrum of a sphere's contrast on the measured voxels."""
+    shape, voxel = spectrum.shape, spectrum.voxel_size_um
+    kz, ky = (
+        torch.fft.fftfreq(n, d, dtype=torch.float64)
+        for n, d in zip(shape[:2], voxel[:2], strict=True)
+    )
+    kx = torch.fft.rfftfreq(shape[2], voxel[2], dtype=torch.float64)
+    q = 2 * torch.pi * radius_um * torch.sqrt(kz[:, None, None] ** 2 + ky[:, None] ** 2 + kx**2)
+    ball = torch.where(
+        q < 1e-3, torch.ones_like(q), 3 * (q.sin() - q * q.cos()) / q.clamp_min(1e-3) ** 3
+    )
+    contrast = (index / spectrum.optics.medium_index) ** 2 - 1
+    volume = 4 / 3 * torch.pi * radius_um**3
+    scale = contrast * volume / float(np.prod(voxel)) / float(np.prod(shape)) ** 0.5
+    turns = kz[:, None, None] * centre_um[2] + ky[:, None] * centre_um[1] + kx * centre_um[0]
+    values: torch.Tensor = (
+        scale * ball * (spectrum.measured > 0) * torch.exp(-2j * torch.pi * turns)
+    )
+    return values
+
+
+def distance_um(
+    shape: tuple[int, int, int], voxel: tuple[float, float, float], centre_um: Centre = MIDDLE
+) -> torch.Tensor:
+    """Return each voxel's distance from the centre."""
+    z, y, x = (
+        (torch.arange(n) - n // 2) * d - c
+        for n, d, c in zip(shape, voxel, reversed(centre_um), strict=True)
+    )
+    return torch.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+
+
+def band_limited_sphere(
+    spectrum: Spectrum, radius_um: float, index: float, centre_um: Centre = MIDDLE
+) -> torch.Tensor:
+    """Return the index (z, y, x) of a sphere, of which only the measured voxels are kept."""
+    values = sphere_spectrum(spectrum, radius_um, index, centre_um).to(torch.complex64)
+    exact = replace(spectrum, values=values)
+    return index_from_contrast(contrast_of(exact), spectrum.optics.medium_index)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
