@@ -59,7 +59,7 @@ def _line(n: int, device: torch.device) -> torch.Tensor:
 
 def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
     """Fit the empty part of u/u0 (frames, y, x); no frame may be zero."""
-    stride = max(1, math.isqrt(quotient[0].numel() // _PIXELS))
+    stride = max(1, math.ceil(math.sqrt(quotient[0].numel() / _PIXELS)))
     rows, columns = (_line(n, quotient.device)[::stride] for n in quotient.shape[1:])
     sparse = quotient[:, ::stride, ::stride]
     tilt = _coarse_tilt(sparse)

@@ -141,21 +141,37 @@ class VoxelAverages:
             for kind in (~entries.mirrored, entries.mirrored)
         )
         everything = torch.ones(samples, 1, device=device)
-        self._weights = [(matrix @ everything)[:, 0] for matrix in (self._direct, self._mirrored)]
-        self.weight = self._weights[0] + self._weights[1]
-        self._both = ((self._weights[0] > 0) & (self._weights[1] > 0)).nonzero()[:, 0]
+        self._complete = self._weights(everything)
+        self.weight = self._complete.total
 
     def __call__(self, samples: torch.Tensor, alive: torch.Tensor | None = None) -> "Averaged":
         """Return the means of samples (n,) complex64; ``alive`` (n,) is 0 for those left out."""
-        weights = self._weights
+        weights = self._complete
         if alive is not None:
             samples = samples * alive
-            weights = [(m @ alive[:, None])[:, 0] for m in (self._direct, self._mirrored)]
+            weights = self._weights(alive[:, None])
         pairs = torch.view_as_real(samples)
         direct, mirrored = (
             torch.view_as_complex(matrix @ pairs) for matrix in (self._direct, self._mirrored)
         )
-        return Averaged(direct, mirrored.conj(), weights[0], weights[1], self._both)
+        return Averaged(direct, mirrored.conj_physical_(), weights)
+
+    def _weights(self, alive: torch.Tensor) -> "_Weights":
+        direct, mirrored = ((matrix @ alive)[:, 0] for matrix in (self._direct, self._mirrored))
+        total = direct + mirrored
+        known = (direct > 0) & (mirrored > 0)
+        inverse = (known / weight.clamp_min(_LEAST_WEIGHT) for weight in (direct, mirrored))
+        return _Weights(total, 1 / total.clamp_min(_LEAST_WEIGHT), *inverse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both are."""
+
+    total: torch.Tensor
+    inverse: torch.Tensor
+    direct: torch.Tensor
+    mirrored: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,28 +180,15 @@ class Averaged:
 
     direct: torch.Tensor
     mirrored: torch.Tensor
-    direct_weight: torch.Tensor
-    mirrored_weight: torch.Tensor
-    both: torch.Tensor
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """Summed weight, (m,); 0 where every sample was left out."""
-        return self.direct_weight + self.mirrored_weight
+    weights: _Weights
 
     def mean(self) -> torch.Tensor:
         """Return the spectrum of the real part, (m,) complex64."""
-        return (self.direct + self.mirrored) / self.weight.clamp_min(_LEAST_WEIGHT)
+        return (self.direct + self.mirrored) * self.weights.inverse
 
     def imaginary_part(self) -> float:
         """Return the rms of the imaginary part over that of the real, where K and -K are known."""
-        first, second = (
-            total[self.both] / weight[self.both].clamp_min(_LEAST_WEIGHT)
-            for total, weight in (
-                (self.direct, self.direct_weight),
-                (self.mirrored, self.mirrored_weight),
-            )
-        )
+        first, second = self.direct * self.weights.direct, self.mirrored * self.weights.mirrored
         real = torch.linalg.vector_norm(first + second)
         imaginary = torch.linalg.vector_norm(first - second)
         return float(imaginary / real.clamp_min(1e-30))

@@ -193,7 +193,7 @@ class CapPlan:
         weight = self._counts.weight
         if lost:
             alive = (~self.of_views(lost)).to(torch.float32)
-            weight = self._counts(torch.zeros_like(self._factor), alive).weight
+            weight = self._counts(torch.zeros_like(self._factor), alive).weights.total
         count = torch.zeros(math.prod(self.half_shape), device=weight.device)
         count[self._counts.voxels] = weight
         return count.reshape(self.half_shape)

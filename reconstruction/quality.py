@@ -115,7 +115,7 @@ class FrameQuality:
 
 def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Return mean sideband amplitude over mean grey value, (angles,)."""
-    grey = frames[:, ::2, ::2].to(torch.float32).mean(dim=(1, 2))
+    grey = frames[:, ::4, ::4].to(torch.float32).mean(dim=(1, 2))
     return fields[:, ::4, ::4].abs().mean(dim=(1, 2)) / grey.clamp_min(1e-6)
 
 
