@@ -159,7 +159,17 @@ def limits() -> str:
     choices.append(("no noise", lambda: score((BEAD,), free)))
     choices.append(("wave vectors estimated without a plan", lambda: score((BEAD,), unknown)))
     choices.append(("no noise, contrast 0.0005", lambda: score(weak, record(weak, View()))))
+    milder = (replace(BEAD, contrast=0.023),)
+    for photons, words in ((NOISY, ""), (float("inf"), ", no noise")):
+        view = View("bacteria", photons)
+        choices.append(
+            (f"NA 0.8, 71 angles, contrast 0.023{words}", _scored(milder, view)),
+        )
     return _table(("changed",), ([name, *_cells(made())] for name, made in choices))
+
+
+def _scored(case: tuple[Sphere, ...], view: View) -> Callable[[], Score]:
+    return lambda: score(case, record(case, view))
 
 
 def _with_margin(
