@@ -28,6 +28,7 @@ from reconstruction.field_inversion import FieldInversion
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["main"]
@@ -172,10 +173,7 @@ def turned_cell(data: Path, device: torch.device) -> str:
     fields = torch.tensor(file["field"])
     stack = FieldStack(fields, (pixel, pixel), optics, np.zeros((len(angles), 2)), turns)
     begin = time.perf_counter()
-    inversion = FieldInversion(
-        WaveVectors((np.inf, np.inf), stack.k, ()), optics, (140, 140), (pixel, pixel),
-        ReconstructionSettings(), device, turns,
-    )  # fmt: skip
+    inversion = FieldInversion(Views.of(stack), ReconstructionSettings(), device)
     planning = time.perf_counter() - begin
     ours = _best(lambda: inversion.reconstruct(stack), device, 5)
     text = f"140 views of a turned cell to 140^3: {ours:.2f} s, planned in {planning:.1f} s"

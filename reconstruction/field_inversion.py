@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from acquisition.optics import Optics
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
@@ -19,7 +17,7 @@ from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.unwrap import unwrap_frames
-from reconstruction.wave_vectors import WaveVectors
+from reconstruction.views import Views
 
 __all__ = ["FieldInversion", "Scattered", "born_fields", "reconstruct_fields", "rytov_fields"]
 
@@ -51,35 +49,24 @@ class FieldInversion:
 
     Parameters
     ----------
-    vectors : WaveVectors
-    optics : Optics
-    field_shape : (y, x)
-    pixel_size_um : (dy, dx)
+    views : Views
     settings : ReconstructionSettings
     device : torch device
-    rotations : (views, 3, 3) or None
-        See ``CapPlan``.
     """
 
     def __init__(
         self,
-        vectors: WaveVectors,
-        optics: Optics,
-        field_shape: tuple[int, int],
-        pixel_size_um: tuple[float, float],
+        views: Views,
         settings: ReconstructionSettings,
         device: torch.device,
-        rotations: NDArray[np.float64] | None = None,
     ) -> None:
         self.settings = settings
-        geometry = (vectors, optics, field_shape, pixel_size_um)
-        self.caps = CapPlan(*geometry, settings, device, rotations)
-        self.focus = FocusPlan(
-            *geometry, self.caps.grid, settings, device, rotated=rotations is not None
-        )
+        self.caps = CapPlan(views, settings, device)
+        self.focus = FocusPlan(views, self.caps.grid, settings, device)
         self._blend = Blend(self.focus.steps, self.caps.grid.fine_shape[0], device)
         self._middle = int(np.argmin(np.abs(self.focus.steps)))
-        self._per_radian = [1 / (2 * np.pi * optics.k_medium * d) for d in pixel_size_um]
+        wave_number = 2 * np.pi * views.optics.k_medium
+        self._per_radian = [1 / (wave_number * d) for d in views.pixel_size_um]
 
     def scattered(self, fields: torch.Tensor, first: int = 0) -> Scattered:
         """Return the samples of views ``first``, first + 1, ... from their fields (views, y, x)."""
@@ -187,16 +174,5 @@ def reconstruct_fields(
     -------
     Tomogram, Spectrum
     """
-    # these fields have no carrier whose conjugate could reach the sideband
-    vectors = WaveVectors((np.inf, np.inf), stack.k, ())
-    device = torch.device(device)
-    inversion = FieldInversion(
-        vectors,
-        stack.optics,
-        (stack.values.shape[1], stack.values.shape[2]),
-        stack.pixel_size_um,
-        settings or ReconstructionSettings(),
-        device,
-        stack.rotations,
-    )
-    return inversion.reconstruct(stack)
+    how = settings or ReconstructionSettings()
+    return FieldInversion(Views.of(stack), how, torch.device(device)).reconstruct(stack)

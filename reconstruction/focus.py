@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
-from acquisition.optics import Optics
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid
-from reconstruction.wave_vectors import WaveVectors
 
 __all__ = ["Blend", "FocusPlan"]
 
@@ -35,15 +34,11 @@ class FocusPlan:
 
     Parameters
     ----------
-    vectors : WaveVectors
-    optics : Optics
-    field_shape : (y, x)
-    pixel_size_um : (dy, dx)
+    views : Views
+        Those that have rotations take one plane: their depths are no slices of the volume.
     grid : VolumeGrid
     settings : ReconstructionSettings
     device : torch device
-    rotated : bool
-        Whether views have rotations of their own: their depths are no slices of the volume.
 
     Attributes
     ----------
@@ -53,20 +48,15 @@ class FocusPlan:
 
     def __init__(
         self,
-        vectors: WaveVectors,
-        optics: Optics,
-        field_shape: tuple[int, int],
-        pixel_size_um: tuple[float, float],
+        views: Views,
         grid: VolumeGrid,
         settings: ReconstructionSettings,
         device: torch.device,
-        *,
-        rotated: bool = False,
     ) -> None:
         dz = grid.voxel_size_um[0]
-        planes = settings.planes or planes_needed(vectors.k, optics, grid.shape[0] * dz)
-        self.steps = depths(1 if rotated else planes, grid.shape[0])
-        axial, passed = _axial(vectors.k, optics, field_shape, pixel_size_um)
+        planes = settings.planes or planes_needed(views, grid.shape[0] * dz)
+        self.steps = depths(planes if views.rotations is None else 1, grid.shape[0])
+        axial, passed = _axial(views)
 
         def propagator(distance_um: float) -> torch.Tensor:
             wave = passed * np.exp(2j * np.pi * distance_um * axial)
@@ -94,10 +84,10 @@ class FocusPlan:
             yield torch.fft.ifft2(spectrum)
 
 
-def planes_needed(k: NDArray[np.float64], optics: Optics, height_um: float) -> int:
+def planes_needed(views: Views, height_um: float) -> int:
     """Return the odd number of planes between which the steepest light walks little sideways."""
-    steepest = float(np.nanmax(np.hypot(*k.T)))
-    tangent = steepest / optics.axial_frequency(steepest, 0.0)
+    steepest = float(np.nanmax(np.hypot(*views.vectors.k.T)))
+    tangent = steepest / views.optics.axial_frequency(steepest, 0.0)
     needed = math.ceil(height_um * tangent / _WALK_UM)
     return needed + 1 - needed % 2
 
@@ -167,17 +157,13 @@ def _runs(
     return [(int(t[0]), int(s[0]), shares[t]) for t, s in pieces]
 
 
-def _axial(
-    k: NDArray[np.float64],
-    optics: Optics,
-    shape: tuple[int, int],
-    pixel_size_um: tuple[float, float],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _axial(views: Views) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return kz - k0z (views, y, x) of u/u0's frequencies, in cycles/um, and which pass."""
-    fy, fx = (np.fft.fftfreq(n, d) for n, d in zip(shape, pixel_size_um, strict=True))
-    known = np.nan_to_num(k)
+    sizes = zip(views.field_shape, views.pixel_size_um, strict=True)
+    fy, fx = (np.fft.fftfreq(n, d) for n, d in sizes)
+    known = np.nan_to_num(views.vectors.k)
     transverse = (fx + known[:, :1, None]) ** 2 + (fy[:, None] + known[:, 1:, None]) ** 2
-    radius = optics.k_medium
-    passed = transverse <= min(_PASSED * optics.cutoff, 0.999 * radius) ** 2
+    radius = views.optics.k_medium
+    passed = transverse <= min(_PASSED * views.optics.cutoff, 0.999 * radius) ** 2
     k0z = np.sqrt(np.maximum(radius**2 - (known**2).sum(axis=1), 0.0))[:, None, None]
     return np.where(passed, np.sqrt(np.where(passed, radius**2 - transverse, 1.0)) - k0z, 0), passed

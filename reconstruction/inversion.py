@@ -20,6 +20,7 @@ from acquisition.optics import Optics
 from reconstruction.gridding import Averaged, VoxelAverages, nearest_voxels, shared_out
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
+from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 
@@ -52,17 +53,10 @@ class CapPlan:
 
     Parameters
     ----------
-    vectors : WaveVectors
-        Illumination wave vectors; unusable views are left out, and the samples that a folded
-        conjugate sideband reaches.
-    optics : Optics
-    field_shape : (y, x)
-    pixel_size_um : (dy, dx) of the fields
+    views : Views
+        Unusable ones are left out, and the samples that a folded conjugate sideband reaches.
     settings : ReconstructionSettings
     device : torch device
-    rotations : (views, 3, 3) float64 or None
-        How each view is turned: a point (x, y, z) of the sample lies at R (x, y, z) in the frame of
-        the view, whose z is the optical axis.
 
     Raises
     ------
@@ -72,25 +66,21 @@ class CapPlan:
 
     def __init__(
         self,
-        vectors: WaveVectors,
-        optics: Optics,
-        field_shape: tuple[int, int],
-        pixel_size_um: tuple[float, float],
+        views: Views,
         settings: ReconstructionSettings,
         device: torch.device,
-        rotations: NDArray[np.float64] | None = None,
     ) -> None:
-        self.optics = optics
-        self.grid = plan_volume(settings, optics, field_shape, pixel_size_um, rotations)
-        self.views = len(vectors.k)
-        caps = _caps(vectors, optics, self.grid, pixel_size_um, rotations)
+        self.optics = views.optics
+        self.grid = plan_volume(settings, views)
+        self.views = len(views)
+        caps = _caps(views, self.grid)
         self.count = count = len(caps.source)
         self.device = device
         self._starts = [int(i) for i in np.searchsorted(caps.view, np.arange(self.views + 1))]
         self._view = torch.tensor(caps.view, device=device)
         self._source = torch.tensor(caps.source, device=device)
         self._factor = torch.tensor(caps.factor, device=device)
-        self.gridding = settings.gridding or ("nearest" if rotations is None else "linear")
+        self.gridding = settings.gridding or ("nearest" if views.rotations is None else "linear")
         position = caps.K * self.grid.extent_um
         entries = shared_out(position, self.grid.fine_shape, self.grid.between, self.gridding)
         fine = math.prod(_half(self.grid.fine_shape))
@@ -101,7 +91,7 @@ class CapPlan:
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
         counted = nearest_voxels(coarse, self.grid.shape)
         self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
-        self._taper = _taper(settings.apodisation, self.grid, optics, device)
+        self._taper = _taper(settings.apodisation, self.grid, views.optics, device)
         self._complete = self._measured(None)
 
     @property
@@ -239,20 +229,15 @@ def _usable(vectors: WaveVectors) -> NDArray[np.bool_]:
     return usable
 
 
-def _caps(
-    vectors: WaveVectors,
-    optics: Optics,
-    grid: VolumeGrid,
-    pixel_size_um: tuple[float, float],
-    rotations: NDArray[np.float64] | None,
-) -> _Caps:
+def _caps(views: Views, grid: VolumeGrid) -> _Caps:
     """Return the samples of all usable views that lie within the volume's band."""
-    away = folded_conjugates(vectors.carrier, optics)
-    scale = _contrast_scale(optics, grid, pixel_size_um)
+    optics, rotations = views.optics, views.rotations
+    away = folded_conjugates(views.vectors.carrier, optics)
+    scale = _contrast_scale(optics, grid, views.pixel_size_um)
     parts = []
-    for view in np.flatnonzero(_usable(vectors)):
-        kx, ky = (float(component) for component in vectors.k[view])
-        source, k_space, factor = _cap(kx, ky, optics, away, grid.window, pixel_size_um)
+    for view in np.flatnonzero(_usable(views.vectors)):
+        kx, ky = (float(component) for component in views.vectors.k[view])
+        source, k_space, factor = _cap(kx, ky, optics, away, grid.window, views.pixel_size_um)
         if rotations is not None:
             k_space = (k_space[:, ::-1] @ rotations[view])[:, ::-1]  # R^T K, (x, y, z)
         inside = (2 * np.abs(k_space) * grid.voxel_size_um < 1).all(axis=1)

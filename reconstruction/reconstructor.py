@@ -21,6 +21,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.quality import FrameQuality, assess, saturation, visibility
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["Reconstruction", "Reconstructor", "ScanReport"]
@@ -123,15 +124,14 @@ class Reconstructor:
         self.wave_vectors = vectors
         rows, columns = self.background.frames.shape[1:]
         self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
-        self.inversion = FieldInversion(
+        views = Views(
             vectors,
             self.optics,
             self.fields.shape,
             self.fields.pixel_size_um,
-            self.settings,
-            self.device,
             self.background.rotations,
         )
+        self.inversion = FieldInversion(views, self.settings, self.device)
         self._prepare_background()
 
     @property

@@ -14,8 +14,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
-from acquisition.optics import Optics
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.views import Views
 
 __all__ = ["VolumeGrid", "plan_volume"]
 
@@ -65,30 +65,22 @@ class VolumeGrid:
         return self.fine_shape != self.shape
 
 
-def plan_volume(
-    settings: ReconstructionSettings,
-    optics: Optics,
-    field_shape: tuple[int, int],
-    pixel_size_um: tuple[float, float],
-    rotations: NDArray[np.float64] | None,
-) -> VolumeGrid:
-    """Choose the grid for fields (y, x) of that pixel size.
-
-    Parameters
-    ----------
-    rotations : (views, 3, 3) or None
-        Of each view; see ``inversion.CapPlan``.
+def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
+    """Choose the grid of the volume.
 
     Raises
     ------
     ConfigurationError
         If the z step does not sample the caps.
     """
+    optics, rotations = views.optics, views.rotations
     between = _between(rotations)
     factor = settings.oversampling or (1 if rotations is None else _ROTATED_OVERSAMPLING)
     factors = [factor if off_grid else 1 for off_grid in between]
     lateral = [
-        _lateral(settings, axis, field_shape[axis], pixel_size_um[axis], factors[axis + 1])
+        _lateral(
+            settings, axis, views.field_shape[axis], views.pixel_size_um[axis], factors[axis + 1]
+        )
         for axis in range(2)
     ]
     (y, dy, window_y), (x, dx, window_x) = lateral

@@ -19,12 +19,11 @@ from reconstruction.fields import FieldStack
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.wave_vectors import WaveVectors
+from reconstruction.views import Views
 from tests.partial_waves import sphere_field, sphere_fields
 from tests.scans import CELL, band_limited_sphere, correlation, distance_um, interferograms
 
 ANGLES = circular_scan(17, 1.9)
-NO_CARRIER = (math.inf, math.inf)
 
 
 def scan(
@@ -121,10 +120,7 @@ def test_absorption_is_reported_not_folded_in(absorbing: bool) -> None:
     k = np.array([[0.0, 0.0], [0.8, 0.3], [-0.5, 0.6], [0.2, -0.9]])
     stack = FieldStack(fields.expand(4, 96, 96).contiguous(), (0.1067, 0.1067), CELL.optics, k)
     settings = ReconstructionSettings(slices=32, planes=1)
-    inversion = FieldInversion(
-        WaveVectors(NO_CARRIER, k, ()), CELL.optics, (96, 96), (0.1067, 0.1067), settings,
-        torch.device("cpu"),
-    )  # fmt: skip
+    inversion = FieldInversion(Views.of(stack), settings, torch.device("cpu"))
     _, imaginary = inversion.spectrum(inversion.scattered(stack.values).samples)
     # the same shadow from everywhere is no real object: K and -K agree only roughly
     assert imaginary > 2 if absorbing else imaginary < 0.5
@@ -175,10 +171,7 @@ def test_a_turned_sample_is_put_where_it_is(
         found = float((profile * (torch.arange(48) - 24)).sum() / profile.sum()) * 0.14
         assert found == pytest.approx(expected, abs=0.05)
     # along a rotation's own axis samples stay on the grid: nothing is computed larger
-    inversion = FieldInversion(
-        WaveVectors(NO_CARRIER, stack.k, ()), optics, (48, 48), (0.14, 0.14),
-        ReconstructionSettings(), torch.device("cpu"), stack.rotations,
-    )  # fmt: skip
+    inversion = FieldInversion(Views.of(stack), ReconstructionSettings(), torch.device("cpu"))
     assert inversion.caps.grid.between == oversampled
     assert inversion.caps.grid.fine_shape == tuple(144 if o else 48 for o in oversampled)
 

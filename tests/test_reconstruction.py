@@ -20,6 +20,7 @@ from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
+from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.partial_waves import sphere_fields
 from tests.scans import (
@@ -283,7 +284,8 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     k = np.array([[0.0, 0.0], [1.0, 0.5], [-1.2, 0.8]])
     vectors = WaveVectors(CARRIER, k, ())
     settings = ReconstructionSettings(slices=32, dz_um=0.178)
-    plan = CapPlan(vectors, CELL.optics, (96, 96), (0.1067, 0.1067), settings, torch.device("cpu"))
+    views = Views(vectors, CELL.optics, (96, 96), (0.1067, 0.1067))
+    plan = CapPlan(views, settings, torch.device("cpu"))
     psi = torch.randn(3, 96, 96, dtype=torch.complex64)
 
     def spectrum_of(psi: torch.Tensor) -> Spectrum:
