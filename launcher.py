@@ -343,6 +343,9 @@ def command_line() -> Parser:
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
     reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
+    text = "parameters of tv: measured here (tv, tv-fast), or the paper's"
+    presets = ("tv", "tv-fast", "beads", "s-pyogenes", "oci-aml3")
+    reconstruct.add_argument("--preset", choices=presets, help=text)
     add_settings(reconstruct)
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
@@ -449,7 +452,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
     }
     settings = ReconstructionSettings(**chosen)
-    how = (options.regularizer, options.device, options.json, settings)
+    how = (options.regularizer, options.device, options.json, settings, options.preset)
     return run_reconstruct(options.recording, options.output, *how)
 
 

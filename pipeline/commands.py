@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from acquisition.configuration import load_configuration
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
@@ -100,6 +100,7 @@ def run_reconstruct(
     device: str | None = None,
     as_json: bool = False,
     settings: ReconstructionSettings | None = None,
+    preset: str | None = None,
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -116,6 +117,8 @@ def run_reconstruct(
         Print the result as JSON.
     settings : ReconstructionSettings or None
         None: the defaults.
+    preset : str or None
+        Of total variation; a name in ``regularizer.total_variation.PARAMETERS``, None is "tv".
 
     Returns
     -------
@@ -123,12 +126,17 @@ def run_reconstruct(
         0 if every scan was whole and gave a tomogram, otherwise 1.
     """
     check_regularizer(regularizer)
+    if preset is not None and regularizer != "tv":
+        raise ConfigurationError(
+            f"a preset is one of total variation, got {preset!r} with the regularizer "
+            f"{regularizer!r}: choose tv, or leave the preset out"
+        )
     _check_output(output)
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     how = settings or ReconstructionSettings()
-    job = _Job(source, output, regularizer, torch_device(device), how)
+    job = _Job(source, output, regularizer, torch_device(device), how, preset)
     with _progress("Reconstructing", len(source)) as bar:
         rows = job.run(bar)
     _print_reconstructed(job, rows, as_json)
@@ -224,7 +232,9 @@ class _Job:
         method: str,
         device: str,
         settings: ReconstructionSettings,
+        preset: str | None,
     ) -> None:
+        self._preset = preset or method
         self.source, self.output, self.method, self.device = source, output, method, device
         self._settings = settings
         self._writer: TomogramWriter | None = None
@@ -233,7 +243,7 @@ class _Job:
         """Process every scan; one that cannot be reconstructed becomes a row with an error."""
         bar.say("planning")
         reconstructor = Reconstructor(self.source.background, self.device, self._settings)
-        regularize = make_regularizer(self.method, self.device)
+        regularize = make_regularizer(self._preset, self.device)
         try:
             return [self._scan(scan, reconstructor, regularize, bar) for scan in self._scans()]
         finally:
@@ -298,7 +308,7 @@ class _Job:
             story = {
                 "recording": self.source.path.name,
                 "recording_attributes": {k: str(v) for k, v in self.source.attributes.items()},
-                "regularizer": self.method,
+                "regularizer": self._preset,
                 "device": self.device,
             }
             for name, volume in volumes.items():

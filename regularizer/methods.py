@@ -20,7 +20,7 @@ from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
 from regularizer.networks import fold_batch_norm, shipped_network
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
+from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
 
 __all__ = ["METHODS", "DeepRegularizer", "Regularizer", "TotalVariation", "regularizer"]
 
@@ -87,6 +87,7 @@ class TotalVariation:
     def __init__(self, name: str) -> None:
         self.name = name
         self.parameters = PARAMETERS[name]
+        fused_pass()  # compiled the first time: part of loading, not of the first tomogram
 
     def __call__(
         self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
@@ -121,6 +122,7 @@ class DeepRegularizer:
         self._multiple = network.multiple
         self.finish = finish
         self.patches = patches
+        fused_pass()
 
     def contrast(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the network's contrast (z, y, x) for a raw one."""

@@ -29,14 +29,27 @@ from acquisition.errors import ConfigurationError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
 
-__all__ = ["PARAMETERS", "SplitBregman", "TvParameters"]
+__all__ = ["PARAMETERS", "SplitBregman", "TvParameters", "fused_pass"]
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class TvParameters:
-    """Iterations and weights (the paper's N, M, mu, tau, gamma)."""
+    """Iterations and weights (the paper's N, M, mu, tau, gamma).
+
+    Parameters
+    ----------
+    outer, inner : int
+    mu, tau, gamma : float
+    nonnegative : bool
+        Whether the contrast may not fall below zero.
+    tolerance : float
+        An outer iteration ends when an inner one changes the contrast by less than this part of
+        it (norms); 0: all are done.
+    isotropic : bool
+        Whether |grad f| is the length of the gradient, or the sum of its components' sizes.
+    """
 
     outer: int
     inner: int
@@ -44,12 +57,16 @@ class TvParameters:
     tau: float
     gamma: float
     nonnegative: bool = True
+    isotropic: bool = True
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.outer < 1 or self.inner < 1:
             raise ConfigurationError(
                 f"outer and inner iterations must be at least 1, got {self.outer}, {self.inner}"
             )
+        if not 0 <= self.tolerance < 1:
+            raise ConfigurationError(f"tolerance must be 0 to below 1, got {self.tolerance}")
         if min(self.mu, self.tau, self.gamma) <= 0:
             raise ConfigurationError(
                 f"mu, tau and gamma must be positive, got {self.mu}, {self.tau}, {self.gamma}"
@@ -76,29 +93,42 @@ class SplitBregman:
     parameters : TvParameters
     scale : float or None
         What the contrast is divided by; None: the maximum of the raw tomogram's contrast.
+    fused : bool
+        Whether the pointwise half of an iteration is one compiled pass, where there is one (on
+        processors, with numba, in float32): the same result in less time.
+    dtype : torch.float32 or torch.float64
+        To compute in; the result has it, too.
     """
 
     def __init__(
-        self, spectrum: Spectrum, parameters: TvParameters, scale: float | None = None
+        self,
+        spectrum: Spectrum,
+        parameters: TvParameters,
+        scale: float | None = None,
+        *,
+        fused: bool = True,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.parameters = parameters
         self.shape = spectrum.shape
         self.scale = _raw_maximum(spectrum) if scale is None else scale
-        self._measured = (spectrum.measured > 0).to(torch.float32)
-        self._data = spectrum.values / self.scale  # g; zero where not measured
+        self._measured = (spectrum.measured > 0).to(dtype)
+        # g; zero where not measured
+        self._data = spectrum.values.to(dtype.to_complex()) / self.scale
         self._fidelity = parameters.mu * self._data
         self._weight = 1 / (
             parameters.mu * self._measured
-            + parameters.tau * _laplacian_eigenvalues(spectrum.shape, self._measured.device)
+            + parameters.tau * _laplacian_eigenvalues(spectrum.shape, self._measured)
             + parameters.gamma
         )
         device = self._data.device
-        self.f = torch.zeros(spectrum.shape, device=device)
-        self.b = torch.zeros((3, *spectrum.shape), device=device)
+        able = fused and device.type == "cpu" and dtype == torch.float32
+        self._fused = fused_pass() if able else None
+        self.f, self.c, self._right, self._norm = (
+            torch.zeros(spectrum.shape, device=device, dtype=dtype) for _ in range(4)
+        )
+        self.b = torch.zeros((3, *spectrum.shape), device=device, dtype=dtype)
         self._spare = torch.empty_like(self.b)
-        self.c = torch.zeros(spectrum.shape, device=device)
-        self._right = torch.zeros(spectrum.shape, device=device)
-        self._norm = torch.empty(spectrum.shape, device=device)
 
     def start_from(self, contrast: torch.Tensor) -> None:
         """Start warm from a contrast (z, y, x), centre at n//2.
@@ -106,11 +136,13 @@ class SplitBregman:
         b is built as it must be at the solution, the direction of the gradient over tau; b = 0
         would make a good start worse.
         """
-        self.f = torch.fft.ifftshift(contrast / self.scale)
+        self.f = torch.fft.ifftshift(contrast.to(self.f.dtype) / self.scale)
         tau = self.parameters.tau
         for axis in range(3):
             _difference(self.f, axis, self.b[axis])
-        length = self.b.square().sum(dim=0).sqrt_()
+        length = self.b.abs()
+        if self.parameters.isotropic:
+            length = self.b.square().sum(dim=0).sqrt_()
         self.b /= tau * length.clamp_min_(_FLAT)
         self.c.zero_()
         self._prepare()
@@ -120,13 +152,22 @@ class SplitBregman:
         p = self.parameters
         for outer in range(p.outer):
             for inner in range(p.inner):
+                before = self.f
                 self._iterate()
+                settled = p.tolerance > 0 and self._change(before) < p.tolerance
+                done = (outer + 1) * p.inner if settled else outer * p.inner + inner + 1
                 if progress is not None:
-                    progress(outer * p.inner + inner + 1, p.outer * p.inner)
+                    progress(done, p.outer * p.inner)
+                if settled:
+                    break
             if outer + 1 < p.outer:
                 self._add_back()
         contrast: torch.Tensor = torch.fft.fftshift(self._solution()) * self.scale
         return contrast
+
+    def _change(self, before: torch.Tensor) -> float:
+        change = torch.linalg.vector_norm(self.f - before)
+        return float(change / torch.linalg.vector_norm(self.f).clamp_min(1e-30))
 
     def _solution(self) -> torch.Tensor:
         return self.f.clamp_min(0) if self.parameters.nonnegative else self.f
@@ -136,6 +177,14 @@ class SplitBregman:
         spectrum += self._fidelity
         spectrum *= self._weight
         self.f = torch.fft.irfftn(spectrum, s=self.shape, norm="ortho")
+        if self._fused is not None:
+            p = self.parameters
+            self._fused(
+                self.f, self.b, self._spare, self.c, self._right,
+                p.tau, p.gamma, p.isotropic, p.nonnegative,
+            )  # fmt: skip
+            self.b, self._spare = self._spare, self.b
+            return
         for axis in range(3):
             _add_difference(self.f, axis, self.b[axis])  # v = D f + b
         self._clamp()
@@ -144,17 +193,25 @@ class SplitBregman:
     def _clamp(self) -> None:
         """Clamp v to the ball (the new b) and leave tau D^T(d - b) in the right-hand side."""
         tau = self.parameters.tau
-        torch.mul(self.b[0], self.b[0], out=self._norm)
-        self._norm.addcmul_(self.b[1], self.b[1]).addcmul_(self.b[2], self.b[2]).sqrt_()
-        shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
+        if self.parameters.isotropic:
+            self._clamp_length(tau)
+        else:
+            torch.clamp(self.b, -1 / tau, 1 / tau, out=self._spare)
+            self.b.sub_(self._spare, alpha=2)
         v, clamped = self.b, self._spare
-        torch.mul(v, shrink, out=clamped)
-        v.sub_(clamped, alpha=2)
         self._right.zero_()
         for axis in range(3):
             _add_adjoint(v[axis], axis, self._right)
         self.b, self._spare = clamped, v
         self._right.mul_(tau)
+
+    def _clamp_length(self, tau: float) -> None:
+        """Leave the clamped v in ``_spare`` and v minus twice that in ``b``."""
+        torch.mul(self.b[0], self.b[0], out=self._norm)
+        self._norm.addcmul_(self.b[1], self.b[1]).addcmul_(self.b[2], self.b[2]).sqrt_()
+        shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
+        torch.mul(self.b, shrink, out=self._spare)
+        self.b.sub_(self._spare, alpha=2)
 
     def _bound(self) -> None:
         """Update c and add gamma (w - c) to the right-hand side."""
@@ -169,7 +226,7 @@ class SplitBregman:
     def _prepare(self) -> None:
         """Compute the right-hand side of the first iteration from f, b and c."""
         p = self.parameters
-        difference = torch.empty(self.shape, device=self.f.device)
+        difference = torch.empty_like(self.f)
         self._right.zero_()
         for axis in range(3):
             _difference(self.f, axis, difference)
@@ -182,6 +239,16 @@ class SplitBregman:
         self._fidelity += self.parameters.mu * self._measured * (self._data - predicted)
 
 
+@functools.cache
+def fused_pass() -> Callable[..., None] | None:
+    """Return the compiled pass of ``regularizer.fused``; None where numba is not installed."""
+    try:
+        from regularizer.fused import iterate
+    except ImportError:
+        return None
+    return iterate
+
+
 _FLAT = 0.01  # gradient (of a contrast with maximum 1) below which a warm start calls it flat
 
 
@@ -190,15 +257,14 @@ def _raw_maximum(spectrum: Spectrum) -> float:
     return maximum if maximum > 0 else 1.0
 
 
-@functools.lru_cache(maxsize=4)
-def _laplacian_eigenvalues(shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+def _laplacian_eigenvalues(shape: tuple[int, int, int], like: torch.Tensor) -> torch.Tensor:
     """Return |D|^2 on the half spectrum: the sum of 4 sin^2(pi m / n)."""
-    total = torch.zeros((1, 1, 1))
+    total = torch.zeros((1, 1, 1), dtype=torch.float64)
     for axis, n in enumerate(shape):
         m = torch.arange(n // 2 + 1 if axis == 2 else n, dtype=torch.float64)
         eigenvalue = 4 * torch.sin(torch.pi * m / n) ** 2
         total = total + eigenvalue.reshape([-1 if a == axis else 1 for a in range(3)])
-    return total.to(device, torch.float32)
+    return total.to(like)
 
 
 def _difference(f: torch.Tensor, axis: int, out: torch.Tensor) -> None:

@@ -196,7 +196,7 @@ def test_every_method_has_the_same_interface(bead: Sample, name: str) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="regularizer must be one of none, tv-fast"):
+    with pytest.raises(ConfigurationError, match="regularizer must be one of none, gp, tv-fast"):
         regularizer("magic")
 
 

@@ -16,7 +16,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
 from regularizer.metrics import compare, structural_similarity
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
+from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
 
 OPTICS = preset("cell").optics
 VOXEL = (0.178, 0.1067, 0.1067)
@@ -62,7 +62,7 @@ def textbook(spectrum: Spectrum, p: TvParameters, scale: float) -> torch.Tensor:
             bottom = p.mu * mask_half + p.tau * laplacian + p.gamma
             f = torch.fft.irfftn(top / bottom, s=shape, norm="ortho")
             v = torch.stack([torch.roll(f, -1, a) - f for a in range(3)]) + b
-            length = v.square().sum(0).sqrt()
+            length = v.square().sum(0).sqrt() if p.isotropic else v.abs()
             d = v * ((length - 1 / p.tau).clamp_min(0) / length.clamp_min(1e-300))
             b = v - d
             w = (f + c).clamp_min(0) if p.nonnegative else f + c
@@ -82,12 +82,52 @@ def textbook(spectrum: Spectrum, p: TvParameters, scale: float) -> torch.Tensor:
         TvParameters(2, 5, 50, 20, 10, False),
     ],
 )
-def test_iterates_equal_the_textbook(shape: tuple[int, int, int], parameters: TvParameters) -> None:
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize(
+    ("fused", "dtype", "tolerance"),
+    [(True, torch.float32, 1e-5), (False, torch.float32, 1e-5), (False, torch.float64, 1e-12)],
+)
+def test_iterates_equal_the_textbook(
+    shape: tuple[int, int, int],
+    parameters: TvParameters,
+    isotropic: bool,
+    fused: bool,
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    if fused and fused_pass() is None:
+        pytest.skip("numba is not installed")
     spectrum = measured(ball(shape, 6), noise=0.002)
-    solver = SplitBregman(spectrum, parameters)
+    parameters = replace(parameters, isotropic=isotropic)
+    solver = SplitBregman(spectrum, parameters, fused=fused, dtype=dtype)
     expected = textbook(spectrum, parameters, solver.scale)
     result = solver.run()
-    assert float((result - expected).norm() / expected.norm()) < 1e-5
+    assert result.dtype == dtype
+    assert float((result - expected).norm() / expected.norm()) < tolerance
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_a_fused_warm_start_equals_a_plain_one(isotropic: bool) -> None:
+    spectrum = measured(ball((24, 32, 28), 6), noise=0.002)
+    parameters = TvParameters(1, 5, 20, 20, 10, isotropic=isotropic)
+    results = []
+    for fused in (True, False):
+        solver = SplitBregman(spectrum, parameters, fused=fused)
+        solver.start_from(ball((24, 32, 28), 6))
+        results.append(solver.run())
+    assert float((results[0] - results[1]).norm() / results[1].norm()) < 1e-5
+
+
+def test_it_stops_where_nothing_changes_any_more() -> None:
+    spectrum = measured(ball((24, 32, 32), 7), noise=0.001)
+    told: list[tuple[int, int]] = []
+    parameters = TvParameters(2, 400, 20, 20, 10, tolerance=1e-4)
+    found = SplitBregman(spectrum, parameters).run(lambda done, of: told.append((done, of)))
+    whole = SplitBregman(spectrum, replace(parameters, tolerance=0.0)).run()
+    assert len(told) < 400  # of 800
+    assert told[-1] == (800, 800)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert float((found - whole).norm() / whole.norm()) < 0.01
 
 
 def test_the_missing_cone_is_filled() -> None:

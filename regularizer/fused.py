@@ -1,0 +1,129 @@
+"""The pointwise half of a split-Bregman iteration in one pass over memory, for processors.
+
+What ``SplitBregman`` does with a dozen tensor operations (v = D f + b, its clamp b', D^T(v - 2 b'),
+x = f + c, its negative part) is done row by row: a third of the time at 64 x 192 x 192, where
+memory is the limit. Compiled by numba when this module is imported (six seconds the first time; the
+result is kept in numba's cache). Importing it fails where numba is not installed; the tensor
+operations then serve, as they do on a GPU.
+"""
+
+import math
+
+import numba
+import numpy as np
+import torch
+
+__all__ = ["iterate"]
+
+_VOLUME, _VECTORS = "float32[:,:,::1]", "float32[:,:,:,::1]"
+_ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
+
+
+@numba.njit(fastmath=True, inline="always")
+def _row(f, b, z, y, tau, isotropic, new_z, new_y, new_x, ez, ey, ex):  # type: ignore[no-untyped-def]
+    """Write the new b of a row (new_...) and v - 2 b' of it (e...)."""
+    depth, rows, columns = f.shape
+    below = z + 1 if z + 1 < depth else 0
+    next_y = y + 1 if y + 1 < rows else 0
+    last = columns - 1
+    for x in range(last):
+        ex[x] = f[z, y, x + 1] - f[z, y, x] + b[2, z, y, x]
+    ex[last] = f[z, y, 0] - f[z, y, last] + b[2, z, y, last]
+    if isotropic:
+        for x in range(columns):
+            vz = f[below, y, x] - f[z, y, x] + b[0, z, y, x]
+            vy = f[z, next_y, x] - f[z, y, x] + b[1, z, y, x]
+            vx = ex[x]
+            shrink = _ONE / max(tau * math.sqrt(vz * vz + vy * vy + vx * vx), _ONE)
+            new_z[x], new_y[x], new_x[x] = vz * shrink, vy * shrink, vx * shrink
+            rest = _ONE - _TWO * shrink
+            ez[x], ey[x], ex[x] = vz * rest, vy * rest, vx * rest
+    else:
+        bound = _ONE / tau
+        for x in range(columns):
+            vz = f[below, y, x] - f[z, y, x] + b[0, z, y, x]
+            vy = f[z, next_y, x] - f[z, y, x] + b[1, z, y, x]
+            vx = ex[x]
+            new_z[x] = min(max(vz, -bound), bound)
+            new_y[x] = min(max(vy, -bound), bound)
+            new_x[x] = min(max(vx, -bound), bound)
+            ez[x] = vz - _TWO * new_z[x]
+            ey[x] = vy - _TWO * new_y[x]
+            ex[x] = vx - _TWO * new_x[x]
+
+
+@numba.njit(
+    f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, b1, b1, i8)",
+    parallel=True,
+    fastmath=True,
+    nogil=True,
+    cache=True,
+)
+def _pass(f, b, new_b, c, right, tau, gamma, isotropic, nonnegative, slabs):  # type: ignore[no-untyped-def]
+    """Do one iteration's pointwise part, slab by slab along z; the first plane of each twice."""
+    depth, rows, columns = f.shape
+    for slab in numba.prange(slabs):
+        first, end = slab * depth // slabs, (slab + 1) * depth // slabs
+        above = np.empty((rows, columns), np.float32)  # e along z of the plane before
+        before = np.empty(columns, np.float32)  # e along y of the row before
+        ez, ey, ex = (
+            np.empty(columns, np.float32),
+            np.empty(columns, np.float32),
+            np.empty(columns, np.float32),
+        )
+        none = np.empty((3, columns), np.float32)
+        plane = first - 1 if first > 0 else depth - 1
+        for y in range(rows):
+            _row(f, b, plane, y, tau, isotropic, none[0], none[1], none[2], above[y], ey, ex)
+        for z in range(first, end):
+            _row(f, b, z, rows - 1, tau, isotropic, none[0], none[1], none[2], ez, before, ex)
+            for y in range(rows):
+                _row(
+                    f, b, z, y, tau, isotropic,
+                    new_b[0, z, y], new_b[1, z, y], new_b[2, z, y], ez, ey, ex,
+                )  # fmt: skip
+                for x in range(columns):
+                    adjoint = above[y, x] - ez[x] + before[x] - ey[x] - ex[x]
+                    bounded = f[z, y, x]
+                    if nonnegative:
+                        bounded += c[z, y, x]
+                        c[z, y, x] = min(bounded, _ZERO)
+                        bounded = abs(bounded)
+                    right[z, y, x] = tau * adjoint + gamma * bounded
+                    above[y, x] = ez[x]
+                    before[x] = ey[x]
+                right[z, y, 0] += tau * ex[columns - 1]
+                for x in range(1, columns):
+                    right[z, y, x] += tau * ex[x - 1]
+
+
+def iterate(
+    f: torch.Tensor,
+    b: torch.Tensor,
+    new_b: torch.Tensor,
+    c: torch.Tensor,
+    right: torch.Tensor,
+    tau: float,
+    gamma: float,
+    isotropic: bool,
+    nonnegative: bool,
+) -> None:
+    """Write b', c' and tau D^T(d - b') + gamma (w - c') of an iteration; see the solver.
+
+    Parameters
+    ----------
+    f : (z, y, x) float32, contiguous, on the processor
+    b, new_b : (3, z, y, x)
+        Read, and written.
+    c : (z, y, x)
+        Updated in place where ``nonnegative``.
+    right : (z, y, x)
+        Written.
+    tau, gamma : float
+    isotropic, nonnegative : bool
+    """
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    numba.set_num_threads(threads)
+    slabs = min(2 * threads, f.shape[0])
+    arrays = (tensor.numpy() for tensor in (f, b, new_b, c, right))
+    _pass(*arrays, tau, gamma, isotropic, nonnegative, slabs)  # type: ignore[call-arg]
