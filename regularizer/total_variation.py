@@ -241,10 +241,10 @@ class SplitBregman:
 
 @functools.cache
 def fused_pass() -> Callable[..., None] | None:
-    """Return the compiled pass of ``regularizer.fused``; None where numba is not installed."""
+    """Return the compiled pass of ``regularizer.fused``; None where numba is not to be had."""
     try:
         from regularizer.fused import iterate
-    except ImportError:
+    except (ImportError, RuntimeError):  # the latter where numba finds no folder for its cache
         return None
     return iterate
 
