@@ -34,6 +34,7 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.methods import Regularizer
+from regularizer.metrics import data_residual
 
 __all__ = ["run_headless", "run_reconstruct", "run_record"]
 
@@ -202,7 +203,8 @@ class _Row:
     """What one scan gave; ``error`` is not empty where it gave no tomogram.
 
     ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
-    those that the optics make useless.
+    those that the optics make useless. ``data_residual`` is how far the regularized tomogram is
+    from the measured spectrum, over that.
     """
 
     time: int
@@ -213,6 +215,7 @@ class _Row:
     reconstruction_s: float = 0.0
     regularization_s: float = 0.0
     imaginary_part: float = 0.0
+    data_residual: float = 0.0
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -275,7 +278,8 @@ class _Job:
         end = time.perf_counter()
         self._write(result.tomogram, volumes)
         bar.advance_to(number + 1)
-        index = next(iter(volumes.values()), result.tomogram).index
+        shown = next(iter(volumes.values()), result.tomogram)
+        index = shown.index
         return _Row(
             number,
             lost,
@@ -285,6 +289,7 @@ class _Job:
             middle - begin,
             end - middle,
             result.report.imaginary_part,
+            data_residual(shown.contrast, result.spectrum),
             result.report.warnings,
         )
 

@@ -12,8 +12,9 @@ import torch
 from torch.nn import functional
 
 from acquisition.errors import DataError
+from reconstruction.tomogram import Spectrum
 
-__all__ = ["Comparison", "compare", "structural_similarity"]
+__all__ = ["Comparison", "compare", "data_residual", "structural_similarity"]
 
 _WINDOW = 7
 
@@ -51,6 +52,27 @@ def structural_similarity(
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return luminance * (2 * covariance + c2) / (var_a + var_b + c2)
+
+
+def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:
+    """Return how far a contrast is from what was measured: ||M (F f - g)|| / ||g||.
+
+    Parameters
+    ----------
+    contrast : (z, y, x)
+        Centre at n//2.
+    spectrum : Spectrum
+        Its values are g, where it was measured is M. Norms over the half spectrum.
+
+    Notes
+    -----
+    0 for the raw tomogram. A regularizer leaves out noise, so that its residual should be about the
+    noise's part of the spectrum; more is structure that it has invented or lost.
+    """
+    predicted = torch.fft.rfftn(torch.fft.ifftshift(contrast), norm="ortho")
+    difference = (predicted - spectrum.values) * (spectrum.measured > 0)
+    whole = torch.linalg.vector_norm(spectrum.values).clamp_min(1e-30)
+    return float(torch.linalg.vector_norm(difference) / whole)
 
 
 def compare(

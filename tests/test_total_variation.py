@@ -15,7 +15,7 @@ from acquisition.optics import Optics
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from regularizer.metrics import compare, structural_similarity
+from regularizer.metrics import compare, data_residual, structural_similarity
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
 
 OPTICS = preset("cell").optics
@@ -212,3 +212,17 @@ def test_metrics_of_a_volume_with_itself_and_with_noise() -> None:
     assert noisy.mse == pytest.approx(0.01, rel=0.2)  # (0.005 / 0.05)^2
     assert noisy.psnr_db == pytest.approx(20, abs=1)
     assert noisy.paper_ssim > noisy.ssim
+
+
+def test_the_data_residual_is_what_a_tomogram_does_not_explain() -> None:
+    truth = ball((24, 32, 32), 7)
+    clean, noisy = measured(truth), measured(truth, noise=0.001)
+    real = torch.fft.rfftn(torch.fft.ifftshift(contrast_of(noisy)), norm="ortho")
+    noisy = replace(noisy, values=real * noisy.measured)  # that of a real volume
+    assert data_residual(contrast_of(noisy), noisy) == pytest.approx(0, abs=1e-5)
+    assert data_residual(truth, clean) == pytest.approx(0, abs=1e-5)
+    noise = float((noisy.values - clean.values).norm() / noisy.values.norm())
+    assert data_residual(truth, noisy) == pytest.approx(noise, rel=1e-3)
+    regularized = SplitBregman(noisy, PARAMETERS["tv"]).run()
+    assert 0.5 * noise < data_residual(regularized, noisy) < 3 * noise
+    assert data_residual(torch.zeros_like(truth), noisy) == pytest.approx(1, abs=1e-5)
