@@ -87,7 +87,7 @@ def speed(frame: int, device: torch.device) -> list[str]:
         settings = ReconstructionSettings(planes=planes)
         reconstructor = Reconstructor(background, device, settings)
         planning = time.perf_counter() - begin
-        seconds = _best(lambda: reconstructor(sample), device)  # noqa: B023
+        seconds = _best(lambda: reconstructor(sample), device)  # noqa: B023 called at once
         bare = _best(lambda: None, device) + _bare(reconstructor, device)
         depths = len(reconstructor.inversion.focus.steps)
         shape = " x ".join(str(n) for n in reconstructor.shape)
@@ -154,8 +154,8 @@ def _qpretrieve(background: InterferogramStack, vectors: WaveVectors) -> list[tu
 
     found = []
     for scaled in (False, True):
-        alone = _best(lambda: run(frames[0], scaled), cpu)  # noqa: B023
-        together = _best(lambda: run(frames, scaled), cpu, 5) / len(frames)  # noqa: B023
+        alone = _best(lambda: run(frames[0], scaled), cpu)  # noqa: B023 called at once
+        together = _best(lambda: run(frames, scaled), cpu, 5) / len(frames)  # noqa: B023 called at once
         grid = "cropped" if scaled else "full"
         found.append((f"qpretrieve {qpretrieve.__version__} ({grid})", min(alone, together)))
     return found

@@ -92,11 +92,11 @@ class FieldInversion:
         The imaginary part (absorption) is what the real index leaves out: rms over that of the
         real part, where K and -K were both measured, noise included.
         """
-        averages = [self.caps.averaged(of_depth, lost) for of_depth in samples]
+        averages = self.caps.averaged(samples, lost)
         if len(averages) == 1:
             values = self.caps.placed(averages[0])
         else:
-            values = self._blend(self.caps.columns(average) for average in averages)
+            values = self._blend(self.caps.placed(a, columns=True) for a in averages)
         return self.caps.spectrum(values, lost), averages[self._middle].imaginary_part()
 
     def reconstruct(self, stack: FieldStack) -> tuple[Tomogram, Spectrum]:

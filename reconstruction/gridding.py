@@ -11,6 +11,7 @@ measured in it, however often that was.
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,32 +64,30 @@ def shared_out(
     if gridding == "nearest":
         distance = (position - whole)[:, free]
         weight = np.exp(-((distance / _WIDTH) ** 2).sum(axis=1))
-        return _folded(whole, weight, np.arange(len(whole)), shape)
+        return _folded(whole, weight, shape)
     low: NDArray[np.int64] = np.where(free, np.floor(position).astype(np.int64), whole)
     parts = []
     for corner in itertools.product(*[(0, 1) if axis else (0,) for axis in between]):
         at = low + np.array(corner, np.int64)
         weight = np.where(free, 1 - np.abs(position - at), 1.0).prod(axis=1)
-        parts.append(_folded(at, weight, np.arange(len(at)), shape))
+        parts.append(_folded(at, weight, shape))
     return Entries(*(np.concatenate(column) for column in zip(*map(_columns, parts), strict=True)))
 
 
 def nearest_voxels(position: NDArray[np.float64], shape: Shape) -> Entries:
     """Return the entries, of weight 1, that say which voxels are measured."""
     whole = np.rint(position).astype(np.int64)
-    return _folded(whole, np.ones(len(whole)), np.arange(len(whole)), shape)
+    return _folded(whole, np.ones(len(whole)), shape)
 
 
 def _columns(e: Entries) -> tuple[NDArray[np.generic], ...]:
     return e.sample, e.voxel, e.weight, e.mirrored
 
 
-def _folded(
-    at: NDArray[np.int64], weight: NDArray[np.float64], sample: NDArray[np.int64], shape: Shape
-) -> Entries:
-    """Fold onto the half spectrum."""
-    inside = (2 * np.abs(at) < shape).all(axis=1) & (weight > _LEAST_WEIGHT)
-    at, weight, sample = at[inside], weight[inside], sample[inside]
+def _folded(at: NDArray[np.int64], weight: NDArray[np.float64], shape: Shape) -> Entries:
+    """Fold the voxel and weight of each sample onto the half spectrum."""
+    sample = np.flatnonzero((2 * np.abs(at) < shape).all(axis=1) & (weight > _LEAST_WEIGHT))
+    at, weight = at[sample], weight[sample]
     slices, rows, columns = shape
 
     def place(chosen: NDArray[np.bool_], sign: int) -> NDArray[np.int64]:
@@ -120,8 +119,6 @@ class VoxelAverages:
     ----------
     voxels : (m,) int64 tensor
         Flat indices of the voxels that any sample reaches.
-    weight : (m,) float32 tensor
-        Summed weight in these, of all samples.
     """
 
     def __init__(self, entries: Entries, samples: int, voxels: int, device: torch.device) -> None:
@@ -140,16 +137,23 @@ class VoxelAverages:
             )
             for kind in (~entries.mirrored, entries.mirrored)
         )
-        everything = torch.ones(samples, 1, device=device)
-        self._complete = self._weights(everything)
-        self.weight = self._complete.total
+        self._complete = self._weights(torch.ones(samples, device=device))
 
-    def __call__(self, samples: torch.Tensor, alive: torch.Tensor | None = None) -> "Averaged":
-        """Return the means of samples (n,) complex64; ``alive`` (n,) is 0 for those left out."""
-        weights = self._complete
-        if alive is not None:
-            samples = samples * alive
-            weights = self._weights(alive[:, None])
+    def weight(self, alive: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the summed weight in these voxels, (m,) float32."""
+        return (self._complete if alive is None else self._weights(alive)).total
+
+    def __call__(
+        self, depths: Sequence[torch.Tensor], alive: torch.Tensor | None = None
+    ) -> list["Averaged"]:
+        """Return the means of the samples (n,) complex64 of each depth.
+
+        ``alive`` (n,) float32 is 0 for those that are left out, at every depth; None: all count.
+        """
+        weights = self._complete if alive is None else self._weights(alive)
+        return [self._sums(s if alive is None else s * alive, weights) for s in depths]
+
+    def _sums(self, samples: torch.Tensor, weights: "_Weights") -> "Averaged":
         pairs = torch.view_as_real(samples)
         direct, mirrored = (
             torch.view_as_complex(matrix @ pairs) for matrix in (self._direct, self._mirrored)
@@ -157,7 +161,9 @@ class VoxelAverages:
         return Averaged(direct, mirrored.conj_physical_(), weights)
 
     def _weights(self, alive: torch.Tensor) -> "_Weights":
-        direct, mirrored = ((matrix @ alive)[:, 0] for matrix in (self._direct, self._mirrored))
+        direct, mirrored = (
+            (matrix @ alive[:, None])[:, 0] for matrix in (self._direct, self._mirrored)
+        )
         total = direct + mirrored
         known = (direct > 0) & (mirrored > 0)
         inverse = (known / weight.clamp_min(_LEAST_WEIGHT) for weight in (direct, mirrored))

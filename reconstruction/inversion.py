@@ -9,6 +9,7 @@ K and -K are averaged together.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,6 @@ class CapPlan:
         self.count = count = len(caps.source)
         self.device = device
         self._starts = [int(i) for i in np.searchsorted(caps.view, np.arange(self.views + 1))]
-        self._view = torch.tensor(caps.view, device=device)
         self._source = torch.tensor(caps.source, device=device)
         self._factor = torch.tensor(caps.factor, device=device)
         self.gridding = settings.gridding or ("nearest" if views.rotations is None else "linear")
@@ -126,34 +126,36 @@ class CapPlan:
         """Return where the samples of the views ``first`` to ``last`` - 1 stand among all."""
         return slice(self._starts[first], self._starts[last])
 
-    def of_views(self, views: tuple[int, ...]) -> torch.Tensor:
-        """Return which samples (n,) bool belong to these views."""
-        chosen = torch.zeros(self.views, dtype=torch.bool, device=self._view.device)
-        chosen[list(views)] = True
-        return chosen[self._view]
+    def _alive(self, lost: tuple[int, ...]) -> torch.Tensor | None:
+        """Return 0 for the samples (n,) of these views, 1 for others; None where they have none."""
+        ranges = [self.range_of(view, view + 1) for view in lost]
+        if all(r.start == r.stop for r in ranges):
+            return None  # views that the plan leaves out for every scan cost nothing
+        alive = torch.ones(self.count, device=self.device)
+        for samples in ranges:
+            alive[samples] = 0
+        return alive
 
-    def averaged(self, samples: torch.Tensor, lost: tuple[int, ...] = ()) -> Averaged:
-        """Return the sums of the samples in the voxels of k-space, without the lost views."""
-        alive = (~self.of_views(lost)).to(torch.float32) if lost else None
-        return self._average(samples, alive)
+    def averaged(
+        self, depths: Sequence[torch.Tensor], lost: tuple[int, ...] = ()
+    ) -> list[Averaged]:
+        """Return the sums of each depth's samples in k-space's voxels, without the lost views."""
+        return self._average(depths, self._alive(lost))
 
-    def placed(self, averaged: Averaged) -> torch.Tensor:
-        """Return the half spectrum (z, y, x//2 + 1) of the computed volume."""
-        half = _half(self.grid.fine_shape)
-        values = averaged.direct.new_zeros(math.prod(half))
-        values[self._average.voxels] = averaged.mean()
-        return values.reshape(half)
+    def placed(self, averaged: Averaged, *, columns: bool = False) -> torch.Tensor:
+        """Return the half spectrum (z, y, x//2 + 1) of the computed volume.
 
-    def columns(self, averaged: Averaged) -> torch.Tensor:
-        """Return the same as columns along z, (y, x//2 + 1, z): they are transformed faster."""
+        As ``columns`` along z, (y, x//2 + 1, z), it is transformed along z in half the time.
+        """
         z, y, x = _half(self.grid.fine_shape)
         values = averaged.direct.new_zeros(z * y * x)
-        values[self._voxels_by_column] = averaged.mean()
-        return values.reshape(y, x, z)
+        values[self._voxels_by_column if columns else self._average.voxels] = averaged.mean()
+        return values.reshape((y, x, z) if columns else (z, y, x))
 
     def spectrum(self, values: torch.Tensor, lost: tuple[int, ...] = ()) -> Spectrum:
         """Return the measured spectrum, given that of the computed volume."""
-        measured = self._measured(lost) if lost else self._complete
+        alive = self._alive(lost)
+        measured = self._complete if alive is None else self._measured(alive)
         if self.grid.oversampled:
             values = self._middle(values)
         values = values * (measured > 0)
@@ -178,14 +180,10 @@ class CapPlan:
         whole: torch.Tensor = torch.fft.rfftn(_kept(volume, 2, self.shape[2]), norm="ortho")
         return whole
 
-    def _measured(self, lost: tuple[int, ...] | None) -> torch.Tensor:
+    def _measured(self, alive: torch.Tensor | None) -> torch.Tensor:
         """Return how often each voxel was measured (z, y, x//2 + 1) float32."""
-        weight = self._counts.weight
-        if lost:
-            alive = (~self.of_views(lost)).to(torch.float32)
-            weight = self._counts(torch.zeros_like(self._factor), alive).weights.total
-        count = torch.zeros(math.prod(self.half_shape), device=weight.device)
-        count[self._counts.voxels] = weight
+        count = torch.zeros(math.prod(self.half_shape), device=self.device)
+        count[self._counts.voxels] = self._counts.weight(alive)
         return count.reshape(self.half_shape)
 
 

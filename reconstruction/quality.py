@@ -6,7 +6,7 @@ not wrong, and noise averages.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,10 @@ class FrameQuality:
         """Return what is known of angles that have not been seen: nothing but zeros."""
         nothing = np.zeros(angles, np.float32)
         return cls(*(nothing,) * 6, residues=np.zeros(angles, np.int64), bending=nothing)
+
+    def with_phase(self, residues: torch.Tensor, bending: torch.Tensor) -> "FrameQuality":
+        """Return these figures with what the unwrapped phase tells, each (angles,)."""
+        return replace(self, residues=residues.cpu().numpy(), bending=bending.cpu().numpy())
 
     def updated(self, first: int, newer: "FrameQuality") -> "FrameQuality":
         """Return these figures with those of the angles ``first``, first + 1, ... replaced."""

@@ -6,7 +6,7 @@ arrives; a scan then costs a few batched transforms. The same code runs on CPU a
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -170,11 +170,7 @@ class Reconstructor:
         if not self._oriented and self._turn(fields, quality):
             return self(stack)
         scattered = self.inversion.scattered(fields)
-        quality = replace(
-            quality,
-            residues=scattered.residues.cpu().numpy(),
-            bending=scattered.bending.cpu().numpy(),
-        )
+        quality = quality.with_phase(scattered.residues, scattered.bending)
         clock.lap("caps")
         return self.inverted(scattered.samples, left_out, quality, stack, clock.laps)
 

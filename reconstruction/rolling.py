@@ -6,8 +6,6 @@ beside an inverse transform of ten: so there is no running sum that could drift,
 cycle the tomogram is the one that a scan of the same frames gives.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -78,14 +76,8 @@ class RollingTomography:
         chosen = self._reconstructor.inversion.caps.range_of(first, last)
         for kept, new in zip(self._samples, scattered.samples, strict=True):
             kept[chosen] = new
-        self._quality = self._quality.updated(
-            first,
-            replace(
-                quality,
-                residues=scattered.residues.cpu().numpy(),
-                bending=scattered.bending.cpu().numpy(),
-            ),
-        )
+        newer = quality.with_phase(scattered.residues, scattered.bending)
+        self._quality = self._quality.updated(first, newer)
         why = {first + angle: reason for angle, reason in quality.reasons().items()} | known_bad
         for angle in range(first, last):
             self._left_out.pop(angle, None)

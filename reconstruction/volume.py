@@ -53,13 +53,6 @@ class VolumeGrid:
         return z, y, x
 
     @property
-    def middle(self) -> tuple[slice, slice, slice]:
-        """The tomogram within the computed volume, centre on centre (index n//2)."""
-        starts = [f // 2 - n // 2 for f, n in zip(self.fine_shape, self.shape, strict=True)]
-        z, y, x = (slice(s, s + n) for s, n in zip(starts, self.shape, strict=True))
-        return z, y, x
-
-    @property
     def oversampled(self) -> bool:
         """Whether the computed volume is larger than the tomogram."""
         return self.fine_shape != self.shape

@@ -15,6 +15,7 @@ import torch
 
 __all__ = ["iterate"]
 
+# numba's functions take no annotations: hence the ignored types below
 _VOLUME, _VECTORS = "float32[:,:,::1]", "float32[:,:,:,::1]"
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 

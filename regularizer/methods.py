@@ -59,7 +59,7 @@ def regularizer(
     if name == "deep":
         return DeepRegularizer(device, finish=finish)
     if name in PARAMETERS:
-        return TotalVariation(name)
+        return TotalVariation(name, device)
     raise ConfigurationError(f"regularizer must be one of {', '.join(METHODS)}, got {name!r}")
 
 
@@ -84,10 +84,10 @@ def _with_contrast(tomogram: Tomogram, contrast: torch.Tensor, how: str) -> Tomo
 class TotalVariation:
     """Split Bregman with a named parameter set."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
         self.name = name
         self.parameters = PARAMETERS[name]
-        fused_pass()  # compiled the first time: part of loading, not of the first tomogram
+        fused_pass(torch.device(device))  # compiled while loading, not with the first tomogram
 
     def __call__(
         self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
@@ -122,7 +122,7 @@ class DeepRegularizer:
         self._multiple = network.multiple
         self.finish = finish
         self.patches = patches
-        fused_pass()
+        fused_pass(torch.device(device))
 
     def contrast(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the network's contrast (z, y, x) for a raw one."""

@@ -118,12 +118,11 @@ class SplitBregman:
         self._fidelity = parameters.mu * self._data
         self._weight = 1 / (
             parameters.mu * self._measured
-            + parameters.tau * _laplacian_eigenvalues(spectrum.shape, self._measured)
+            + parameters.tau * _laplacian_eigenvalues(spectrum.shape, self._measured.device, dtype)
             + parameters.gamma
         )
         device = self._data.device
-        able = fused and device.type == "cpu" and dtype == torch.float32
-        self._fused = fused_pass() if able else None
+        self._fused = fused_pass(device) if fused and dtype == torch.float32 else None
         self.f, self.c, self._right, self._norm = (
             torch.zeros(spectrum.shape, device=device, dtype=dtype) for _ in range(4)
         )
@@ -240,8 +239,10 @@ class SplitBregman:
 
 
 @functools.cache
-def fused_pass() -> Callable[..., None] | None:
-    """Return the compiled pass of ``regularizer.fused``; None where numba is not to be had."""
+def fused_pass(device: torch.device) -> Callable[..., None] | None:
+    """Return the compiled pass of ``regularizer.fused``; None on GPUs, or where numba is not."""
+    if device.type != "cpu":
+        return None
     try:
         from regularizer.fused import iterate
     except (ImportError, RuntimeError):  # the latter where numba finds no folder for its cache
@@ -257,14 +258,17 @@ def _raw_maximum(spectrum: Spectrum) -> float:
     return maximum if maximum > 0 else 1.0
 
 
-def _laplacian_eigenvalues(shape: tuple[int, int, int], like: torch.Tensor) -> torch.Tensor:
+@functools.lru_cache(maxsize=4)
+def _laplacian_eigenvalues(
+    shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
     """Return |D|^2 on the half spectrum: the sum of 4 sin^2(pi m / n)."""
     total = torch.zeros((1, 1, 1), dtype=torch.float64)
     for axis, n in enumerate(shape):
         m = torch.arange(n // 2 + 1 if axis == 2 else n, dtype=torch.float64)
         eigenvalue = 4 * torch.sin(torch.pi * m / n) ** 2
         total = total + eigenvalue.reshape([-1 if a == axis else 1 for a in range(3)])
-    return total.to(like)
+    return total.to(device, dtype)
 
 
 def _difference(f: torch.Tensor, axis: int, out: torch.Tensor) -> None:

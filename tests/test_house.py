@@ -40,7 +40,8 @@ for package in ("reconstruction", "regularizer"):
         if module.name != "regularizer.fused":  # imported only where numba is
             importlib.import_module(module.name)
 from regularizer.total_variation import fused_pass
-assert fused_pass() is None
+import torch
+assert fused_pass(torch.device("cpu")) is None
 """
     )
 
