@@ -344,8 +344,7 @@ def command_line() -> Parser:
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
     reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
     text = "parameters of tv: measured here (tv, tv-fast), or the paper's"
-    presets = ("tv", "tv-fast", "beads", "s-pyogenes", "oci-aml3")
-    reconstruct.add_argument("--preset", choices=presets, help=text)
+    reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
     add_settings(reconstruct)
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
@@ -375,6 +374,7 @@ def add_plan(record: Parser) -> None:
     record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
 
 
+TV_PRESETS = ("tv", "tv-fast", "beads", "s-pyogenes", "oci-aml3")  # of regularizer.total_variation
 RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
     "approximation": (str, "rytov or born"),
     "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 import launcher
+from acquisition.configuration import ReconstructionSection
 from launcher import Checkout, PipProgress, SetUpError, locked, main, satisfies, unsatisfied
+from reconstruction.settings import ReconstructionSettings
+from regularizer.total_variation import PARAMETERS
 from ui.display import display_problem, virtual_display
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -400,3 +403,11 @@ def test_a_virtual_display_lasts_as_long_as_it_is_needed(monkeypatch: pytest.Mon
 def test_live_without_a_display_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["live"]) == 1
     assert "live needs a window" in capsys.readouterr().err
+
+
+def test_what_is_named_again_for_the_command_line_is_all_there_is() -> None:
+    """The launcher cannot import tensor code to build its parser; microscope.toml is read below."""
+    fields = list(ReconstructionSettings.__dataclass_fields__)
+    assert sorted(launcher.RECONSTRUCTION) == sorted(fields)
+    assert sorted(ReconstructionSection.model_fields) == sorted(fields)
+    assert sorted(launcher.TV_PRESETS) == sorted(PARAMETERS)
