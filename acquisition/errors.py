@@ -7,6 +7,7 @@ __all__ = [
     "LiveTomoError",
     "ScanError",
     "ScanStopped",
+    "Stopped",
 ]
 
 
@@ -32,3 +33,7 @@ class ScanError(DeviceError):
 
 class ScanStopped(ScanError):
     """A scan was ended on request; what it had recorded is dropped."""
+
+
+class Stopped(LiveTomoError):
+    """A computation was ended on request."""

@@ -16,51 +16,52 @@ import torch
 __all__ = ["iterate"]
 
 # numba's functions take no annotations: hence the ignored types below
-_VOLUME, _VECTORS = "float32[:,:,::1]", "float32[:,:,:,::1]"
+_VOLUME, _VECTORS, _WEIGHTS = "float32[:,:,::1]", "float32[:,:,:,::1]", "UniTuple(float32, 3)"
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
 @numba.njit(fastmath=True, inline="always")
-def _row(f, b, z, y, tau, isotropic, new_z, new_y, new_x, ez, ey, ex):  # type: ignore[no-untyped-def]
-    """Write the new b of a row (new_...) and v - 2 b' of it (e...)."""
+def _row(f, b, z, y, tau, w, isotropic, new_z, new_y, new_x, ez, ey, ex):  # type: ignore[no-untyped-def]
+    """Write the new b of a row (new_...) and, weighted, v - 2 b' of it (e...)."""
+    wz, wy, wx = w
     depth, rows, columns = f.shape
     below = z + 1 if z + 1 < depth else 0
     next_y = y + 1 if y + 1 < rows else 0
     last = columns - 1
     for x in range(last):
-        ex[x] = f[z, y, x + 1] - f[z, y, x] + b[2, z, y, x]
-    ex[last] = f[z, y, 0] - f[z, y, last] + b[2, z, y, last]
+        ex[x] = wx * (f[z, y, x + 1] - f[z, y, x]) + b[2, z, y, x]
+    ex[last] = wx * (f[z, y, 0] - f[z, y, last]) + b[2, z, y, last]
     if isotropic:
         for x in range(columns):
-            vz = f[below, y, x] - f[z, y, x] + b[0, z, y, x]
-            vy = f[z, next_y, x] - f[z, y, x] + b[1, z, y, x]
+            vz = wz * (f[below, y, x] - f[z, y, x]) + b[0, z, y, x]
+            vy = wy * (f[z, next_y, x] - f[z, y, x]) + b[1, z, y, x]
             vx = ex[x]
             shrink = _ONE / max(tau * math.sqrt(vz * vz + vy * vy + vx * vx), _ONE)
             new_z[x], new_y[x], new_x[x] = vz * shrink, vy * shrink, vx * shrink
             rest = _ONE - _TWO * shrink
-            ez[x], ey[x], ex[x] = vz * rest, vy * rest, vx * rest
+            ez[x], ey[x], ex[x] = wz * vz * rest, wy * vy * rest, wx * vx * rest
     else:
         bound = _ONE / tau
         for x in range(columns):
-            vz = f[below, y, x] - f[z, y, x] + b[0, z, y, x]
-            vy = f[z, next_y, x] - f[z, y, x] + b[1, z, y, x]
+            vz = wz * (f[below, y, x] - f[z, y, x]) + b[0, z, y, x]
+            vy = wy * (f[z, next_y, x] - f[z, y, x]) + b[1, z, y, x]
             vx = ex[x]
             new_z[x] = min(max(vz, -bound), bound)
             new_y[x] = min(max(vy, -bound), bound)
             new_x[x] = min(max(vx, -bound), bound)
-            ez[x] = vz - _TWO * new_z[x]
-            ey[x] = vy - _TWO * new_y[x]
-            ex[x] = vx - _TWO * new_x[x]
+            ez[x] = wz * (vz - _TWO * new_z[x])
+            ey[x] = wy * (vy - _TWO * new_y[x])
+            ex[x] = wx * (vx - _TWO * new_x[x])
 
 
 @numba.njit(
-    f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, b1, b1, i8)",
+    f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, {_WEIGHTS}, b1, b1, i8)",
     parallel=True,
     fastmath=True,
     nogil=True,
     cache=True,
 )
-def _pass(f, b, new_b, c, right, tau, gamma, isotropic, nonnegative, slabs):  # type: ignore[no-untyped-def]
+def _pass(f, b, new_b, c, right, tau, gamma, w, isotropic, nonnegative, slabs):  # type: ignore[no-untyped-def]
     """Do one iteration's pointwise part, slab by slab along z; the first plane of each twice."""
     depth, rows, columns = f.shape
     for slab in numba.prange(slabs):
@@ -75,12 +76,12 @@ def _pass(f, b, new_b, c, right, tau, gamma, isotropic, nonnegative, slabs):  # 
         none = np.empty((3, columns), np.float32)
         plane = first - 1 if first > 0 else depth - 1
         for y in range(rows):
-            _row(f, b, plane, y, tau, isotropic, none[0], none[1], none[2], above[y], ey, ex)
+            _row(f, b, plane, y, tau, w, isotropic, none[0], none[1], none[2], above[y], ey, ex)
         for z in range(first, end):
-            _row(f, b, z, rows - 1, tau, isotropic, none[0], none[1], none[2], ez, before, ex)
+            _row(f, b, z, rows - 1, tau, w, isotropic, none[0], none[1], none[2], ez, before, ex)
             for y in range(rows):
                 _row(
-                    f, b, z, y, tau, isotropic,
+                    f, b, z, y, tau, w, isotropic,
                     new_b[0, z, y], new_b[1, z, y], new_b[2, z, y], ez, ey, ex,
                 )  # fmt: skip
                 for x in range(columns):
@@ -106,6 +107,7 @@ def iterate(
     right: torch.Tensor,
     tau: float,
     gamma: float,
+    weights: tuple[float, float, float],
     isotropic: bool,
     nonnegative: bool,
 ) -> None:
@@ -121,10 +123,12 @@ def iterate(
     right : (z, y, x)
         Written.
     tau, gamma : float
+    weights : (z, y, x)
+        Of the three differences.
     isotropic, nonnegative : bool
     """
     threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(threads)
     slabs = min(2 * threads, f.shape[0])
     arrays = (tensor.numpy() for tensor in (f, b, new_b, c, right))
-    _pass(*arrays, tau, gamma, isotropic, nonnegative, slabs)  # type: ignore[call-arg]
+    _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]

@@ -100,7 +100,7 @@ def test_iterates_equal_the_textbook(
     spectrum = measured(ball(shape, 6), noise=0.002)
     parameters = replace(parameters, isotropic=isotropic)
     solver = SplitBregman(spectrum, parameters, fused=fused, dtype=dtype)
-    expected = textbook(spectrum, parameters, solver.scale)
+    expected = textbook(spectrum, parameters, float(solver.scale))
     result = solver.run()
     assert result.dtype == dtype
     assert float((result - expected).norm() / expected.norm()) < tolerance
