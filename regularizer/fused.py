@@ -55,7 +55,8 @@ def _row(f, b, z, y, tau, w, isotropic, new_z, new_y, new_x, ez, ey, ex):  # typ
 
 
 @numba.njit(
-    f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, {_WEIGHTS}, b1, b1, i8)",
+    f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, {_WEIGHTS}, "
+    "b1, b1, i8)",
     parallel=True,
     fastmath=True,
     nogil=True,

@@ -223,8 +223,8 @@ class SplitBregman:
             if outer + 1 < p.outer:
                 self._add_back()
         solution = self.f.clamp_min(0) if p.nonnegative else self.f
-        contrast = torch.fft.fftshift(solution, dim=_AXES) * self.scale
-        return contrast[0] if self._single else contrast
+        contrast: torch.Tensor = torch.fft.fftshift(solution, dim=_AXES) * self.scale
+        return contrast.squeeze(0) if self._single else contrast
 
     def _change(self, before: torch.Tensor) -> float:
         """Return the largest relative change of a volume."""
@@ -293,7 +293,8 @@ class SplitBregman:
         for axis, weight in enumerate(self._weights):
             _difference(self.f, axis, weight, difference)
             _add_adjoint(difference.sub_(self.b[:, axis]), axis, weight, self._right)
-        self._right.mul_(p.tau).add_(self.f.clamp_min(0) - self.c, alpha=p.gamma)
+        wanted = self.f.clamp_min(0) if p.nonnegative else self.f
+        self._right.mul_(p.tau).add_(wanted - self.c, alpha=p.gamma)
 
     def _add_back(self) -> None:
         """g_k+1 = g_k + g - M F f."""

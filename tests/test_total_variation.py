@@ -1,5 +1,6 @@
 """Split Bregman against its textbook form, and on objects whose truth is known."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from acquisition.errors import ConfigurationError
+from acquisition.errors import ConfigurationError, Stopped
 from acquisition.illumination import preset
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
@@ -226,3 +227,27 @@ def test_the_data_residual_is_what_a_tomogram_does_not_explain() -> None:
     regularized = SplitBregman(noisy, PARAMETERS["tv"]).run()
     assert 0.5 * noise < data_residual(regularized, noisy) < 3 * noise
     assert data_residual(torch.zeros_like(truth), noisy) == pytest.approx(1, abs=1e-5)
+
+
+def test_several_volumes_at_once_are_the_same_as_one_by_one() -> None:
+    spectra = [measured(ball((15, 21, 18), r), 0.002, seed=r) for r in (4, 6)]
+    parameters = TvParameters(2, 5, 20, 20, 10, gradient="micrometres")
+    for fused in (True, False):
+        together = SplitBregman(spectra, parameters, fused=fused).run()
+        for found, spectrum in zip(together, spectra, strict=True):
+            alone = SplitBregman(spectrum, parameters, fused=not fused).run()
+            assert float((found - alone).norm() / alone.norm()) < 1e-5
+
+
+def test_a_set_event_stops_it() -> None:
+    stop = threading.Event()
+    told: list[int] = []
+
+    def look(done: int, of: int) -> None:
+        told.append(done)
+        if done == 3:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        SplitBregman(measured(ball((8, 8, 8), 2)), PARAMETERS["tv"]).run(look, stop)
+    assert told == [1, 2, 3]
