@@ -228,7 +228,7 @@ def deepinv_primal_dual(spectrum: Spectrum, watch: Stopwatch, *, ratio: float) -
 
     length = L12Prior()  # of the last axis; that of another one took it thirty times as long
 
-    class LengthAndSign(Prior):  # type: ignore[misc]
+    class LengthAndSign(Prior):  # type: ignore[misc]  # deepinv has no types
         """|d|_1 of the first three along the last axis, f >= 0 of the fourth."""
 
         def __init__(self) -> None:
@@ -265,7 +265,7 @@ def deepinv_fista(spectrum: Spectrum, watch: Stopwatch, *, inner: int, tau: floa
     from deepinv.optim import FISTA, L2
     from deepinv.optim.prior import TVPrior
 
-    class Denoiser(TVDenoiser):  # type: ignore[misc]
+    class Denoiser(TVDenoiser):  # type: ignore[misc]  # deepinv has no types
         @staticmethod
         def nabla(x: torch.Tensor) -> torch.Tensor:
             return torch.stack([torch.roll(x, -1, a) - x for a in (2, 3, 4)], -1)

@@ -132,4 +132,4 @@ def iterate(
     numba.set_num_threads(threads)
     slabs = min(2 * threads, f.shape[0])
     arrays = (tensor.numpy() for tensor in (f, b, new_b, c, right))
-    _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]
+    _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]  # as above
