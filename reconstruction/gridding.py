@@ -199,6 +199,34 @@ class Averaged:
         imaginary = torch.linalg.vector_norm(first - second)
         return float(imaginary / real.clamp_min(1e-30))
 
+    def noise_power(self, ring: torch.Tensor, rings: int) -> float | None:
+        """Return the noise's part of the squared norm of the mean; None where K and -K never meet.
+
+        Parameters
+        ----------
+        ring : (m,) int64
+            The ring, 0 to ``rings`` - 1, that each voxel belongs to: voxels of one ring are taken
+            to have the same noise a sample.
+
+        Notes
+        -----
+        The spectrum of a real volume is the same, conjugate, at -K: what the two say differently is
+        noise (and absorption, and what the model does not describe). With weights w and u, the
+        mean square of their difference is v (1/w + 1/u), and the noise of the mean v / (w + u),
+        with v the variance of a sample. A ring without pairs is taken to be like the one before.
+        """
+        w = self.weights
+        difference = (self.direct * w.direct - self.mirrored * w.mirrored).abs().square()
+        pairs, spread, share = (
+            torch.bincount(ring, weights=of, minlength=rings).tolist()
+            for of in (difference, w.direct + w.mirrored, w.inverse)
+        )
+        variance, expected = 0.0, 0.0
+        for squares, inverse, summed in zip(pairs, spread, share, strict=True):
+            variance = squares / inverse if inverse > 0 else variance
+            expected += variance * summed
+        return expected if sum(spread) > 0 else None
+
 
 def _matrix(matrix: scipy.sparse.csr_array, device: torch.device) -> torch.Tensor:
     with warnings.catch_warnings():

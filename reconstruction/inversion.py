@@ -28,6 +28,9 @@ from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 __all__ = ["CapPlan", "contrast_of"]
 
 
+_RINGS = 12  # of |Kt|, up to twice the aperture; within one the noise is taken to be even
+
+
 @dataclass(frozen=True, slots=True)
 class _Caps:
     """The samples of all views, one after the other.
@@ -87,6 +90,7 @@ class CapPlan:
         self._average = VoxelAverages(entries, count, fine, device)
         in_plane = fine // self.grid.fine_shape[0]
         voxels = self._average.voxels
+        self._ring = torch.tensor(_rings(self.grid, views.optics), device=device)[voxels % in_plane]
         self._voxels_by_column = voxels % in_plane * self.grid.fine_shape[0] + voxels // in_plane
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
         counted = nearest_voxels(coarse, self.grid.shape)
@@ -152,8 +156,19 @@ class CapPlan:
         values[self._voxels_by_column if columns else self._average.voxels] = averaged.mean()
         return values.reshape((y, x, z) if columns else (z, y, x))
 
-    def spectrum(self, values: torch.Tensor, lost: tuple[int, ...] = ()) -> Spectrum:
-        """Return the measured spectrum, given that of the computed volume."""
+    def spectrum(
+        self, values: torch.Tensor, averaged: Averaged, lost: tuple[int, ...] = ()
+    ) -> Spectrum:
+        """Return the measured spectrum.
+
+        Parameters
+        ----------
+        values : half spectrum of the computed volume
+        averaged : Averaged
+            From one depth, to know the noise by.
+        lost : tuple of int
+            Views that are left out.
+        """
         alive = self._alive(lost)
         measured = self._complete if alive is None else self._measured(alive)
         if self.grid.oversampled:
@@ -161,7 +176,18 @@ class CapPlan:
         values = values * (measured > 0)
         if self._taper is not None:
             values = values * self._taper
-        return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics)
+        noise = self._noise(averaged, values)
+        return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics, noise)
+
+    def _noise(self, averaged: Averaged, values: torch.Tensor) -> float | None:
+        """Return the rms of the noise in the half spectrum ``values`` over theirs."""
+        noise = averaged.noise_power(self._ring, _RINGS)
+        power = float(torch.linalg.vector_norm(values)) ** 2
+        if noise is None or power == 0:
+            return None
+        # noise fills the computed volume evenly, of which ``values`` is the middle
+        kept = math.prod(self.shape) / math.prod(self.grid.fine_shape)
+        return math.sqrt(noise * kept / power)
 
     def _middle(self, values: torch.Tensor) -> torch.Tensor:
         """Return the half spectrum of the middle of the computed volume; ortho transforms."""
@@ -250,6 +276,15 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
         np.concatenate([part.K for part in parts]),
         np.concatenate([part.factor for part in parts]).astype(np.complex64),
     )
+
+
+def _rings(grid: VolumeGrid, optics: Optics) -> NDArray[np.int64]:
+    """Return the ring of |Kt| that each column along Kz of the computed half spectrum is in."""
+    _, y, x = grid.fine_shape
+    _, dy, dx = grid.voxel_size_um
+    lateral = np.hypot(np.fft.fftfreq(y, dy)[:, None], np.fft.rfftfreq(x, dx))
+    ring: NDArray[np.float64] = np.minimum(lateral / (2 * optics.cutoff) * _RINGS, _RINGS - 1)
+    return ring.astype(np.int64).reshape(-1)
 
 
 def _contrast_scale(

@@ -44,6 +44,9 @@ class Spectrum:
         Of the real volume.
     voxel_size_um : (dz, dy, dx)
     optics : Optics
+    noise : float or None
+        Rms of the noise over that of the values, estimated from what K and -K say differently; None
+        where it is not known.
     """
 
     values: torch.Tensor
@@ -51,6 +54,7 @@ class Spectrum:
     shape: tuple[int, int, int]
     voxel_size_um: VoxelSize
     optics: Optics
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         half = (*self.shape[:2], self.shape[2] // 2 + 1)

@@ -7,7 +7,9 @@ the measured spectrum's mask, so that training, evaluation and finishing need no
 Deterministic by seed; a split is a range of seeds, so no object is in two of them.
 """
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.gratings import DmdGeometry
-from acquisition.illumination import AngleSet, preset
+from acquisition.illumination import AngleSet, Preset, circular_scan, preset, spiral_scan
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
@@ -48,10 +50,16 @@ class Sample:
     truth: torch.Tensor
 
 
-def make_sample(kind: str, seed: int, frame: int = 192) -> Sample:
-    """Simulate, reconstruct and regularize the object of that kind and seed."""
+def make_sample(kind: str, seed: int, frame: int = 192, *, varied: bool = False) -> Sample:
+    """Simulate, reconstruct and regularize the object of that kind and seed.
+
+    ``varied`` optics are not one of the presets: aperture, medium, number of angles and their
+    pattern are random, too.
+    """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     chosen = preset("bacteria" if kind == "cocci" and rng.uniform() < 0.7 else "cell")
+    if varied:
+        chosen = _varied(rng)
     pixel = chosen.optics.pixel_size_um
     phantom = _phantom(kind, (2 * pixel, pixel, pixel), rng)
     position = tuple(float(v) for v in rng.uniform(-1, 1, 3) * (1.0, 1.0, 0.6))
@@ -61,6 +69,14 @@ def make_sample(kind: str, seed: int, frame: int = 192) -> Sample:
     raw = result.tomogram.contrast
     truth = _true_contrast(phantom, position, chosen.optics, result)
     return Sample(kind, seed, result.spectrum, raw, tv, torch.tensor(truth))
+
+
+def _varied(rng: np.random.Generator) -> Preset:
+    """Return optics and angles as other instruments have them."""
+    aperture, medium = rng.uniform(0.75, 1.22), rng.uniform(1.333, 1.36)
+    optics = Optics(0.532, aperture, medium, 0.096 / aperture)
+    scan = circular_scan if rng.uniform() < 0.5 else spiral_scan
+    return Preset(optics, scan(int(rng.integers(30, 90)), rng.uniform(0.8, 0.95) * optics.cutoff))
 
 
 def _phantom(kind: str, voxel: tuple[float, float, float], rng: np.random.Generator) -> Phantom:
@@ -132,6 +148,7 @@ def save(sample: Sample, path: Path) -> None:
         truth=sample.truth.numpy().astype(np.float16),
         values=spectrum.values.numpy(),
         measured=spectrum.measured.numpy().astype(np.float16),
+        noise=math.nan if spectrum.noise is None else spectrum.noise,
         voxel_size_um=spectrum.voxel_size_um,
         optics=[
             spectrum.optics.wavelength_um,
@@ -156,5 +173,12 @@ def load(path: Path) -> Sample:
             (raw.shape[0], raw.shape[1], raw.shape[2]),
             (dz, dy, dx),
             Optics(*(float(v) for v in data["optics"])),
+            _noise(data),
         )
         return Sample(str(data["kind"]), int(data["seed"]), spectrum, raw, tv, truth)
+
+
+def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
+    """Return the noise of a sample's spectrum; samples from before it was measured have none."""
+    noise = float(data["noise"]) if "noise" in data else math.nan
+    return None if math.isnan(noise) else noise

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination import circular_scan
+from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import FieldInversion, reconstruct_fields
@@ -109,6 +110,30 @@ def test_apodisation_falls_to_zero_at_the_rim_and_keeps_the_middle() -> None:
     assert bool(rim.any())
     assert torch.allclose(ratio[rim], torch.cos(math.pi * (radius[rim] - 0.5)) ** 2, atol=1e-3)
     assert bool((ratio >= 0).all() and (ratio <= 1 + 1e-5).all())
+
+
+def noisy(scan: InterferogramStack, electrons: float, seed: int) -> InterferogramStack:
+    """Return the scan as a camera sees it whose brightest pixel collects so many electrons."""
+    counted = np.random.default_rng(seed).poisson(scan.frames * (electrons / 65535))
+    frames = np.minimum(np.rint(counted * (60000 / electrons)), 65535)
+    return replace(scan, frames=frames.astype(np.uint16))
+
+
+@pytest.mark.parametrize("electrons", [3_000.0, 30_000.0])
+@pytest.mark.parametrize("chosen", [{}, {"gridding": "linear"}, {"oversampling": 2}])
+def test_noise_is_known_from_the_scan_alone(chosen: dict[str, Any], electrons: float) -> None:
+    fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.345, (144, 144)).numpy()
+    background = interferograms(CELL.optics, ANGLES.k, frame=(144, 144))
+    sample = interferograms(CELL.optics, ANGLES.k, fields, (144, 144))
+    settings = ReconstructionSettings(planes=1, slices=32, **chosen)
+    clean = Reconstructor(background, settings=settings)(sample).spectrum
+    reconstructor = Reconstructor(noisy(background, electrons, 1), settings=settings)
+    spectrum = reconstructor(noisy(sample, electrons, 2)).spectrum
+    added = torch.linalg.vector_norm(spectrum.values - clean.values)
+    true = float(added / torch.linalg.vector_norm(spectrum.values))
+    assert spectrum.noise == pytest.approx(true, rel=0.3)  # 0 to 25 % too low, as measured
+    assert clean.noise is not None
+    assert clean.noise < 0.35 * true
 
 
 @pytest.mark.parametrize("absorbing", [False, True])
