@@ -289,7 +289,8 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     psi = torch.randn(3, 96, 96, dtype=torch.complex64)
 
     def spectrum_of(psi: torch.Tensor) -> Spectrum:
-        return plan.spectrum(plan.placed(*plan.averaged([plan.samples(psi)])))
+        (averaged,) = plan.averaged([plan.samples(psi)])
+        return plan.spectrum(plan.placed(averaged), averaged)
 
     spectrum = spectrum_of(psi)
     volume = contrast_of(spectrum)
