@@ -345,6 +345,8 @@ def command_line() -> Parser:
     reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
     text = "parameters of tv: measured here (tv, tv-fast), or the paper's"
     reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
+    text = "compare every N-th tomogram with total variation, into the file, too"
+    reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_settings(reconstruct)
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
@@ -453,7 +455,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
     }
     settings = ReconstructionSettings(**chosen)
     how = (options.regularizer, options.device, options.json, settings, options.preset)
-    return run_reconstruct(options.recording, options.output, *how)
+    return run_reconstruct(options.recording, options.output, *how, options.check)
 
 
 def _import(options: argparse.Namespace) -> int:

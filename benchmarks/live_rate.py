@@ -32,7 +32,8 @@ def measure(regularizer: str, seconds: float, microscope: Path | None = None) ->
         skipped = [0, 0]
         begin = None
         while begin is None or time.monotonic() - begin < seconds:
-            state, _, view = client.poll(100)
+            news = client.poll(100)
+            state, view = news.state, news.tomogram
             if state is not None:
                 if state.phase is Phase.FAILED:
                     raise RuntimeError(state.message)

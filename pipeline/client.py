@@ -5,10 +5,12 @@ every viewer, with or without a window, shows the same.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import zmq
+from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from pipeline.messages import (
@@ -17,18 +19,26 @@ from pipeline.messages import (
     InterferogramHeader,
     Message,
     ProcessorStatus,
+    QualityHeader,
+    QualityStatus,
     Stamp,
     SupervisorStatus,
     TomogramHeader,
     interferogram_view,
+    quality_view,
     tomogram_view,
 )
-from pipeline.sockets import Endpoints, command, connect, request
-from pipeline.state import InstrumentState, InterferogramView, Phase, TomogramView
+from pipeline.sockets import ANY_PORT, Endpoints, command, connect, request
+from pipeline.state import (
+    InstrumentState,
+    News,
+    Phase,
+)
 
 __all__ = ["InstrumentClient", "merge"]
 
-News = tuple[InstrumentState | None, InterferogramView | None, TomogramView | None]
+H = TypeVar("H")
+V = TypeVar("V")
 
 
 class InstrumentClient:
@@ -44,7 +54,9 @@ class InstrumentClient:
         self._endpoints = endpoints
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # A queue each: a tomogram that is read late must not hold up the interferograms
-        addresses = (endpoints.supervisor, endpoints.acquirer, endpoints.processor)
+        addresses = [endpoints.supervisor, endpoints.acquirer, endpoints.processor]
+        if endpoints.quality != ANY_PORT:  # the instrument has one
+            addresses.append(endpoints.quality)
         self._inboxes = [Inbox(connect(self._context, zmq.SUB, a)) for a in addresses]
         self._poller = zmq.Poller()
         for inbox in self._inboxes:
@@ -53,6 +65,7 @@ class InstrumentClient:
         self._supervisor: SupervisorStatus | None = None
         self._acquirer: AcquirerStatus | None = None
         self._processor: ProcessorStatus | None = None
+        self._quality: QualityStatus | None = None
         self._state: InstrumentState | None = None
         self._unusable = 0
 
@@ -62,10 +75,7 @@ class InstrumentClient:
         return self._unusable + sum(inbox.malformed for inbox in self._inboxes)
 
     def poll(self, timeout_ms: int = 0) -> News:
-        """Return the newest state, interferogram and tomogram since the last poll.
-
-        None stands where there is nothing new; waits for up to ``timeout_ms`` for anything.
-        """
+        """Return the newest of each kind since the last poll; wait ``timeout_ms`` for anything."""
         self._poller.poll(timeout_ms)
         newest: dict[str, Message] = {}
         for inbox in self._inboxes:
@@ -73,7 +83,12 @@ class InstrumentClient:
                 newest[message.header.kind] = message
         for message in newest.values():
             self._note(message)
-        return self._changed_state(), self._interferogram(newest), self._tomogram(newest)
+        return News(
+            self._changed_state(),
+            self._viewed(newest.get("interferogram"), interferogram_view, InterferogramHeader),
+            self._viewed(newest.get("tomogram"), tomogram_view, TomogramHeader),
+            self._viewed(newest.get("quality"), quality_view, QualityHeader),
+        )
 
     def start(self) -> None:
         """Start live imaging."""
@@ -117,30 +132,27 @@ class InstrumentClient:
                 self._acquirer = message.header
             case ProcessorStatus():
                 self._processor = message.header
+            case QualityStatus():
+                self._quality = message.header
 
     def _changed_state(self) -> InstrumentState | None:
-        state = merge(self._supervisor, self._acquirer, self._processor)
+        state = merge(self._supervisor, self._acquirer, self._processor, self._quality)
         if state == self._state:
             return None
         self._state = state
         return state
 
-    def _interferogram(self, newest: dict[str, Message]) -> InterferogramView | None:
-        message = newest.get("interferogram")
-        if message is None or not isinstance(message.header, InterferogramHeader):
+    def _viewed(
+        self,
+        message: Message | None,
+        view: Callable[[H, Sequence[NDArray[Any]]], V],
+        header: type[H],
+    ) -> V | None:
+        """Return what a message carries; None where it is none of that kind, or cannot be used."""
+        if message is None or not isinstance(message.header, header):
             return None
         try:
-            return interferogram_view(message.header, message.arrays)
-        except DataError:
-            self._unusable += 1
-            return None
-
-    def _tomogram(self, newest: dict[str, Message]) -> TomogramView | None:
-        message = newest.get("tomogram")
-        if message is None or not isinstance(message.header, TomogramHeader):
-            return None
-        try:
-            return tomogram_view(message.header, message.arrays)
+            return view(message.header, message.arrays)
         except DataError:
             self._unusable += 1
             return None
@@ -150,6 +162,7 @@ def merge(
     supervisor: SupervisorStatus | None,
     acquirer: AcquirerStatus | None,
     processor: ProcessorStatus | None,
+    quality: QualityStatus | None = None,
 ) -> InstrumentState:
     """Return the instrument as a whole from what its processes last said of themselves."""
     # what a process said before it died and was restarted is not true any more
@@ -175,6 +188,7 @@ def merge(
         phase=phase,
         message=message,
         processes=() if supervisor is None else supervisor.processes,
+        quality=_checking(supervisor, quality),
         **scanned,
         **processed,
     )
@@ -188,7 +202,8 @@ def _summary(
     """Return the phase and the line that says what the instrument is doing."""
     if supervisor is not None and supervisor.failure:
         return Phase.FAILED, supervisor.failure
-    down = [p for p in supervisor.processes if not p.alive] if supervisor is not None else []
+    down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
+    down = [process for process in down if process.name != "quality"]  # all goes on without it
     if down:
         phase = Phase.STARTING if acquirer is None else acquirer.phase
         return phase, f"restarting the {down[0].name}: {down[0].detail}"
@@ -212,3 +227,14 @@ def _live(processor: ProcessorStatus | None) -> str:
     if processor.failed:
         parts.append(f"{processor.failed} failed")
     return ", ".join(parts)
+
+
+def _checking(supervisor: SupervisorStatus | None, quality: QualityStatus | None) -> str:
+    """Return what the quality check is doing; empty where there is none."""
+    processes = () if supervisor is None else supervisor.processes
+    here = next((process for process in processes if process.name == "quality"), None)
+    if here is None:
+        return ""
+    if not here.alive:
+        return f"stopped: {here.detail}"
+    return quality.message if quality is not None and quality.life >= here.restarts else "starting"

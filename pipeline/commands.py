@@ -1,4 +1,4 @@
-"""The work behind the command line: record, reconstruct, and the live pipeline without a window.
+"""The work behind the command line: record and reconstruct.
 
 Each returns the exit status: 0 only when all that was asked for was done. Results go to standard
 output, as text or as one JSON object; progress goes to standard error where that is a terminal.
@@ -9,11 +9,9 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -22,25 +20,18 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
-from pipeline.archive.tomograms import TomogramWriter
-from pipeline.client import InstrumentClient
+from pipeline.archive.tomograms import DATASETS, TomogramWriter
 from pipeline.computing import make_regularizer, torch_device
-from pipeline.picture import draw_tomograms, write_png
 from pipeline.service import check_regularizer
-from pipeline.sockets import PipelineError
-from pipeline.state import Phase, TomogramView
-from pipeline.supervisor import Instrument
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Tomogram
+from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.methods import Regularizer
 from regularizer.metrics import data_residual
+from regularizer.quality import check
+from regularizer.report import QualityReport
 
-__all__ = ["run_headless", "run_reconstruct", "run_record"]
-
-# the dataset of the tomogram file that holds the volumes of a method
-_DATASETS = {"deep": "deep", "tv": "tv", "tv-fast": "tv", "gp": "gp"}
-_PATIENCE_S = 180.0  # for the next tomogram of a headless run
+__all__ = ["run_reconstruct", "run_record"]
 
 
 def run_record(
@@ -102,6 +93,7 @@ def run_reconstruct(
     as_json: bool = False,
     settings: ReconstructionSettings | None = None,
     preset: str | None = None,
+    check_every: int = 0,
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -120,6 +112,8 @@ def run_reconstruct(
         None: the defaults.
     preset : str or None
         Of total variation; a name in ``regularizer.total_variation.PARAMETERS``, None is "tv".
+    check_every : int
+        Compare every so manieth tomogram with total variation and write that to the file; 0: none.
 
     Returns
     -------
@@ -132,40 +126,18 @@ def run_reconstruct(
             f"a preset is one of total variation, got {preset!r} with the regularizer "
             f"{regularizer!r}: choose tv, or leave the preset out"
         )
+    if check_every < 0:
+        raise ConfigurationError(f"check must be at least 0 (none), got {check_every}")
     _check_output(output)
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     how = settings or ReconstructionSettings()
-    job = _Job(source, output, regularizer, torch_device(device), how, preset)
+    job = _Job(source, output, regularizer, torch_device(device), how, preset, check_every)
     with _progress("Reconstructing", len(source)) as bar:
         rows = job.run(bar)
     _print_reconstructed(job, rows, as_json)
     return 0 if all(row.whole for row in rows) else 1
-
-
-def run_headless(
-    output_dir: Path, microscope: Path | None = None, device: str | None = None, scans: int = 3
-) -> int:
-    """Run the live pipeline without a window until it has made a few tomograms.
-
-    Writes them to a tomogram file in ``output_dir`` and draws a picture of the last one.
-
-    Returns
-    -------
-    int
-        0; what fails raises LiveTomoError.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    print(f"Running without a window: {scans} tomograms, then a file and a picture.", flush=True)
-    with Instrument(microscope, device) as instrument, instrument.client() as client:
-        views = _collect(client, scans)
-    name = output_dir / f"livetomo-{time.strftime('%Y%m%d-%H%M%S')}"
-    _write_views(name.with_suffix(".h5"), views)
-    _draw_view(name.with_suffix(".png"), views[-1])
-    print(f"{len(views)} tomograms: {name.with_suffix('.h5')}")
-    print(f"picture of the last: {name.with_suffix('.png')}")
-    return 0
 
 
 class _Bar:
@@ -204,7 +176,7 @@ class _Row:
 
     ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
     those that the optics make useless. ``data_residual`` is how far the regularized tomogram is
-    from the measured spectrum, over that.
+    from the measured spectrum, over that; ``check`` compares it with total variation.
     """
 
     time: int
@@ -218,6 +190,7 @@ class _Row:
     data_residual: float = 0.0
     warnings: tuple[str, ...] = ()
     error: str = ""
+    check: QualityReport | None = None
 
     @property
     def whole(self) -> bool:
@@ -236,7 +209,9 @@ class _Job:
         device: str,
         settings: ReconstructionSettings,
         preset: str | None,
+        check_every: int,
     ) -> None:
+        self._check_every = check_every
         self._preset = preset or method
         self.source, self.output, self.method, self.device = source, output, method, device
         self._settings = settings
@@ -277,8 +252,9 @@ class _Job:
         volumes = self._regularized(result, regularize, bar)
         end = time.perf_counter()
         self._write(result.tomogram, volumes)
-        bar.advance_to(number + 1)
         shown = next(iter(volumes.values()), result.tomogram)
+        report = self._checked(shown, result, bar)
+        bar.advance_to(number + 1)
         index = shown.index
         return _Row(
             number,
@@ -291,7 +267,28 @@ class _Job:
             result.report.imaginary_part,
             data_residual(shown.contrast, result.spectrum),
             result.report.warnings,
+            check=report,
         )
+
+    def _checked(self, shown: Tomogram, result: Reconstruction, bar: _Bar) -> QualityReport | None:
+        """Compare a tomogram that was just written with total variation, if it is its turn."""
+        number = shown.sequence
+        if self._check_every == 0 or number % self._check_every:
+            return None
+        bar.say(f"scan {number + 1} of {len(self.source)}, quality check")
+        found = check(
+            shown.contrast,
+            result.spectrum,
+            self.method,
+            progress=lambda done, total: bar.advance_to(number + done / total),
+        )
+        assert self._writer is not None
+        reference = None
+        if self.method not in ("tv", "tv-fast"):
+            index = index_from_contrast(found.reference, shown.optics.medium_index)
+            reference = replace(result.tomogram, index=index)
+        self._writer.append_quality(len(self._writer) - 1, found.report, reference)
+        return found.report
 
     def _regularized(
         self, result: Reconstruction, regularize: Regularizer, bar: _Bar
@@ -306,7 +303,7 @@ class _Job:
             result.spectrum,
             progress=lambda done, total: bar.advance_to(number + done / total),
         )
-        return {_DATASETS[self.method]: volume}
+        return {DATASETS[self.method]: volume}
 
     def _write(self, raw: Tomogram, volumes: dict[str, Tomogram]) -> None:
         if self._writer is None:
@@ -318,7 +315,8 @@ class _Job:
             }
             for name, volume in volumes.items():
                 story[name] = dict(volume.provenance)
-            self._writer = TomogramWriter(self.output, raw, tuple(volumes), story)
+            methods = {*volumes, *(("tv",) if self._check_every else ())}
+            self._writer = TomogramWriter(self.output, raw, tuple(sorted(methods)), story)
         self._writer.append(raw, volumes)
 
 
@@ -348,6 +346,8 @@ def _print_reconstructed(job: _Job, rows: Sequence[_Row], as_json: bool) -> None
         print(f"scan {row.time}: {row.error or _figures(row, job.method)}")
         for warning in row.warnings:
             print(f"scan {row.time}: {warning}")
+        if row.check is not None:
+            print(f"scan {row.time}: {row.check.summary()}")
     made = sum(not row.error for row in rows)
     print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
 
@@ -365,56 +365,3 @@ def _check_output(path: Path) -> None:
         raise DataError(f"{path} exists and is not overwritten: choose another name")
     if not path.parent.is_dir():
         raise DataError(f"the folder of {path} must exist: make it, or choose another")
-
-
-def _collect(client: InstrumentClient, count: int) -> list[TomogramView]:
-    """Return the next tomograms, telling what the instrument does meanwhile."""
-    views: list[TomogramView] = []
-    message = "starting"
-    deadline = time.monotonic() + _PATIENCE_S
-    while len(views) < count:
-        state, _, view = client.poll(timeout_ms=500)
-        if state is not None and state.phase is Phase.FAILED:
-            raise PipelineError(state.message)
-        if state is not None and state.phase is not Phase.LIVE and state.message != message:
-            message = state.message
-            print(message, flush=True)
-        if view is not None:
-            views.append(view)
-            deadline = time.monotonic() + _PATIENCE_S
-            print(f"tomogram {len(views)} of {count}: {view.latency_s:.2f} s old", flush=True)
-        if time.monotonic() > deadline:
-            raise PipelineError(f"no tomogram came in {_PATIENCE_S:g} s; the last word: {message}")
-    return views
-
-
-def _write_views(path: Path, views: Sequence[TomogramView]) -> None:
-    first = _tomogram(views[0], views[0].raw)
-    held = {view.method: _DATASETS[view.method] for view in views if view.regularized is not None}
-    with TomogramWriter(path, first, tuple(sorted(set(held.values())))) as writer:
-        for view in views:
-            volumes = {}
-            if view.regularized is not None:
-                volumes[held[view.method]] = _tomogram(view, view.regularized)
-            writer.append(_tomogram(view, view.raw), volumes)
-
-
-def _tomogram(view: TomogramView, volume: Any) -> Tomogram:
-    if view.optics is None:
-        raise DataError("a tomogram without its optics cannot be written to a file")
-    story = {"source": "live pipeline", "regularizer": view.method}
-    return Tomogram(
-        torch.from_numpy(volume),
-        view.voxel_size_um,
-        view.optics,
-        view.timestamp,
-        view.sequence,
-        story,
-    )
-
-
-def _draw_view(path: Path, view: TomogramView) -> None:
-    rows = [("raw", view.raw)]
-    if view.regularized is not None:
-        rows.append((view.method, view.regularized))
-    write_png(path, draw_tomograms(rows, view.voxel_size_um, view.medium_index))

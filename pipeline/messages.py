@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, 
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from pipeline.state import InterferogramView, Phase, ProcessState, TomogramView
+from pipeline.state import InterferogramView, Phase, ProcessState, QualityView, TomogramView
+from regularizer.report import QualityReport
 
 __all__ = [
     "AcquirerStatus",
@@ -30,6 +31,8 @@ __all__ = [
     "InterferogramHeader",
     "Message",
     "ProcessorStatus",
+    "QualityHeader",
+    "QualityStatus",
     "Reply",
     "Socket",
     "StackHeader",
@@ -40,6 +43,8 @@ __all__ = [
     "encode",
     "interferogram_message",
     "interferogram_view",
+    "quality_message",
+    "quality_view",
     "send",
     "stack_from",
     "stack_message",
@@ -112,7 +117,10 @@ class InterferogramHeader(Header):
 
 
 class TomogramHeader(Header):
-    """A tomogram; arrays: raw (z, y, x) and, unless the method is "none", regularized (z, y, x)."""
+    """A tomogram; arrays: raw (z, y, x), regularized (z, y, x) unless the method is "none", mask.
+
+    The mask has one bit for each measured voxel of the half spectrum, packed; it may be missing.
+    """
 
     kind: Literal["tomogram"] = "tomogram"
     method: str
@@ -124,6 +132,17 @@ class TomogramHeader(Header):
     lost_angles: tuple[NonNegativeInt, ...] = ()
     stages_s: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
+    data_residual: float | None = None
+
+
+class QualityHeader(Header):
+    """How a tomogram compares with total variation; arrays: reference and error, (z, y, x)."""
+
+    kind: Literal["quality"] = "quality"
+    report: QualityReport
+    voxel_size_um: tuple[float, float, float]
+    timestamp: float
+    seconds: float
 
 
 class AcquirerStatus(Header):
@@ -162,6 +181,14 @@ class ProcessorStatus(Header):
     latency_s: float = 0.0
 
 
+class QualityStatus(Header):
+    """What the quality check is doing; ``life`` counts its restarts."""
+
+    kind: Literal["checking"] = "checking"
+    life: NonNegativeInt = 0
+    message: str
+
+
 class SupervisorStatus(Header):
     """Which processes are up; ``failure`` is not empty when one was given up."""
 
@@ -174,7 +201,7 @@ class Command(Header):
     """A request; answered by a Reply."""
 
     kind: Literal["command"] = "command"
-    name: Literal["start", "stop", "background", "resend", "regularizer"]
+    name: Literal["start", "stop", "background", "resend", "regularizer", "newest"]
     argument: str = ""
 
 
@@ -190,8 +217,10 @@ AnyHeader = (
     StackHeader
     | InterferogramHeader
     | TomogramHeader
+    | QualityHeader
     | AcquirerStatus
     | ProcessorStatus
+    | QualityStatus
     | SupervisorStatus
     | Command
     | Reply
@@ -220,6 +249,11 @@ class Message:
 
     header: AnyHeader
     arrays: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What tells it from the others of its kind: the sender's life and the number."""
+        return f"{self.header.session}-{self.header.sequence}"
 
 
 def encode(message: Message) -> list[Any]:
@@ -363,19 +397,22 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         lost_angles=view.lost_angles,
         stages_s=view.stages_s,
         warnings=view.warnings,
+        data_residual=view.data_residual,
         **stamp(view.sequence),
     )
-    return Message(
-        header, (view.raw,) if view.regularized is None else (view.raw, view.regularized)
-    )
+    arrays = (view.raw, view.regularized, view.measured)
+    return Message(header, tuple(array for array in arrays if array is not None))
 
 
 def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> TomogramView:
     """Return the tomogram that a message carries."""
-    _expect(1 <= len(arrays) <= 2 and all(a.ndim == 3 for a in arrays), header, arrays)
+    volumes = [array for array in arrays if array.ndim == 3]
+    masks = [array for array in arrays if array.ndim == 1 and array.dtype == np.uint8]
+    fits = 1 <= len(volumes) <= 2 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
+    _expect(fits, header, arrays)
     return TomogramView(
-        raw=arrays[0],
-        regularized=arrays[1] if len(arrays) == 2 else None,
+        raw=volumes[0],
+        regularized=volumes[1] if len(volumes) == 2 else None,
         method=header.method,
         voxel_size_um=header.voxel_size_um,
         medium_index=header.medium_index,
@@ -386,6 +423,34 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         stages_s=dict(header.stages_s),
         warnings=header.warnings,
         optics=header.optics,
+        measured=masks[0] if masks else None,
+        data_residual=header.data_residual,
+    )
+
+
+def quality_message(view: QualityView, stamp: Stamp) -> Message:
+    """Return the message that carries what a quality check found."""
+    header = QualityHeader(
+        report=view.report,
+        voxel_size_um=view.voxel_size_um,
+        timestamp=view.timestamp,
+        seconds=view.seconds,
+        **stamp(view.sequence),
+    )
+    return Message(header, (view.reference, view.error))
+
+
+def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> QualityView:
+    """Return what a quality check found, from its message."""
+    _expect(len(arrays) == 2 and all(a.ndim == 3 for a in arrays), header, arrays)
+    return QualityView(
+        report=header.report,
+        reference=arrays[0],
+        error=arrays[1],
+        voxel_size_um=header.voxel_size_um,
+        sequence=header.sequence,
+        timestamp=header.timestamp,
+        seconds=header.seconds,
     )
 
 

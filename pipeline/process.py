@@ -14,7 +14,14 @@ import zmq
 
 from acquisition.errors import ConfigurationError, LiveTomoError
 from pipeline.messages import Stamp
-from pipeline.service import EXIT_CONFIGURATION, Publisher, Report, Settings, end_with_parent
+from pipeline.service import (
+    EXIT_CONFIGURATION,
+    Publisher,
+    Report,
+    Settings,
+    end_with_parent,
+    give_way,
+)
 from pipeline.sockets import bind
 
 __all__ = ["main"]
@@ -43,11 +50,17 @@ def main(argument: str) -> int:
                 from pipeline.acquirer import Acquirer
 
                 Acquirer(settings, stacks, commands, publisher, stamp, remember).run(ending)
-            else:
+            elif settings.name == "processor":
                 _tell(reports, Report(endpoints=bound))
                 from pipeline.processor import Processor
 
                 Processor(settings, context, commands, publisher, stamp, remember).run(ending)
+            else:
+                _tell(reports, Report(endpoints=bound))
+                give_way()
+                from pipeline.quality import QualityCheck
+
+                QualityCheck(settings, context, commands, publisher, stamp).run(ending)
         except LiveTomoError as error:
             traceback.print_exc()
             _tell(reports, Report(error=str(error)))

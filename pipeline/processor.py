@@ -10,16 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import zmq
 
 from acquisition.configuration import load_configuration
-from acquisition.errors import LiveTomoError
+from acquisition.errors import LiveTomoError, Stopped
 from acquisition.interferograms import InterferogramStack
 from pipeline.computing import make_regularizer, torch_device
 from pipeline.messages import (
     Command,
     Inbox,
+    Message,
     ProcessorStatus,
     StackHeader,
     Stamp,
@@ -32,6 +34,7 @@ from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
+from regularizer.metrics import data_residual
 
 if TYPE_CHECKING:
     from regularizer.methods import Regularizer
@@ -157,9 +160,12 @@ class Processor:
         self._reconstructor: Reconstructor | None = None
         self._planned: BackgroundKey | None = None
         self._regularizers: dict[str, Regularizer] = {}
+        self._newest: Message | None = None
+        self._ending = threading.Event()
 
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
+        self._ending = ending
         self._desk.start()
         self._receiver.start()
         try:
@@ -192,6 +198,8 @@ class Processor:
         elif self._reconstructor is not None:
             try:
                 self._publish(arrival, self._reconstructor)
+            except Stopped:
+                pass  # the process ends: nobody waits for this tomogram
             except LiveTomoError as error:
                 self._failed += 1
                 self._message = f"scan {arrival.header.sequence} failed: {error}"
@@ -210,6 +218,8 @@ class Processor:
         warnings = reconstruction.report.warnings
         try:
             regularized = self._regularize(method, reconstruction)
+        except Stopped:
+            raise
         except LiveTomoError as error:
             regularized, method, warnings = None, "none", (*warnings, f"not regularized: {error}")
         times.append(time.time())
@@ -217,7 +227,8 @@ class Processor:
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
         latency_s = times[-1] - header.timestamp
         view = _view(reconstruction, regularized, method, latency_s, stages, warnings)
-        self._publisher.publish(tomogram_message(view, self._stamp))
+        self._newest = tomogram_message(view, self._stamp)
+        self._publisher.publish(self._newest)
         self._reconstructed += 1
         self._latency_s = view.latency_s
         self._rate.tick()
@@ -229,9 +240,13 @@ class Processor:
         if method not in self._regularizers:
             self._message = f"loading the regularizer {method}"
             self._regularizers[method] = make_regularizer(method, self._device, self._finish)
-        return self._regularizers[method](reconstruction.tomogram, reconstruction.spectrum)
+        tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
+        return self._regularizers[method](tomogram, spectrum, stop=self._ending)
 
-    def _obey(self, command: Command) -> str:
+    def _obey(self, command: Command) -> str | Message:
+        if command.name == "newest":
+            newest = self._newest
+            return newest if newest is not None and newest.identity != command.argument else ""
         if command.name != "regularizer":
             raise PipelineError(f"the processor has no command {command.name!r}")
         check_regularizer(command.argument)
@@ -263,7 +278,7 @@ def _view(
     stages_s: dict[str, float],
     warnings: tuple[str, ...],
 ) -> TomogramView:
-    raw = reconstruction.tomogram
+    raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
     return TomogramView(
         raw=raw.index.cpu().numpy(),
         regularized=None if regularized is None else regularized.index.cpu().numpy(),
@@ -277,4 +292,6 @@ def _view(
         stages_s=stages_s,
         warnings=warnings,
         optics=raw.optics,
+        measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
+        data_residual=data_residual((regularized or raw).contrast, spectrum),
     )

@@ -5,7 +5,9 @@ anything heavy. It ends when its standard input closes, which happens when its p
 dies, on every operating system.
 """
 
+import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +33,7 @@ __all__ = [
     "Settings",
     "check_regularizer",
     "end_with_parent",
+    "give_way",
 ]
 
 EXIT_CONFIGURATION = 3  # restarting would not help
@@ -43,7 +46,7 @@ class Settings(BaseModel):
     """What a process is started with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Literal["acquirer", "processor"]
+    name: Literal["acquirer", "processor", "quality"]
     microscope_file: Path | None = None
     device: str | None = None
     regularizer: str | None = None
@@ -97,8 +100,8 @@ class Desk(threading.Thread):
     publisher : Publisher
     stamp : Stamp
     obey : callable
-        Does what a command says, quickly, and returns the detail of the answer; raises
-        LiveTomoError to refuse.
+        Does what a command says, quickly, and returns the detail of the answer, or the data that
+        were asked for; raises LiveTomoError to refuse.
     status : callable
         Returns the header to publish.
     """
@@ -108,7 +111,7 @@ class Desk(threading.Thread):
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
-        obey: Callable[[Command], str],
+        obey: Callable[[Command], str | Message],
         status: Callable[[], AnyHeader],
     ) -> None:
         super().__init__(name="desk", daemon=True)
@@ -121,7 +124,7 @@ class Desk(threading.Thread):
         next_status = 0.0
         while not self._ended.is_set():
             if self._commands.poll(50):
-                self._commands.send_multipart(encode(Message(self._answer())))
+                self._commands.send_multipart(encode(self._answer()), copy=False)
                 next_status = 0.0
             if time.monotonic() >= next_status:
                 self._publisher.publish(Message(self._status()))
@@ -134,14 +137,17 @@ class Desk(threading.Thread):
         self.join()
         self._publisher.publish(Message(self._status()))
 
-    def _answer(self) -> Reply:
+    def _answer(self) -> Message:
         try:
             header = decode(self._commands.recv_multipart()).header
             if not isinstance(header, Command):
                 raise DataError(f"a request must be a command, got {header.kind!r}")
-            return Reply(ok=True, detail=self._obey(header), **self._stamp())
+            answer = self._obey(header)
         except LiveTomoError as error:
-            return Reply(ok=False, detail=str(error), **self._stamp())
+            return Message(Reply(ok=False, detail=str(error), **self._stamp()))
+        if isinstance(answer, Message):
+            return answer
+        return Message(Reply(ok=True, detail=answer, **self._stamp()))
 
 
 class Rate:
@@ -196,3 +202,16 @@ def check_regularizer(name: str) -> None:
         raise ConfigurationError(
             f"regularizer must be one of {', '.join(REGULARIZERS)}, got {name!r}"
         )
+
+
+def give_way() -> None:
+    """Lower the priority of this process, for ever: it runs when nothing else wants to.
+
+    On Windows the priority is set by whoever starts the process.
+    """
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):  # where it is refused, it is still at most one thread
+        os.nice(19)
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

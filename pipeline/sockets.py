@@ -22,6 +22,7 @@ __all__ = [
     "bind",
     "command",
     "connect",
+    "fetch",
     "request",
 ]
 
@@ -44,6 +45,8 @@ class Endpoints:
     acquirer_commands: str = ANY_PORT
     processor: str = ANY_PORT
     processor_commands: str = ANY_PORT
+    quality: str = ANY_PORT
+    quality_commands: str = ANY_PORT
     supervisor: str = ANY_PORT
 
     @classmethod
@@ -100,6 +103,27 @@ def request(context: Context, endpoint: str, command: Command, timeout_s: float 
     PipelineError
         If the command is refused, or no answer comes within the time limit.
     """
+    reply = _answer(context, endpoint, command, timeout_s).header
+    if not isinstance(reply, Reply):
+        raise PipelineError(f"{command.name}: not an answer: {reply.kind}")
+    return reply.detail
+
+
+def fetch(
+    context: Context, endpoint: str, command: Command, timeout_s: float = 3.0
+) -> Message | None:
+    """Send a command that asks for data and return it; None where there is nothing new.
+
+    Raises
+    ------
+    PipelineError
+        As for ``request``.
+    """
+    message = _answer(context, endpoint, command, timeout_s)
+    return None if isinstance(message.header, Reply) else message
+
+
+def _answer(context: Context, endpoint: str, command: Command, timeout_s: float) -> Message:
     with connect(context, zmq.REQ, endpoint) as socket:
         # IMMEDIATE refuses to queue before the connection stands, so wait for it
         if not socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
@@ -107,12 +131,10 @@ def request(context: Context, endpoint: str, command: Command, timeout_s: float 
         socket.send_multipart(encode(Message(command)))
         if not socket.poll(int(timeout_s * 1000)):
             raise PipelineError(f"{command.name}: no answer from {endpoint} in {timeout_s:g} s")
-        reply = decode(socket.recv_multipart()).header
-    if not isinstance(reply, Reply) or not reply.ok:
-        raise PipelineError(
-            getattr(reply, "detail", f"{command.name}: not an answer: {reply.kind}")
-        )
-    return reply.detail
+        message = decode(socket.recv_multipart(copy=False))
+    if isinstance(message.header, Reply) and not message.header.ok:
+        raise PipelineError(message.header.detail)
+    return message
 
 
 def command(name: str, argument: str = "", *, stamp: Stamp) -> Command:

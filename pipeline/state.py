@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
+from regularizer.report import QualityReport
 
 __all__ = [
     "REGULARIZERS",
     "InstrumentState",
     "InterferogramView",
+    "News",
     "Phase",
     "ProcessState",
+    "QualityView",
     "TomogramView",
 ]
 
@@ -46,7 +49,10 @@ class ProcessState:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentState:
-    """The instrument as a whole; ``message`` is one line for the status bar, never empty."""
+    """The instrument as a whole; ``message`` is one line for the status bar, never empty.
+
+    ``quality`` says what the quality check is doing, where there is one.
+    """
 
     phase: Phase
     message: str
@@ -61,6 +67,7 @@ class InstrumentState:
     regularizers: tuple[str, ...] = REGULARIZERS
     processes: tuple[ProcessState, ...] = ()
     microscope: str = ""
+    quality: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,10 @@ class TomogramView:
     """One scan's tomogram: raw and regularized RI, both (z, y, x) float32.
 
     ``regularized`` is None where the method is "none". ``latency_s`` runs from the start of the
-    scan to the publication; ``stages_s`` says where it went, stage name to seconds.
+    scan to the publication; ``stages_s`` says where it went, stage name to seconds. ``measured``
+    has one bit (numpy's packbits) for each voxel of the half spectrum (z, y, x//2 + 1), set where
+    that was measured. ``data_residual`` is how far the regularized volume is from the measured
+    spectrum, over its norm.
     """
 
     raw: NDArray[np.float32]
@@ -94,3 +104,44 @@ class TomogramView:
     stages_s: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     optics: Optics | None = None
+    measured: NDArray[np.uint8] | None = None
+    data_residual: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityView:
+    """What the quality check found out about one scan's tomogram.
+
+    Parameters
+    ----------
+    report : QualityReport
+    reference : (z, y, x) float32
+        RI by total variation.
+    error : (z, y, x) float32
+        RI of the compared tomogram minus ``reference``.
+    voxel_size_um : (dz, dy, dx)
+    sequence : int
+        Number of the scan.
+    timestamp : float
+        Start of the scan, seconds since the epoch.
+    seconds : float
+        How long the check took.
+    """
+
+    report: QualityReport
+    reference: NDArray[np.float32]
+    error: NDArray[np.float32]
+    voxel_size_um: tuple[float, float, float]
+    sequence: int
+    timestamp: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The newest of each kind since the last poll; None where there is nothing new."""
+
+    state: InstrumentState | None = None
+    interferogram: InterferogramView | None = None
+    tomogram: TomogramView | None = None
+    quality: QualityView | None = None

@@ -48,7 +48,11 @@ _THREADS = {
     # Cores are shared with the acquirer and the window. Threads that spin while they wait for one
     # another then cost most: on two busy cores 40 TV iterations took 14 s, sleeping 7 s.
     "processor": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
+    "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
 }
+_DISPENSABLE = ("quality",)  # the instrument goes on without
+# lowest priority where it can only be set from outside (POSIX: the process does it itself)
+_CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
 
 
 def log_folder() -> Path:
@@ -81,6 +85,7 @@ class _Child:
         self._error = ""
         self._started = 0.0
         self.restart_at: float | None = None
+        self.given_up = ""
         self.detail = ""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -101,6 +106,7 @@ class _Child:
                 text=True,
                 encoding="utf-8",
                 env=self._environment(),
+                creationflags=_CREATION.get(self.name, 0),
             )
         self._reader = threading.Thread(
             target=self._read, args=(self._process,), name=f"{self.name} reports", daemon=True
@@ -119,10 +125,11 @@ class _Child:
 
     def look_after(self) -> str:
         """Restart the process if it died and its time has come; return why it was given up."""
-        if self.alive:
-            return ""
+        if self.alive or self.given_up:
+            return self.given_up
         if self.restart_at is None:
-            return self._died()
+            self.given_up = self._died()
+            return self.given_up
         if time.monotonic() >= self.restart_at:
             self.restarts += 1
             self.release()
@@ -207,6 +214,7 @@ class _Options:
     device: str | None
     regularizer: str | None
     live: bool
+    quality: bool
 
 
 class Instrument:
@@ -224,6 +232,8 @@ class Instrument:
         To begin with; None as the microscope file says.
     live : bool
         Whether to scan as soon as the background is taken.
+    quality : bool
+        Whether total variation checks the tomograms, as far as the microscope file allows it.
     """
 
     def __init__(
@@ -233,13 +243,14 @@ class Instrument:
         *,
         regularizer: str | None = None,
         live: bool = True,
+        quality: bool = True,
     ) -> None:
         if microscope_file is not None and not microscope_file.is_file():
             raise ConfigurationError(f"the microscope file must exist, got {microscope_file}")
         if regularizer is not None:
             check_regularizer(regularizer)
         file = microscope_file.resolve() if microscope_file else None
-        self._options = _Options(file, device, regularizer, live)
+        self._options = _Options(file, device, regularizer, live, quality)
         self._children: dict[str, _Child] = {}
         self._failure = ""
         self._ending = threading.Event()
@@ -333,10 +344,14 @@ class Instrument:
 
     def _look_after(self) -> str:
         try:
-            problems = [child.look_after() for child in self._children.values()]
+            problems = [
+                problem
+                for child in self._children.values()
+                if (problem := child.look_after()) and child.name not in _DISPENSABLE
+            ]
         except OSError as error:  # the system cannot start another process
             return f"a process cannot be restarted: {error}"
-        return next((problem for problem in problems if problem), "")
+        return problems[0] if problems else ""
 
     def _bind(self, folder: Path) -> None:
         """Wait for the addresses of all processes; the processor is told those of the acquirer."""
@@ -346,8 +361,13 @@ class Instrument:
             processor.start()
             self._await(processor)
             self._bound = True
+            if self._options.quality and _wants_quality(self._options.microscope_file):
+                quality = self._child("quality", folder)
+                quality.start()
+                self._await(quality)
         except (PipelineError, OSError) as error:
-            self._failure = str(error)
+            if not self._bound:
+                self._failure = str(error)
         finally:
             self._settled.set()
 
@@ -367,6 +387,17 @@ class Instrument:
             self._publisher.publish(Message(status))
 
 
+def _wants_quality(microscope_file: Path | None) -> bool:
+    if microscope_file is None:
+        return True
+    from acquisition.configuration import load_configuration  # with scipy: not before a window
+
+    try:
+        return load_configuration(microscope_file).processing.quality
+    except ConfigurationError:
+        return False  # the acquirer says what is wrong with the file
+
+
 def open_instrument(microscope: Path | None = None, device: str | None = None) -> Instrument:
     """Return the instrument of a microscope file, or the simulated one; not yet started."""
     return Instrument(microscope, device)
@@ -374,5 +405,5 @@ def open_instrument(microscope: Path | None = None, device: str | None = None) -
 
 def _forget_old_logs(folder: Path) -> None:
     logs = sorted(folder.glob("*-*-*-*.log"), key=lambda path: path.stat().st_mtime)
-    for path in logs[: -KEPT_LOGS * 2]:
+    for path in logs[: -KEPT_LOGS * 3]:
         path.unlink(missing_ok=True)

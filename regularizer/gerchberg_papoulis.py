@@ -9,10 +9,12 @@ noise included, and edges stay soft: total variation and the network do better
 (docs/regularizer.md), but nothing here has to be chosen.
 """
 
+import threading
 from collections.abc import Callable
 
 import torch
 
+from acquisition.errors import Stopped
 from reconstruction.tomogram import Spectrum
 
 __all__ = ["gerchberg_papoulis"]
@@ -21,7 +23,10 @@ Progress = Callable[[int, int], None]
 
 
 def gerchberg_papoulis(
-    spectrum: Spectrum, iterations: int = 20, progress: Progress | None = None
+    spectrum: Spectrum,
+    iterations: int = 20,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> torch.Tensor:
     """Return the non-negative contrast (z, y, x), centre at n//2.
 
@@ -34,10 +39,19 @@ def gerchberg_papoulis(
         0.9498 after 20, 0.9478 after 100, 0.9397 after 400.
     progress : callable or None
         Told (done, of).
+    stop : Event or None
+        Looked at before every iteration.
+
+    Raises
+    ------
+    Stopped
+        When ``stop`` is set.
     """
     missing = spectrum.measured == 0
     values = spectrum.values.clone()
     for done in range(1, iterations + 1):
+        if stop is not None and stop.is_set():
+            raise Stopped("Gerchberg-Papoulis was stopped before its end")
         contrast = torch.fft.irfftn(values, s=spectrum.shape, norm="ortho").clamp_min_(0)
         predicted = torch.fft.rfftn(contrast, norm="ortho")
         values = torch.where(missing, predicted, spectrum.values)

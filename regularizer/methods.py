@@ -9,6 +9,7 @@ deep      network on the whole volume, finished by a few warm split-Bregman iter
 """
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -35,9 +36,13 @@ class Regularizer(Protocol):
     """Anything that regularizes a tomogram, given the spectrum it was made from."""
 
     def __call__(
-        self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
     ) -> Tomogram:
-        """Return the regularized tomogram."""
+        """Return the regularized tomogram; raise Stopped soon after ``stop`` is set."""
 
 
 def regularizer(
@@ -64,15 +69,21 @@ def regularizer(
 
 
 def _unchanged(
-    tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+    tomogram: Tomogram,
+    spectrum: Spectrum,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Tomogram:
     return tomogram
 
 
 def _gerchberg_papoulis(
-    tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+    tomogram: Tomogram,
+    spectrum: Spectrum,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Tomogram:
-    contrast = gerchberg_papoulis(spectrum, progress=progress)
+    contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
     return _with_contrast(tomogram, contrast, "Gerchberg-Papoulis, non-negative")
 
 
@@ -90,10 +101,14 @@ class TotalVariation:
         fused_pass(torch.device(device))  # compiled while loading, not with the first tomogram
 
     def __call__(
-        self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum."""
-        contrast = SplitBregman(spectrum, self.parameters).run(progress)
+        contrast = SplitBregman(spectrum, self.parameters).run(progress, stop)
         return _with_contrast(tomogram, contrast, f"{self.name}: {self.parameters}")
 
 
@@ -133,7 +148,11 @@ class DeepRegularizer:
             return apply_occupied(self._network, raw / scale, self._multiple) * scale
 
     def __call__(
-        self, tomogram: Tomogram, spectrum: Spectrum, progress: Progress | None = None
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
     ) -> Tomogram:
         """Return the network's tomogram, finished where ``finish`` says so."""
         contrast = self.contrast(tomogram.contrast)
@@ -143,4 +162,4 @@ class DeepRegularizer:
         parameters: TvParameters = replace(PARAMETERS["tv"], inner=self.finish)
         solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
         solver.start_from(contrast)
-        return _with_contrast(tomogram, solver.run(progress), f"{how}, finish {self.finish}")
+        return _with_contrast(tomogram, solver.run(progress, stop), f"{how}, finish {self.finish}")

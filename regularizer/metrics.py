@@ -14,9 +14,17 @@ from torch.nn import functional
 from acquisition.errors import DataError
 from reconstruction.tomogram import Spectrum
 
-__all__ = ["Comparison", "compare", "data_residual", "structural_similarity"]
+__all__ = [
+    "WINDOW",
+    "Comparison",
+    "compare",
+    "correlation",
+    "data_residual",
+    "normalised_mse",
+    "structural_similarity",
+]
 
-_WINDOW = 7
+WINDOW = 7  # voxels along each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +46,12 @@ def structural_similarity(
 
     def mean(v: torch.Tensor) -> torch.Tensor:
         v = v[None, None]
-        for window in ((_WINDOW, 1, 1), (1, _WINDOW, 1), (1, 1, _WINDOW)):  # 16 times less work
+        for window in ((WINDOW, 1, 1), (1, WINDOW, 1), (1, 1, WINDOW)):  # 16 times less work
             v = functional.avg_pool3d(v, window, stride=1)
         return v[0, 0]
 
     a, b = volume.to(torch.float64), reference.to(torch.float64)
-    samples = _WINDOW**3
+    samples = WINDOW**3
     unbiased = samples / (samples - 1)
     mean_a, mean_b = mean(a), mean(b)
     var_a = unbiased * (mean(a * a) - mean_a**2)
@@ -52,6 +60,17 @@ def structural_similarity(
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return luminance * (2 * covariance + c2) / (var_a + var_b + c2)
+
+
+def normalised_mse(volume: torch.Tensor, reference: torch.Tensor, data_range: float) -> float:
+    """Return the mean squared difference over the squared range."""
+    return float(((volume - reference) / data_range).double().square().mean())
+
+
+def correlation(volume: torch.Tensor, reference: torch.Tensor) -> float:
+    """Return Pearson's correlation."""
+    pair = torch.stack([volume.flatten(), reference.flatten()]).double()
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:
@@ -85,24 +104,23 @@ def compare(
     DataError
         If the shapes differ or the reference is constant.
     """
-    if contrast.shape != reference.shape or min(contrast.shape) < _WINDOW:
+    if contrast.shape != reference.shape or min(contrast.shape) < WINDOW:
         raise DataError(
-            f"compared volumes must have the same shape, at least {_WINDOW} voxels an axis, got "
+            f"compared volumes must have the same shape, at least {WINDOW} voxels an axis, got "
             f"{tuple(contrast.shape)} and {tuple(reference.shape)}"
         )
     extent = float(reference.max() - reference.min())
     if extent <= 0:
         raise DataError("the reference must have structure, it is constant")
-    mse = float(((contrast - reference) / extent).double().square().mean())
+    mse = normalised_mse(contrast, reference, extent)
     index, true_index = (
         medium_index * torch.sqrt((1 + v.double()).clamp_min(0)) for v in (contrast, reference)
     )
-    pair = torch.stack([contrast.flatten(), reference.flatten()]).double()
     return Comparison(
         ssim=float(structural_similarity(contrast, reference, extent).mean()),
         psnr_db=float(-10 * torch.log10(torch.tensor(max(mse, 1e-30)))),
         mse=mse,
-        correlation=float(torch.corrcoef(pair)[0, 1]),
+        correlation=correlation(contrast, reference),
         paper_ssim=float(structural_similarity(index, true_index, 1.0).mean()),
         paper_mse=float((index - true_index).square().mean()),
     )

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.state import InstrumentState, InterferogramView, Phase, ProcessState, TomogramView
+from pipeline.state import (
+    InstrumentState,
+    InterferogramView,
+    News,
+    Phase,
+    ProcessState,
+    QualityView,
+    TomogramView,
+)
 
 MEDIUM = 1.337
 PROCESSES = (ProcessState("acquirer", True), ProcessState("processor", True, restarts=1))
@@ -100,21 +108,21 @@ class RecordedSession:
     commands: list[tuple[str, str]] = field(default_factory=list)
     refusal: Exception | None = None
     next_state: InstrumentState | None = None
+    quality: QualityView | None = None
     every: int = 1
     polls: int = 0
 
-    def poll(
-        self, timeout_ms: int = 0
-    ) -> tuple[InstrumentState | None, InterferogramView | None, TomogramView | None]:
+    def poll(self, timeout_ms: int = 0) -> News:
         state, self.next_state = self.next_state, None
         self.polls += 1
         if not self.tomograms or self.polls % self.every:
-            return state, None, None
+            return News(state)
         view = self.tomograms[self.played % len(self.tomograms)]
         view = replace(view, sequence=self.played)
         self.played += 1
         angle = self.played % 49
-        return state, InterferogramView(fringes((96, 96), angle), angle, 49, self.played, 8), view
+        frame = InterferogramView(fringes((96, 96), angle), angle, 49, self.played, 8)
+        return News(state, frame, view, self.quality)
 
     def announce(self, **changes: object) -> None:
         """Publish another state."""

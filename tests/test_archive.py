@@ -20,9 +20,11 @@ from acquisition.optics import Optics
 from pipeline.archive.recording import RecordingWriter, read_recording
 from pipeline.archive.tomograms import TomogramWriter, read_tomograms
 from reconstruction.tomogram import Tomogram
+from regularizer.report import QualityReport
 
 OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
 DATA = Path(os.environ.get("LIVETOMO_DATA", Path(__file__).parents[2] / "shared" / "data"))
+REPORT = QualityReport("deep", 0.9, (0.8,), 1e-4, 0.99, 0.05, 1e-7, 0.1, 0.2)
 BEAD = DATA / "bead_exact" / "bead_na1.20_49_angles.h5"
 
 
@@ -269,7 +271,10 @@ def test_tomogram_round_trip(tmp_path: Path) -> None:
     with TomogramWriter(path, tomogram(1), ("tv", "deep"), {"software": "x"}) as writer:
         writer.append(tomogram(1), {"deep": tomogram(11)})
         writer.append(tomogram(2), {"deep": tomogram(12), "tv": tomogram(22)})
-        writer.append_quality(1, ssim=0.9, mse=1e-4, correlation=0.99)
+        writer.append_quality(1, REPORT)
+        writer.append_quality(0, REPORT, tomogram(21))
+        with pytest.raises(DataError, match="below 2"):
+            writer.append_quality(2, REPORT)
         following = read_tomograms(path)
         assert len(following) == 2
     found = read_tomograms(path)
@@ -278,11 +283,17 @@ def test_tomogram_round_trip(tmp_path: Path) -> None:
     assert found.provenance == {"retrieval": "test", "software": "x"}
     assert [t.timestamp for t in found] == [1.0, 2.0]
     assert torch.equal(found.raw(1).index, tomogram(2).index)
-    assert found.regularized("tv", 0) is None
+    reference = found.regularized("tv", 0)
+    assert reference is not None
+    assert torch.equal(reference.index, tomogram(21).index)
     regularized = found.regularized("tv", 1)
     assert regularized is not None
     assert torch.equal(regularized.index, tomogram(22).index)
-    assert found.quality["ssim"].tolist() == [0.9]
+    assert found.quality["time"].tolist() == [1, 0]
+    assert found.quality["ssim"].tolist() == [0.9, 0.9]
+    assert found.quality["residual_tv"].tolist() == [0.2, 0.2]
+    assert found.quality["method"].tolist() == [b"deep", b"deep"]
+    assert found.quality["ssim_z"].shape == (2, len(REPORT.ssim_z))
     with h5py.File(path) as file:
         assert file["tomograms/raw"].dtype == np.float32
         assert file["tomograms/deep_index"][()].tolist() == [0, 1]

@@ -86,13 +86,17 @@ def test_tomogram_round_trip(regularized: bool) -> None:
         stages_s={"reconstruction": 0.3},
         warnings=("two angles are missing",),
         optics=OPTICS,
+        measured=np.packbits(np.arange(18) % 3 == 0),
+        data_residual=0.12,
     )
     message = over_the_wire(tomogram_message(view, STAMP))
     assert isinstance(message.header, TomogramHeader)
     read = tomogram_view(message.header, message.arrays)
     np.testing.assert_array_equal(read.raw, view.raw)
     assert (read.regularized is not None) == regularized
-    for name in ("method", "voxel_size_um", "sequence", "stages_s", "warnings", "optics"):
+    np.testing.assert_array_equal(read.measured, view.measured)
+    names = ("method", "voxel_size_um", "sequence", "stages_s", "warnings", "optics")
+    for name in (*names, "data_residual"):
         assert getattr(read, name) == getattr(view, name)
 
 

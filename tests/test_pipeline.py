@@ -19,11 +19,19 @@ from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
 from pipeline.archive.tomograms import read_tomograms
 from pipeline.client import InstrumentClient, merge
-from pipeline.commands import run_headless, run_reconstruct, run_record
+from pipeline.commands import run_reconstruct, run_record
+from pipeline.headless import run_headless
 from pipeline.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
 from pipeline.picture import draw_tomograms, write_png
 from pipeline.sockets import PipelineError, bind
-from pipeline.state import InstrumentState, InterferogramView, Phase, ProcessState, TomogramView
+from pipeline.state import (
+    InstrumentState,
+    InterferogramView,
+    Phase,
+    ProcessState,
+    QualityView,
+    TomogramView,
+)
 from pipeline.supervisor import Instrument
 
 STAMP = Stamp("test", 1)
@@ -72,16 +80,18 @@ class Seen:
     )
     frames: list[InterferogramView] = field(default_factory=list)
     views: list[TomogramView] = field(default_factory=list)
+    checks: list[QualityView] = field(default_factory=list)
 
 
 def watch(client: InstrumentClient, enough: Callable[[Seen], bool]) -> Seen:
     """Poll until there is enough; the test's own time limit ends a wait in vain."""
     seen = Seen()
     while not enough(seen):
-        state, frame, view = client.poll(200)
-        seen.state = state or seen.state
-        seen.frames += [frame] if frame is not None else []
-        seen.views += [view] if view is not None else []
+        news = client.poll(200)
+        seen.state = news.state or seen.state
+        seen.frames += [news.interferogram] if news.interferogram is not None else []
+        seen.views += [news.tomogram] if news.tomogram is not None else []
+        seen.checks += [news.quality] if news.quality is not None else []
     return seen
 
 
@@ -119,6 +129,39 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
         watch(client, lambda s: s.state.phase is Phase.LIVE and bool(s.views))
         assert client.malformed == 0
     assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
+
+
+def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
+    with Instrument(microscope, regularizer="tv-fast") as instrument, instrument.client() as client:
+        seen = watch(client, lambda s: bool(s.checks) and bool(s.views))
+        first = seen.checks[0]
+        assert first.report.method == "tv-fast"
+        assert 0 < first.report.residual < 1
+        assert first.error.shape == seen.views[0].raw.shape
+        shown = [view for view in seen.views if view.sequence == first.sequence]
+        assert all(view.timestamp == first.timestamp for view in shown)
+        assert all(view.data_residual is not None for view in seen.views)
+
+        os.kill(instrument.pids["quality"], signal.SIGTERM)  # all goes on without it
+        before = seen.views[-1].sequence
+        seen = watch(client, lambda s: bool(s.views) and s.views[-1].sequence > before)
+        assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
+        watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
+        again = watch(client, lambda s: bool(s.checks)).checks[0]
+        assert again.sequence > first.sequence
+
+        client.stop()  # the last one is on display for long: it is checked, too
+        scans = watch(client, lambda s: s.state.phase is Phase.IDLE).state.scans
+        watch(client, lambda s: any(check.sequence == scans - 1 for check in s.checks))
+        assert client.malformed == 0
+
+
+def test_a_microscope_file_can_do_without_the_quality_check(microscope: Path) -> None:
+    microscope.write_text(SMALL + "quality = false\n")
+    with Instrument(microscope) as instrument, instrument.client() as client:
+        seen = watch(client, lambda s: len(s.views) >= 2)
+        assert set(instrument.pids) == {"acquirer", "processor"}
+        assert seen.state.quality == ""
 
 
 def assert_live(seen: Seen) -> None:
@@ -252,11 +295,15 @@ def test_record_and_reconstruct(
     assert begin < recorded.timestamps[0] < time.time()
     assert recorded.timestamps[1] - recorded.timestamps[0] >= 0.29
 
-    assert run_reconstruct(recording, tomograms, "tv-fast", "cpu", as_json=True) == 0
+    arguments = (recording, tomograms, "tv-fast", "cpu")
+    assert run_reconstruct(*arguments, as_json=True, check_every=2) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert [scan["check"] is None for scan in figures["scans"]] == [False, True]
+    assert figures["scans"][0]["check"]["ssim"] > 0.9
     assert [scan["time"] for scan in figures["scans"]] == [0, 1]
     series = read_tomograms(tomograms)
     assert len(series) == 2
+    assert series.quality["time"].tolist() == [0]
     assert series.indices["tv"].tolist() == [0, 1]
     assert series.provenance["regularizer"] == "tv-fast"
     regularized = series.regularized("tv", 1)
@@ -302,7 +349,11 @@ def test_headless_run_writes_tomograms_and_a_picture(
     (picture,) = (tmp_path / "output").glob("*.png")
     assert str(file) in said
     assert str(picture) in said
-    assert len(read_tomograms(file)) == 2
+    series = read_tomograms(file)
+    assert len(series) == 2
+    assert len(series.quality["ssim"]) == 1
+    assert series.indices["tv"].tolist() == series.quality["time"].tolist()
+    assert "against total variation: SSIM" in said
 
 
 def test_picture_is_a_png_of_what_was_drawn(tmp_path: Path) -> None:

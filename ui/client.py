@@ -2,11 +2,9 @@
 
 from typing import Protocol
 
-from pipeline.state import InstrumentState, InterferogramView, TomogramView
+from pipeline.state import News
 
-__all__ = ["Client", "News"]
-
-News = tuple[InstrumentState | None, InterferogramView | None, TomogramView | None]
+__all__ = ["Client"]
 
 
 class Client(Protocol):
@@ -17,7 +15,7 @@ class Client(Protocol):
     """
 
     def poll(self, timeout_ms: int = 0) -> News:
-        """Return the newest state, interferogram and tomogram since the last poll."""
+        """Return the newest of each kind since the last poll."""
 
     def start(self) -> None:
         """Start live imaging."""

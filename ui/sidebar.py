@@ -1,16 +1,15 @@
-"""The column at the right: the live interferogram, how fast the instrument is, what it lost."""
+"""The column at the right: live interferogram, speed, losses, and how good the tomograms are."""
 
 from html import escape
-from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QPainter, QResizeEvent
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, InterferogramView, TomogramView
+from ui.image import ImagePanel
 from ui.labels import Card, digits, dim, heading, say
+from ui.quality import QualityCard
 
 __all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
 
@@ -28,36 +27,6 @@ def exposure_hint(view: InterferogramView) -> tuple[str, str]:
     if peak < DIM_SHARE:
         return f"peak {peak:.0%}: hardly any light", "warning"
     return f"peak {peak:.0%} of full scale", ""
-
-
-class ImagePanel(QWidget):
-    """A square image that fills its width."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._view: Any = pg.GraphicsView(self, background="#000000")
-        self._box: Any = pg.ViewBox(
-            enableMouse=False, enableMenu=False, invertY=True, lockAspect=True, defaultPadding=0
-        )
-        self.image: Any = pg.ImageItem(axisOrder="row-major")
-        # Fringes are near the screen's sampling: without interpolation they alias into moiré.
-        self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        self._view.setCentralItem(self._box)
-        self._box.addItem(self.image)
-        self._shape: tuple[int, ...] = ()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the image square."""
-        self._view.setGeometry(0, 0, self.width(), self.width())
-        self.setFixedHeight(self.width())
-
-    def draw(self, frame: np.ndarray[Any, Any], full: int) -> None:
-        """Show a frame between black and the camera's full scale."""
-        self.image.setImage(frame, autoLevels=False, levels=(0, full))
-        if frame.shape != self._shape:
-            self._shape = frame.shape
-            height, width = frame.shape
-            self._box.setRange(QRectF(0, 0, width, height), padding=0, disableAutoRange=True)
 
 
 class InterferogramPanel(Card):
@@ -108,7 +77,7 @@ def _titled(title: str, label: QLabel) -> Card:
 
 
 class Sidebar(QWidget):
-    """Interferogram, rates, and the last thing that went wrong."""
+    """Interferogram, rates, quality, and the last thing that went wrong."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,6 +88,7 @@ class Sidebar(QWidget):
         self.figures = Figures(
             "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
         )
+        self.quality = QualityCard()
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.warning.setProperty("tone", "warning")
@@ -132,6 +102,7 @@ class Sidebar(QWidget):
         column.setSpacing(8)
         column.addWidget(self.interferogram)
         column.addWidget(self.figures)
+        column.addWidget(self.quality)
         column.addWidget(self.warnings)
         column.addWidget(self.times)
         column.addStretch()
@@ -145,6 +116,7 @@ class Sidebar(QWidget):
         values["Latency"].setText(f"{state.latency_s:.2f} s")
         values["Skipped"].setText(f"{state.skipped} of {state.scans} scans")
         say(values["Incomplete"], str(state.incomplete), "warning" if state.incomplete else "")
+        self.quality.draw_state(state.quality)
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
         """Show what was lost on the way, and keep the last warning for who looked away."""

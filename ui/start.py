@@ -15,7 +15,7 @@ def first_light() -> int:
     if problem is None:
         return _show(None, None)
     print(f"No window can open here: {problem}.", flush=True)
-    from pipeline.commands import run_headless
+    from pipeline.headless import run_headless
 
     return run_headless(Path("output"))
 

@@ -142,17 +142,20 @@ class Window(QMainWindow):
         """Take the newest of what has arrived and draw it."""
         self.status.dot.advance()
         self.waiting.dot.advance()
+        self.sidebar.quality.tell_age()
         try:
-            state, interferogram, tomogram = self._client.poll(0)
+            news = self._client.poll(0)
         except LiveTomoError as error:
             self.status.tell(str(error), "error")
             return
-        if state is not None:
-            self.show_instrument(state)
-        if interferogram is not None:
-            self.sidebar.interferogram.draw(interferogram)
-        if tomogram is not None:
-            self.show_tomogram(tomogram)
+        if news.state is not None:
+            self.show_instrument(news.state)
+        if news.interferogram is not None:
+            self.sidebar.interferogram.draw(news.interferogram)
+        if news.tomogram is not None:
+            self.show_tomogram(news.tomogram)
+        if news.quality is not None:
+            self.sidebar.quality.draw(news.quality)
 
     def stop_polling(self) -> None:
         """Leave what is drawn as it is."""

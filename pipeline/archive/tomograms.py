@@ -7,7 +7,8 @@
     /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
     /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional
-    /quality                 rows (time, ssim, mse, correlation), one a compared time point
+    /quality                 one row a time point that was compared with total variation: time,
+                             ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
 
 Without an index a regularized dataset holds every time point.
 """
@@ -28,12 +29,17 @@ from acquisition.errors import DataError
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
 from reconstruction.tomogram import Tomogram
+from regularizer.metrics import WINDOW
+from regularizer.report import QualityReport
 
-__all__ = ["FORMAT", "METHODS", "TomogramSeries", "TomogramWriter", "read_tomograms"]
+__all__ = ["DATASETS", "FORMAT", "METHODS", "TomogramSeries", "TomogramWriter", "read_tomograms"]
 
 FORMAT = "livetomo.tomogram"
 METHODS = ("deep", "tv", "gp")
-QUALITY = np.dtype([("time", "<i8"), ("ssim", "<f8"), ("mse", "<f8"), ("correlation", "<f8")])
+DATASETS = {"deep": "deep", "tv": "tv", "tv-fast": "tv", "gp": "gp"}  # that hold a method's volumes
+_SCALARS = (
+    "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
+)  # fmt: skip
 _KNOWN = {
     "/": {"format", "version", "provenance"},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
@@ -81,7 +87,7 @@ class TomogramWriter:
         self._timestamps = hdf5.growing(group, "timestamps", (), np.float64)
         self._volumes = {m: hdf5.growing(group, m, self._shape, np.float32) for m in methods}
         self._indices = {m: hdf5.growing(group, f"{m}_index", (), np.int64) for m in methods}
-        self._quality = hdf5.growing(self._file, "quality", (), QUALITY)
+        self._quality = hdf5.growing(self._file, "quality", (), _quality_type(self._shape))
         self._file.flush()
         self._file.swmr_mode = True
 
@@ -101,9 +107,32 @@ class TomogramWriter:
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
 
-    def append_quality(self, time: int, ssim: float, mse: float, correlation: float) -> None:
-        """Write how the regularized volume of one time point compares with its reference."""
-        hdf5.append_row(self._quality, np.array((time, ssim, mse, correlation), QUALITY))
+    def append_quality(
+        self, time: int, report: QualityReport, reference: Tomogram | None = None
+    ) -> None:
+        """Write how the tomogram of a time point compares with total variation.
+
+        Parameters
+        ----------
+        time : int
+            The time point.
+        report : QualityReport
+            Its fields become columns of /quality; ``method`` as bytes, ``ssim_z`` as an array.
+        reference : Tomogram or None
+            The total-variation volume, kept as /tomograms/tv unless that is left to the method
+            itself (None).
+        """
+        if not 0 <= time < len(self):
+            raise DataError(f"a quality report belongs to a time point below {len(self)}: {time}")
+        row = np.zeros((), self._quality.dtype)
+        row["time"], row["method"] = time, report.method.encode()
+        for name in (*_SCALARS, "ssim_z"):
+            row[name] = getattr(report, name)
+        if reference is not None:
+            volume = self._checked(reference)
+            hdf5.append_row(self._volumes["tv"], volume)
+            hdf5.append_row(self._indices["tv"], time)
+        hdf5.append_row(self._quality, row)
 
     def _checked(self, tomogram: Tomogram) -> NDArray[np.float32]:
         if (
@@ -235,6 +264,13 @@ def _finished(file: h5py.File) -> int:
     if "tomograms/timestamps" not in file:
         return len(raw)
     return len(hdf5.dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
+
+
+def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
+    """Return the type of a row of /quality for volumes (z, y, x)."""
+    slices = max(shape[0] - WINDOW + 1, 1)
+    columns = [("time", "<i8"), ("method", "S16"), *((name, "<f8") for name in _SCALARS)]
+    return np.dtype([*columns, ("ssim_z", "<f4", (slices,))])
 
 
 def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
