@@ -1,7 +1,9 @@
 """The window on a played-back session."""
 
 import os
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from acquisition.errors import DeviceError, LiveTomoError
-from pipeline.state import InterferogramView, Phase, TomogramView
+from pipeline.state import InterferogramView, Phase, QualityView, TomogramView
+from regularizer.report import QualityReport
 from tests.recorded_session import RecordedSession, fringes, volumes
 from ui.grid import X, Y, Z
 from ui.main import run_window
@@ -277,6 +280,41 @@ def test_rates_and_losses_are_shown(
     assert values["Lost angles"] == "4"
     assert "frame 5 lost" in window.sidebar.warning.text()
     assert "frame 5 lost" in window.views.panels[0].overlay.marks.badge.note
+
+
+def check_of(tomogram: TomogramView, ssim: float) -> QualityView:
+    """Return a report on one of the session's tomograms; the true cell stands for TV."""
+    assert tomogram.regularized is not None
+    reference = tomogram.regularized
+    error = np.zeros_like(reference)
+    error[3, 10, 20] = -0.5 * float(reference.max() - reference.min())
+    report = QualityReport("deep", ssim, (0.9, 0.5, 0.9), 1.2e-4, 0.99, 0.05, 0.0, 0.11, 0.12)
+    return QualityView(
+        report, reference, error, tomogram.voxel_size_um, 41, time.time() - 7, seconds=3.0
+    )
+
+
+def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
+    window: Window, session: RecordedSession, tomograms: list[TomogramView]
+) -> None:
+    card = window.sidebar.quality
+    assert card.isHidden()  # an instrument without a quality check
+    session.announce(quality="scan 41: 50%, 2 s left")
+    window.poll()
+    assert not card.isHidden()
+    assert card.doing.full_text() == "scan 41: 50%, 2 s left"
+    session.quality = check_of(tomograms[0], 0.912)
+    window.poll()
+    assert re.fullmatch(r"deep, scan 41, [78] s old", card.belongs.text())
+    assert card.values["SSIM"].text() == "0.912"
+    assert card.values["SSIM"].property("tone") != "warning"
+    first_centre = 3 + 1 - SHAPE[0] // 2
+    assert card.values["Worst slice"].text() == f"0.50 at {signed(first_centre * 0.36, 1)} µm"
+    assert (card.values["Residual"].text(), card.values["TV residual"].text()) == ("0.110", "0.120")
+    assert np.unravel_index(card.map.image.image.argmax(), SHAPE[1:]) == (10, 20)
+    session.quality = check_of(tomograms[0], 0.5)
+    window.poll()
+    assert card.values["SSIM"].property("tone") == "warning"
 
 
 def test_the_interferogram_and_its_angle_are_shown(window: Window) -> None:

@@ -14,10 +14,10 @@ from ui.style import signed
 
 __all__ = ["QualityCard"]
 
-MAP_PX = 92
+MAP_PX = 78
 POOR_SSIM = 0.8
 _FIRST_SLICE = 3  # that a window of 7 voxels can be centred in
-ROWS = ("SSIM", "Worst slice", "Correlation", "MSE", "Residual", "of TV")
+ROWS = ("SSIM", "Worst slice", "Correlation", "MSE", "Residual", "TV residual")
 TIP = (
     "The tomogram of one scan against total variation on the same scan: SSIM with a window "
     "of 7 voxels and the range of the TV tomogram, MSE over the square of that range; "
@@ -64,7 +64,7 @@ class QualityCard(Card):
         values["Correlation"].setText(f"{report.correlation:.4f}")
         values["MSE"].setText(f"{report.mse:.1e}")
         values["Residual"].setText(f"{report.residual:.3f}")
-        values["of TV"].setText(f"{report.residual_tv:.3f}")
+        values["TV residual"].setText(f"{report.residual_tv:.3f}")
         extent = float(view.reference.max() - view.reference.min())
         self.map.draw(np.abs(view.error).max(axis=0), max(extent / 4, 1e-6))
         self.tell_age()

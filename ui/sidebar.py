@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from pipeline.state import InstrumentState, InterferogramView, TomogramView
 from ui.image import ImagePanel
@@ -15,6 +15,7 @@ __all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
 
 SATURATED_SHARE = 0.001
 DIM_SHARE = 0.15
+WIDTH_PX = 280
 
 
 def exposure_hint(view: InterferogramView) -> tuple[str, str]:
@@ -76,14 +77,17 @@ def _titled(title: str, label: QLabel) -> Card:
     return card
 
 
-class Sidebar(QWidget):
-    """Interferogram, rates, quality, and the last thing that went wrong."""
+class Sidebar(QScrollArea):
+    """Interferogram, rates, quality, and the last thing that went wrong; the wheel scrolls it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFixedWidth(280)
-        # A long warning may push the last card out, but never make the window taller.
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Ignored)
+        self.setFixedWidth(WIDTH_PX)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        # A long warning may push the last card out, but never squeeze one or make the window taller
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidgetResizable(True)
         self.interferogram = InterferogramPanel()
         self.figures = Figures(
             "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
@@ -97,15 +101,18 @@ class Sidebar(QWidget):
         self.stages = digits(dim())
         self.times = _titled("Where the time goes", self.stages)
         self.times.hide()
-        column = QVBoxLayout(self)
+        cards = QWidget()
+        cards.setFixedWidth(WIDTH_PX)
+        column = QVBoxLayout(cards)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
         column.addWidget(self.interferogram)
         column.addWidget(self.figures)
-        column.addWidget(self.quality)
         column.addWidget(self.warnings)
+        column.addWidget(self.quality)
         column.addWidget(self.times)
         column.addStretch()
+        self.setWidget(cards)
 
     def draw_state(self, state: InstrumentState) -> None:
         """Show rates and counts."""
