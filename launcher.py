@@ -343,7 +343,7 @@ def command_line() -> Parser:
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
     reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
-    text = "parameters of tv: measured here (tv, tv-fast), or the paper's"
+    text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
     reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
     text = "compare every N-th tomogram with total variation, into the file, too"
     reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
@@ -376,7 +376,8 @@ def add_plan(record: Parser) -> None:
     record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
 
 
-TV_PRESETS = ("tv", "tv-fast", "beads", "s-pyogenes", "oci-aml3")  # of regularizer.total_variation
+# of regularizer.total_variation, and regularizer.automatic
+TV_PRESETS = ("tv", "tv-fast", "auto", "beads", "s-pyogenes", "oci-aml3")
 RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
     "approximation": (str, "rytov or born"),
     "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),

@@ -21,12 +21,12 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
 from pipeline.archive.tomograms import DATASETS, TomogramWriter
-from pipeline.computing import make_regularizer, torch_device
+from pipeline.computing import torch_device
 from pipeline.service import check_regularizer
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.methods import Regularizer
+from regularizer.methods import Regularizer, regularizer
 from regularizer.metrics import data_residual
 from regularizer.quality import check
 from regularizer.report import QualityReport
@@ -88,7 +88,7 @@ def run_record(
 def run_reconstruct(
     recording: Path,
     output: Path,
-    regularizer: str = "deep",
+    method: str = "deep",
     device: str | None = None,
     as_json: bool = False,
     settings: ReconstructionSettings | None = None,
@@ -102,7 +102,7 @@ def run_reconstruct(
     recording : Path
     output : Path
         A new tomogram file.
-    regularizer : str
+    method : str
         "none", "gp", "tv" (converged), "tv-fast" or "deep".
     device : str or None
         "cpu", "cuda", or None for the best there is.
@@ -111,7 +111,8 @@ def run_reconstruct(
     settings : ReconstructionSettings or None
         None: the defaults.
     preset : str or None
-        Of total variation; a name in ``regularizer.total_variation.PARAMETERS``, None is "tv".
+        Of total variation; a name in ``regularizer.total_variation.PARAMETERS``, or "auto"; None is
+        "tv".
     check_every : int
         Compare every so manieth tomogram with total variation and write that to the file; 0: none.
 
@@ -120,11 +121,11 @@ def run_reconstruct(
     int
         0 if every scan was whole and gave a tomogram, otherwise 1.
     """
-    check_regularizer(regularizer)
-    if preset is not None and regularizer != "tv":
+    check_regularizer(method)
+    if preset is not None and method != "tv":
         raise ConfigurationError(
             f"a preset is one of total variation, got {preset!r} with the regularizer "
-            f"{regularizer!r}: choose tv, or leave the preset out"
+            f"{method!r}: choose tv, or leave the preset out"
         )
     if check_every < 0:
         raise ConfigurationError(f"check must be at least 0 (none), got {check_every}")
@@ -133,7 +134,7 @@ def run_reconstruct(
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     how = settings or ReconstructionSettings()
-    job = _Job(source, output, regularizer, torch_device(device), how, preset, check_every)
+    job = _Job(source, output, method, torch_device(device), how, preset, check_every)
     with _progress("Reconstructing", len(source)) as bar:
         rows = job.run(bar)
     _print_reconstructed(job, rows, as_json)
@@ -221,7 +222,7 @@ class _Job:
         """Process every scan; one that cannot be reconstructed becomes a row with an error."""
         bar.say("planning")
         reconstructor = Reconstructor(self.source.background, self.device, self._settings)
-        regularize = make_regularizer(self._preset, self.device)
+        regularize = regularizer(self._preset, self.device)
         try:
             return [self._scan(scan, reconstructor, regularize, bar) for scan in self._scans()]
         finally:

@@ -21,7 +21,10 @@ def torch_device(name: str | None) -> str:
 
 
 def make_regularizer(name: str, device: str, finish: int | None = None) -> Regularizer:
-    """Return a regularizer, with ``finish`` iterations after the network where given."""
+    """Return a regularizer for scans that follow each other in time.
+
+    ``finish`` iterations follow the network, where given.
+    """
     if finish is None:
-        return regularizer(name, device)
-    return regularizer(name, device, finish=finish)
+        return regularizer(name, device, warm=True)
+    return regularizer(name, device, finish=finish, warm=True)

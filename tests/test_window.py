@@ -353,6 +353,17 @@ def test_the_regularizer_is_chosen_from_what_the_instrument_offers(
     assert method.currentData() == "tv"
 
 
+def test_t_switches_to_live_total_variation_and_back(
+    window: Window, session: RecordedSession
+) -> None:
+    session.announce(regularizer="gp")
+    for expected in ("tv-fast", "gp", "tv-fast"):
+        window.poll()
+        QTest.keyClick(window, Qt.Key.Key_T)
+        wait_until(lambda: not window.commands.busy)
+        assert session.state.regularizer == expected
+
+
 @pytest.mark.parametrize(
     "refusal",
     [DeviceError("the stage did not answer within 5 s; check its cable"), OSError("gone")],

@@ -41,6 +41,7 @@ KEYS = (
     Key("live", ("Space",), "Start or stop live imaging", "Instrument"),
     Key("background", ("B",), "Record the background again", "Instrument"),
     Key("volume", ("R",), "Raw or regularized volume", "Volume"),
+    Key("tv", ("T",), "Total variation live, or the regularizer before it", "Volume"),
     Key("projection", ("P",), "Sections or maximum projections", "Volume"),
     Key("smooth", ("I",), "Interpolate between voxels, or show them as they are", "Volume"),
     Key("auto", ("A",), "Contrast from the volume on display", "Volume"),

@@ -37,6 +37,7 @@ __all__ = ["Window"]
 
 POLL_MS = 33
 ZOOM_STEP = 1.25
+LIVE_TV = "tv-fast"
 
 
 class Window(QMainWindow):
@@ -48,6 +49,7 @@ class Window(QMainWindow):
         self.state = ViewState()
         self.tomogram: TomogramView | None = None
         self.instrument: InstrumentState | None = None
+        self._before_tv = "deep"
         self.commands = CommandRunner(self)
         self.setWindowTitle(title)
         self._build()
@@ -113,6 +115,7 @@ class Window(QMainWindow):
             "live": lambda _: self.toggle_live(),
             "background": lambda _: self.retake_background(),
             "volume": lambda _: self.show_state(self.state.toggled("regularized")),
+            "tv": lambda _: self.toggle_tv(),
             "projection": lambda _: self.show_state(self.state.toggled("projection")),
             "smooth": lambda _: self.show_state(self.state.toggled("smooth")),
             "crosshair": lambda _: self.show_state(self.state.toggled("crosshair")),
@@ -232,6 +235,16 @@ class Window(QMainWindow):
     def choose_regularizer(self, name: str) -> None:
         """Regularize the next scans in another way."""
         self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
+
+    def toggle_tv(self) -> None:
+        """Regularize by live total variation, or as before that."""
+        if self.instrument is None or self.commands.busy:
+            return
+        if self.instrument.regularizer == LIVE_TV:
+            self.choose_regularizer(self._before_tv)
+        else:
+            self._before_tv = self.instrument.regularizer
+            self.choose_regularizer(LIVE_TV)
 
     def _answered(self, error: str) -> None:
         self.status.tell(error, "error")

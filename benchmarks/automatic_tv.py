@@ -1,0 +1,179 @@
+"""How near the automatic parameters of total variation come to a grid search that knows the truth.
+
+Simulated scans (``regularizer.training_data``): cells, cocci and beads, seen by the presets' optics
+and by random ones. On each, a grid of mu and outer iterations is run and compared with the true
+object; then ``regularizer.automatic`` and the preset "tv", which know nothing of it. Errors are
+||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three numbers instead.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.optimize
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.machine import machine
+from regularizer import training_data
+from regularizer.automatic import OUTER, automatic_parameters, noise_and_rms
+from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
+from regularizer.training_data import KINDS, Sample
+
+__all__ = ["main"]
+
+_RESULTS = Path(__file__).parent / "results"
+MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+OUTERS = (1, 2, 3)
+UNSEEN = (7000, 7001)  # the rule was fitted to 4000-4003, 5000, 5001, 6000 and 6001
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One scan: errors of the grid (outer, mu), of the automatic parameters and of "tv"."""
+
+    name: str
+    aperture: float
+    noise: float
+    over_maximum: float
+    rms: float
+    grid: NDArray[np.float64]
+    mu: float
+    iterations: int
+    automatic: float
+    preset: float
+
+    @property
+    def best(self) -> float:
+        """Least error of the grid."""
+        return float(self.grid.min())
+
+    @property
+    def where(self) -> str:
+        """Outer iterations and mu of the least error."""
+        outer, mu = np.unravel_index(self.grid.argmin(), self.grid.shape)
+        return f"{OUTERS[outer]} x, mu {MU[mu]:g}"
+
+
+def _error(found: torch.Tensor, sample: Sample) -> float:
+    distance = torch.linalg.vector_norm(found - sample.truth)
+    return float(distance / torch.linalg.vector_norm(sample.truth))
+
+
+def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
+    """Return the error for each of OUTERS and MU, 100 iterations each; kept in a file."""
+    if cache.exists():
+        return np.array(json.loads(cache.read_text("utf-8")), np.float64)
+    errors = np.zeros((len(OUTERS), len(MU)))
+    for outer, row in zip(OUTERS, errors, strict=True):
+        for column, mu in enumerate(MU):
+            parameters = TvParameters(outer, 100, mu, 20.0, 10.0, tolerance=2e-4)
+            row[column] = _error(SplitBregman(sample.spectrum, parameters).run(), sample)
+    cache.write_text(json.dumps(errors.tolist()), encoding="utf-8")
+    return errors
+
+
+def measure(kind: str, seed: int, varied: bool, cache: Path) -> Scan:
+    """Simulate one scan, or take it from the cache, and measure."""
+    path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}.npz"
+    if not path.exists():
+        training_data.save(training_data.make_sample(kind, seed, varied=varied), path)
+    sample = training_data.load(path)
+    spectrum = sample.spectrum
+    noise, rms = noise_and_rms(spectrum)
+    parameters = automatic_parameters(spectrum)
+    steps: list[int] = []
+    found = SplitBregman(spectrum, parameters).run(lambda done, of: steps.append(done))
+    return Scan(
+        f"{kind}, {'random optics' if varied else 'preset'}, {seed}",
+        spectrum.optics.numerical_aperture,
+        spectrum.noise or 0.0,
+        noise,
+        rms,
+        _grid(sample, path.with_suffix(".json")),
+        parameters.mu,
+        len(steps),
+        _error(found, sample),
+        _error(SplitBregman(spectrum, PARAMETERS["tv"]).run(), sample),
+    )
+
+
+def _fit(scans: Sequence[Scan]) -> tuple[float, float, float]:
+    """Return factor and powers that bring all scans nearest to their grid's best (rms)."""
+    features = np.log([[np.e, scan.over_maximum, scan.rms] for scan in scans])
+    excess = [scan.grid[OUTERS.index(OUTER)] / scan.best - 1 for scan in scans]
+
+    def cost(weights: NDArray[np.float64]) -> float:
+        at = features @ weights
+        beyond = 0.3 * np.abs(at - np.clip(at, np.log(MU[0]), np.log(MU[-1])))
+        each = [np.interp(x, np.log(MU), row) for x, row in zip(at, excess, strict=True)]
+        return float(np.mean((np.array(each) + beyond) ** 2) ** 0.5)
+
+    best = np.log([MU[int(row.argmin())] for row in excess])
+    start = np.linalg.lstsq(features, best, rcond=None)[0]
+    options = {"maxiter": 4000, "xatol": 1e-3, "fatol": 1e-5}
+    found = scipy.optimize.minimize(cost, start, method="Nelder-Mead", options=options)
+    factor, noise_power, contrast_power = (float(value) for value in found.x)
+    return float(np.exp(factor)), noise_power, contrast_power
+
+
+def _table(scans: Sequence[Scan]) -> str:
+    lines = [
+        "| scan | NA | noise | best of the grid | error | automatic mu | iterations | error | "
+        'over the best | preset "tv", over the best |',
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for scan in scans:
+        lines.append(
+            f"| {scan.name} | {scan.aperture:.2f} | {scan.noise:.2f} | {scan.where} "
+            f"| {scan.best:.3f} | {scan.mu:g} | {scan.iterations} | {scan.automatic:.3f} "
+            f"| {scan.automatic / scan.best - 1:+.0%} | {scan.preset / scan.best - 1:+.0%} |"
+        )
+    automatic = np.array([scan.automatic / scan.best - 1 for scan in scans])
+    preset = np.array([scan.preset / scan.best - 1 for scan in scans])
+    summary = [
+        f"{name}: {values.mean():.1%} over the grid's best on average, {(values < 0.1).sum()} of "
+        f"{len(scans)} within 10 %, at most {values.max():.0%}"
+        for name, values in (("automatic", automatic), ("preset tv", preset))
+    ]
+    return "\n".join([*lines, "", *summary])
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Measure, print and keep the result."""
+    parser = argparse.ArgumentParser(prog="benchmarks.automatic_tv", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(UNSEEN))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--cache", type=Path, default=Path("runs/automatic"))
+    parser.add_argument("--fit", action="store_true", help="fit the rule to these scans")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(argv)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    scans = []
+    for seed in options.seeds:
+        for kind in options.kinds:
+            for varied in (False, True):
+                scans.append(measure(kind, seed, varied, options.cache))
+                print(scans[-1].name, file=sys.stderr, flush=True)
+    if options.fit:
+        factor, noise_power, contrast_power = _fit(scans)
+        print(f"factor {factor:.3g}, noise to {noise_power:.3f}, rms to {contrast_power:.3f}")
+        return 0
+    table = _table(scans)
+    print(json.dumps([_plain(scan) for scan in scans]) if options.json else table)
+    report = f"machine: {machine()}\n\n{table}\n"
+    (_RESULTS / "automatic_tv.md").write_text(report, encoding="utf-8")
+    return 0
+
+
+def _plain(scan: Scan) -> dict[str, object]:
+    values = {name: getattr(scan, name) for name in Scan.__dataclass_fields__}
+    return values | {"grid": scan.grid.tolist(), "best": scan.best}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""Parameters of total variation by themselves, from the noise that a scan says it has.
+
+Two outer iterations want a smaller mu than one, and are then within 1 % of the best that any
+number of them reaches (48 simulated scans of cells, cocci and beads; docs/regularizer.md). The mu
+that is best falls with the noise, and with the contrast: where light is scattered strongly, the
+Rytov approximation adds errors that noise knows nothing of, and total variation has to be trusted
+more.
+
+    mu = A (noise / maximum)^B  rms^C
+
+with ``noise`` and ``rms`` those of the raw contrast and ``maximum`` its maximum, by which the
+solver divides. A, B and C were fitted to a grid of mu on those scans (random objects, light and
+optics), so that the error stays as near as can be to that of each grid's best. How near on scans
+that the fit has not seen: ``python -m benchmarks automatic_tv``, which can repeat the fit, too.
+"""
+
+from acquisition.errors import DataError
+from reconstruction.inversion import contrast_of
+from reconstruction.tomogram import Spectrum
+from regularizer.total_variation import TvParameters
+
+__all__ = ["MU_RANGE", "OUTER", "automatic_parameters", "noise_and_rms"]
+
+_FACTOR, _NOISE_POWER, _CONTRAST_POWER = 3.63e-5, -1.577, -0.967
+OUTER = 2
+MU_RANGE = (0.5, 64.0)  # of the grid
+# 60 to 110 iterations in all; what 200 at tau 20, gamma 10 reach is not nearer to the truth
+_INNER, _TOLERANCE, _TAU, _GAMMA = 100, 1e-3, 5.0, 1.0
+_NOTHING = 1e-9
+
+
+def automatic_parameters(spectrum: Spectrum) -> TvParameters:
+    """Return the parameters that suit a scan.
+
+    Raises
+    ------
+    DataError
+        If its noise is not known: no voxel was measured from both sides, K and -K.
+    """
+    if spectrum.noise is None:
+        raise DataError(
+            "parameters of total variation are chosen by the noise of a scan, which is known where "
+            "both K and -K were measured; this one has no such voxel: choose a preset"
+        )
+    noise, rms = noise_and_rms(spectrum)
+    mu = _FACTOR * noise**_NOISE_POWER * rms**_CONTRAST_POWER
+    mu = min(max(mu, MU_RANGE[0]), MU_RANGE[1])
+    return TvParameters(OUTER, _INNER, round(mu, 2), _TAU, _GAMMA, tolerance=_TOLERANCE)
+
+
+def noise_and_rms(spectrum: Spectrum) -> tuple[float, float]:
+    """Return the noise of the raw contrast over its maximum, and the rms of the raw contrast."""
+    contrast = contrast_of(spectrum)
+    rms, maximum = float(contrast.square().mean().sqrt()), float(contrast.max())
+    noise = (spectrum.noise or 0.0) * rms / max(maximum, _NOTHING)
+    return max(noise, _NOTHING), max(rms, _NOTHING)
