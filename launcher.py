@@ -348,6 +348,8 @@ def command_line() -> Parser:
     text = "compare every N-th tomogram with total variation, into the file, too"
     reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_settings(reconstruct)
+    text = "draw a grid of total-variation parameters on one scan, or on a simulated sample"
+    add_grid(add("tune", _tune, text, device, output, figures))
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
     add("train", _train, "train the regularizer; options go to the training")
@@ -400,6 +402,20 @@ def add_settings(reconstruct: Parser) -> None:
         how |= {"metavar": "UM"} if name.endswith("_um") else {}
         how |= {"nargs": 2} if name == "size_um" else {}
         group.add_argument("--" + name.removesuffix("_um").replace("_", "-"), **how)
+
+
+def add_grid(tune: Parser) -> None:
+    """Add the sample and the grid of parameters."""
+    text = "leave it out for a simulated sample, whose truth is known"
+    tune.add_argument("recording", type=Path, nargs="?", metavar="RECORDING", help=text)
+    tune.add_argument("--scan", type=int, default=0, metavar="N", help="of the recording")
+    tune.add_argument("--simulate", choices=("cell", "cocci", "bead"), default="cell")
+    tune.add_argument("--seed", type=int, default=1, help="of the simulated sample")
+    tune.add_argument(
+        "--mu", type=float, nargs="+", default=[2.0, 10.0, 50.0, 150.0], help="columns"
+    )
+    tune.add_argument("--outer", type=int, nargs="+", default=[1, 2, 5], help="rows")
+    tune.add_argument("--inner", type=int, default=100, help="iterations of each outer one")
 
 
 def add_sources(convert: Parser) -> None:
@@ -457,6 +473,15 @@ def _reconstruct(options: argparse.Namespace) -> int:
     settings = ReconstructionSettings(**chosen)
     how = (options.regularizer, options.device, options.json, settings, options.preset)
     return run_reconstruct(options.recording, options.output, *how, options.check)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from pipeline.tuning import run_tune
+
+    names = ("simulate", "seed", "scan", "inner", "device")
+    chosen = {name: getattr(options, name) for name in names}
+    grid = {"mus": options.mu, "outers": options.outer, "as_json": options.json}
+    return run_tune(options.recording, options.output, **chosen, **grid)
 
 
 def _import(options: argparse.Namespace) -> int:

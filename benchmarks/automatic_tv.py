@@ -127,12 +127,12 @@ def _table(scans: Sequence[Scan]) -> str:
         'over the best | preset "tv", over the best |',
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for scan in scans:
-        lines.append(
-            f"| {scan.name} | {scan.aperture:.2f} | {scan.noise:.2f} | {scan.where} "
-            f"| {scan.best:.3f} | {scan.mu:g} | {scan.iterations} | {scan.automatic:.3f} "
-            f"| {scan.automatic / scan.best - 1:+.0%} | {scan.preset / scan.best - 1:+.0%} |"
-        )
+    lines += [
+        f"| {scan.name} | {scan.aperture:.2f} | {scan.noise:.2f} | {scan.where} "
+        f"| {scan.best:.3f} | {scan.mu:g} | {scan.iterations} | {scan.automatic:.3f} "
+        f"| {scan.automatic / scan.best - 1:+.0%} | {scan.preset / scan.best - 1:+.0%} |"
+        for scan in scans
+    ]
     automatic = np.array([scan.automatic / scan.best - 1 for scan in scans])
     preset = np.array([scan.preset / scan.best - 1 for scan in scans])
     summary = [

@@ -31,7 +31,7 @@ from regularizer.metrics import data_residual
 from regularizer.quality import check
 from regularizer.report import QualityReport
 
-__all__ = ["run_reconstruct", "run_record"]
+__all__ = ["Bar", "check_output", "progress_bar", "run_reconstruct", "run_record"]
 
 
 def run_record(
@@ -65,10 +65,10 @@ def run_record(
         raise DataError(
             f"stacks must be at least 1 and the interval not negative, got {stacks}, {interval_s}"
         )
-    _check_output(output)
+    check_output(output)
     config = load_configuration(microscope)
     short: dict[int, tuple[int, ...]] = {}
-    with _progress("Recording", stacks) as bar, open_microscope(config) as instrument:
+    with progress_bar("Recording", stacks) as bar, open_microscope(config) as instrument:
         bar.say("taking the background")
         with RecordingWriter(output, instrument.background()) as writer:
             begin = time.monotonic()
@@ -129,19 +129,19 @@ def run_reconstruct(
         )
     if check_every < 0:
         raise ConfigurationError(f"check must be at least 0 (none), got {check_every}")
-    _check_output(output)
+    check_output(output)
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     how = settings or ReconstructionSettings()
     job = _Job(source, output, method, torch_device(device), how, preset, check_every)
-    with _progress("Reconstructing", len(source)) as bar:
+    with progress_bar("Reconstructing", len(source)) as bar:
         rows = job.run(bar)
     _print_reconstructed(job, rows, as_json)
     return 0 if all(row.whole for row in rows) else 1
 
 
-class _Bar:
+class Bar:
     """A progress display with one task."""
 
     def __init__(self, progress: Progress, title: str, total: int) -> None:
@@ -158,7 +158,8 @@ class _Bar:
 
 
 @contextmanager
-def _progress(title: str, total: int) -> Iterator[_Bar]:
+def progress_bar(title: str, total: int) -> Iterator[Bar]:
+    """Show how much is done, and the time that is left, where standard error is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -168,7 +169,7 @@ def _progress(title: str, total: int) -> Iterator[_Bar]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield _Bar(progress, title, total)
+        yield Bar(progress, title, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class _Job:
         self._settings = settings
         self._writer: TomogramWriter | None = None
 
-    def run(self, bar: _Bar) -> list[_Row]:
+    def run(self, bar: Bar) -> list[_Row]:
         """Process every scan; one that cannot be reconstructed becomes a row with an error."""
         bar.say("planning")
         reconstructor = Reconstructor(self.source.background, self.device, self._settings)
@@ -239,7 +240,7 @@ class _Job:
         scan: InterferogramStack,
         reconstructor: Reconstructor,
         regularize: Regularizer,
-        bar: _Bar,
+        bar: Bar,
     ) -> _Row:
         number = scan.sequence
         lost = tuple(sorted({*scan.lost, *self.source.background.lost}))
@@ -271,7 +272,7 @@ class _Job:
             check=report,
         )
 
-    def _checked(self, shown: Tomogram, result: Reconstruction, bar: _Bar) -> QualityReport | None:
+    def _checked(self, shown: Tomogram, result: Reconstruction, bar: Bar) -> QualityReport | None:
         """Compare a tomogram that was just written with total variation, if it is its turn."""
         number = shown.sequence
         if self._check_every == 0 or number % self._check_every:
@@ -292,7 +293,7 @@ class _Job:
         return found.report
 
     def _regularized(
-        self, result: Reconstruction, regularize: Regularizer, bar: _Bar
+        self, result: Reconstruction, regularize: Regularizer, bar: Bar
     ) -> dict[str, Tomogram]:
         """Return the regularized volume under the name of its dataset; nothing for "none"."""
         if self.method == "none":
@@ -360,7 +361,7 @@ def _figures(row: _Row, method: str) -> str:
     )
 
 
-def _check_output(path: Path) -> None:
+def check_output(path: Path) -> None:
     """Refuse an output that cannot be written before any work is done."""
     if path.exists():
         raise DataError(f"{path} exists and is not overwritten: choose another name")

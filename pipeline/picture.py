@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.glyphs import text_mask
 
-__all__ = ["draw_tomograms", "write_png"]
+__all__ = ["draw_grid", "draw_tomograms", "write_png"]
 
 Volume = NDArray[np.float32]
 Picture = NDArray[np.uint8]  # (y, x, 3)
@@ -35,6 +35,7 @@ _COLOURS = np.array(
     ],
     np.float64,
 )
+_PAPER = 24
 _INK = np.array((235, 235, 235), np.uint8)
 
 
@@ -66,6 +67,57 @@ def draw_tomograms(
     place = _densest(reference)
     drawn = [_row(title, v, voxel_size_um, (medium_index, top), zoom, place) for title, v in rows]
     return np.concatenate([*drawn, _legend(drawn[0].shape[1], (medium_index, top), zoom)])
+
+
+def draw_grid(
+    cells: Sequence[Sequence[tuple[str, Volume]]],
+    reference: Volume,
+    voxel_size_um: tuple[float, float, float],
+    medium_index: float,
+    panel_width: int = 220,
+) -> Picture:
+    """Return a picture of many volumes, each as its XZ slice below its XY slice.
+
+    Parameters
+    ----------
+    cells : rows of (title, volume)
+        Volumes (z, y, x) of RI, of the same shape; a title may have several lines.
+    reference : (z, y, x)
+        Slices go through its densest point, colours run to its highest index.
+    voxel_size_um : (dz, dy, dx)
+    medium_index : float
+        Where the colours begin.
+    panel_width : int
+        Pixels.
+
+    Returns
+    -------
+    (y, x, 3) uint8
+    """
+    limits = (medium_index, max(float(np.quantile(reference, 0.9999)), medium_index + 1e-3))
+    dz, dy, dx = voxel_size_um
+    zoom = panel_width / (reference.shape[2] * dx)
+    z, y, _ = _densest(reference)
+    lines = max(title.count("\n") + 1 for row in cells for title, _ in row)
+
+    def cell(title: str, volume: Volume) -> Picture:
+        slices = (
+            _resized(volume[z], dy * zoom, dx * zoom),
+            _resized(volume[:, y], dz * zoom, dx * zoom),
+        )
+        panels = [_coloured(values, limits) for values in slices]
+        width = panels[0].shape[1]
+        text = _blank(lines * _LINE, width + _GAP)
+        for number, line in enumerate(title.split("\n")):
+            _write(text, line, number * _LINE + 4, 0)
+        parts = [np.pad(p, ((0, 4), (0, _GAP), (0, 0)), constant_values=_PAPER) for p in panels]
+        return np.concatenate([text, *parts, _blank(_GAP, width + _GAP)])
+
+    rows = [np.concatenate([cell(*content) for content in row], axis=1) for row in cells]
+    width = max(row.shape[1] for row in rows)
+    filled = [np.concatenate([r, _blank(r.shape[0], width - r.shape[1])], axis=1) for r in rows]
+    picture = np.concatenate([*filled, _legend(width, limits, zoom)])
+    return np.pad(picture, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=_PAPER)
 
 
 def _densest(volume: Volume) -> tuple[int, int, int]:
@@ -150,7 +202,7 @@ def _resample(values: NDArray[np.float64], zoom: float) -> NDArray[np.float64]:
 
 
 def _blank(height: int, width: int) -> Picture:
-    return np.full((height, width, 3), 24, np.uint8)
+    return np.full((height, width, 3), _PAPER, np.uint8)
 
 
 def _write(picture: Picture, text: str, top: int, left: int) -> int:
