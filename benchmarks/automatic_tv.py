@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from regularizer import training_data
-from regularizer.automatic import OUTER, automatic_parameters, noise_and_rms
+from regularizer.automatic import OUTER, automatic_parameters, noise_and_norm
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
 from regularizer.training_data import KINDS, Sample
 
@@ -29,7 +29,8 @@ __all__ = ["main"]
 _RESULTS = Path(__file__).parent / "results"
 MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 OUTERS = (1, 2, 3)
-UNSEEN = (7000, 7001)  # the rule was fitted to 4000-4003, 5000, 5001, 6000 and 6001
+UNSEEN = (8000, 8001)
+SEEN = (4000, 4001, 4002, 4003, 5000, 5001, 6000, 6001, 7000, 7001)  # that the rule was fitted to
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class Scan:
     name: str
     aperture: float
     noise: float
-    over_maximum: float
-    rms: float
     grid: NDArray[np.float64]
     mu: float
     iterations: int
@@ -77,35 +76,50 @@ def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
     return errors
 
 
-def measure(kind: str, seed: int, varied: bool, cache: Path) -> Scan:
-    """Simulate one scan, or take it from the cache, and measure."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One scan, what the rule looks at, and the errors of the grid (outer, mu)."""
+
+    name: str
+    sample: Sample
+    over_maximum: float
+    norm: float
+    grid: NDArray[np.float64]
+
+
+def known(kind: str, seed: int, varied: bool, cache: Path) -> Known:
+    """Simulate one scan and run the grid, or take both from the cache."""
     path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}.npz"
     if not path.exists():
         training_data.save(training_data.make_sample(kind, seed, varied=varied), path)
     sample = training_data.load(path)
-    spectrum = sample.spectrum
-    noise, rms = noise_and_rms(spectrum)
+    name = f"{kind}, {'random optics' if varied else 'preset'}, {seed}"
+    noise, norm = noise_and_norm(sample.spectrum)
+    return Known(name, sample, noise, norm, _grid(sample, path.with_suffix(".json")))
+
+
+def measure(scan: Known) -> Scan:
+    """Run the automatic parameters and the preset."""
+    spectrum = scan.sample.spectrum
     parameters = automatic_parameters(spectrum)
     steps: list[int] = []
     found = SplitBregman(spectrum, parameters).run(lambda done, of: steps.append(done))
     return Scan(
-        f"{kind}, {'random optics' if varied else 'preset'}, {seed}",
+        scan.name,
         spectrum.optics.numerical_aperture,
         spectrum.noise or 0.0,
-        noise,
-        rms,
-        _grid(sample, path.with_suffix(".json")),
+        scan.grid,
         parameters.mu,
         len(steps),
-        _error(found, sample),
-        _error(SplitBregman(spectrum, PARAMETERS["tv"]).run(), sample),
+        _error(found, scan.sample),
+        _error(SplitBregman(spectrum, PARAMETERS["tv"]).run(), scan.sample),
     )
 
 
-def _fit(scans: Sequence[Scan]) -> tuple[float, float, float]:
-    """Return factor and powers that bring all scans nearest to their grid's best (rms)."""
-    features = np.log([[np.e, scan.over_maximum, scan.rms] for scan in scans])
-    excess = [scan.grid[OUTERS.index(OUTER)] / scan.best - 1 for scan in scans]
+def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
+    """Return the numbers that bring scans (noise, norm, grid) nearest to their best (rms)."""
+    features = np.log([[np.e, noise, norm] for noise, norm, _ in scans])
+    excess = [grid[OUTERS.index(OUTER)] / grid.min() - 1 for _, _, grid in scans]
 
     def cost(weights: NDArray[np.float64]) -> float:
         at = features @ weights
@@ -117,8 +131,8 @@ def _fit(scans: Sequence[Scan]) -> tuple[float, float, float]:
     start = np.linalg.lstsq(features, best, rcond=None)[0]
     options = {"maxiter": 4000, "xatol": 1e-3, "fatol": 1e-5}
     found = scipy.optimize.minimize(cost, start, method="Nelder-Mead", options=options)
-    factor, noise_power, contrast_power = (float(value) for value in found.x)
-    return float(np.exp(factor)), noise_power, contrast_power
+    factor, noise_power, norm_power = (float(value) for value in found.x)
+    return float(np.exp(factor)), noise_power, norm_power
 
 
 def _table(scans: Sequence[Scan]) -> str:
@@ -146,25 +160,30 @@ def _table(scans: Sequence[Scan]) -> str:
 def main(argv: Sequence[str] = ()) -> int:
     """Measure, print and keep the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.automatic_tv", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(UNSEEN))
+    parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--cache", type=Path, default=Path("runs/automatic"))
     parser.add_argument("--fit", action="store_true", help="fit the rule to these scans")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(argv)
     options.cache.mkdir(parents=True, exist_ok=True)
-    scans = []
-    for seed in options.seeds:
-        for kind in options.kinds:
-            for varied in (False, True):
-                scans.append(measure(kind, seed, varied, options.cache))
-                print(scans[-1].name, file=sys.stderr, flush=True)
+    seeds = options.seeds or (SEEN if options.fit else UNSEEN)
+    chosen = [
+        (kind, seed, varied) for seed in seeds for kind in options.kinds for varied in (False, True)
+    ]
+    scans = (known(*which, options.cache) for which in chosen)
     if options.fit:
-        factor, noise_power, contrast_power = _fit(scans)
-        print(f"factor {factor:.3g}, noise to {noise_power:.3f}, rms to {contrast_power:.3f}")
+        factor, noise_power, norm_power = _fit(
+            [(scan.over_maximum, scan.norm, scan.grid) for scan in scans]
+        )
+        print(f"factor {factor:.4g}, noise to {noise_power:.3f}, norm to {norm_power:.3f}")
         return 0
-    table = _table(scans)
-    print(json.dumps([_plain(scan) for scan in scans]) if options.json else table)
+    measured = []
+    for scan in scans:
+        measured.append(measure(scan))
+        print(scan.name, file=sys.stderr, flush=True)
+    table = _table(measured)
+    print(json.dumps([_plain(scan) for scan in measured]) if options.json else table)
     report = f"machine: {machine()}\n\n{table}\n"
     (_RESULTS / "automatic_tv.md").write_text(report, encoding="utf-8")
     return 0

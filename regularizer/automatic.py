@@ -1,31 +1,38 @@
 """Parameters of total variation by themselves, from the noise that a scan says it has.
 
 Two outer iterations want a smaller mu than one, and are then within 1 % of the best that any
-number of them reaches (48 simulated scans of cells, cocci and beads; docs/regularizer.md). The mu
+number of them reaches (60 simulated scans of cells, cocci and beads; docs/regularizer.md). The mu
 that is best falls with the noise, and with the contrast: where light is scattered strongly, the
 Rytov approximation adds errors that noise knows nothing of, and total variation has to be trusted
 more.
 
-    mu = A (noise / maximum)^B  rms^C
+    mu = A (noise / maximum)^B  norm^C
 
-with ``noise`` and ``rms`` those of the raw contrast and ``maximum`` its maximum, by which the
-solver divides. A, B and C were fitted to a grid of mu on those scans (random objects, light and
-optics), so that the error stays as near as can be to that of each grid's best. How near on scans
-that the fit has not seen: ``python -m benchmarks automatic_tv``, which can repeat the fit, too.
+with ``noise`` the rms of the raw contrast's noise, ``maximum`` its maximum, by which the solver
+divides, and ``norm`` that of the contrast without the noise, over voxels: none of them depends on
+how much empty field is around the object. A, B and C were fitted to a grid of mu on those scans
+(random objects, light and optics), so that the error stays as near as can be to that of each
+grid's best. How near on scans that the fit has not seen: ``python -m benchmarks automatic_tv``,
+which can repeat the fit, too.
 """
+
+import math
+
+import torch
 
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
 from regularizer.total_variation import TvParameters
 
-__all__ = ["MU_RANGE", "OUTER", "automatic_parameters", "noise_and_rms"]
+__all__ = ["MU_RANGE", "OUTER", "automatic_parameters", "noise_and_norm"]
 
-_FACTOR, _NOISE_POWER, _CONTRAST_POWER = 3.63e-5, -1.577, -0.967
+_FACTOR, _NOISE_POWER, _NORM_POWER = 1.58e-2, -1.641, -0.598
 OUTER = 2
 MU_RANGE = (0.5, 64.0)  # of the grid
 # 80 to 130 iterations in all; what 200 at tau 20, gamma 10 reach is not nearer to the truth
 _INNER, _TOLERANCE, _TAU, _GAMMA = 100, 5e-4, 10.0, 1.0
+_MOST_NOISE = 0.97  # part of the spectrum's norm: it is an estimate, and may come out above 1
 _NOTHING = 1e-9
 
 
@@ -42,15 +49,17 @@ def automatic_parameters(spectrum: Spectrum) -> TvParameters:
             "parameters of total variation are chosen by the noise of a scan, which is known where "
             "both K and -K were measured; this one has no such voxel: choose a preset"
         )
-    noise, rms = noise_and_rms(spectrum)
-    mu = _FACTOR * noise**_NOISE_POWER * rms**_CONTRAST_POWER
+    noise, norm = noise_and_norm(spectrum)
+    mu = _FACTOR * noise**_NOISE_POWER * norm**_NORM_POWER
     mu = min(max(mu, MU_RANGE[0]), MU_RANGE[1])
     return TvParameters(OUTER, _INNER, round(mu, 2), _TAU, _GAMMA, tolerance=_TOLERANCE)
 
 
-def noise_and_rms(spectrum: Spectrum) -> tuple[float, float]:
-    """Return the noise of the raw contrast over its maximum, and the rms of the raw contrast."""
+def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:
+    """Return the noise of the raw contrast over its maximum, and the norm of the rest of it."""
     contrast = contrast_of(spectrum)
-    rms, maximum = float(contrast.square().mean().sqrt()), float(contrast.max())
-    noise = (spectrum.noise or 0.0) * rms / max(maximum, _NOTHING)
-    return max(noise, _NOTHING), max(rms, _NOTHING)
+    norm, maximum = float(torch.linalg.vector_norm(contrast)), float(contrast.max())
+    noise = spectrum.noise or 0.0
+    rms = norm / math.sqrt(contrast.numel())
+    rest = norm * math.sqrt(1 - min(noise, _MOST_NOISE) ** 2)
+    return max(noise * rms / max(maximum, _NOTHING), _NOTHING), max(rest, _NOTHING)
