@@ -9,7 +9,6 @@ bead_exact and the measured fields hl60_cell; without it, their rows are left as
 
 import argparse
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +24,12 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from benchmarks.accuracy_cases import Score, Sphere, View, record, score
 from benchmarks.machine import machine
+from benchmarks.pages import DOCS, markdown, put
 from reconstruction.settings import ReconstructionSettings
 
 __all__ = ["TABLES", "main"]
 
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
+_PAGE = DOCS / "accuracy.md"
 _HEAD = (
     "index - band-limited truth",
     "index - sphere",
@@ -56,9 +56,7 @@ def _cells(s: Score) -> list[str]:
 
 
 def _table(first: Sequence[str], rows: Iterator[list[str]], last: Sequence[str] = _HEAD) -> str:
-    head = [*first, *last]
-    lines = [head, ["---"] * len(first) + ["---:"] * len(last), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(first, last, rows)
 
 
 def spheres() -> str:
@@ -213,15 +211,6 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def _put(name: str, table: str) -> None:
-    """Replace a table in the page."""
-    page = _PAGE.read_text("utf-8")
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise SystemExit(f"{_PAGE} has no place for the table {name}: <!-- {name} -->")
-    _PAGE.write_text(pattern.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", page), encoding="utf-8")
-
-
 def main(argv: Sequence[str] = ()) -> int:
     """Make the tables and put them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.accuracy", description=__doc__)
@@ -237,7 +226,7 @@ def main(argv: Sequence[str] = ()) -> int:
         begin = time.perf_counter()
         table = makers[name]()
         print(f"{name} ({time.perf_counter() - begin:.0f} s)\n{table}\n", flush=True)
-        _put(name, table)
+        put(_PAGE, name, table)
     print(f"machine: {machine()}; numpy {np.__version__}, torch {torch.__version__}")
     return 0
 

@@ -29,7 +29,7 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum
 from regularizer.total_variation import SplitBregman, TvParameters
 
-__all__ = ["KINDS", "Sample", "load", "make_sample", "save"]
+__all__ = ["KINDS", "Sample", "load", "make_sample", "sample_of", "save"]
 
 # Converged to 0.8 %; mu 20 is "tv" of regularizer.total_variation.
 TARGET = TvParameters(1, 60, 20.0, 20.0, 10.0)
@@ -62,6 +62,28 @@ def make_sample(kind: str, seed: int, frame: int = 192, *, varied: bool = False)
         chosen = _varied(rng)
     pixel = chosen.optics.pixel_size_um
     phantom = _phantom(kind, (2 * pixel, pixel, pixel), rng)
+    return sample_of(phantom, chosen, kind, seed, rng, frame)
+
+
+def sample_of(
+    phantom: Phantom, chosen: Preset, kind: str, seed: int, rng: np.random.Generator, frame: int
+) -> Sample:
+    """Simulate a scan of a phantom near the centre of the field, reconstruct and regularize it.
+
+    Parameters
+    ----------
+    phantom : Phantom
+    chosen : Preset
+        Optics and angles.
+    kind : str
+        The sample's name.
+    seed : int
+        Of camera noise, dust and aberration.
+    rng : Generator
+        Draws position and light.
+    frame : int
+        Camera pixels a side.
+    """
     position = tuple(float(v) for v in rng.uniform(-1, 1, 3) * (1.0, 1.0, 0.6))
     scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))  # type: ignore[arg-type]
     result = _scan(scene, chosen.angles, seed, rng)
