@@ -20,8 +20,10 @@ import h5py
 import numpy as np
 import torch
 
+from acquisition.configuration import load_configuration
 from acquisition.illumination import preset
 from acquisition.interferograms import InterferogramStack
+from acquisition.microscope import open_microscope
 from acquisition.optics import Optics
 from acquisition.simulation.phantoms import Phantom
 from benchmarks.machine import machine
@@ -153,9 +155,12 @@ def hl60(data: Path) -> str:
     phantom = Phantom(np.ascontiguousarray(above, np.float32), (voxel,) * 3)
 
     def rows() -> Iterator[list[str]]:
-        for aperture in ("cell", "bacteria"):
+        for aperture, frame in (
+            ("cell", 320),
+            ("bacteria", 192),
+        ):  # 26 and 23 um: the cell and room
             samples = [
-                sample_of(phantom, preset(aperture), "hl60", s, np.random.default_rng(s), 192)
+                sample_of(phantom, preset(aperture), "hl60", s, np.random.default_rng(s), frame)
                 for s in _TEST_SEEDS
             ]
             for method in METHODS:
@@ -216,16 +221,53 @@ def gradient() -> str:
 _GRADIENT_MU = (5.0, 20.0, 80.0)
 
 
+def live() -> str:
+    """Go on from the last tomogram of a moving cell, or begin anew: distance to converged TV."""
+    with open_microscope(load_configuration(None)) as microscope:
+        reconstructor = Reconstructor(microscope.background())
+        spectra, begin = [], time.monotonic()
+        for number in range(_SCANS):
+            time.sleep(max(begin + number * _PERIOD_S - time.monotonic(), 0.0))
+            spectra.append(reconstructor(microscope.scan()).spectrum)
+    fast = PARAMETERS["tv-fast"]
+    converged = [SplitBregman(s, replace(fast, inner=200)).run() for s in spectra]
+    last = len(spectra) - 1
+
+    def rows() -> Iterator[list[str]]:
+        for lag in (1, 2, 4, 8):
+            before, now = spectra[last - lag], spectra[last]
+            difference = torch.linalg.vector_norm(now.values - before.values)
+            change = float(difference / torch.linalg.vector_norm(now.values))
+            noise = np.hypot(before.noise or 0, now.noise or 0)
+            cells = [f"{lag * _PERIOD_S:.1f}", f"{np.sqrt(max(change**2 - noise**2, 0)):.2f}"]
+            for inner in (5, 10, 20):
+                solver = SplitBregman(before, replace(fast, inner=100))
+                solver.run()
+                solver.parameters = replace(fast, inner=inner)
+                solver.follow(now)
+                cells.append(f"{error(solver.run(), converged[last]):.3f}")
+            for inner in (10, 20):
+                cold = SplitBregman(now, replace(fast, inner=inner)).run()
+                cells.append(f"{error(cold, converged[last]):.3f}")
+            yield cells
+
+    figures = ("change", "5, going on", "10, going on", "20, going on", "10 anew", "20 anew")
+    return markdown(("s between scans",), figures, rows())
+
+
+_SCANS, _PERIOD_S = 9, 0.7
+
+
 def main(argv: Sequence[str] = ()) -> int:
     """Make the tables and put them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.regularization", description=__doc__)
     where = os.environ.get("LIVETOMO_DATA")
     parser.add_argument("--data", type=Path, default=Path(where) if where else None)
-    names = ("sphere", "objects", "hl60", "outer", "gradient")
+    names = ("sphere", "objects", "hl60", "outer", "gradient", "live")
     parser.add_argument("--only", nargs="+", choices=names)
     options = parser.parse_args(argv)
     makers: dict[str, Callable[[], str]] = {
-        "objects": objects, "outer": outer, "gradient": gradient
+        "objects": objects, "outer": outer, "gradient": gradient, "live": live
     }  # fmt: skip
     if options.data is not None:
         makers |= {"sphere": lambda: sphere(options.data), "hl60": lambda: hl60(options.data)}

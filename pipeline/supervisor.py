@@ -47,7 +47,11 @@ _THREADS = {
     "acquirer": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     # Cores are shared with the acquirer and the window. Threads that spin while they wait for one
     # another then cost most: on two busy cores 40 TV iterations took 14 s, sleeping 7 s.
-    "processor": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
+    "processor": {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no further processes: a kernel or two to compile
+    },
     "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
 }
 _DISPENSABLE = ("quality",)  # the instrument goes on without

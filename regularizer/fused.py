@@ -116,13 +116,10 @@ def iterate(
 
     Parameters
     ----------
-    f : (z, y, x) float32, contiguous, on the processor
-    b, new_b : (3, z, y, x)
+    f, c, right : (volumes, z, y, x) float32, contiguous, on the processor
+        Read; updated in place where ``nonnegative``; written.
+    b, new_b : (volumes, 3, z, y, x)
         Read, and written.
-    c : (z, y, x)
-        Updated in place where ``nonnegative``.
-    right : (z, y, x)
-        Written.
     tau, gamma : float
     weights : (z, y, x)
         Of the three differences.
@@ -130,6 +127,6 @@ def iterate(
     """
     threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(threads)
-    slabs = min(2 * threads, f.shape[0])
-    arrays = (tensor.numpy() for tensor in (f, b, new_b, c, right))
-    _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]  # as above
+    slabs = min(2 * threads, f.shape[1])
+    for arrays in zip(*(tensor.numpy() for tensor in (f, b, new_b, c, right)), strict=True):
+        _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]  # as above

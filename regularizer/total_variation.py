@@ -20,6 +20,7 @@ gamma mean the same for every sample: only mu x contrast decides the result.
 """
 
 import functools
+import importlib.util
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ import torch
 from acquisition.errors import ConfigurationError, DataError, Stopped
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
+from regularizer.compiled import CompiledPass
 
 __all__ = ["PARAMETERS", "SplitBregman", "TvParameters", "fused_pass"]
 
@@ -116,8 +118,8 @@ class SplitBregman:
     scale : float or None
         What the contrast is divided by; None: the maximum of each raw tomogram's contrast.
     fused : bool
-        Whether the pointwise half of an iteration is one compiled pass, where there is one (on
-        processors, with numba, in float32): the same result in less time.
+        Whether the pointwise half of an iteration is a compiled pass, where there is one (numba
+        on processors, Triton on CUDA; float32): the same result in less time.
     dtype : torch.float32 or torch.float64
         To compute in; the result has it, too.
 
@@ -239,12 +241,10 @@ class SplitBregman:
         self.f = torch.fft.irfftn(spectrum, s=self.shape, dim=_AXES, norm="ortho")
         if self._fused is not None:
             p = self.parameters
-            for volume in range(len(self.f)):
-                arrays = (self.f, self.b, self._spare, self.c, self._right)
-                self._fused(
-                    *(array[volume] for array in arrays),
-                    p.tau, p.gamma, self._weights, p.isotropic, p.nonnegative,
-                )  # fmt: skip
+            self._fused(
+                self.f, self.b, self._spare, self.c, self._right,
+                p.tau, p.gamma, self._weights, p.isotropic, p.nonnegative,
+            )  # fmt: skip
             self.b, self._spare = self._spare, self.b
             return
         for axis in range(3):
@@ -304,7 +304,12 @@ class SplitBregman:
 
 @functools.cache
 def fused_pass(device: torch.device) -> Callable[..., None] | None:
-    """Return the compiled pass of ``regularizer.fused``; None on GPUs, or where numba is not."""
+    """Return the compiled pass for a device, None where its compiler is not installed.
+
+    ``regularizer.fused`` (numba) on processors, ``regularizer.compiled`` (Triton) on CUDA.
+    """
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        return CompiledPass()
     if device.type != "cpu":
         return None
     try:
