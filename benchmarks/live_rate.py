@@ -2,7 +2,8 @@
 
 The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, a client in
 the window's place. Beside it stands the machine's own limit in the same run: how often a second the
-real 3D transforms of one tomogram (forward and back) could be done.
+real 3D transforms of one tomogram (forward and back) could be done. With ``--quality`` the same is
+measured with and without the quality check, in turns, and the two rates compared.
 """
 
 import argparse
@@ -24,16 +25,20 @@ __all__ = ["main", "measure"]
 _RESULTS = Path(__file__).parent / "results"
 
 
-def measure(regularizer: str, seconds: float, microscope: Path | None = None) -> dict[str, float]:
+def measure(
+    regularizer: str, seconds: float, microscope: Path | None = None, *, quality: bool = True
+) -> dict[str, float]:
     """Return rates per second, the latency and the seconds of each stage of a tomogram."""
-    running = Instrument(microscope, regularizer=regularizer)
+    running = Instrument(microscope, regularizer=regularizer, quality=quality)
     with running as instrument, instrument.client() as client:
         views: list[TomogramView] = []
         skipped = [0, 0]
+        checks = 0
         begin = None
         while begin is None or time.monotonic() - begin < seconds:
             news = client.poll(100)
             state, view = news.state, news.tomogram
+            checks += news.quality is not None and begin is not None
             if state is not None:
                 if state.phase is Phase.FAILED:
                     raise RuntimeError(state.message)
@@ -49,6 +54,7 @@ def measure(regularizer: str, seconds: float, microscope: Path | None = None) ->
         "tomograms_per_s": len(counted) / elapsed,
         "latency_s": float(np.median([view.latency_s for view in counted])),
         "skipped_per_s": (skipped[1] - skipped[0]) / elapsed,
+        "checks_per_s": checks / elapsed,
     }
     for stage in counted[0].stages_s:
         figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
@@ -87,6 +93,29 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
     )
 
 
+def with_and_without(regularizer: str, seconds: float, microscope: Path | None, rounds: int) -> str:
+    """Measure in turns with and without the quality check; return the report."""
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    checks = []
+    for turn in range(rounds):
+        for quality in (True, False) if turn % 2 == 0 else (False, True):
+            figures = measure(regularizer, seconds, microscope, quality=quality)
+            rates[quality].append(figures["tomograms_per_s"])
+            checks += [figures["checks_per_s"]] * quality
+    with_it, without = (float(np.mean(rates[quality])) for quality in (True, False))
+    each = {quality: ", ".join(f"{rate:.2f}" for rate in rates[quality]) for quality in rates}
+    return "\n".join(
+        [
+            f"Live pipeline with and without the quality check, regularizer {regularizer}, "
+            f"{rounds} turns of {seconds:g} s",
+            f"machine: {machine()}",
+            f"tomograms with it: {with_it:.3f} /s ({each[True]}), without: {without:.3f} /s "
+            f"({each[False]}), ratio {with_it / without:.3f}",
+            f"a quality report every {1 / max(float(np.mean(checks)), 1e-6):.0f} s",
+        ]
+    )
+
+
 def main(argv: Sequence[str] = ()) -> int:
     """Measure, print and keep the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.live_rate", description=__doc__)
@@ -94,7 +123,16 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--microscope", type=Path, help="microscope.toml")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    text = "compare the rates with and without the quality check, in so many turns"
+    parser.add_argument("--quality", type=int, metavar="TURNS", default=0, help=text)
     options = parser.parse_args(argv)
+    if options.quality:
+        how = (options.regularizer, options.seconds, options.microscope, options.quality)
+        report = with_and_without(*how)
+        print(report)
+        name = f"live_rate_{options.regularizer}_quality.txt"
+        (_RESULTS / name).write_text(report + "\n", encoding="utf-8")
+        return 0
     figures = measure(options.regularizer, options.seconds, options.microscope)
     report = _report(options.regularizer, figures)
     print(json.dumps(figures | {"machine": machine()}) if options.json else report)
