@@ -30,14 +30,14 @@ __all__ = ["main"]
 
 _RESULTS = Path(__file__).parent / "results"
 _WITHIN = 0.01  # of the optimum
-_PARAMETERS = TvParameters(1, 1, 20.0, 20.0, 10.0)
+_PARAMETERS = TvParameters(1, 1, 20.0, 20.0, 1.0)
 # Without f >= 0 nothing is split off that gamma would tie to f: it only holds f back.
 _FREE_GAMMA = 0.1
 _RUNS = 3  # of our own, which take a fraction of a second: the fastest counts
 Solve = Callable[[Spectrum, Stopwatch], None]
 
 
-def ours(spectrum: Spectrum, watch: Stopwatch, *, fused: bool = True, gamma: float = 10.0) -> None:
+def ours(spectrum: Spectrum, watch: Stopwatch, *, fused: bool = True, gamma: float = 1.0) -> None:
     """Iterate until the objective is reached."""
     parameters = replace(watch.objective.parameters, inner=300, gamma=gamma)
     solver = SplitBregman(spectrum, parameters, scale=1.0, fused=fused)

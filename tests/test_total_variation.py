@@ -19,6 +19,7 @@ from acquisition.optics import Optics
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from regularizer.automatic import automatic_parameters
 from regularizer.compiled import CompiledPass
 from regularizer.methods import TotalVariation
 from regularizer.metrics import compare, data_residual, structural_similarity
@@ -264,6 +265,19 @@ def test_the_data_residual_is_what_a_tomogram_does_not_explain() -> None:
     regularized = SplitBregman(noisy, PARAMETERS["tv"]).run()
     assert 0.5 * noise < data_residual(regularized, noisy) < 3 * noise
     assert data_residual(torch.zeros_like(truth), noisy) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tv", "tv-fast", "auto"])
+def test_measured_frequencies_stay_within_the_noise(name: str) -> None:
+    """What total variation says of them is nearer to the truth than the measurement is."""
+    clean, noisy = (measured(ball((24, 48, 48), 9), noise) for noise in (0.0, 0.004))
+    noise = float((noisy.values - clean.values).norm())
+    noisy = replace(noisy, noise=noise / float(noisy.values.norm()))
+    parameters = automatic_parameters(noisy) if name == "auto" else PARAMETERS[name]
+    found = SplitBregman(noisy, parameters).run()
+    predicted = torch.fft.rfftn(torch.fft.ifftshift(found), norm="ortho") * noisy.measured
+    assert float((predicted - clean.values).norm()) < 0.8 * noise
+    assert float((predicted - noisy.values).norm()) < 1.3 * noise
 
 
 def test_several_volumes_at_once_are_the_same_as_one_by_one() -> None:
