@@ -1,9 +1,10 @@
 """How near the automatic parameters of total variation come to a grid search that knows the truth.
 
 Simulated scans (``regularizer.training_data``): cells, cocci and beads, seen by the presets' optics
-and by random ones. On each, a grid of mu and outer iterations is run and compared with the true
-object; then ``regularizer.automatic`` and the preset "tv", which know nothing of it. Errors are
-||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three numbers instead.
+and by random ones. On each, a grid of mu, outer iterations and both weights of the gradient is run
+and compared with the true object; then ``regularizer.automatic`` and the preset "tv", which know
+nothing of it. Errors are ||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three
+numbers instead.
 """
 
 import argparse
@@ -20,22 +21,23 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from regularizer import training_data
-from regularizer.automatic import OUTER, automatic_parameters, noise_and_norm
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
+from regularizer.automatic import GRADIENT, OUTER, automatic_parameters, noise_and_norm
+from regularizer.total_variation import PARAMETERS, Gradient, SplitBregman, TvParameters
 from regularizer.training_data import KINDS, Sample
 
 __all__ = ["main"]
 
 _RESULTS = Path(__file__).parent / "results"
 MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-OUTERS = (1, 2, 3)
+OUTERS = (1, 2)
+GRADIENTS: tuple[Gradient, ...] = ("voxels", "micrometres")
 UNSEEN = (8000, 8001)
 SEEN = (4000, 4001, 4002, 4003, 5000, 5001, 6000, 6001, 7000, 7001)  # that the rule was fitted to
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One scan: errors of the grid (outer, mu), of the automatic parameters and of "tv"."""
+    """One scan: errors of the grid (gradient, outer, mu), of the automatic choice and of "tv"."""
 
     name: str
     aperture: float
@@ -54,8 +56,8 @@ class Scan:
     @property
     def where(self) -> str:
         """Outer iterations and mu of the least error."""
-        outer, mu = np.unravel_index(self.grid.argmin(), self.grid.shape)
-        return f"{OUTERS[outer]} x, mu {MU[mu]:g}"
+        gradient, outer, mu = np.unravel_index(self.grid.argmin(), self.grid.shape)
+        return f"{OUTERS[outer]} x, mu {MU[mu]:g}, {GRADIENTS[gradient]}"
 
 
 def _error(found: torch.Tensor, sample: Sample) -> float:
@@ -64,21 +66,21 @@ def _error(found: torch.Tensor, sample: Sample) -> float:
 
 
 def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
-    """Return the error for each of OUTERS and MU, 100 iterations each; kept in a file."""
+    """Return the errors (gradient, outer, mu), 100 iterations an outer one; kept in a file."""
     if cache.exists():
         return np.array(json.loads(cache.read_text("utf-8")), np.float64)
-    errors = np.zeros((len(OUTERS), len(MU)))
-    for outer, row in zip(OUTERS, errors, strict=True):
-        for column, mu in enumerate(MU):
-            parameters = TvParameters(outer, 100, mu, 20.0, 10.0, tolerance=2e-4)
-            row[column] = _error(SplitBregman(sample.spectrum, parameters).run(), sample)
+    errors = np.zeros((len(GRADIENTS), len(OUTERS), len(MU)))
+    for place in np.ndindex(errors.shape):
+        gradient, outer, mu = GRADIENTS[place[0]], OUTERS[place[1]], MU[place[2]]
+        how = TvParameters(outer, 100, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
+        errors[place] = _error(SplitBregman(sample.spectrum, how).run(), sample)
     cache.write_text(json.dumps(errors.tolist()), encoding="utf-8")
     return errors
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One scan, what the rule looks at, and the errors of the grid (outer, mu)."""
+    """One scan, what the rule looks at, and the errors of the grid (gradient, outer, mu)."""
 
     name: str
     sample: Sample
@@ -119,7 +121,8 @@ def measure(scan: Known) -> Scan:
 def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
     """Return the numbers that bring scans (noise, norm, grid) nearest to their best (rms)."""
     features = np.log([[np.e, noise, norm] for noise, norm, _ in scans])
-    excess = [grid[OUTERS.index(OUTER)] / grid.min() - 1 for _, _, grid in scans]
+    rows = (GRADIENTS.index(GRADIENT), OUTERS.index(OUTER))
+    excess = [grid[rows] / grid[rows].min() - 1 for _, _, grid in scans]
 
     def cost(weights: NDArray[np.float64]) -> float:
         at = features @ weights

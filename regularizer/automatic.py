@@ -1,19 +1,19 @@
 """Parameters of total variation by themselves, from the noise that a scan says it has.
 
-Two outer iterations want a smaller mu than one, and are then within 1 % of the best that any
-number of them reaches (60 simulated scans of cells, cocci and beads; docs/regularizer.md). The mu
-that is best falls with the noise, and with the contrast: where light is scattered strongly, the
+Two outer iterations with a smaller mu are nearer to the truth than one, and as near as three. The
+mu that is best falls with the noise, and with the contrast: where light is scattered strongly, the
 Rytov approximation adds errors that noise knows nothing of, and total variation has to be trusted
-more.
+more. Differences of neighbours are divided by their distance: better for small objects and long
+voxels (docs/regularizer.md).
 
     mu = A (noise / maximum)^B  norm^C
 
 with ``noise`` the rms of the raw contrast's noise, ``maximum`` its maximum, by which the solver
 divides, and ``norm`` that of the contrast without the noise, over voxels: none of them depends on
-how much empty field is around the object. A, B and C were fitted to a grid of mu on those scans
-(random objects, light and optics), so that the error stays as near as can be to that of each
-grid's best. How near on scans that the fit has not seen: ``python -m benchmarks automatic_tv``,
-which can repeat the fit, too.
+how much empty field is around the object. A, B and C were fitted to grids of mu on 60 simulated
+scans (cells, cocci and beads; random light and optics), so that the error stays as near as can be
+to that of each grid's best. How near on scans that the fit has not seen:
+``python -m benchmarks automatic_tv``, which can repeat the fit, too.
 """
 
 import math
@@ -23,12 +23,13 @@ import torch
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import TvParameters
+from regularizer.total_variation import Gradient, TvParameters
 
-__all__ = ["MU_RANGE", "OUTER", "automatic_parameters", "noise_and_norm"]
+__all__ = ["GRADIENT", "MU_RANGE", "OUTER", "automatic_parameters", "noise_and_norm"]
 
-_FACTOR, _NOISE_POWER, _NORM_POWER = 1.58e-2, -1.641, -0.598
+_FACTOR, _NOISE_POWER, _NORM_POWER = 9.264e-3, -1.628, -0.670
 OUTER = 2
+GRADIENT: Gradient = "micrometres"
 MU_RANGE = (0.5, 64.0)  # of the grid
 # 80 to 130 iterations in all; what 200 at tau 20, gamma 10 reach is not nearer to the truth
 _INNER, _TOLERANCE, _TAU, _GAMMA = 100, 5e-4, 10.0, 1.0
@@ -52,7 +53,9 @@ def automatic_parameters(spectrum: Spectrum) -> TvParameters:
     noise, norm = noise_and_norm(spectrum)
     mu = _FACTOR * noise**_NOISE_POWER * norm**_NORM_POWER
     mu = min(max(mu, MU_RANGE[0]), MU_RANGE[1])
-    return TvParameters(OUTER, _INNER, round(mu, 2), _TAU, _GAMMA, tolerance=_TOLERANCE)
+    return TvParameters(
+        OUTER, _INNER, round(mu, 2), _TAU, _GAMMA, tolerance=_TOLERANCE, gradient=GRADIENT
+    )
 
 
 def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:

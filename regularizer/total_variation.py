@@ -38,6 +38,7 @@ __all__ = ["PARAMETERS", "SplitBregman", "TvParameters", "fused_pass"]
 
 Progress = Callable[[int, int], None]
 Weights = tuple[float, float, float]
+Gradient = Literal["voxels", "micrometres"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class TvParameters:
     nonnegative: bool = True
     isotropic: bool = True
     tolerance: float = 0.0
-    gradient: Literal["voxels", "micrometres"] = "voxels"
+    gradient: Gradient = "voxels"
 
     def __post_init__(self) -> None:
         if self.outer < 1 or self.inner < 1:
