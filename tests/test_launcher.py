@@ -410,4 +410,4 @@ def test_what_is_named_again_for_the_command_line_is_all_there_is() -> None:
     fields = list(ReconstructionSettings.__dataclass_fields__)
     assert sorted(launcher.RECONSTRUCTION) == sorted(fields)
     assert sorted(ReconstructionSection.model_fields) == sorted(fields)
-    assert sorted(launcher.TV_PRESETS) == sorted(PARAMETERS)
+    assert sorted(launcher.TV_PRESETS) == sorted({*PARAMETERS, "auto"})
