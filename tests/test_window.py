@@ -309,7 +309,7 @@ def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
     assert card.values["SSIM"].text() == "0.912"
     assert card.values["SSIM"].property("tone") != "warning"
     first_centre = 3 + 1 - SHAPE[0] // 2
-    assert card.values["Worst slice"].text() == f"0.50 at {signed(first_centre * 0.36, 1)} µm"
+    assert card.values["Worst z"].text() == f"0.50, {signed(first_centre * 0.36, 1)} µm"
     assert (card.values["Residual"].text(), card.values["TV residual"].text()) == ("0.110", "0.120")
     assert np.unravel_index(card.map.image.image.argmax(), SHAPE[1:]) == (10, 20)
     session.quality = check_of(tomograms[0], 0.5)

@@ -14,10 +14,10 @@ from ui.style import signed
 
 __all__ = ["QualityCard"]
 
-MAP_PX = 78
+MAP_PX = 72
 POOR_SSIM = 0.8
 _FIRST_SLICE = 3  # that a window of 7 voxels can be centred in
-ROWS = ("SSIM", "Worst slice", "Correlation", "MSE", "Residual", "TV residual")
+ROWS = ("SSIM", "Worst z", "Correlation", "MSE", "Residual", "TV residual")
 TIP = (
     "The tomogram of one scan against total variation on the same scan: SSIM with a window "
     "of 7 voxels and the range of the TV tomogram, MSE over the square of that range; "
@@ -60,7 +60,7 @@ class QualityCard(Card):
         say(values["SSIM"], f"{report.ssim:.3f}", "warning" if report.ssim < POOR_SSIM else "")
         worst = int(np.argmin(report.ssim_z))
         z_um = (worst + _FIRST_SLICE - view.error.shape[0] // 2) * view.voxel_size_um[0]
-        values["Worst slice"].setText(f"{report.ssim_z[worst]:.2f} at {signed(z_um, 1)} µm")
+        values["Worst z"].setText(f"{report.ssim_z[worst]:.2f}, {signed(z_um, 1)} µm")
         values["Correlation"].setText(f"{report.correlation:.4f}")
         values["MSE"].setText(f"{report.mse:.1e}")
         values["Residual"].setText(f"{report.residual:.3f}")
