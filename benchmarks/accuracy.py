@@ -8,23 +8,18 @@ bead_exact and the measured fields hl60_cell; without it, their rows are left as
 """
 
 import argparse
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
-import numpy as np
-import torch
 
 import reconstruction.fields
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from benchmarks.accuracy_cases import Score, Sphere, View, record, score
-from benchmarks.machine import machine
-from benchmarks.pages import DOCS, markdown, put
+from benchmarks.pages import DOCS, make_tables, markdown
 from reconstruction.settings import ReconstructionSettings
 
 __all__ = ["TABLES", "main"]
@@ -214,21 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
 def main(argv: Sequence[str] = ()) -> int:
     """Make the tables and put them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.accuracy", description=__doc__)
-    where = os.environ.get("LIVETOMO_DATA")
-    parser.add_argument("--data", type=Path, default=Path(where) if where else None)
-    parser.add_argument("--only", nargs="+", choices=[*TABLES, "recording"])
-    options = parser.parse_args(argv)
-    makers = dict(TABLES)
-    if options.data is not None:
-        makers["recording"] = lambda: recording(options.data)
-    torch.manual_seed(0)
-    for name in options.only or makers:
-        begin = time.perf_counter()
-        table = makers[name]()
-        print(f"{name} ({time.perf_counter() - begin:.0f} s)\n{table}\n", flush=True)
-        put(_PAGE, name, table)
-    print(f"machine: {machine()}; numpy {np.__version__}, torch {torch.__version__}")
-    return 0
+    return make_tables(_PAGE, TABLES, {"recording": recording}, parser, argv)
 
 
 if __name__ == "__main__":

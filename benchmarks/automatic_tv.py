@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import scipy.optimize
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from regularizer import training_data
 from regularizer.automatic import GRADIENT, OUTER, automatic_parameters, noise_and_norm
+from regularizer.metrics import relative_error
 from regularizer.total_variation import PARAMETERS, Gradient, SplitBregman, TvParameters
 from regularizer.training_data import KINDS, Sample
 
@@ -60,11 +60,6 @@ class Scan:
         return f"{OUTERS[outer]} x, mu {MU[mu]:g}, {GRADIENTS[gradient]}"
 
 
-def _error(found: torch.Tensor, sample: Sample) -> float:
-    distance = torch.linalg.vector_norm(found - sample.truth)
-    return float(distance / torch.linalg.vector_norm(sample.truth))
-
-
 def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
     """Return the errors (gradient, outer, mu), 100 iterations an outer one; kept in a file."""
     if cache.exists():
@@ -73,7 +68,7 @@ def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
     for place in np.ndindex(errors.shape):
         gradient, outer, mu = GRADIENTS[place[0]], OUTERS[place[1]], MU[place[2]]
         how = TvParameters(outer, 100, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
-        errors[place] = _error(SplitBregman(sample.spectrum, how).run(), sample)
+        errors[place] = relative_error(SplitBregman(sample.spectrum, how).run(), sample.truth)
     cache.write_text(json.dumps(errors.tolist()), encoding="utf-8")
     return errors
 
@@ -113,8 +108,8 @@ def measure(scan: Known) -> Scan:
         scan.grid,
         parameters.mu,
         len(steps),
-        _error(found, scan.sample),
-        _error(SplitBregman(spectrum, PARAMETERS["tv"]).run(), scan.sample),
+        relative_error(found, scan.sample.truth),
+        relative_error(SplitBregman(spectrum, PARAMETERS["tv"]).run(), scan.sample.truth),
     )
 
 

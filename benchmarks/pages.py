@@ -1,10 +1,18 @@
 """Tables that stand in a page of docs/ and are put there by the command that measures them."""
 
+import argparse
+import os
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["DOCS", "markdown", "put"]
+import numpy as np
+import torch
+
+from benchmarks.machine import machine
+
+__all__ = ["DOCS", "make_tables", "markdown"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -15,10 +23,39 @@ def markdown(first: Sequence[str], last: Sequence[str], rows: Iterable[list[str]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def put(page: Path, name: str, table: str) -> None:
+def _put(page: Path, name: str, table: str) -> None:
     """Replace the table between ``<!-- name -->`` and ``<!-- /name -->``."""
     text = page.read_text("utf-8")
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"{page} has no place for the table {name}: <!-- {name} -->")
     page.write_text(pattern.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", text), encoding="utf-8")
+
+
+def make_tables(
+    page: Path,
+    tables: Mapping[str, Callable[[], str]],
+    of_data: Mapping[str, Callable[[Path], str]],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str],
+) -> int:
+    """Make the tables of a page, print them and put them there; return the exit status.
+
+    Those ``of_data`` need the folder that --data or LIVETOMO_DATA names, and are left as they are
+    without it.
+    """
+    where = os.environ.get("LIVETOMO_DATA")
+    parser.add_argument("--data", type=Path, default=Path(where) if where else None)
+    parser.add_argument("--only", nargs="+", choices=[*tables, *of_data])
+    options = parser.parse_args(argv)
+    names = [*tables, *(of_data if options.data is not None else ())]
+    torch.manual_seed(0)
+    for name in options.only or names:
+        if name in of_data and options.data is None:
+            parser.error(f"the table {name} needs --data FOLDER")
+        begin = time.perf_counter()
+        table = tables[name]() if name in tables else of_data[name](options.data)
+        print(f"{name} ({time.perf_counter() - begin:.0f} s)\n{table}\n", flush=True)
+        _put(page, name, table)
+    print(f"machine: {machine()}; numpy {np.__version__}, torch {torch.__version__}")
+    return 0

@@ -9,30 +9,26 @@ total variation: ``launcher.py evaluate``.
 """
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
 from acquisition.configuration import load_configuration
 from acquisition.illumination import preset
-from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import open_microscope
-from acquisition.optics import Optics
 from acquisition.simulation.phantoms import Phantom
-from benchmarks.machine import machine
-from benchmarks.pages import DOCS, markdown, put
+from benchmarks.pages import DOCS, make_tables, markdown
+from pipeline.archive.recording import read_recording
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters
 from regularizer.methods import regularizer
-from regularizer.metrics import compare, data_residual
+from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
 from regularizer.training_data import KINDS, Sample, make_sample, sample_of
 from tests.scans import correlation, distance_um
@@ -55,12 +51,9 @@ def _name(method: str) -> str:
 
 def sphere(data: Path) -> str:
     """Regularize the recording bead_exact by every method."""
-    with h5py.File(data / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
-        optics = Optics(**{name: float(value) for name, value in file["optics"].attrs.items()})
-        k = file["illumination/k"][:]
-        background = InterferogramStack(file["background/interferograms"][:], optics, k)
-        sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
-    result = Reconstructor(background)(sample)
+    source = read_recording(data / "bead_exact" / "bead_na1.20_49_angles.h5")
+    result = Reconstructor(source.background)(next(source.stacks()))
+    medium = result.spectrum.optics.medium_index
 
     def rows() -> Iterator[list[str]]:
         for method in METHODS:
@@ -69,7 +62,7 @@ def sphere(data: Path) -> str:
         for gradient in ("voxels", "micrometres"):
             parameters = replace(PARAMETERS["tv"], gradient=gradient)
             contrast = SplitBregman(result.spectrum, parameters).run()
-            index = index_from_contrast(contrast, optics.medium_index)
+            index = index_from_contrast(contrast, medium)
             yield [f"`tv`, gradient by {gradient}", *_sphere_figures(index, result)]
 
     figures = ("mean index", "axial width, um", "background std", "correlation", "residual")
@@ -122,16 +115,12 @@ def _against_truth(method: str, samples: Sequence[Sample]) -> list[str]:
         seconds = time.perf_counter() - begin
         metrics = compare(contrast, sample.truth, medium)
         residual = data_residual(contrast, sample.spectrum)
-        rows.append((metrics.ssim, metrics.mse, metrics.correlation, error(contrast, sample.truth),
-                     residual, seconds))  # fmt: skip
+        wrong = relative_error(contrast, sample.truth)
+        figures = (metrics.ssim, metrics.mse, metrics.correlation, wrong, residual, seconds)
+        rows.append(figures)
     ssim, mse, corr, wrong, residual, seconds = np.mean(rows, axis=0)
     return [f"{ssim:.3f}", f"{mse:.1e}", f"{corr:.4f}", f"{wrong:.3f}", f"{residual:.3f}",
             f"{seconds:.2f}"]  # fmt: skip
-
-
-def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """Return the relative error of a contrast."""
-    return float(torch.linalg.vector_norm(found - truth) / torch.linalg.vector_norm(truth))
 
 
 def objects() -> str:
@@ -155,10 +144,7 @@ def hl60(data: Path) -> str:
     phantom = Phantom(np.ascontiguousarray(above, np.float32), (voxel,) * 3)
 
     def rows() -> Iterator[list[str]]:
-        for aperture, frame in (
-            ("cell", 320),
-            ("bacteria", 192),
-        ):  # 26 and 23 um: the cell and room
+        for aperture, frame in (("cell", 320), ("bacteria", 192)):  # 26 and 23 um of view
             samples = [
                 sample_of(phantom, preset(aperture), "hl60", s, np.random.default_rng(s), frame)
                 for s in _TEST_SEEDS
@@ -179,8 +165,8 @@ def outer() -> str:
         for mu in (2.0, 20.0, 100.0):
             for count in (1, 2, 3, 5):
                 found = SplitBregman(spectrum, TvParameters(count, 100, mu, 20.0, 1.0)).run()
-                figures = compare(found, truth)
-                yield [f"{mu:g}", str(count), f"{error(found, truth):.3f}", f"{figures.ssim:.3f}",
+                wrong, ssim = relative_error(found, truth), compare(found, truth).ssim
+                yield [f"{mu:g}", str(count), f"{wrong:.3f}", f"{ssim:.3f}",
                        f"{found[empty].std():.1e}", f"{found.max():.3f}",
                        f"{data_residual(found, spectrum):.3f}"]  # fmt: skip
         yield ["truth", "", "0", "1", "0", f"{truth.max():.3f}",
@@ -210,7 +196,9 @@ def gradient() -> str:
                 for sample, row in zip(samples, errors, strict=True):
                     for column, mu in enumerate(_GRADIENT_MU):
                         how = replace(PARAMETERS["tv"], mu=mu, gradient=name)
-                        row[column] = error(SplitBregman(sample.spectrum, how).run(), sample.truth)
+                        row[column] = relative_error(
+                            SplitBregman(sample.spectrum, how).run(), sample.truth
+                        )
                 best = errors.min(axis=1).mean()
                 yield [kind, name, *(f"{e:.3f}" for e in errors.mean(axis=0)), f"{best:.3f}"]
 
@@ -245,10 +233,10 @@ def live() -> str:
                 solver.run()
                 solver.parameters = replace(fast, inner=inner)
                 solver.follow(now)
-                cells.append(f"{error(solver.run(), converged[last]):.3f}")
+                cells.append(f"{relative_error(solver.run(), converged[last]):.3f}")
             for inner in (10, 20):
                 cold = SplitBregman(now, replace(fast, inner=inner)).run()
-                cells.append(f"{error(cold, converged[last]):.3f}")
+                cells.append(f"{relative_error(cold, converged[last]):.3f}")
             yield cells
 
     figures = ("change", "5, going on", "10, going on", "20, going on", "10 anew", "20 anew")
@@ -261,24 +249,8 @@ _SCANS, _PERIOD_S = 9, 0.7
 def main(argv: Sequence[str] = ()) -> int:
     """Make the tables and put them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.regularization", description=__doc__)
-    where = os.environ.get("LIVETOMO_DATA")
-    parser.add_argument("--data", type=Path, default=Path(where) if where else None)
-    names = ("sphere", "objects", "hl60", "outer", "gradient", "live")
-    parser.add_argument("--only", nargs="+", choices=names)
-    options = parser.parse_args(argv)
-    makers: dict[str, Callable[[], str]] = {
-        "objects": objects, "outer": outer, "gradient": gradient, "live": live
-    }  # fmt: skip
-    if options.data is not None:
-        makers |= {"sphere": lambda: sphere(options.data), "hl60": lambda: hl60(options.data)}
-    torch.manual_seed(0)
-    for name in options.only or makers:
-        begin = time.perf_counter()
-        table = makers[name]()
-        print(f"{name} ({time.perf_counter() - begin:.0f} s)\n{table}\n", flush=True)
-        put(_PAGE, name, table)
-    print(f"machine: {machine()}; numpy {np.__version__}, torch {torch.__version__}")
-    return 0
+    tables = {"objects": objects, "outer": outer, "gradient": gradient, "live": live}
+    return make_tables(_PAGE, tables, {"sphere": sphere, "hl60": hl60}, parser, argv)
 
 
 if __name__ == "__main__":

@@ -62,11 +62,11 @@ def draw_tomograms(
     (y, x, 3) uint8
     """
     reference = rows[-1][1]
-    top = max(float(np.quantile(reference, 0.9999)), medium_index + 1e-3)
+    limits = _limits(reference, medium_index)
     zoom = panel_height / (reference.shape[1] * voxel_size_um[1])  # pixels per um
     place = _densest(reference)
-    drawn = [_row(title, v, voxel_size_um, (medium_index, top), zoom, place) for title, v in rows]
-    return np.concatenate([*drawn, _legend(drawn[0].shape[1], (medium_index, top), zoom)])
+    drawn = [_row(title, v, voxel_size_um, limits, zoom, place) for title, v in rows]
+    return np.concatenate([*drawn, _legend(drawn[0].shape[1], limits, zoom)])
 
 
 def draw_grid(
@@ -94,7 +94,7 @@ def draw_grid(
     -------
     (y, x, 3) uint8
     """
-    limits = (medium_index, max(float(np.quantile(reference, 0.9999)), medium_index + 1e-3))
+    limits = _limits(reference, medium_index)
     dz, dy, dx = voxel_size_um
     zoom = panel_width / (reference.shape[2] * dx)
     z, y, _ = _densest(reference)
@@ -118,6 +118,11 @@ def draw_grid(
     filled = [np.concatenate([r, _blank(r.shape[0], width - r.shape[1])], axis=1) for r in rows]
     picture = np.concatenate([*filled, _legend(width, limits, zoom)])
     return np.pad(picture, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=_PAPER)
+
+
+def _limits(reference: Volume, medium_index: float) -> tuple[float, float]:
+    """Return the indices that are drawn darkest and brightest."""
+    return medium_index, max(float(np.quantile(reference, 0.9999)), medium_index + 1e-3)
 
 
 def _densest(volume: Volume) -> tuple[int, int, int]:

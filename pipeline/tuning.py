@@ -23,7 +23,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
 from regularizer.automatic import automatic_parameters
-from regularizer.metrics import compare, data_residual
+from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
 from regularizer.training_data import KINDS, make_sample
 
@@ -175,8 +175,7 @@ def _figures(
     if sample.truth is None:
         return _Result(*result)
     metrics = compare(contrast, sample.truth, medium)
-    distance = torch.linalg.vector_norm(contrast - sample.truth)
-    error = float(distance / torch.linalg.vector_norm(sample.truth))
+    error = relative_error(contrast, sample.truth)
     return _Result(*result, metrics.ssim, metrics.correlation, error)
 
 

@@ -97,8 +97,8 @@ class FieldInversion:
             values = self.caps.placed(averages[0])
         else:
             values = self._blend(self.caps.placed(a, columns=True) for a in averages)
-        middle = averages[self._middle]
-        return self.caps.spectrum(values, middle, lost), middle.imaginary_part()
+        sides = averages[self._middle].sides()
+        return self.caps.spectrum(values, sides, lost), sides.imaginary_part()
 
     def reconstruct(self, stack: FieldStack) -> tuple[Tomogram, Spectrum]:
         """Return the raw tomogram of one stack of fields, and its spectrum.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reconstruction.settings import Gridding
 
-__all__ = ["Entries", "VoxelAverages", "nearest_voxels", "shared_out"]
+__all__ = ["Entries", "Sides", "VoxelAverages", "nearest_voxels", "shared_out"]
 
 _WIDTH = 0.5  # of the Gaussian weight of the nearest voxel; best of 0.25 to 9 by a hair
 _LEAST_WEIGHT = 1e-3
@@ -192,11 +192,24 @@ class Averaged:
         """Return the spectrum of the real part, (m,) complex64."""
         return (self.direct + self.mirrored) * self.weights.inverse
 
+    def sides(self) -> "Sides":
+        """Return the means of K and of -K, each by itself."""
+        w = self.weights
+        return Sides(self.direct * w.direct, self.mirrored * w.mirrored, w)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What K and -K say of each voxel, (m,) complex64; both 0 where one of them is not known."""
+
+    direct: torch.Tensor
+    mirrored: torch.Tensor
+    weights: _Weights
+
     def imaginary_part(self) -> float:
         """Return the rms of the imaginary part over that of the real, where K and -K are known."""
-        first, second = self.direct * self.weights.direct, self.mirrored * self.weights.mirrored
-        real = torch.linalg.vector_norm(first + second)
-        imaginary = torch.linalg.vector_norm(first - second)
+        real = torch.linalg.vector_norm(self.direct + self.mirrored)
+        imaginary = torch.linalg.vector_norm(self.direct - self.mirrored)
         return float(imaginary / real.clamp_min(1e-30))
 
     def noise_power(self, ring: torch.Tensor, rings: int) -> float | None:
@@ -216,7 +229,7 @@ class Averaged:
         with v the variance of a sample. A ring without pairs is taken to be like the one before.
         """
         w = self.weights
-        difference = (self.direct * w.direct - self.mirrored * w.mirrored).abs().square()
+        difference = (self.direct - self.mirrored).abs().square()
         pairs, spread, share = (
             torch.bincount(ring, weights=of, minlength=rings).tolist()
             for of in (difference, w.direct + w.mirrored, w.inverse)

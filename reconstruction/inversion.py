@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
-from reconstruction.gridding import Averaged, VoxelAverages, nearest_voxels, shared_out
+from reconstruction.gridding import Averaged, Sides, VoxelAverages, nearest_voxels, shared_out
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
 from reconstruction.views import Views
@@ -156,16 +156,14 @@ class CapPlan:
         values[self._voxels_by_column if columns else self._average.voxels] = averaged.mean()
         return values.reshape((y, x, z) if columns else (z, y, x))
 
-    def spectrum(
-        self, values: torch.Tensor, averaged: Averaged, lost: tuple[int, ...] = ()
-    ) -> Spectrum:
+    def spectrum(self, values: torch.Tensor, sides: Sides, lost: tuple[int, ...] = ()) -> Spectrum:
         """Return the measured spectrum.
 
         Parameters
         ----------
         values : half spectrum of the computed volume
-        averaged : Averaged
-            From one depth, to know the noise by.
+        sides : Sides
+            What K and -K say at one depth, to know the noise by.
         lost : tuple of int
             Views that are left out.
         """
@@ -176,12 +174,12 @@ class CapPlan:
         values = values * (measured > 0)
         if self._taper is not None:
             values = values * self._taper
-        noise = self._noise(averaged, values)
+        noise = self._noise(sides, values)
         return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics, noise)
 
-    def _noise(self, averaged: Averaged, values: torch.Tensor) -> float | None:
+    def _noise(self, sides: Sides, values: torch.Tensor) -> float | None:
         """Return the rms of the noise in the half spectrum ``values`` over theirs."""
-        noise = averaged.noise_power(self._ring, _RINGS)
+        noise = sides.noise_power(self._ring, _RINGS)
         power = float(torch.linalg.vector_norm(values)) ** 2
         if noise is None or power == 0:
             return None

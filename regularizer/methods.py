@@ -11,7 +11,6 @@ deep      network on the whole volume, finished by a few warm split-Bregman iter
 
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -23,11 +22,15 @@ from regularizer.automatic import automatic_parameters
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
 from regularizer.networks import fold_batch_norm, shipped_network
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
+from regularizer.total_variation import (
+    PARAMETERS,
+    Progress,
+    SplitBregman,
+    TvParameters,
+    fused_pass,
+)
 
 __all__ = ["METHODS", "DeepRegularizer", "Regularizer", "TotalVariation", "regularizer"]
-
-Progress = Callable[[int, int], None]
 
 METHODS = ("none", "gp", "tv-fast", "tv", "deep")
 

@@ -21,6 +21,7 @@ __all__ = [
     "correlation",
     "data_residual",
     "normalised_mse",
+    "relative_error",
     "structural_similarity",
 ]
 
@@ -71,6 +72,12 @@ def correlation(volume: torch.Tensor, reference: torch.Tensor) -> float:
     """Return Pearson's correlation."""
     pair = torch.stack([volume.flatten(), reference.flatten()]).double()
     return float(torch.corrcoef(pair)[0, 1])
+
+
+def relative_error(volume: torch.Tensor, reference: torch.Tensor) -> float:
+    """Return the norm of the difference over that of the reference."""
+    difference = torch.linalg.vector_norm(volume - reference)
+    return float(difference / torch.linalg.vector_norm(reference))
 
 
 def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:

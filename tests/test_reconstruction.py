@@ -290,7 +290,7 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
 
     def spectrum_of(psi: torch.Tensor) -> Spectrum:
         (averaged,) = plan.averaged([plan.samples(psi)])
-        return plan.spectrum(plan.placed(averaged), averaged)
+        return plan.spectrum(plan.placed(averaged), averaged.sides())
 
     spectrum = spectrum_of(psi)
     volume = contrast_of(spectrum)
