@@ -21,7 +21,7 @@ import torch
 from acquisition.configuration import load_configuration
 from acquisition.illumination import preset
 from acquisition.microscope import open_microscope
-from acquisition.simulation.phantoms import Phantom
+from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
 from pipeline.archive.recording import read_recording
 from reconstruction.reconstructor import Reconstruction, Reconstructor

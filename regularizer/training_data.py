@@ -3,8 +3,8 @@
 Each sample is a new object seen by the simulated bench (multi-slice scattering, noise, static
 aberration, phase drift), reconstructed by the code that reconstructs live scans, and regularized by
 split Bregman. It holds the contrast (n/n_m)^2 - 1 of raw, TV and truth on the tomogram's voxels and
-the measured spectrum's mask, so that training, evaluation and finishing need nothing else.
-Deterministic by seed; a split is a range of seeds, so no object is in two of them.
+the measured spectrum, so that training and evaluation need nothing else. Deterministic by seed; a
+split is a range of seeds, so no object is in two of them.
 """
 
 import math
@@ -23,19 +23,21 @@ from acquisition.illumination import AngleSet, Preset, circular_scan, preset, sp
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
-from acquisition.simulation.phantoms import Phantom, bead, cell, cocci
+from acquisition.simulation.phantom import Phantom
 from acquisition.simulation.scene import Motion, Scene, SceneObject
+from acquisition.simulation.specimens import SPECIMENS, bead
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import SplitBregman, TvParameters
+from regularizer.total_variation import PARAMETERS, SplitBregman
 
 __all__ = ["KINDS", "Sample", "load", "make_sample", "sample_of", "save"]
 
-# Converged to 0.8 %; mu 20 is "tv" of regularizer.total_variation.
-TARGET = TvParameters(1, 60, 20.0, 20.0, 10.0)
+TARGET = PARAMETERS["tv"]
 _FAR_UM = 1000.0  # a stage position without objects
 
-KINDS = ("cell", "cocci", "bead")
+# The seed of an object depends on its kind's place here: append only.
+KINDS = ("cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random", "several")
+_SMALL = ("cocci", "rods", "debris")  # looked at with the larger field of "bacteria", mostly
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def make_sample(kind: str, seed: int, frame: int = 192, *, varied: bool = False)
     pattern are random, too.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
-    chosen = preset("bacteria" if kind == "cocci" and rng.uniform() < 0.7 else "cell")
+    chosen = preset("bacteria" if kind in _SMALL and rng.uniform() < 0.7 else "cell")
     if varied:
         chosen = _varied(rng)
     pixel = chosen.optics.pixel_size_um
@@ -104,7 +106,7 @@ def _varied(rng: np.random.Generator) -> Preset:
 def _phantom(kind: str, voxel: tuple[float, float, float], rng: np.random.Generator) -> Phantom:
     if kind == "bead":
         return bead(voxel, rng.uniform(0.6, 3.0), rng.uniform(0.01, 0.06))
-    return (cell if kind == "cell" else cocci)(voxel, rng)
+    return SPECIMENS[kind](voxel, rng)
 
 
 def _scan(scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator) -> Reconstruction:

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
-from acquisition.simulation.phantoms import Phantom
+from acquisition.simulation.phantom import Phantom
 
 __all__ = ["Band", "ScatteredSpectra", "scattered_spectra"]
 

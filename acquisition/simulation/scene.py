@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from acquisition.optics import Optics
 from acquisition.simulation.multislice import Band, ScatteredSpectra, scattered_spectra
-from acquisition.simulation.phantoms import Phantom
+from acquisition.simulation.phantom import Phantom
 
 __all__ = ["Motion", "Scene", "SceneObject"]
 
