@@ -23,9 +23,16 @@ import torch
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import Gradient, TvParameters
+from regularizer.total_variation import PARAMETERS, Gradient, TvParameters
 
-__all__ = ["GRADIENT", "MU_RANGE", "OUTER", "automatic_parameters", "noise_and_norm"]
+__all__ = [
+    "GRADIENT",
+    "MU_RANGE",
+    "OUTER",
+    "automatic_parameters",
+    "noise_and_norm",
+    "quick_parameters",
+]
 
 _FACTOR, _NOISE_POWER, _NORM_POWER = 9.264e-3, -1.628, -0.670
 OUTER = 2
@@ -56,6 +63,15 @@ def automatic_parameters(spectrum: Spectrum) -> TvParameters:
     return TvParameters(
         OUTER, _INNER, round(mu, 2), _TAU, _GAMMA, tolerance=_TOLERANCE, gradient=GRADIENT
     )
+
+
+def quick_parameters(spectrum: Spectrum) -> TvParameters:
+    """Return those of the few iterations that networks start from.
+
+    One outer iteration with twice the mu of two. Where the noise is not known, mu 20 as in "tv".
+    """
+    mu = PARAMETERS["tv"].mu if spectrum.noise is None else 2 * automatic_parameters(spectrum).mu
+    return TvParameters(1, 20, mu, _TAU, _GAMMA, gradient=GRADIENT)
 
 
 def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:

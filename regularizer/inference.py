@@ -2,6 +2,7 @@
 
 Patches of 64^3 with stride 32 are weighted by a quadratic B-spline window, summed and normalised
 by the summed windows (Ryu et al. 2021). A volume is padded by reflection to what is needed.
+Volumes are (channels, z, y, x), as the network sees them; what comes back is (z, y, x).
 """
 
 from collections.abc import Callable
@@ -35,12 +36,12 @@ def apply_patches(
 
     Parameters
     ----------
-    network : callable on (batch, 1, size, size, size)
-    volume : (z, y, x) float32
+    network : callable on (batch, channels, size, size, size)
+    volume : (channels, z, y, x) float32
     """
     if not 0 < stride <= size:
         raise ConfigurationError(f"stride must be 1 to the patch size {size}, got {stride}")
-    counts = [max(0, -(-(n - size) // stride)) for n in volume.shape]
+    counts = [max(0, -(-(n - size) // stride)) for n in volume.shape[1:]]
     padded = _pad(volume, [size + count * stride for count in counts])
     corners = [
         (z * stride, y * stride, x * stride)
@@ -50,24 +51,24 @@ def apply_patches(
     ]
     w = spline_window(size).to(volume)
     window = w[:, None, None] * w[:, None] * w
-    total, weight = torch.zeros_like(padded), torch.zeros_like(padded)
+    total, weight = torch.zeros_like(padded[0]), torch.zeros_like(padded[0])
     for start in range(0, len(corners), batch):
         cuts = [
             tuple(slice(c, c + size) for c in corner) for corner in corners[start : start + batch]
         ]
-        results = network(torch.stack([padded[cut] for cut in cuts])[:, None])[:, 0]
+        results = network(torch.stack([padded[:, *cut] for cut in cuts]))[:, 0]
         for cut, result in zip(cuts, results, strict=True):
             total[cut] += window * result
             weight[cut] += window
-    z, y, x = volume.shape
+    _, z, y, x = volume.shape
     return (total / weight)[:z, :y, :x]
 
 
 def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) of the whole volume (z, y, x) in one go."""
-    padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape])
-    z, y, x = volume.shape
-    return network(padded[None, None])[0, 0, :z, :y, :x]
+    """Return network(volume) of the whole volume in one go."""
+    padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape[1:]])
+    _, z, y, x = volume.shape
+    return network(padded[None])[0, 0, :z, :y, :x]
 
 
 def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
@@ -86,20 +87,19 @@ def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
 
 
 def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) where objects are (see ``occupied``), and no contrast elsewhere."""
-    rows, columns = occupied(volume)
-    result = torch.zeros_like(volume)
-    result[:, rows, columns] = apply_whole(network, volume[:, rows, columns], multiple)
+    """Return network(volume) where its last channel has objects, and no contrast elsewhere."""
+    rows, columns = occupied(volume[-1])
+    result = torch.zeros_like(volume[-1])
+    result[:, rows, columns] = apply_whole(network, volume[:, :, rows, columns], multiple)
     return result
 
 
 def _pad(volume: torch.Tensor, shape: list[int]) -> torch.Tensor:
     """Extend a volume at the far ends, by reflection where it is long enough, else by its edge."""
-    missing = [wanted - n for wanted, n in zip(shape, volume.shape, strict=True)]
+    sizes = volume.shape[1:]
+    missing = [wanted - n for wanted, n in zip(shape, sizes, strict=True)]
     if not any(missing):
         return volume
-    mode = (
-        "reflect" if all(m < n for m, n in zip(missing, volume.shape, strict=True)) else "replicate"
-    )
+    short = any(m >= n for m, n in zip(missing, sizes, strict=True))
     widths = (0, missing[2], 0, missing[1], 0, missing[0])
-    return functional.pad(volume[None, None], widths, mode=mode)[0, 0]
+    return functional.pad(volume[None], widths, mode="replicate" if short else "reflect")[0]

@@ -1,40 +1,24 @@
-"""Networks that turn a raw contrast volume into a regularized one.
+"""U-Nets that regularize a contrast volume.
 
-Input and output are (batch, 1, z, y, x) of contrast over the raw maximum. ``LightUNet`` is a 3D
-U-Net after the paper's appendix D (Ryu et al. 2021), made light enough for two CPU cores: it works
-at half resolution (pixel unshuffle: each 2 x 2 x 2 block becomes 8 channels), has two further
-levels, and predicts the correction to its input. Batch norm only, no patch-global operation, so
-that a tile and the whole volume give the same result away from their borders.
+Input is (batch, channels, z, y, x) of contrasts over the maximum of the last one, output
+(batch, 1, z, y, x). ``UNet`` is the standard one of the paper's appendix D (Ryu et al. 2021).
+``LightUNet`` is made for the live view: it works at half resolution (pixel unshuffle: each
+2 x 2 x 2 block becomes 8 channels), has two further levels, and predicts the correction to its last
+input channel. Batch norm only, no patch-global operation, so that a tile and the whole volume give
+the same result away from their borders.
 """
 
 import copy
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from acquisition.errors import DataError
-
-__all__ = [
-    "WEIGHTS",
-    "LightUNet",
-    "fold_batch_norm",
-    "load_network",
-    "save_network",
-    "shipped_network",
-]
+__all__ = ["LightUNet", "UNet", "channels_last", "fold_batch_norm"]
 
 _Network = TypeVar("_Network", bound=nn.Module)
-
-WEIGHTS = Path(__file__).parent / "weights"
-_FORMAT = "livetomo.network"
 
 
 class _Block(nn.Sequential):
@@ -52,19 +36,19 @@ class _Block(nn.Sequential):
 class LightUNet(nn.Module):
     """The light network for the live view on a CPU.
 
+    The last input channel is corrected: the output is that channel and what the network adds to it,
+    not below zero, as contrast is in what the network is for.
+
     Parameters
     ----------
+    inputs : channels of the input
     widths : channels at half, quarter and eighth resolution
     """
 
-    name = "light-unet"
-    multiple = 8  # every edge of the volume must be a multiple
-
-    def __init__(self, widths: tuple[int, int, int] = (16, 32, 64)) -> None:
+    def __init__(self, inputs: int = 2, widths: tuple[int, int, int] = (16, 32, 64)) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.widths = widths
-        self.encode_fine = _Block(8, fine)
+        self.encode_fine = _Block(8 * inputs, fine)
         self.encode_middle = _Block(fine, middle)
         self.encode_coarse = _Block(middle, coarse)
         self.decode_middle = _Block(coarse + middle, middle)
@@ -75,14 +59,48 @@ class LightUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the regularized volume (batch, 1, z, y, x); edges are multiples of 8."""
+        """Return the regularized volume (batch, 1, z, y, x) of (batch, inputs, z, y, x)."""
         fine = self.encode_fine(unshuffle(volume))
         middle = self.encode_middle(_halve(fine))
         coarse = self.encode_coarse(_halve(middle))
         up = torch.cat([functional.interpolate(coarse, scale_factor=2.0), middle], dim=1)
         up = self.decode_middle(up)
         up = torch.cat([functional.interpolate(up, scale_factor=2.0), fine], dim=1)
-        return volume + shuffle(self.head(self.decode_fine(up)))
+        correction = shuffle(self.head(self.decode_fine(up)))
+        return (volume[:, -1:] + correction).clamp_min(0)
+
+
+class UNet(nn.Module):
+    """The standard U-Net of the paper's appendix D, raw in and regularized out.
+
+    The appendix fixes convolution, batch norm and leaky ReLU, and the U. Ours: four levels at full
+    resolution with two convolutions each, max pooling, nearest neighbours on the way up.
+
+    Parameters
+    ----------
+    widths : channels at full, half, quarter and eighth resolution
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        inputs = (1, *widths[:-1])
+        self.encode = nn.ModuleList(_Block(a, b) for a, b in zip(inputs, widths, strict=True))
+        pairs = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
+        self.decode = nn.ModuleList(_Block(low + high, high) for low, high in pairs)
+        self.head = nn.Conv3d(widths[0], 1, 1)
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        """Return the regularized volume (batch, 1, z, y, x) of (batch, 1, z, y, x)."""
+        skips = [self.encode[0](volume)]
+        for block in self.encode[1:]:
+            skips.append(block(_halve(skips[-1])))
+        up = skips.pop()
+        for block in self.decode:
+            up = block(
+                torch.cat([functional.interpolate(up, scale_factor=2.0), skips.pop()], dim=1)
+            )
+        result: torch.Tensor = self.head(up)
+        return result
 
 
 def _halve(volume: torch.Tensor) -> torch.Tensor:
@@ -92,10 +110,11 @@ def _halve(volume: torch.Tensor) -> torch.Tensor:
 
 
 def unshuffle(volume: torch.Tensor) -> torch.Tensor:
-    """Turn (batch, 1, z, y, x) into (batch, 8, z/2, y/2, x/2)."""
-    batch, _, z, y, x = volume.shape
-    blocks = volume.reshape(batch, z // 2, 2, y // 2, 2, x // 2, 2)
-    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(batch, 8, z // 2, y // 2, x // 2)
+    """Turn (batch, c, z, y, x) into (batch, 8 c, z/2, y/2, x/2), channels last."""
+    batch, c, z, y, x = volume.shape
+    blocks = volume.reshape(batch, c, z // 2, 2, y // 2, 2, x // 2, 2)
+    blocks = blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, 8 * c, z // 2, y // 2, x // 2)
+    return blocks.contiguous(memory_format=torch.channels_last_3d)
 
 
 def shuffle(channels: torch.Tensor) -> torch.Tensor:
@@ -119,46 +138,3 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
                 block[i] = fuse_conv_bn_eval(block[i], block[i + 1])  # type: ignore[arg-type,type-var]
                 block[i + 1] = nn.Identity()
     return channels_last(folded)
-
-
-def save_network(network: LightUNet, path: Path, about: Mapping[str, str]) -> None:
-    """Write the weights as safetensors; ``about`` tells data, optics, voxel range and metrics."""
-    header = {
-        "format": _FORMAT,
-        "version": "1",
-        "network": network.name,
-        "widths": json.dumps(network.widths),
-        **about,
-    }
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, metadata=header)
-
-
-def load_network(path: Path) -> tuple[LightUNet, dict[str, str]]:
-    """Read a network in evaluation mode and what its file says about it.
-
-    Raises
-    ------
-    DataError
-        If the file is absent or holds another network.
-    """
-    if not path.is_file():
-        raise DataError(f"network weights must be at {path}: train them with `launcher.py train`")
-    with safe_open(path, framework="pt") as file:
-        header = dict(file.metadata() or {})
-        weights = {key: file.get_tensor(key) for key in file.keys()}
-    found = (header.get("format"), header.get("network"))
-    if found != (_FORMAT, LightUNet.name):
-        raise DataError(f"{path} must hold a {LightUNet.name} of {_FORMAT}, got {found}")
-    network = LightUNet(tuple(json.loads(header["widths"])))
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(f"{path} does not fit {LightUNet.name}: {error}") from error
-    return network.eval(), header
-
-
-def shipped_network() -> tuple[LightUNet, dict[str, str]]:
-    """Return the network that comes with LiveTomo."""
-    return load_network(WEIGHTS / "light-unet.safetensors")

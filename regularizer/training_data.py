@@ -8,8 +8,11 @@ split is a range of seeds, so no object is in two of them.
 """
 
 import math
+import multiprocessing
 import os
+import sys
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +33,24 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum
 from regularizer.total_variation import PARAMETERS, SplitBregman
 
-__all__ = ["KINDS", "Sample", "load", "make_sample", "sample_of", "save"]
+__all__ = [
+    "KINDS",
+    "TEST_SEED",
+    "VALIDATION_SEED",
+    "Sample",
+    "files",
+    "load",
+    "make_data",
+    "make_sample",
+    "sample_of",
+    "save",
+]
 
 TARGET = PARAMETERS["tv"]
+VALIDATION_SEED = 1000  # seeds from here on are never trained on
+TEST_SEED = 2000  # nor do these choose the weights
+_SHARE = {"cell": 1.0, "cocci": 0.8, "bead": 0.6}  # of the number of cells
+_OTHERS = 0.45
 _FAR_UM = 1000.0  # a stage position without objects
 
 # The seed of an object depends on its kind's place here: append only.
@@ -206,3 +224,37 @@ def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
     """Return the noise of a sample's spectrum; samples from before it was measured have none."""
     noise = float(data["noise"]) if "noise" in data else math.nan
     return None if math.isnan(noise) else noise
+
+
+def make_data(data: Path, objects: int, jobs: int) -> None:
+    """Make the samples that are missing, in ``jobs`` processes.
+
+    ``objects`` cells, fewer of the other kinds; every other one of each kind with random optics.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    wanted = [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
+    for seed in range(objects):
+        wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, _OTHERS) * objects]
+    missing = [one for one in wanted if not _file(data, *one).exists()]
+    if not missing:
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
+        made = [pool.submit(_make, data, kind, seed) for kind, seed in missing]
+        for done, future in enumerate(as_completed(made), 1):
+            future.result()
+            print(f"\rtraining data {done} of {len(missing)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def _make(data: Path, kind: str, seed: int) -> None:
+    save(make_sample(kind, seed, varied=seed % 2 == 1), _file(data, kind, seed))
+
+
+def _file(data: Path, kind: str, seed: int) -> Path:
+    return data / f"{kind}-{seed:05d}.npz"
+
+
+def files(data: Path, first: int, end: int) -> list[Path]:
+    """Return the files of the samples with seeds from ``first`` to before ``end``."""
+    return [p for p in sorted(data.glob("*-?????.npz")) if first <= int(p.stem[-5:]) < end]
