@@ -235,7 +235,6 @@ class ProcessingSection(_Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: Literal["none", "gp", "tv", "tv-fast", "deep"] = "deep"
-    finish_iterations: Annotated[int, Field(ge=0)] | None = None
     quality: bool = True  # total variation behind the live tomograms says how good they are
 
 

@@ -268,7 +268,7 @@ class _Job:
             end - middle,
             result.report.imaginary_part,
             data_residual(shown.contrast, result.spectrum),
-            result.report.warnings,
+            (*result.report.warnings, *shown.warnings),
             check=report,
         )
 

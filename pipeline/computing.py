@@ -3,9 +3,8 @@
 import torch
 
 from acquisition.errors import ConfigurationError
-from regularizer.methods import Regularizer, regularizer
 
-__all__ = ["make_regularizer", "torch_device"]
+__all__ = ["torch_device"]
 
 
 def torch_device(name: str | None) -> str:
@@ -18,13 +17,3 @@ def torch_device(name: str | None) -> str:
             f"device {name!r} needs a CUDA GPU and a torch built for it, found none: use cpu"
         )
     return str(name)
-
-
-def make_regularizer(name: str, device: str, finish: int | None = None) -> Regularizer:
-    """Return a regularizer for scans that follow each other in time.
-
-    ``finish`` iterations follow the network, where given.
-    """
-    if finish is None:
-        return regularizer(name, device, warm=True)
-    return regularizer(name, device, finish=finish, warm=True)

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import zmq
 from acquisition.configuration import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
 from acquisition.interferograms import InterferogramStack
-from pipeline.computing import make_regularizer, torch_device
+from pipeline.computing import torch_device
 from pipeline.messages import (
     Command,
     Inbox,
@@ -34,10 +34,8 @@ from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
+from regularizer.methods import Regularizer, regularizer
 from regularizer.metrics import data_residual
-
-if TYPE_CHECKING:
-    from regularizer.methods import Regularizer
 
 __all__ = ["Processor"]
 
@@ -148,7 +146,6 @@ class Processor:
         config = configuration.processing
         self._device = torch_device(settings.device or config.device)
         self._how = ReconstructionSettings(**configuration.reconstruction.given())
-        self._finish = config.finish_iterations
         torch.set_num_threads(os.cpu_count() or 1)
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
@@ -222,6 +219,8 @@ class Processor:
             raise
         except LiveTomoError as error:
             regularized, method, warnings = None, "none", (*warnings, f"not regularized: {error}")
+        else:
+            warnings = (*warnings, *(regularized.warnings if regularized else ()))
         times.append(time.time())
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
@@ -239,7 +238,7 @@ class Processor:
             return None
         if method not in self._regularizers:
             self._message = f"loading the regularizer {method}"
-            self._regularizers[method] = make_regularizer(method, self._device, self._finish)
+            self._regularizers[method] = regularizer(method, self._device, warm=True)
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return self._regularizers[method](tomogram, spectrum, stop=self._ending)
 

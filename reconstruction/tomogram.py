@@ -100,6 +100,12 @@ class Tomogram:
             raise DataError(f"voxel_size_um must be positive, got {self.voxel_size_um}")
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a stage has to say to whoever looks at the tomogram: ``warning`` of provenance."""
+        warning = self.provenance.get("warning")
+        return () if warning is None else (warning,)
+
+    @property
     def contrast(self) -> torch.Tensor:
         """The scattering potential over K^2, (n/n_m)^2 - 1, (z, y, x) float32."""
         return contrast_from_index(self.index, self.optics.medium_index)

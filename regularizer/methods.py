@@ -2,11 +2,11 @@
 
 none      the raw tomogram as it is
 gp        Gerchberg-Papoulis iterations with non-negativity: the classical repair
-tv-fast   20 split-Bregman iterations, 10 from the last tomogram: the live choice without a network
+tv-fast   20 split-Bregman iterations, 10 from the last tomogram
 tv        100 iterations, the reference of the quality check
 auto      the same with mu and the number of iterations chosen by the scan's noise
-deep      network on the whole volume, finished by a few warm split-Bregman iterations on the
-          measured spectrum: the network's guess is pushed back to what was measured
+deep      20 iterations (10 from the last tomogram), whose result a network then corrects: the
+          choice for the live view
 """
 
 import math
@@ -18,10 +18,11 @@ import torch
 
 from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.automatic import automatic_parameters
+from regularizer.automatic import automatic_parameters, quick_parameters
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
-from regularizer.networks import fold_batch_norm, shipped_network
+from regularizer.metrics import data_residual
+from regularizer.networks import fold_batch_norm
 from regularizer.total_variation import (
     PARAMETERS,
     Progress,
@@ -29,12 +30,13 @@ from regularizer.total_variation import (
     TvParameters,
     fused_pass,
 )
+from regularizer.trained import NETWORKS, best_network, load_network, network_input
+from regularizer.training_range import figures, unexplained
 
 __all__ = ["METHODS", "DeepRegularizer", "Regularizer", "TotalVariation", "regularizer"]
 
 METHODS = ("none", "gp", "tv-fast", "tv", "deep")
 
-FINISH_ITERATIONS = 4
 # Relative changes of the spectrum from scan to scan, noise taken off. Measured on a moving cell
 # (docs/regularizer.md): 20 iterations that go on from the last tomogram are better than 20 from
 # nothing up to 0.55, 10 are as good up to 0.2.
@@ -59,7 +61,6 @@ def regularizer(
     name: str,
     device: str | torch.device = "cpu",
     *,
-    finish: int = FINISH_ITERATIONS,
     warm: bool = False,
 ) -> Regularizer:
     """Return the regularizer of that name.
@@ -69,10 +70,8 @@ def regularizer(
     name : str
         One of ``METHODS``, or a preset of total variation.
     device : str or torch.device
-    finish : int
-        Iterations after the network.
     warm : bool
-        Whether "tv-fast" goes on from the last tomogram.
+        Whether "tv-fast" and "deep" go on from the last tomogram.
 
     Raises
     ------
@@ -86,7 +85,9 @@ def regularizer(
     if name == "gp":
         return _gerchberg_papoulis
     if name == "deep":
-        return DeepRegularizer(device, finish=finish)
+        return DeepRegularizer(device, warm=warm)
+    if name in NETWORKS:
+        return DeepRegularizer(device, name, warm=warm)
     if name in (*PARAMETERS, "auto"):
         return TotalVariation(name, device, warm=warm and name == "tv-fast")
     raise ConfigurationError(f"regularizer must be one of {', '.join(METHODS)}, got {name!r}")
@@ -122,7 +123,8 @@ class TotalVariation:
     Parameters
     ----------
     name : str
-        In ``PARAMETERS``, or "auto": chosen for each scan by its noise.
+        In ``PARAMETERS``, or chosen for each scan by its noise: "auto", or "quick", the few
+        iterations that networks start from.
     device : str or torch.device
     warm : bool
         Go on from the last tomogram where the sample is similar, with half of the iterations where
@@ -133,6 +135,7 @@ class TotalVariation:
         self, name: str, device: str | torch.device = "cpu", *, warm: bool = False
     ) -> None:
         self.name = name
+        self._parameters: TvParameters | None = None
         self._warm = warm
         self._last: tuple[SplitBregman, Spectrum] | None = None
         fused_pass(torch.device(device))  # compiled while loading, not with the first tomogram
@@ -145,15 +148,28 @@ class TotalVariation:
         stop: threading.Event | None = None,
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum."""
-        parameters = (
-            automatic_parameters(spectrum) if self.name == "auto" else PARAMETERS[self.name]
-        )
-        solver = self._following(tomogram, spectrum, parameters)
-        how = f"{self.name}: {solver.parameters}"
+        contrast = self.contrast(tomogram, spectrum, progress, stop)
+        return _with_contrast(tomogram, contrast, f"{self.name}: {self._parameters}")
+
+    def contrast(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> torch.Tensor:
+        """Return its contrast (z, y, x)."""
+        solver = self._following(tomogram, spectrum, self._chosen(spectrum))
+        self._parameters = solver.parameters
         contrast = solver.run(progress, stop)
         if self._warm:
             self._last = (solver, spectrum)
-        return _with_contrast(tomogram, contrast, how)
+        return contrast
+
+    def _chosen(self, spectrum: Spectrum) -> TvParameters:
+        if self.name == "auto":
+            return automatic_parameters(spectrum)
+        return quick_parameters(spectrum) if self.name == "quick" else PARAMETERS[self.name]
 
     def _following(
         self, tomogram: Tomogram, spectrum: Spectrum, parameters: TvParameters
@@ -191,39 +207,59 @@ def _change(last: tuple[SplitBregman, Spectrum], tomogram: Tomogram, spectrum: S
 
 
 class DeepRegularizer:
-    """The shipped network, with a finish on the measured spectrum.
+    """A shipped network, after the few iterations that it starts from.
 
     Parameters
     ----------
     device : str or torch.device
+    network : str or None
+        In ``regularizer.trained.NETWORKS``; None: the best that is shipped for the device.
+    warm : bool
+        Whether the iterations before the network go on from the last tomogram.
     finish : int
-        Warm split-Bregman iterations after the network; 0 leaves its output as it is.
+        Warm split-Bregman iterations after the network.
     patches : bool
         Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
-        that holds objects in one go.
+        that holds objects in one go. Networks that look at a whole patch always do.
     """
 
     def __init__(
         self,
         device: str | torch.device = "cpu",
+        network: str | None = None,
         *,
-        finish: int = FINISH_ITERATIONS,
+        warm: bool = False,
+        finish: int = 0,
         patches: bool = False,
     ) -> None:
-        network, self.about = shipped_network()
-        self._network = fold_batch_norm(network).to(device)
-        self._multiple = network.multiple
+        device = torch.device(device)
+        self.trained = load_network(network or best_network(device))
+        self._network = fold_batch_norm(self.trained.network).to(device)
+        self._quick = TotalVariation("quick", device, warm=warm)
         self.finish = finish
-        self.patches = patches
-        fused_pass(torch.device(device))
+        self.patches = patches or self.trained.recipe.patches
 
-    def contrast(self, raw: torch.Tensor) -> torch.Tensor:
-        """Return the network's contrast (z, y, x) for a raw one."""
-        scale = max(float(raw.max()), math.ulp(1.0))
+    def contrast(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> torch.Tensor:
+        """Return the network's contrast (z, y, x)."""
+        recipe = self.trained.recipe
+        seen, scale = network_input(
+            tomogram.contrast,
+            spectrum,
+            recipe.channels,
+            lambda: self._quick.contrast(tomogram, spectrum, progress, stop),
+        )
         with torch.inference_mode():
             if self.patches:
-                return apply_patches(self._network, raw / scale) * scale
-            return apply_occupied(self._network, raw / scale, self._multiple) * scale
+                result = apply_patches(self._network, seen)
+            else:
+                result = apply_occupied(self._network, seen, recipe.multiple)
+        return (result * scale).clone()
 
     def __call__(
         self,
@@ -232,12 +268,17 @@ class DeepRegularizer:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tomogram:
-        """Return the network's tomogram, finished where ``finish`` says so."""
-        contrast = self.contrast(tomogram.contrast)
-        how = f"deep: light-unet, validation MSE {self.about.get('validation_mse', 'unknown')}"
-        if self.finish == 0:
-            return _with_contrast(tomogram, contrast.clone(), how)
-        parameters: TvParameters = replace(PARAMETERS["tv"], inner=self.finish)
-        solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
-        solver.start_from(contrast)
-        return _with_contrast(tomogram, solver.run(progress, stop), f"{how}, finish {self.finish}")
+        """Return the network's tomogram; its provenance warns of a scan outside the training."""
+        contrast = self.contrast(tomogram, spectrum, progress, stop)
+        how = f"deep: {self.trained.name}, trained on {self.trained.about['training_data']}"
+        if self.finish:
+            parameters = replace(PARAMETERS["tv"], inner=self.finish)
+            solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
+            solver.start_from(contrast)
+            contrast, how = solver.run(progress, stop), f"{how}; finish {self.finish}"
+        found = figures(tomogram.contrast, spectrum)
+        found["unexplained"] = unexplained(data_residual(contrast, spectrum), spectrum.noise)
+        result = _with_contrast(tomogram, contrast, how)
+        warning = "; ".join(self.trained.range.outside(found))
+        provenance = {**result.provenance, "warning": warning} if warning else result.provenance
+        return replace(result, provenance=provenance)

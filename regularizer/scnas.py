@@ -57,7 +57,7 @@ class _Stem(nn.Module):
 
 
 class _Cell(nn.Module):
-    """Three nodes over the outputs of the last two cells, brought to one size and width first."""
+    """Three nodes over the outputs of the last two cells, first brought to one size and width."""
 
     def __init__(
         self, last: int, before: int, outputs: int, operations: tuple[tuple[str, str], ...]
@@ -66,17 +66,17 @@ class _Cell(nn.Module):
         width = outputs // len(operations)
         self.last = _convolution(last, width, 1)
         self.before = _convolution(before, width, 1)
-        self.edges = nn.ModuleList(
-            nn.ModuleList(_operation(name, width) for name in node) for node in operations
-        )
+        self.on_last = nn.ModuleList(_operation(name, width) for name, _ in operations)
+        self.on_before = nn.ModuleList(_operation(name, width) for _, name in operations)
 
     def forward(self, last: torch.Tensor, before: torch.Tensor, edge: int) -> torch.Tensor:
         a, b = self.last(_resized(last, edge)), self.before(_resized(before, edge))
-        return torch.cat([one(a) + other(b) for one, other in self.edges], dim=1)
+        nodes = [one(a) + two(b) for one, two in zip(self.on_last, self.on_before, strict=True)]
+        return torch.cat(nodes, dim=1)
 
 
 def _resized(volume: torch.Tensor, edge: int) -> torch.Tensor:
-    """Bring a volume to an edge of so many voxels: by averaging blocks, or by nearest neighbours."""
+    """Bring a volume to an edge of so many voxels: by averaging, or by nearest neighbours."""
     now = volume.shape[-1]
     if now == edge:
         return volume

@@ -172,7 +172,8 @@ def load_network(name: str, path: Path | None = None) -> Trained:
     path = WEIGHTS / f"{name}.safetensors" if path is None else path
     if not path.is_file():
         raise DataError(
-            f"network weights must be at {path}: train them with `launcher.py train --network {name}`"
+            f"network weights must be at {path}: train them with "
+            f"`launcher.py train --network {name}`"
         )
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata() or {})
@@ -195,6 +196,6 @@ def shipped() -> tuple[str, ...]:
 
 
 def best_network(device: torch.device) -> str:
-    """Return the shipped network that suits a machine: the full size for GPUs, where it is there."""
+    """Return the shipped network that suits a machine: the full size on a GPU, if it is there."""
     there = shipped()
     return "full-unet" if device.type == "cuda" and "full-unet" in there else "light-unet"

@@ -22,8 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reconstruction.tomogram import Spectrum
 from regularizer import training_data
-from regularizer.inference import apply_patches
+from regularizer.inference import apply_patches, apply_whole
+from regularizer.metrics import data_residual
 from regularizer.networks import channels_last
 from regularizer.trained import NETWORKS, WEIGHTS, Recipe, network_input, save_network
 from regularizer.training_data import KINDS, TEST_SEED, VALIDATION_SEED, Sample
@@ -60,6 +62,8 @@ class Settings:
 class _Pair:
     """What the network sees (channels, z, y, x) of an object, its target, where the object is."""
 
+    spectrum: Spectrum
+    scale: float  # contrast of 1 in the two
     seen: torch.Tensor
     target: torch.Tensor
     inside: torch.Tensor  # (n, 3) voxels above a tenth of the range
@@ -68,7 +72,7 @@ class _Pair:
 def _pair(sample: Sample, recipe: Recipe) -> _Pair:
     seen, scale = network_input(sample.raw, sample.spectrum, recipe.channels)
     target = (sample.tv if recipe.target == "tv" else sample.truth) / scale
-    return _Pair(seen, target, torch.nonzero(target > 0.1).to(torch.int16))
+    return _Pair(sample.spectrum, scale, seen, target, torch.nonzero(target > 0.1).to(torch.int16))
 
 
 def _cut(pair: _Pair, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,21 +103,22 @@ def _batch(
 
 def _validate(
     network: nn.Module, recipe: Recipe, pairs: Sequence[_Pair], device: torch.device
-) -> float:
-    """Return the mean over objects of the MSE on whole volumes (cropped to multiples)."""
+) -> tuple[float, float]:
+    """Return the mean over objects of the MSE, and the most that a result leaves unexplained."""
     network.eval()
-    errors = []
+    errors, left = [], []
     with torch.inference_mode():
         for pair in pairs:
-            cut = tuple(slice(0, n - n % recipe.multiple) for n in pair.target.shape)
-            seen = pair.seen[:, *cut].to(device)
+            seen = pair.seen.to(device)
             if recipe.patches:
-                result = apply_patches(network, seen)
+                result = apply_patches(network, seen).cpu()
             else:
-                result = network(seen[None])[0, 0]
-            errors.append(float(functional.mse_loss(result.cpu(), pair.target[cut])))
+                result = apply_whole(network, seen, recipe.multiple).cpu()
+            errors.append(float(functional.mse_loss(result, pair.target)))
+            residual = data_residual(result * pair.scale, pair.spectrum)
+            left.append(unexplained(residual, pair.spectrum.noise))
     network.train()
-    return float(np.mean(errors))
+    return float(np.mean(errors)), max(left)
 
 
 class _Run:
@@ -202,11 +207,13 @@ def train(
     while run.step < last:
         losses.append(run.advance(trained))
         if run.step % settings.validate_every == 0 or run.step == last:
-            error = _validate(run.network, settings.recipe, unseen, device)
+            error, left_out = _validate(run.network, settings.recipe, unseen, device)
             if error < run.best:
                 run.best = error
                 about = _about(settings, run, error, len(trained))
-                save_network(settings.network, run.network, output, range_, about)
+                limits = {**range_.limits, "unexplained": (0.0, left_out)}
+                seen = TrainingRange(limits)
+                save_network(settings.network, run.network, output, seen, about)
             left = (time.monotonic() - started) / (run.step - first) * (settings.steps - run.step)
             _record(folder / "curve.csv", run.step, float(np.mean(losses)), error)
             print(
