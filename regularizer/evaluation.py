@@ -115,11 +115,12 @@ def page(rows: Sequence[Row]) -> str:
 _HEAD = """# The regularizers on objects that no training saw
 
 Made by `python launcher.py evaluate --output docs/evaluation.md`. Simulated scans, seen end to end
-(scattering, noise, reconstruction), means over the objects. Strict metrics: contrast over the range of
-the reference, SSIM with a window of 7^3 and that range. "Error" is ||f - truth|| / ||truth||, "residual"
-the distance from the measured spectrum. The columns before it compare with the true object, those after
-it with converged total variation (`tv` with 200 iterations); the last one is SSIM on the paper's looser
-scale (index, range 1), on which any two tomograms look alike.
+(scattering, noise, reconstruction), means over the objects. Strict metrics: contrast over the
+range of the reference, SSIM with a window of 7^3 and that range. "Error" is
+||f - truth|| / ||truth||, "residual" the distance from the measured spectrum. These and the columns
+before them compare with the true object, those after them with converged total variation (`tv`
+with 200 iterations); the last one is SSIM on the paper's looser scale (index, range 1), on which
+any two tomograms look alike.
 """
 _COLUMNS = (
     "s", "SSIM", "PSNR", "MSE", "corr.", "error", "residual",
@@ -135,7 +136,7 @@ def _table(title: str, rows: Sequence[Row]) -> str:
         f"| --- |{' ---: |' * len(_COLUMNS)}",
     ]
     for method in dict.fromkeys(row.method for row in rows):
-        lines.append(_line(method, [row for row in rows if row.method == method]))
+        lines += [_line(method, [row for row in rows if row.method == method])]
     return "\n".join(lines)
 
 

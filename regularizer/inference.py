@@ -12,10 +12,19 @@ from torch.nn import functional
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["apply_occupied", "apply_patches", "apply_whole", "occupied", "spline_window"]
+__all__ = [
+    "HALO",
+    "apply_occupied",
+    "apply_patches",
+    "apply_tiles",
+    "apply_whole",
+    "occupied",
+    "spline_window",
+]
 
+HALO = 48  # voxels around a tile; more than the light U-Net sees to each side
 _CELL = 8  # voxels an edge of the coarse grid on which an object is looked for
-_HALO = 2  # coarse cells around it
+_MARGIN = 2  # coarse cells around it
 _OCCUPIED = 0.1  # mean contrast of a coarse cell over the highest one
 
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -71,6 +80,30 @@ def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> to
     return network(padded[None])[0, 0, :z, :y, :x]
 
 
+def apply_tiles(
+    network: Network, volume: torch.Tensor, multiple: int = 8, tile: int = 512
+) -> torch.Tensor:
+    """Return network(volume) in tiles of at most ``tile`` rows and columns: for less memory.
+
+    Each tile is seen with a halo, which the receptive field of the network must not exceed, so
+    that the result is the whole's. Along z nothing is cut.
+    """
+    _, _, y, x = volume.shape
+    result = torch.empty_like(volume[0])
+    for top in range(0, y, tile):
+        for left in range(0, x, tile):
+            rows, columns = _with_halo(top, tile, y), _with_halo(left, tile, x)
+            part = apply_whole(network, volume[:, :, rows, columns], multiple)
+            result[:, top : top + tile, left : left + tile] = part[
+                :, top - rows.start :, left - columns.start :
+            ][:, :tile, :tile]
+    return result
+
+
+def _with_halo(first: int, tile: int, n: int) -> slice:
+    return slice(max(first - HALO, 0), min(first + tile + HALO, n))
+
+
 def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
     """Return the rows and columns (y, x) of a volume (z, y, x) that hold objects, with a margin.
 
@@ -82,7 +115,7 @@ def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
     for axis, n in ((1, volume.shape[1]), (2, volume.shape[2])):
         where = seen.any(dim=0).any(dim=2 - axis).nonzero()[:, 0]
         first, last = (int(where[0]), int(where[-1])) if len(where) else (0, n)
-        spans.append(slice(max(first - _HALO, 0) * _CELL, min((last + 1 + _HALO) * _CELL, n)))
+        spans.append(slice(max(first - _MARGIN, 0) * _CELL, min((last + 1 + _MARGIN) * _CELL, n)))
     return spans[0], spans[1]
 
 
@@ -90,7 +123,7 @@ def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) ->
     """Return network(volume) where its last channel has objects, and no contrast elsewhere."""
     rows, columns = occupied(volume[-1])
     result = torch.zeros_like(volume[-1])
-    result[:, rows, columns] = apply_whole(network, volume[:, :, rows, columns], multiple)
+    result[:, rows, columns] = apply_tiles(network, volume[:, :, rows, columns], multiple)
     return result
 
 

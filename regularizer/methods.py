@@ -12,6 +12,7 @@ deep      20 iterations (10 from the last tomogram), whose result a network then
 import math
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -88,7 +89,7 @@ def regularizer(
         return DeepRegularizer(device, warm=warm)
     if name in NETWORKS:
         return DeepRegularizer(device, name, warm=warm)
-    if name in (*PARAMETERS, "auto"):
+    if name in (*PARAMETERS, "auto", "quick"):
         return TotalVariation(name, device, warm=warm and name == "tv-fast")
     raise ConfigurationError(f"regularizer must be one of {', '.join(METHODS)}, got {name!r}")
 
@@ -214,6 +215,8 @@ class DeepRegularizer:
     device : str or torch.device
     network : str or None
         In ``regularizer.trained.NETWORKS``; None: the best that is shipped for the device.
+    weights : Path or None
+        Their file; None: the shipped ones.
     warm : bool
         Whether the iterations before the network go on from the last tomogram.
     finish : int
@@ -228,12 +231,13 @@ class DeepRegularizer:
         device: str | torch.device = "cpu",
         network: str | None = None,
         *,
+        weights: Path | None = None,
         warm: bool = False,
         finish: int = 0,
         patches: bool = False,
     ) -> None:
         device = torch.device(device)
-        self.trained = load_network(network or best_network(device))
+        self.trained = load_network(network or best_network(device), weights)
         self._network = fold_batch_norm(self.trained.network).to(device)
         self._quick = TotalVariation("quick", device, warm=warm)
         self.finish = finish

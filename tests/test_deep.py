@@ -1,5 +1,6 @@
-"""The network, its stitching and its files, and what it does for objects it has not seen."""
+"""The networks, their stitching and files, and what they do for objects they have not seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,41 +8,46 @@ import torch
 from safetensors.torch import save_file
 
 from acquisition.errors import ConfigurationError, DataError
+from benchmarks.networks import receptive_field, sizes
+from benchmarks.pages import DOCS
 from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.inference import (
+    HALO,
     apply_occupied,
     apply_patches,
+    apply_tiles,
     apply_whole,
     occupied,
     spline_window,
 )
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
-from regularizer.metrics import compare
-from regularizer.networks import (
-    LightUNet,
-    fold_batch_norm,
-    load_network,
-    save_network,
-    shipped_network,
-    shuffle,
-    unshuffle,
-)
+from regularizer.metrics import compare, relative_error
+from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
+from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
+from regularizer.trained import NETWORKS, load_network, network_input, save_network, shipped
 from regularizer.training import Settings, train
 from regularizer.training_data import Sample, load, make_sample, save
+from regularizer.training_range import TrainingRange
+
+RANGE = TrainingRange({"noise": (0.1, 0.5)})
 
 
-def shaken_network() -> LightUNet:
+def shaken_network(channels: int = 1) -> LightUNet:
     """Return a network whose every weight and running statistic matters."""
     torch.manual_seed(0)
-    network = LightUNet((4, 6, 8)).eval()
+    network = LightUNet(channels, (4, 6, 8)).eval()
+    shake(network)
+    return network
+
+
+def shake(network: torch.nn.Module) -> None:
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if name.endswith("running_var"):
                 value.uniform_(0.5, 2)
             elif value.is_floating_point():
                 value.normal_(0, 0.3)
-    return network
 
 
 def test_unshuffle_and_shuffle_are_inverse() -> None:
@@ -49,35 +55,68 @@ def test_unshuffle_and_shuffle_are_inverse() -> None:
     assert torch.equal(shuffle(unshuffle(volume)), volume)
 
 
-def test_a_fresh_network_is_the_identity() -> None:
-    volume = torch.rand(1, 1, 16, 16, 16)
-    assert torch.equal(LightUNet().eval()(volume), volume)
+def test_every_channel_is_unshuffled_by_itself() -> None:
+    volume = torch.rand(1, 3, 8, 12, 16)
+    parts = torch.cat([unshuffle(volume[:, i : i + 1]) for i in range(3)], dim=1)
+    assert torch.equal(unshuffle(volume), parts)
 
 
-def test_folding_the_batch_norm_changes_nothing() -> None:
-    network, volume = shaken_network(), torch.rand(1, 1, 16, 24, 16)
+def test_a_fresh_network_leaves_its_last_channel_as_it_is() -> None:
+    volume = torch.rand(1, 2, 16, 16, 16)
+    assert torch.equal(LightUNet(2).eval()(volume), volume[:, 1:])
+    below = LightUNet(2).eval()(-volume)
+    assert torch.equal(below, torch.zeros_like(below))  # no contrast below the medium's
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_turns_patches_into_patches(name: str) -> None:
+    recipe = NETWORKS[name]
+    network = recipe.build().eval()
+    with torch.inference_mode():
+        result = network(torch.rand(2, len(recipe.channels), 32, 32, 32))
+    assert result.shape == (2, 1, 32, 32, 32)
+
+
+def test_every_weight_of_the_papers_network_is_used() -> None:
+    network = ScnasNetwork()
+    network(torch.rand(1, 1, 32, 32, 32)).square().sum().backward()
+    unused = [name for name, p in network.named_parameters() if p.grad is None]
+    assert unused == []
+
+
+@pytest.mark.parametrize("network", [shaken_network(), UNet((4, 6)).eval()])
+def test_folding_the_batch_norm_changes_nothing(network: torch.nn.Module) -> None:
+    shake(network)
+    volume = torch.rand(1, 1, 16, 24, 16)
     with torch.inference_mode():
         plain, folded = network(volume), fold_batch_norm(network)(volume)
     assert float((plain - folded).abs().max() / plain.abs().max()) < 1e-4
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:
-    network, path = shaken_network(), tmp_path / "n.safetensors"
-    save_network(network, path, {"training_data": "none"})
-    again, about = load_network(path)
-    assert about["training_data"] == "none"
+    network, path = LightUNet(1), tmp_path / "n.safetensors"
+    shake(network)
+    save_network("light-unet-tv", network, path, RANGE, {"training_data": "none"})
+    again = load_network("light-unet-tv", path)
+    assert again.about["training_data"] == "none"
+    assert again.range == RANGE
     volume = torch.rand(1, 1, 16, 16, 16)
     with torch.inference_mode():
-        assert torch.equal(again(volume), network(volume))
+        assert torch.equal(again.network(volume), network.eval()(volume))
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train them with"):
-        load_network(tmp_path / "absent.safetensors")
+        load_network("light-unet", tmp_path / "absent.safetensors")
     stranger = tmp_path / "stranger.safetensors"
     save_file({"w": torch.zeros(1)}, stranger, metadata={"network": "resnet"})
-    with pytest.raises(DataError, match="must hold a light-unet"):
-        load_network(stranger)
+    with pytest.raises(DataError, match="must hold"):
+        load_network("light-unet", stranger)
+    save_network("light-unet-tv", LightUNet(1), stranger, RANGE, {})
+    with pytest.raises(DataError, match=r"must hold .*light-unet"):
+        load_network("light-unet", stranger)
+    with pytest.raises(ConfigurationError, match="network must be one of light-unet"):
+        load_network("resnet")
 
 
 def test_the_spline_window_sums_to_one_at_a_third_of_its_length() -> None:
@@ -91,26 +130,23 @@ def test_the_spline_window_sums_to_one_at_a_third_of_its_length() -> None:
 
 @pytest.mark.parametrize("shape", [(64, 64, 64), (64, 192, 160), (40, 70, 100), (97, 64, 65)])
 def test_constant_in_constant_out_for_any_size(shape: tuple[int, int, int]) -> None:
-    volume = torch.full(shape, 0.37)
-    assert torch.allclose(apply_patches(lambda patches: 2 * patches, volume), 2 * volume)
+    volume = torch.full((1, *shape), 0.37)
+    assert torch.allclose(apply_patches(lambda patches: 2 * patches, volume), 2 * volume[0])
 
 
 def test_patches_of_a_local_network_are_the_whole() -> None:
     """Stitching is exact for an operation that looks at one voxel only."""
-    volume = torch.rand(64, 100, 130)
-    stitched = apply_patches(lambda patches: patches**2, volume)
-    assert torch.allclose(stitched, volume**2, atol=1e-6)
+    volume = torch.rand(2, 64, 100, 130)
+    stitched = apply_patches(lambda patches: patches[:, :1] * patches[:, 1:], volume)
+    assert torch.allclose(stitched, volume[0] * volume[1], atol=1e-6)
 
 
-def test_tile_and_whole_agree_away_from_the_border() -> None:
-    network = shaken_network()
-    volume = torch.rand(16, 144, 144)
+def test_tiles_are_the_whole() -> None:
+    network, volume = shaken_network(2), torch.rand(2, 16, 200, 136)
     with torch.inference_mode():
         whole = apply_whole(network, volume)
-        tile = apply_whole(network, volume[:, 16:128, 16:128])
-    inner = (slice(None), slice(48, 64), slice(48, 64))  # 48 voxels in: beyond the receptive field
-    difference = (tile[inner] - whole[:, 16:128, 16:128][inner]).abs().max()
-    assert float(difference / whole.abs().max()) < 1e-5
+        tiles = apply_tiles(network, volume, tile=64)
+    assert float((tiles - whole).abs().max() / whole.abs().max()) < 1e-5
 
 
 def test_the_empty_part_of_the_field_is_not_computed() -> None:
@@ -119,34 +155,32 @@ def test_the_empty_part_of_the_field_is_not_computed() -> None:
     rows, columns = occupied(volume)
     assert (rows.start, rows.stop) == (24, 80)
     assert (columns.start, columns.stop) == (80, 136)
-    result = apply_occupied(lambda v: 2 * v, volume)
+    result = apply_occupied(lambda v: 2 * v, volume[None])
     assert torch.equal(result[:, rows, columns], 2 * volume[:, rows, columns])
     assert float(result[:, :24].abs().max()) == 0
-    everywhere = torch.rand(16, 40, 50)
-    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere)
-    assert float(apply_occupied(lambda v: v, torch.zeros(16, 40, 50)).max()) == 0
+    everywhere = torch.rand(1, 16, 40, 50)
+    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere[0])
+    assert float(apply_occupied(lambda v: v, torch.zeros(1, 16, 40, 50)).max()) == 0
 
 
 def test_leaving_out_the_empty_part_hardly_changes_the_object(bead: Sample) -> None:
-    network = fold_batch_norm(shipped_network()[0])
-    raw = bead.raw / bead.raw.max()
+    trained = load_network("light-unet")
+    network = fold_batch_norm(trained.network)
+    seen, _ = network_input(bead.raw, bead.spectrum, trained.recipe.channels)
     with torch.inference_mode():
-        part, whole = apply_occupied(network, raw), apply_whole(network, raw)
-    rows, columns = occupied(raw)
-    inner = tuple(slice(s.start + 16, s.stop - 16) for s in (rows, columns))  # the margin is 16
-    difference = (part - whole)[:, inner[0], inner[1]]
-    assert float(difference.square().mean()) < 1e-4
+        part, whole = apply_occupied(network, seen), apply_whole(network, seen)
+    assert float((part - whole).square().mean()) < 1e-4
 
 
 def test_a_stride_beyond_the_patch_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="stride must be 1 to the patch size"):
-        apply_patches(lambda p: p, torch.zeros(64, 64, 64), stride=65)
+        apply_patches(lambda p: p, torch.zeros(1, 64, 64, 64), stride=65)
 
 
 @pytest.mark.parametrize("volume_edge", [17, 64, 65])
 def test_the_whole_volume_may_have_any_size(volume_edge: int) -> None:
-    volume = torch.rand(volume_edge, 24, 20)
-    assert apply_whole(lambda v: v, volume).shape == volume.shape
+    volume = torch.rand(1, volume_edge, 24, 20)
+    assert apply_whole(lambda v: v, volume).shape == volume.shape[1:]
 
 
 @pytest.fixture(scope="module")
@@ -169,20 +203,74 @@ def tomogram(sample: Sample) -> Tomogram:
     return Tomogram(index, sample.spectrum.voxel_size_um, optics)
 
 
+@pytest.mark.parametrize("network", shipped())
 @pytest.mark.parametrize("finish", [0, 5])
-def test_the_shipped_network_improves_an_unseen_object(bead: Sample, finish: int) -> None:
-    result = DeepRegularizer(finish=finish)(tomogram(bead), bead.spectrum)
+def test_shipped_networks_improve_an_unseen_object(bead: Sample, network: str, finish: int) -> None:
+    result = DeepRegularizer("cpu", network, finish=finish)(tomogram(bead), bead.spectrum)
     raw, deep = compare(bead.raw, bead.truth), compare(result.contrast, bead.truth)
     assert deep.ssim > raw.ssim
     assert deep.mse < raw.mse
     assert deep.correlation > raw.correlation
-    assert result.provenance["regularizer"].startswith("deep")
+    assert result.provenance["regularizer"].startswith(f"deep: {network}")
 
 
-def test_network_and_finish_come_close_to_converged_tv(bead: Sample) -> None:
+def test_the_network_is_nearer_to_an_unseen_object_than_what_it_starts_from(bead: Sample) -> None:
+    quick = regularizer("quick")(tomogram(bead), bead.spectrum)
+    deep = regularizer("deep")(tomogram(bead), bead.spectrum)
+    assert relative_error(deep.contrast, bead.truth) < relative_error(quick.contrast, bead.truth)
+
+
+def test_the_paper_s_network_comes_close_to_converged_tv(bead: Sample) -> None:
     converged = SplitBregman(bead.spectrum, PARAMETERS["tv"]).run()
-    result = regularizer("deep")(tomogram(bead), bead.spectrum)
+    result = DeepRegularizer("cpu", "light-unet-tv", finish=4)(tomogram(bead), bead.spectrum)
     assert compare(result.contrast, converged).ssim > 0.9
+
+
+def test_patches_and_the_whole_agree_for_the_shipped_network(bead: Sample) -> None:
+    whole, patches = (
+        DeepRegularizer("cpu", "light-unet", patches=p)(tomogram(bead), bead.spectrum)
+        for p in (False, True)
+    )
+    difference = relative_error(patches.contrast, whole.contrast)
+    assert difference < 0.05
+
+
+def test_a_scan_outside_the_training_says_so(bead: Sample) -> None:
+    seen = tomogram(bead)
+    assert regularizer("deep")(seen, bead.spectrum).warnings == ()
+    far = replace(bead.spectrum, noise=0.4, optics=replace(seen.optics, medium_index=1.52))
+    (warning,) = regularizer("deep")(replace(seen, optics=far.optics), far).warnings
+    assert "the network was trained with a medium's index of 1.3" in warning
+    assert "this scan has 1.520" in warning
+
+
+def test_a_result_that_leaves_the_measurement_says_so(bead: Sample, tmp_path: Path) -> None:
+    network, path = LightUNet(2), tmp_path / "n.safetensors"
+    assert network.head.bias is not None
+    network.head.bias.data.fill_(0.5)  # contrast that nothing has measured
+    trained = TrainingRange({"unexplained": (0.0, 0.3)})
+    save_network("light-unet", network, path, trained, {"training_data": "none"})
+    method = DeepRegularizer("cpu", "light-unet", weights=path)
+    (warning,) = method(tomogram(bead), bead.spectrum).warnings
+    assert "leaves unexplained" in warning
+
+
+def test_a_network_may_be_a_tenth_beyond_its_range() -> None:
+    trained = TrainingRange.over([{"noise": 0.2}, {"noise": 0.4}])
+    assert trained.outside({"noise": 0.43}) == ()
+    assert "0.20 to 0.40, this scan has 0.50" in trained.outside({"noise": 0.5})[0]
+    assert trained.outside({"contrast": 3.0}) == ()  # nothing is known of it
+    assert TrainingRange.loads(trained.dumps()) == trained
+
+
+def test_live_the_iterations_before_the_network_go_on(bead: Sample) -> None:
+    method = DeepRegularizer("cpu", "light-unet", warm=True)
+    counts = []
+    for _ in range(2):
+        seen: list[tuple[int, int]] = []
+        method(tomogram(bead), bead.spectrum, lambda *now, seen=seen: seen.append(now))
+        counts.append(seen[-1][1])
+    assert counts == [20, 10]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -200,9 +288,11 @@ def test_an_unknown_method_is_refused() -> None:
         regularizer("magic")
 
 
-def test_the_shipped_network_says_what_it_was_trained_on() -> None:
-    _, about = shipped_network()
-    assert {"training_data", "target", "optics", "validation_mse"} <= about.keys()
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_networks_say_what_they_were_trained_on(name: str) -> None:
+    trained = load_network(name)
+    assert {"training_data", "target", "validation_mse"} <= trained.about.keys()
+    assert {"noise", "contrast", "numerical_aperture", "unexplained"} <= trained.range.limits.keys()
 
 
 def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
@@ -210,7 +300,7 @@ def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
     data.mkdir()
     for seed in (0, 1000):
         save(bead, data / f"bead-{seed:05d}.npz")
-    settings = Settings(steps=4, batch=1, validate_every=2)
+    settings = Settings(steps=4, batch=2, chunk=1, validate_every=2)
     outputs = []
     for name, stops in (("through", (4,)), ("halves", (2, 4))):
         for stop in stops:
@@ -221,3 +311,13 @@ def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
         outputs.append(checkpoint["network"])
     for key, value in outputs[0].items():
         assert torch.allclose(value, outputs[1][key], atol=1e-6), key
+
+
+def test_the_page_says_how_large_the_networks_are() -> None:
+    page = (DOCS / "networks.md").read_text("utf-8")
+    assert f"<!-- sizes -->\n\n{sizes()}\n\n<!-- /sizes -->" in page
+
+
+def test_the_halo_is_more_than_a_network_sees() -> None:
+    recipe = NETWORKS["full-unet"]
+    assert receptive_field(LightUNet(2), recipe) // 2 <= HALO
