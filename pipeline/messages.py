@@ -117,9 +117,10 @@ class InterferogramHeader(Header):
 
 
 class TomogramHeader(Header):
-    """A tomogram; arrays: raw (z, y, x), regularized (z, y, x) unless the method is "none", mask.
+    """A tomogram; arrays: raw, regularized unless the method is "none", uncertainty, mask.
 
-    The mask has one bit for each measured voxel of the half spectrum, packed; it may be missing.
+    Volumes are (z, y, x); the uncertainty is there where it was asked for. The mask has one bit for
+    each measured voxel of the half spectrum, packed; it may be missing.
     """
 
     kind: Literal["tomogram"] = "tomogram"
@@ -400,7 +401,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         data_residual=view.data_residual,
         **stamp(view.sequence),
     )
-    arrays = (view.raw, view.regularized, view.measured)
+    arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
     return Message(header, tuple(array for array in arrays if array is not None))
 
 
@@ -408,11 +409,11 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
     """Return the tomogram that a message carries."""
     volumes = [array for array in arrays if array.ndim == 3]
     masks = [array for array in arrays if array.ndim == 1 and array.dtype == np.uint8]
-    fits = 1 <= len(volumes) <= 2 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
+    fits = 1 <= len(volumes) <= 3 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
     _expect(fits, header, arrays)
     return TomogramView(
         raw=volumes[0],
-        regularized=volumes[1] if len(volumes) == 2 else None,
+        regularized=volumes[1] if len(volumes) > 1 else None,
         method=header.method,
         voxel_size_um=header.voxel_size_um,
         medium_index=header.medium_index,
@@ -425,6 +426,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         optics=header.optics,
         measured=masks[0] if masks else None,
         data_residual=header.data_residual,
+        uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 
 

@@ -150,6 +150,7 @@ class Processor:
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
         self._method = settings.regularizer or config.regularizer
+        self._uncertainty = config.uncertainty
         self._message = "waiting for the background"
         self._rate = Rate()
         self._reconstructed = self._failed = 0
@@ -238,7 +239,9 @@ class Processor:
             return None
         if method not in self._regularizers:
             self._message = f"loading the regularizer {method}"
-            self._regularizers[method] = regularizer(method, self._device, warm=True)
+            self._regularizers[method] = regularizer(
+                method, self._device, warm=True, uncertainty=self._uncertainty
+            )
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return self._regularizers[method](tomogram, spectrum, stop=self._ending)
 
@@ -278,6 +281,7 @@ def _view(
     warnings: tuple[str, ...],
 ) -> TomogramView:
     raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
+    uncertainty = None if regularized is None else regularized.uncertainty
     return TomogramView(
         raw=raw.index.cpu().numpy(),
         regularized=None if regularized is None else regularized.index.cpu().numpy(),
@@ -292,5 +296,6 @@ def _view(
         warnings=warnings,
         optics=raw.optics,
         measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
+        uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
         data_residual=data_residual((regularized or raw).contrast, spectrum),
     )

@@ -89,7 +89,8 @@ class TomogramView:
     scan to the publication; ``stages_s`` says where it went, stage name to seconds. ``measured``
     has one bit (numpy's packbits) for each voxel of the half spectrum (z, y, x//2 + 1), set where
     that was measured. ``data_residual`` is how far the regularized volume is from the measured
-    spectrum, over its norm.
+    spectrum, over its norm. ``uncertainty`` is the standard deviation of the regularized RI, where
+    the regularizer estimates it, (z, y, x) float32.
     """
 
     raw: NDArray[np.float32]
@@ -106,6 +107,7 @@ class TomogramView:
     optics: Optics | None = None
     measured: NDArray[np.uint8] | None = None
     data_residual: float | None = None
+    uncertainty: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

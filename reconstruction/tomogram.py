@@ -81,6 +81,8 @@ class Tomogram:
         Running number of that scan.
     provenance : mapping of str
         Stage by stage, what made it, and what was discarded on the way.
+    uncertainty : (z, y, x) float32 tensor or None
+        Standard deviation of the index, where a stage estimates it.
     """
 
     index: torch.Tensor
@@ -89,6 +91,7 @@ class Tomogram:
     timestamp: float = 0.0
     sequence: int = 0
     provenance: Mapping[str, str] = field(default_factory=dict)
+    uncertainty: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.index.ndim != 3 or self.index.dtype != torch.float32:

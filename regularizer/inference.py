@@ -20,6 +20,7 @@ __all__ = [
     "apply_whole",
     "occupied",
     "spline_window",
+    "turned",
 ]
 
 HALO = 48  # voxels around a tile; more than the light U-Net sees to each side
@@ -78,6 +79,25 @@ def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> to
     padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape[1:]])
     _, z, y, x = volume.shape
     return network(padded[None])[0, 0, :z, :y, :x]
+
+
+# Half turns about z, y and x: all leave the missing cone where it is.
+TURNS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-3, -1), (-3, -2))
+
+
+def turned(run: Network, volume: torch.Tensor) -> torch.Tensor:
+    """Return run(volume) of the volume as it is and after each half turn, all turned back.
+
+    Parameters
+    ----------
+    run : callable, (channels, z, y, x) to (z, y, x)
+    volume : (channels, z, y, x)
+
+    Returns
+    -------
+    (4, z, y, x)
+    """
+    return torch.stack([run(volume.flip(axes)).flip(axes) for axes in TURNS])
 
 
 def apply_tiles(

@@ -21,7 +21,7 @@ from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters, quick_parameters
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
-from regularizer.inference import apply_occupied, apply_patches
+from regularizer.inference import apply_occupied, apply_patches, turned
 from regularizer.metrics import data_residual
 from regularizer.networks import fold_batch_norm
 from regularizer.total_variation import (
@@ -63,6 +63,7 @@ def regularizer(
     device: str | torch.device = "cpu",
     *,
     warm: bool = False,
+    uncertainty: bool = False,
 ) -> Regularizer:
     """Return the regularizer of that name.
 
@@ -73,6 +74,8 @@ def regularizer(
     device : str or torch.device
     warm : bool
         Whether "tv-fast" and "deep" go on from the last tomogram.
+    uncertainty : bool
+        Whether "deep" says how sure it is of each voxel, which takes it longer.
 
     Raises
     ------
@@ -86,9 +89,9 @@ def regularizer(
     if name == "gp":
         return _gerchberg_papoulis
     if name == "deep":
-        return DeepRegularizer(device, warm=warm)
+        return DeepRegularizer(device, warm=warm, uncertainty=uncertainty)
     if name in NETWORKS:
-        return DeepRegularizer(device, name, warm=warm)
+        return DeepRegularizer(device, name, warm=warm, uncertainty=uncertainty)
     if name in (*PARAMETERS, "auto", "quick"):
         return TotalVariation(name, device, warm=warm and name == "tv-fast")
     raise ConfigurationError(f"regularizer must be one of {', '.join(METHODS)}, got {name!r}")
@@ -221,6 +224,9 @@ class DeepRegularizer:
         Whether the iterations before the network go on from the last tomogram.
     finish : int
         Warm split-Bregman iterations after the network.
+    uncertainty : bool
+        Whether the network runs on half turns of the tomogram about its axes, too: the mean is the result, the spread, scaled as on the validation objects, its
+        uncertainty.
     patches : bool
         Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
         that holds objects in one go. Networks that look at a whole patch always do.
@@ -234,12 +240,14 @@ class DeepRegularizer:
         weights: Path | None = None,
         warm: bool = False,
         finish: int = 0,
+        uncertainty: bool = False,
         patches: bool = False,
     ) -> None:
         device = torch.device(device)
         self.trained = load_network(network or best_network(device), weights)
         self._network = fold_batch_norm(self.trained.network).to(device)
         self._quick = TotalVariation("quick", device, warm=warm)
+        self.uncertainty = uncertainty
         self.finish = finish
         self.patches = patches or self.trained.recipe.patches
 
@@ -249,21 +257,25 @@ class DeepRegularizer:
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
-    ) -> torch.Tensor:
-        """Return the network's contrast (z, y, x)."""
-        recipe = self.trained.recipe
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the network's contrast (z, y, x), and its uncertainty where that is asked for."""
         seen, scale = network_input(
             tomogram.contrast,
             spectrum,
-            recipe.channels,
+            self.trained.recipe.channels,
             lambda: self._quick.contrast(tomogram, spectrum, progress, stop),
         )
         with torch.inference_mode():
-            if self.patches:
-                result = apply_patches(self._network, seen)
-            else:
-                result = apply_occupied(self._network, seen, recipe.multiple)
-        return (result * scale).clone()
+            if not self.uncertainty:
+                return self._run(seen).clone() * scale, None
+            spread, mean = torch.std_mean(turned(self._run, seen), dim=0)
+        factor = float(self.trained.about.get("uncertainty_scale", 1.0))
+        return mean.clone() * scale, spread.clone() * (factor * scale)
+
+    def _run(self, seen: torch.Tensor) -> torch.Tensor:
+        if self.patches:
+            return apply_patches(self._network, seen)
+        return apply_occupied(self._network, seen, self.trained.recipe.multiple)
 
     def __call__(
         self,
@@ -273,7 +285,7 @@ class DeepRegularizer:
         stop: threading.Event | None = None,
     ) -> Tomogram:
         """Return the network's tomogram; its provenance warns of a scan outside the training."""
-        contrast = self.contrast(tomogram, spectrum, progress, stop)
+        contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
         how = f"deep: {self.trained.name}, trained on {self.trained.about['training_data']}"
         if self.finish:
             parameters = replace(PARAMETERS["tv"], inner=self.finish)
@@ -285,4 +297,6 @@ class DeepRegularizer:
         result = _with_contrast(tomogram, contrast, how)
         warning = "; ".join(self.trained.range.outside(found))
         provenance = {**result.provenance, "warning": warning} if warning else result.provenance
-        return replace(result, provenance=provenance)
+        if spread is not None:  # dn = n_m^2 / (2 n) df
+            spread = spread * (tomogram.optics.medium_index**2 / (2 * result.index))
+        return replace(result, provenance=provenance, uncertainty=spread)

@@ -10,6 +10,7 @@ the live view's networks a higher rate and smaller batches.
 import argparse
 import contextlib
 import csv
+import functools
 import math
 import os
 import time
@@ -24,10 +25,10 @@ from torch.nn import functional
 
 from reconstruction.tomogram import Spectrum
 from regularizer import training_data
-from regularizer.inference import apply_patches, apply_whole
+from regularizer.inference import apply_patches, apply_whole, turned
 from regularizer.metrics import data_residual
 from regularizer.networks import channels_last
-from regularizer.trained import NETWORKS, WEIGHTS, Recipe, network_input, save_network
+from regularizer.trained import NETWORKS, WEIGHTS, Recipe, load_network, network_input, save_network
 from regularizer.training_data import KINDS, TEST_SEED, VALIDATION_SEED, Sample
 from regularizer.training_range import TrainingRange, figures, unexplained
 
@@ -109,11 +110,7 @@ def _validate(
     errors, left = [], []
     with torch.inference_mode():
         for pair in pairs:
-            seen = pair.seen.to(device)
-            if recipe.patches:
-                result = apply_patches(network, seen).cpu()
-            else:
-                result = apply_whole(network, seen, recipe.multiple).cpu()
+            result = _whole(network, recipe, pair.seen.to(device)).cpu()
             errors.append(float(functional.mse_loss(result, pair.target)))
             residual = data_residual(result * pair.scale, pair.spectrum)
             left.append(unexplained(residual, pair.spectrum.noise))
@@ -225,7 +222,33 @@ def train(
         if time.monotonic() - saved > 60 or run.step == last:
             run.save()
             saved = time.monotonic()
+    _calibrate(settings.network, output, unseen, device)
     return run.best
+
+
+def _calibrate(name: str, path: Path, unseen: Sequence[_Pair], device: torch.device) -> None:
+    """Add to the weights what the spread over half turns is multiplied by to be an uncertainty.
+
+    With it the mean square of the errors on the validation objects is that of the uncertainties.
+    """
+    trained = load_network(name, path)
+    network = trained.network.to(device)
+    wrong = spread = 0.0
+    with torch.inference_mode():
+        for pair in unseen:
+            run = functools.partial(_whole, network, trained.recipe)
+            deviation, mean = torch.std_mean(turned(run, pair.seen.to(device)), dim=0)
+            wrong += float((mean.cpu() - pair.target).square().sum())
+            spread += float(deviation.square().sum())
+    about = {**trained.about, "uncertainty_scale": f"{math.sqrt(wrong / max(spread, 1e-30)):.4f}"}
+    save_network(name, trained.network, path, trained.range, about)
+
+
+def _whole(network: nn.Module, recipe: Recipe, seen: torch.Tensor) -> torch.Tensor:
+    """Return network(seen) of a whole volume, (z, y, x)."""
+    if recipe.patches:
+        return apply_patches(network, seen)
+    return apply_whole(network, seen, recipe.multiple)
 
 
 def _load(data: Path, first: int, end: int, recipe: Recipe) -> tuple[list[_Pair], TrainingRange]:

@@ -52,12 +52,19 @@ class CursorReadout(Card):
         """Show the values under the state's cursor."""
         on_display = shown(tomogram, state)
         value = float(on_display.volume[state.cursor])
-        self.index.setText(f"{value:.4f}")
+        self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, on_display.regularized)}")
         self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
         self.other.setText(_other(tomogram, state, on_display.regularized))
         for axis in (Z, Y, X):
             self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")
             self.voxels[axis].setText(f"voxel {state.cursor[axis]}")
+
+
+def _uncertainty(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
+    """Return how sure the regularizer is of the index on display, where it says so."""
+    if tomogram.uncertainty is None or not regularized:
+        return ""
+    return f" ± {tomogram.uncertainty[state.cursor]:.4f}"
 
 
 def _other(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
