@@ -225,8 +225,8 @@ class DeepRegularizer:
     finish : int
         Warm split-Bregman iterations after the network.
     uncertainty : bool
-        Whether the network runs on half turns of the tomogram about its axes, too: the mean is the result, the spread, scaled as on the validation objects, its
-        uncertainty.
+        Whether the network runs on half turns of the tomogram about its axes, too: the mean is the
+        result, the spread, scaled as on the validation objects, its uncertainty.
     patches : bool
         Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
         that holds objects in one go. Networks that look at a whole patch always do.

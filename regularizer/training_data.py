@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,6 +255,10 @@ def _file(data: Path, kind: str, seed: int) -> Path:
     return data / f"{kind}-{seed:05d}.npz"
 
 
-def files(data: Path, first: int, end: int) -> list[Path]:
+def files(data: Path, first: int, end: int, kinds: Collection[str] = KINDS) -> list[Path]:
     """Return the files of the samples with seeds from ``first`` to before ``end``."""
-    return [p for p in sorted(data.glob("*-?????.npz")) if first <= int(p.stem[-5:]) < end]
+    return [
+        path
+        for path in sorted(data.glob("*-?????.npz"))
+        if first <= int(path.stem[-5:]) < end and path.stem[:-6] in kinds
+    ]
