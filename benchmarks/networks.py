@@ -4,12 +4,16 @@
 
 Sizes are computed: parameters, operations for a patch of 64^3 (two for a multiplication and an
 addition, in convolutions), and the receptive field, the edge of the cube of input voxels that an
-output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192.
+output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO
+and MONAI are no part of LiveTomo: they take part where they are installed.
 """
 
 import argparse
+import importlib.util
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 from unittest import mock
 
 import torch
@@ -17,6 +21,8 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.pages import DOCS, make_tables, markdown
+from regularizer.inference import apply_patches, apply_whole
+from regularizer.networks import fold_batch_norm
 from regularizer.trained import NETWORKS, Recipe
 
 __all__ = ["main", "sizes"]
@@ -87,6 +93,109 @@ def receptive_field(network: nn.Module, recipe: Recipe) -> int:
     return 2 * reach + 1
 
 
+def speeds() -> str:
+    """Return the table of times on the live volume, and of what else there is to run a network.
+
+    All in the same run and, but for MONAI's, on the same input; the result of each is compared with
+    plain torch's.
+    """
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for name in ("light-unet", "full-unet"):
+        recipe = NETWORKS[name]
+        network = fold_batch_norm(_settled(recipe.build()))
+        seen = torch.rand((len(recipe.channels), *_VOLUME), generator=generator)
+        with torch.inference_mode():
+            expected = apply_whole(network, seen)
+            whole = _seconds(lambda: apply_whole(network, seen))  # noqa: B023  # called at once
+        rows.append(
+            [f"`{name}`", "torch, the whole volume: LiveTomo's way", f"{whole:.3f}", "1", ""]
+        )
+        for engine, make in _ENGINES.items():
+            run = make(network, seen[None])
+            if run is None:
+                continue
+            time_s = _seconds(run)
+            off = float((run().reshape(_VOLUME) - expected).abs().max() / expected.max())
+            rows.append(
+                [f"`{name}`", engine, f"{time_s:.3f}", f"{time_s / whole:.2f}", f"{off:.0e}"]
+            )
+    return markdown(("network", "how"), ("s", "ratio", "largest difference"), rows)
+
+
+def _settled(network: nn.Module) -> nn.Module:
+    """Return a network whose batch norms have seen something, as a trained one's have."""
+    with torch.no_grad():
+        network.train()
+        network(torch.rand(1, 2, 64, 64, 64))
+    return network.eval()
+
+
+Run = Callable[[], torch.Tensor]
+
+
+def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
+    """torch.compile with frozen weights, where there is a C++ compiler."""
+    if shutil.which("g++") is None and shutil.which("cl") is None:
+        return None
+    from torch._inductor import config
+
+    config.freezing = True
+    compiled = torch.compile(network)
+
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            result: torch.Tensor = compiled(seen)
+        return result
+
+    return run
+
+
+def _openvino(network: nn.Module, seen: torch.Tensor) -> Run | None:
+    """OpenVINO in float32, where it is installed."""
+    if importlib.util.find_spec("openvino") is None:
+        return None
+    openvino: Any = importlib.import_module("openvino")
+    model = openvino.convert_model(network, example_input=seen, input=list(seen.shape))
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(model, "CPU", options)
+    return lambda: torch.from_numpy(compiled(seen.numpy())[0])
+
+
+def _patches(network: nn.Module, seen: torch.Tensor) -> Run:
+    """Patches of 64^3, stride 32, the spline window: the paper's way, ours."""
+
+    def run() -> torch.Tensor:
+        with torch.inference_mode():
+            return apply_patches(network, seen[0])
+
+    return run
+
+
+def _monai(network: nn.Module, seen: torch.Tensor) -> Run | None:
+    """MONAI's sliding_window_inference on the same patches, where it is installed."""
+    if importlib.util.find_spec("monai") is None:
+        return None
+    inferers: Any = importlib.import_module("monai.inferers")
+
+    def run() -> torch.Tensor:
+        with torch.inference_mode():
+            result: torch.Tensor = inferers.sliding_window_inference(
+                seen, (_PATCH,) * 3, 4, network, overlap=0.5, mode="gaussian"
+            )
+        return result
+
+    return run
+
+
+_ENGINES: dict[str, Callable[[nn.Module, torch.Tensor], Run | None]] = {
+    "torch.compile, frozen": _compiled,
+    "OpenVINO, float32": _openvino,
+    "torch, patches of 64^3, stride 32": _patches,
+    "MONAI's sliding_window_inference, the same patches": _monai,
+}
+
+
 def _seconds(work: Callable[[], object], turns: int = 7) -> float:
     """Return the median time of several turns, after one that is not counted."""
     work()
@@ -101,4 +210,4 @@ def _seconds(work: Callable[[], object], turns: int = 7) -> float:
 def main(argv: Sequence[str]) -> int:
     """Make the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks networks", description=__doc__)
-    return make_tables(_PAGE, {"sizes": sizes}, {}, parser, argv)
+    return make_tables(_PAGE, {"sizes": sizes, "speeds": speeds}, {}, parser, argv)

@@ -114,7 +114,7 @@ def _batch(
 def _validate(
     network: nn.Module, recipe: Recipe, pairs: Sequence[_Pair], device: torch.device
 ) -> tuple[float, float]:
-    """Return the mean of the objects' weighted MSE, and the most that a result leaves unexplained."""
+    """Return the objects' mean weighted MSE, and the most that a result leaves unexplained."""
     network.eval()
     errors, left = [], []
     with torch.inference_mode():
@@ -179,7 +179,7 @@ class _Run:
                 result = self.network(seen)
             wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))
             loss = (weight * wrong).sum() / self.batch
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own gap
+            loss.backward()
             total += float(loss.detach())
         self.optimizer.step()
         self.step += 1
@@ -200,7 +200,7 @@ def train(
     device: torch.device,
     stop_at: int | None = None,
 ) -> float:
-    """Train and return the best (weighted) validation MSE; the weights of that moment are in ``output``.
+    """Train and return the best weighted validation MSE; ``output`` has the weights of then.
 
     ``stop_at`` ends the run early, at a step; the next call goes on from there.
     """

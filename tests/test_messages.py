@@ -70,8 +70,10 @@ def test_stack_round_trip(k: bool, dtype: Any) -> None:
     assert (message.header.sender, message.header.session) == ("test", 7)
 
 
-@pytest.mark.parametrize("regularized", [True, False])
-def test_tomogram_round_trip(regularized: bool) -> None:
+@pytest.mark.parametrize(
+    ("regularized", "uncertain"), [(True, True), (True, False), (False, False)]
+)
+def test_tomogram_round_trip(regularized: bool, uncertain: bool) -> None:
     raw = np.linspace(1.33, 1.4, 24, dtype=np.float32).reshape(2, 3, 4)
     view = TomogramView(
         raw=raw,
@@ -88,6 +90,7 @@ def test_tomogram_round_trip(regularized: bool) -> None:
         optics=OPTICS,
         measured=np.packbits(np.arange(18) % 3 == 0),
         data_residual=0.12,
+        uncertainty=0.01 * raw if uncertain else None,
     )
     message = over_the_wire(tomogram_message(view, STAMP))
     assert isinstance(message.header, TomogramHeader)
@@ -95,6 +98,7 @@ def test_tomogram_round_trip(regularized: bool) -> None:
     np.testing.assert_array_equal(read.raw, view.raw)
     assert (read.regularized is not None) == regularized
     np.testing.assert_array_equal(read.measured, view.measured)
+    np.testing.assert_array_equal(read.uncertainty, view.uncertainty)
     names = ("method", "voxel_size_um", "sequence", "stages_s", "warnings", "optics")
     for name in (*names, "data_residual"):
         assert getattr(read, name) == getattr(view, name)

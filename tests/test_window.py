@@ -131,6 +131,19 @@ def test_without_a_regularized_volume_the_raw_one_is_shown_and_said_so(
     assert window.views.readout.other.text() == "no regularized volume"
 
 
+def test_the_readout_says_how_sure_the_network_is(
+    window: Window, tomograms: list[TomogramView]
+) -> None:
+    volume = tomograms[1].regularized
+    assert volume is not None
+    uncertainty = np.full_like(volume, 0.0021)
+    window.show_tomogram(replace(tomograms[1], uncertainty=uncertainty))
+    at = volume[window.state.cursor]
+    assert window.views.readout.index.text() == f"{at:.4f} ± 0.0021"
+    press(window, Qt.Key.Key_R)
+    assert "±" not in window.views.readout.index.text()  # it is not the raw tomogram's
+
+
 def test_every_tomogram_is_drawn_and_the_readout_is_its_voxel(
     window: Window, session: RecordedSession, tomograms: list[TomogramView]
 ) -> None:

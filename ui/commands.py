@@ -21,13 +21,13 @@ class CommandRunner(QObject):
     started = Signal(str)
     succeeded = Signal(str)
     failed = Signal(str, str)
+    _ended = Signal()  # after the others, so that who sees it free has seen the answer
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="window-commands")
         self._waiting = 0
-        self.succeeded.connect(self._finished)
-        self.failed.connect(self._finished)
+        self._ended.connect(self._finished)
 
     @property
     def busy(self) -> bool:
@@ -50,6 +50,7 @@ class CommandRunner(QObject):
             self.failed.emit(name, f"{type(error).__name__}: {error}")
         else:
             self.succeeded.emit(name)
+        self._ended.emit()
 
     def _finished(self) -> None:
         self._waiting -= 1
