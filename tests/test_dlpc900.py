@@ -3,13 +3,16 @@
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pymmcore_plus.experimental.unicore import UniMMCore
 
 from acquisition.dlpc900.controller import Controller, Timing, Wiring
+from acquisition.dlpc900.device import Dlpc900
 from acquisition.dlpc900.images import compress, pack, stored_image
 from acquisition.dlpc900.packets import HidTransport, command_reports
 from acquisition.errors import ConfigurationError, DeviceError, Stopped
@@ -235,3 +238,79 @@ def test_closing_stops_and_releases() -> None:
 def test_without_a_controller_the_port_says_what_to_do() -> None:
     with pytest.raises(DeviceError, match=r"hidapi|plugged in"):
         HidTransport("no such serial number")
+
+
+@pytest.fixture
+def slm() -> Iterator[tuple[UniMMCore, Emulator]]:
+    """Return a core that drives an emulated controller as its SLM."""
+    core, emulator = UniMMCore(), Emulator(*SHAPE)
+    core.loadPyDevice("Dmd", Dlpc900(lambda: emulator, SHAPE))
+    core.initializeDevice("Dmd")
+    core.setSLMDevice("Dmd")
+    yield core, emulator
+    core.unloadAllDevices()
+    assert emulator.closed
+
+
+def test_the_core_drives_it_as_any_slm(slm: tuple[UniMMCore, Emulator]) -> None:
+    core, emulator = slm
+    planes = gratings(30)
+    core.loadSLMSequence("Dmd", [255 * plane for plane in planes])
+    core.setSLMExposure("Dmd", 2.0)
+    core.setProperty("Dmd", "DarkTime-us", 150)
+    emulator.log.clear()
+    core.startSLMSequence("Dmd")
+    assert emulator.running
+    assert "image data" not in emulator.log  # other times, the same pictures
+    definition = emulator.definitions[29]
+    assert int.from_bytes(definition[2:5], "little") == 1850
+    assert int.from_bytes(definition[6:9], "little") == 150
+    assert definition[9] == 0  # every pattern triggers the camera
+    np.testing.assert_array_equal(emulator.pattern(29), planes[29])
+    emulator.log.clear()
+    core.stopSLMSequence("Dmd")
+    core.startSLMSequence("Dmd")
+    assert emulator.log == ["start"] * 3  # stop, stop, start: two words a scan
+    assert core.getProperty("Dmd", "Firmware") == "6.1.2"
+
+
+def test_a_still_picture_of_the_sequence_costs_no_upload(slm: tuple[UniMMCore, Emulator]) -> None:
+    core, emulator = slm
+    planes = gratings(5)
+    core.loadSLMSequence("Dmd", planes)
+    emulator.log.clear()
+    core.setSLMImage("Dmd", planes[3])
+    core.displaySLMImage("Dmd")
+    assert (emulator.order, emulator.configured, emulator.running) == ((3,), (1, 0), True)
+    core.startSLMSequence("Dmd")
+    assert emulator.order == tuple(range(5))
+    assert emulator.configured == (5, 5)
+    assert "image data" not in emulator.log
+
+
+def test_another_still_picture_makes_the_next_scan_load_again(
+    slm: tuple[UniMMCore, Emulator],
+) -> None:
+    core, emulator = slm
+    core.loadSLMSequence("Dmd", gratings(5))
+    core.setSLMImage("Dmd", np.ones(SHAPE, np.uint8))
+    core.displaySLMImage("Dmd")
+    np.testing.assert_array_equal(emulator.pattern(0), np.ones(SHAPE, np.uint8))
+    core.startSLMSequence("Dmd")
+    np.testing.assert_array_equal(emulator.pattern(4), gratings(5)[4])
+
+
+def test_a_board_that_takes_the_trigger_bit_the_other_way(slm: tuple[UniMMCore, Emulator]) -> None:
+    core, emulator = slm
+    core.setProperty("Dmd", "TriggerOut2Bit", "enables")
+    core.loadSLMSequence("Dmd", gratings(2))
+    assert emulator.definitions[1][9] == 1
+
+
+def test_a_sick_controller_is_not_taken_into_use() -> None:
+    core, emulator = UniMMCore(), Emulator(*SHAPE, hardware_status=0x03)
+    core.loadPyDevice("Dmd", Dlpc900(lambda: emulator, SHAPE))
+    core.initializeDevice("Dmd")  # which the core only logs
+    with pytest.raises(DeviceError, match="do not fit"):
+        core.loadSLMSequence("Dmd", gratings(2))
+    assert emulator.closed
