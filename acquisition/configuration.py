@@ -149,6 +149,7 @@ class DmdSection(_DeviceSection):
     mirror_pitch_um: Positive = 0.05
     stop_radius: Positive = 0.118
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    disk_radius: Positive | None = None  # mirrors; None: the whole DMD
     on_value: Annotated[int, Field(ge=1, le=255)] = 1
     picture_ms: Positive = 5.0
 

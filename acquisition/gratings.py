@@ -61,13 +61,34 @@ class DmdGeometry:
 
 
 def lee_grating(
-    shape: tuple[int, int], frequency: tuple[float, float], phase: float = 0.0, duty: float = 0.5
+    shape: tuple[int, int],
+    frequency: tuple[float, float],
+    phase: float = 0.0,
+    duty: float = 0.5,
+    disk_radius: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Return a (rows, columns) bit plane of 0 and 1; ``phase`` in cycles, x to the right."""
+    """Return a (rows, columns) bit plane of 0 and 1.
+
+    Parameters
+    ----------
+    shape : (rows, columns) of mirrors
+    frequency : (fx, fy), cycles/mirror, x to the right
+    phase : float
+        Cycles.
+    duty : float
+        Part of a period that is on.
+    disk_radius : float or None
+        Mirrors farther than this from the middle are off; what a controller has to be sent for a
+        disk is a fraction of a full frame.
+    """
     rows, columns = shape
     ramp_x = frequency[0] * np.arange(columns) + phase
     ramp_y = frequency[1] * np.arange(rows)
-    return (((ramp_y[:, None] + ramp_x[None, :]) % 1.0) < duty).astype(np.uint8)
+    on = ((ramp_y[:, None] + ramp_x[None, :]) % 1.0) < duty
+    if disk_radius is not None:
+        y, x = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
+        on &= np.hypot(y[:, None], x[None, :]) <= disk_radius
+    return on.astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

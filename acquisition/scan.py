@@ -77,7 +77,12 @@ class AngleScan:
         """Return the gratings (rows, columns) in scan order, with the DMD's value for on."""
         dmd, geometry = self.config.dmd, self.config.dmd.geometry()
         return [
-            lee_grating(dmd.shape, geometry.frequency(kx, ky), duty=dmd.duty)
+            lee_grating(
+                dmd.shape,
+                geometry.frequency(kx, ky),
+                duty=dmd.duty,
+                disk_radius=dmd.disk_radius,
+            )
             * np.uint8(dmd.on_value)
             for kx, ky in self.angles.k
         ]

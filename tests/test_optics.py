@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from acquisition.dlpc900.images import compress, pack
 from acquisition.errors import ConfigurationError
 from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
 from acquisition.illumination import AngleSet, circular_scan, preset, spiral_scan
@@ -88,3 +89,17 @@ def test_a_grating_outside_the_stop_is_blocked() -> None:
 def test_a_stop_that_lets_the_second_order_through_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="second order"):
         DmdGeometry((10, 10), (0.2, 0.0), 0.06, 0.12)
+
+
+def test_a_grating_on_a_disk_makes_the_same_wave_vector_from_less_data() -> None:
+    frequency = GEOMETRY.frequency(1.9, 0.3)
+    radius = min(GEOMETRY.shape) / 4
+    disk = lee_grating(GEOMETRY.shape, frequency, disk_radius=radius)
+    full = lee_grating(GEOMETRY.shape, frequency)
+    order = diffracted_order(disk, GEOMETRY)
+    assert order is not None
+    assert GEOMETRY.wave_vector(order.fx, order.fy) == pytest.approx((1.9, 0.3), abs=0.01)
+    assert disk.sum() == pytest.approx(math.pi * radius**2 / 2, rel=0.05)
+    assert np.array_equal(disk[disk > 0], full[disk > 0])
+    fraction = len(compress(pack([disk]))) / len(compress(pack([full])))
+    assert fraction < 2.5 * math.pi * radius**2 / full.size
