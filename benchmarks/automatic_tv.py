@@ -159,7 +159,7 @@ def main(argv: Sequence[str] = ()) -> int:
     """Measure, print and keep the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.automatic_tv", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["cell", "cocci", "bead"])
     parser.add_argument("--cache", type=Path, default=Path("runs/automatic"))
     parser.add_argument("--fit", action="store_true", help="fit the rule to these scans")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")

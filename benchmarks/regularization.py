@@ -4,8 +4,8 @@
 
 Every table stands in docs/regularizer.md between ``<!-- NAME -->`` and ``<!-- /NAME -->`` and is
 replaced there. FOLDER (or LIVETOMO_DATA) holds the recording bead_exact and the map hl60_cell;
-without it, their tables are left as they are. Figures of the network and of its finish against
-total variation: ``launcher.py evaluate``.
+without it, their tables are left as they are. Figures on simulated objects that no training saw:
+``launcher.py evaluate``.
 """
 
 import argparse
@@ -24,18 +24,20 @@ from acquisition.microscope import open_microscope
 from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
 from pipeline.archive.recording import read_recording
+from pipeline.picture import draw_grid, write_png
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters
 from regularizer.methods import regularizer
 from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
-from regularizer.training_data import KINDS, Sample, make_sample, sample_of
+from regularizer.training_data import Sample, make_sample, sample_of
 from tests.scans import correlation, distance_um
 
 __all__ = ["main"]
 
 _PAGE = DOCS / "regularizer.md"
+_PICTURE = DOCS / "images" / "regularizers.png"
 METHODS = ("none", "gp", "tv-fast", "tv", "auto", "beads", "s-pyogenes", "oci-aml3", "deep")
 _NAMES = {"none": "raw", "beads": "the paper's, beads: 2 x 400, mu 10",
           "s-pyogenes": "the paper's, S. pyogenes: 5 x 100, mu 50",
@@ -123,18 +125,6 @@ def _against_truth(method: str, samples: Sequence[Sample]) -> list[str]:
             f"{seconds:.2f}"]  # fmt: skip
 
 
-def objects() -> str:
-    """Regularize simulated scans of each kind by every method."""
-
-    def rows() -> Iterator[list[str]]:
-        for kind in KINDS:
-            samples = [make_sample(kind, seed) for seed in _TEST_SEEDS]
-            for method in METHODS:
-                yield [kind, _name(method), *_against_truth(method, samples)]
-
-    return markdown(("object", "method"), _AGAINST_TRUTH, rows())
-
-
 def hl60(data: Path) -> str:
     """Regularize simulated scans of a real cell's index map by every method."""
     with np.load(data / "hl60_cell" / "hl60_ri_odtbrain_backprop3d.npz") as file:
@@ -153,6 +143,22 @@ def hl60(data: Path) -> str:
                 yield [aperture, _name(method), *_against_truth(method, samples)]
 
     return markdown(("optics", "method"), _AGAINST_TRUTH, rows())
+
+
+def picture() -> str:
+    """Draw a cell by each method, and how far each is from the truth; return the page's line."""
+    sample = make_sample("cell", _TEST_SEEDS[0])
+    optics = sample.spectrum.optics
+    medium = optics.medium_index
+    raw = Tomogram(index_from_contrast(sample.raw, medium), sample.spectrum.voxel_size_um, optics)
+    truth = index_from_contrast(sample.truth, medium).numpy()
+    drawn, errors = [("truth", truth)], [("", np.full_like(truth, medium))]
+    for method in ("none", "tv", "auto", "deep"):
+        index = regularizer(method)(raw, sample.spectrum).index.numpy()
+        drawn.append((_NAMES.get(method, method), index))
+        errors.append(("distance from the truth", medium + np.abs(index - truth)))
+    write_png(_PICTURE, draw_grid([drawn, errors], truth, raw.voxel_size_um, medium))
+    return f"![A simulated cell by each method, and the errors](images/{_PICTURE.name})"
 
 
 def outer() -> str:
@@ -189,7 +195,7 @@ def gradient() -> str:
     """Weigh the differences between voxels by their distance, or not."""
 
     def rows() -> Iterator[list[str]]:
-        for kind in KINDS:
+        for kind in ("cell", "cocci", "bead"):
             samples = [make_sample(kind, s, varied=v) for s in _TEST_SEEDS for v in (False, True)]
             for name in ("voxels", "micrometres"):
                 errors = np.zeros((len(samples), len(_GRADIENT_MU)))
@@ -249,7 +255,7 @@ _SCANS, _PERIOD_S = 9, 0.7
 def main(argv: Sequence[str] = ()) -> int:
     """Make the tables and put them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.regularization", description=__doc__)
-    tables = {"objects": objects, "outer": outer, "gradient": gradient, "live": live}
+    tables = {"picture": picture, "outer": outer, "gradient": gradient, "live": live}
     return make_tables(_PAGE, tables, {"sphere": sphere, "hl60": hl60}, parser, argv)
 
 

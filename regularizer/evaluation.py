@@ -25,6 +25,13 @@ from regularizer.training_data import KINDS, TEST_SEED, Sample
 __all__ = ["Row", "evaluate", "main", "page"]
 
 _CONVERGED = replace(PARAMETERS["tv"], inner=200)
+_CLASSICAL = ("none", "gp", "tv-fast", "tv", "auto", "beads", "s-pyogenes", "oci-aml3")
+_NAMES = {
+    "none": "raw",
+    "beads": "the paper's, beads: 2 x 400, mu 10",
+    "s-pyogenes": "the paper's, S. pyogenes: 5 x 100, mu 50",
+    "oci-aml3": "the paper's, OCI-AML3: 3 x 60, mu 150",
+}
 _FINISH = 4
 _SEEN = 0.1  # of the highest true contrast: what is called an object
 
@@ -51,7 +58,7 @@ def _tomogram(sample: Sample) -> Tomogram:
 
 def methods(device: torch.device) -> dict[str, Regularizer]:
     """Return what is compared: the classical ones, every shipped network, one with a finish."""
-    found = {name: regularizer(name, device) for name in ("none", "gp", "tv-fast", "tv", "auto")}
+    found = {name: regularizer(name, device) for name in _CLASSICAL}
     for name in shipped():
         found[f"network {name}"] = DeepRegularizer(device, name)
     if "light-unet-tv" in shipped():
@@ -252,7 +259,7 @@ def _line(method: str, rows: Sequence[Row]) -> str:
         f"{mean(lambda r: r.tv.correlation):.4f}",
         f"{mean(lambda r: r.tv.paper_ssim):.4f}",
     )
-    return f"| {'raw' if method == 'none' else method} | {' | '.join(figures)} |"
+    return f"| {_NAMES.get(method, method)} | {' | '.join(figures)} |"
 
 
 def main(argv: list[str]) -> int:

@@ -11,6 +11,7 @@ from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
 from reconstruction.tomogram import Tomogram, index_from_contrast
+from regularizer.evaluation import evaluate_sample, page, sureness
 from regularizer.inference import (
     HALO,
     apply_occupied,
@@ -19,6 +20,7 @@ from regularizer.inference import (
     apply_whole,
     occupied,
     spline_window,
+    turned,
 )
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
 from regularizer.metrics import compare, relative_error
@@ -321,3 +323,40 @@ def test_the_page_says_how_large_the_networks_are() -> None:
 def test_the_halo_is_more_than_a_network_sees() -> None:
     recipe = NETWORKS["full-unet"]
     assert receptive_field(LightUNet(2), recipe) // 2 <= HALO
+
+
+def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
+    rows = evaluate_sample(bead, {name: regularizer(name) for name in ("none", "tv")})
+    raw, tv = rows
+    assert raw.error == pytest.approx(relative_error(bead.raw, bead.truth))
+    assert raw.residual == pytest.approx(0, abs=1e-3)
+    assert tv.error < raw.error
+    assert tv.tv.ssim > 0.99 > raw.tv.ssim
+    text = page(rows)
+    assert "## bead (1 unseen object)" in text
+    assert f"| raw | {raw.seconds:.2f} | {raw.truth.ssim:.3f} |" in text
+
+
+def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
+    method = DeepRegularizer("cpu", "light-unet", uncertainty=True)
+    found = sureness(bead, method)
+    assert found.uncertainty / 4 < found.error < 4 * found.uncertainty
+    assert 0 < found.within_one < found.within_two <= 1
+    plain = DeepRegularizer("cpu", "light-unet")(tomogram(bead), bead.spectrum)
+    assert plain.uncertainty is None
+    mean = method(tomogram(bead), bead.spectrum)
+    assert relative_error(mean.contrast, plain.contrast) < 0.1
+
+
+def test_half_turns_are_turned_back() -> None:
+    volume = torch.rand(2, 4, 6, 8)
+    results = turned(lambda v: v[1] - v[0], volume)
+    assert torch.equal(results, (volume[1] - volume[0]).expand(4, -1, -1, -1))
+    seen = []
+
+    def run(turned_volume: torch.Tensor) -> torch.Tensor:
+        seen.append(float(turned_volume[0, 0, 0, 0]))
+        return turned_volume[0]
+
+    turned(run, volume)
+    assert len(set(seen)) == 4  # different ones
