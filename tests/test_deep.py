@@ -322,7 +322,7 @@ def test_the_page_says_how_large_the_networks_are() -> None:
 
 def test_the_halo_is_more_than_a_network_sees() -> None:
     recipe = NETWORKS["full-unet"]
-    assert receptive_field(LightUNet(2), recipe) // 2 <= HALO
+    assert receptive_field(LightUNet(2).eval(), recipe) // 2 <= HALO
 
 
 def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
