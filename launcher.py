@@ -352,6 +352,8 @@ def command_line() -> Parser:
     add_grid(add("tune", _tune, text, device, output, figures))
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
+    text = "write the DMD's gratings as pictures, and check what light passes its stop"
+    add("patterns", _patterns, text, microscope, output, figures)
     add("train", _train, "train the regularizer; options go to the training")
     add("evaluate", _evaluate, "print the regularizers' tables; options go to the evaluation")
     add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
@@ -409,7 +411,7 @@ def add_grid(tune: Parser) -> None:
     text = "leave it out for a simulated sample, whose truth is known"
     tune.add_argument("recording", type=Path, nargs="?", metavar="RECORDING", help=text)
     tune.add_argument("--scan", type=int, default=0, metavar="N", help="of the recording")
-    tune.add_argument("--simulate", choices=("cell", "cocci", "bead"), default="cell")
+    tune.add_argument("--simulate", metavar="KIND", default="cell", help="cell, cocci, rods, ...")
     tune.add_argument("--seed", type=int, default=1, help="of the simulated sample")
     tune.add_argument(
         "--mu", type=float, nargs="+", default=[2.0, 10.0, 50.0, 150.0], help="columns"
@@ -489,6 +491,12 @@ def _import(options: argparse.Namespace) -> int:
 
     sources = (options.samples, options.background, options.optics)
     return run_import(*sources, options.output, as_json=options.json)
+
+
+def _patterns(options: argparse.Namespace) -> int:
+    from pipeline.patterns import run_patterns
+
+    return run_patterns(options.microscope, options.output, as_json=options.json)
 
 
 def _tests(options: argparse.Namespace) -> int:

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["DmdGeometry", "FirstOrder", "diffracted_order", "lee_grating"]
+__all__ = [
+    "DmdGeometry",
+    "FirstOrder",
+    "diffracted_order",
+    "far_field",
+    "lee_grating",
+    "stray_light",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +145,43 @@ def _refine(bit_plane: NDArray[np.uint8], fx: float, fy: float) -> FirstOrder:
         fy += float((moment_y / value).imag / curvature_y)
     amplitude = value / (window_x.sum() * window_y.sum())
     return FirstOrder(fx, fy, complex(amplitude))
+
+
+def far_field(bit_plane: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the power in the Fourier plane, 1 for all mirrors on, zero frequency in the middle.
+
+    A Hann window keeps the side lobes of an order from hiding weaker ones.
+
+    Returns
+    -------
+    (rows, columns) float32, frequency 0 at index n//2
+    """
+    rows, columns = bit_plane.shape
+    window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
+    window = (window_y[:, None] * window_x).astype(np.float32)
+    field = scipy.fft.fft2(bit_plane * window, workers=-1) / window.sum()
+    return np.asarray(scipy.fft.fftshift(field.real**2 + field.imag**2), dtype=np.float32)
+
+
+def stray_light(
+    power: NDArray[np.float32], geometry: DmdGeometry, first: FirstOrder, around: float
+) -> float:
+    """Return the power of the strongest other order in the stop, over that of the first.
+
+    Parameters
+    ----------
+    power : (rows, columns)
+        Of ``far_field``.
+    geometry : DmdGeometry
+    first : FirstOrder
+    around : float
+        Cycles/mirror around the first order that belong to it: a few over the lit width in mirrors.
+    """
+    rows, columns = power.shape
+    fy = scipy.fft.fftshift(scipy.fft.fftfreq(rows))[:, None]
+    fx = scipy.fft.fftshift(scipy.fft.fftfreq(columns))
+    inside = np.hypot(fx - geometry.carrier[0], fy - geometry.carrier[1]) <= geometry.stop_radius
+    its = np.hypot(fx - first.fx, fy - first.fy) <= around
+    highest = float(power[inside & its].max(initial=0.0))
+    other = float(power[inside & ~its].max(initial=0.0))
+    return other / highest if highest else math.inf

@@ -31,9 +31,21 @@ if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
     from pymmcore_plus.metadata import SummaryMetaV1
 
-__all__ = ["AngleScan", "AngleScanEngine", "naming"]
+__all__ = ["AngleScan", "AngleScanEngine", "gratings", "naming"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
+
+
+def gratings(config: AcquisitionConfig) -> list[NDArray[np.uint8]]:
+    """Return the gratings (rows, columns) in scan order, with the DMD's value for on."""
+    dmd, geometry = config.dmd, config.dmd.geometry()
+    return [
+        lee_grating(
+            dmd.shape, geometry.frequency(kx, ky), duty=dmd.duty, disk_radius=dmd.disk_radius
+        )
+        * np.uint8(dmd.on_value)
+        for kx, ky in config.build_angles().k
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +80,10 @@ class AngleScan:
         """Load the gratings into the DMD and set both exposures; once, not for every scan."""
         dmd = self.config.dmd
         with naming(dmd.label, "take the gratings"):
-            self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in self.bit_planes()])
+            self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in gratings(self.config)])
             self.core.setSLMExposure(dmd.label, dmd.picture_ms)
         with naming(self.config.camera.label, "set its exposure"):
             self.core.setExposure(self.config.camera.label, self.config.camera.exposure_ms)
-
-    def bit_planes(self) -> list[NDArray[np.uint8]]:
-        """Return the gratings (rows, columns) in scan order, with the DMD's value for on."""
-        dmd, geometry = self.config.dmd, self.config.dmd.geometry()
-        return [
-            lee_grating(
-                dmd.shape,
-                geometry.frequency(kx, ky),
-                duty=dmd.duty,
-                disk_radius=dmd.disk_radius,
-            )
-            * np.uint8(dmd.on_value)
-            for kx, ky in self.angles.k
-        ]
 
     def __call__(self, stop: threading.Event | None = None) -> InterferogramStack:
         """Take one scan.

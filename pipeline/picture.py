@@ -7,13 +7,14 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.glyphs import text_mask
 
-__all__ = ["draw_grid", "draw_tomograms", "write_png"]
+__all__ = ["draw_grid", "draw_tomograms", "in_colour", "write_png"]
 
 Volume = NDArray[np.float32]
 Picture = NDArray[np.uint8]  # (y, x, 3)
@@ -185,7 +186,12 @@ def _legend(width: int, limits: tuple[float, float], zoom: float) -> Picture:
 
 def _coloured(values: NDArray[np.float64], limits: tuple[float, float]) -> Picture:
     low, high = limits
-    place = np.clip((values - low) / (high - low), 0, 1) * (len(_COLOURS) - 1)
+    return in_colour((values - low) / (high - low))
+
+
+def in_colour(values: NDArray[np.floating[Any]]) -> Picture:
+    """Return values (y, x) from 0 to 1 in colour, (y, x, 3) uint8."""
+    place = np.clip(values, 0, 1) * (len(_COLOURS) - 1)
     steps = np.arange(len(_COLOURS))
     channels = [np.interp(place, steps, _COLOURS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
