@@ -53,14 +53,14 @@ def test_an_order_that_should_not_pass_is_pointed_out(
 def test_stray_light_is_that_of_the_other_orders() -> None:
     """Three of ten mirrors on: order m has (sin(0.3 pi m) / (10 sin(0.1 pi m)))^2 of the power."""
     geometry = DmdGeometry((250, 250), (0.25, 0.0), 0.05, 0.08)  # lets the orders 2 and 3 through
-    plane = lee_grating((250, 250), (0.1, 0.0), duty=0.3)
+    plane = lee_grating((250, 250), (0.1, 0.0), duty=0.25)
     power = far_field(plane)
     orders = [(np.sin(0.3 * np.pi * m) / (10 * np.sin(0.1 * np.pi * m))) ** 2 for m in (1, 2, 3)]
     for number, expected in enumerate(orders, 1):
-        assert power[125, 125 + 25 * number] == pytest.approx(expected, rel=0.02)
+        assert power[125, 125 + 25 * number] == pytest.approx(expected, rel=1e-3)
     first = diffracted_order(plane, geometry)
     assert first is not None
     assert first.fx == pytest.approx(0.2, abs=1e-4)  # of the two the stronger
-    assert stray_light(power, geometry, first, 0.03) == pytest.approx(orders[2] / orders[1], 0.02)
+    assert stray_light(power, geometry, first, 0.03) == pytest.approx(orders[2] / orders[1], 1e-3)
     alone = DmdGeometry((250, 250), (0.2, 0.0), 0.05, 0.08)
     assert stray_light(power, alone, first, 0.03) < 1e-6
