@@ -351,6 +351,12 @@ class AcquisitionConfig(_Section):
         """Return the optics."""
         return self.optics.build()
 
+    def scan_bytes(self) -> int:
+        """Return the size of a scan's frames."""
+        camera = self.camera
+        pixel = 1 if camera.bit_depth == 8 else 2
+        return camera.width * camera.height * pixel * len(self.build_angles())
+
     def build_angles(self) -> AngleSet:
         """Return the planned illumination, checked against the aperture and the Fourier stop."""
         optics = self.build_optics()

@@ -125,9 +125,7 @@ def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
 
 def _buffer_mb(config: AcquisitionConfig) -> int:
     """Return the size of the core's frame buffer: a few scans."""
-    camera = config.camera
-    frame_bytes = camera.width * camera.height * (1 if camera.bit_depth == 8 else 2)
-    return max(16, _SCANS_BUFFERED * len(config.build_angles()) * frame_bytes // 2**20)
+    return max(16, _SCANS_BUFFERED * config.scan_bytes() // 2**20)
 
 
 class Microscope:

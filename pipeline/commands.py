@@ -22,6 +22,7 @@ from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, RecordingWriter, read_recording
 from pipeline.archive.tomograms import DATASETS, TomogramWriter
 from pipeline.computing import torch_device
+from pipeline.disk import check_space
 from pipeline.service import check_regularizer
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -60,6 +61,12 @@ def run_record(
     -------
     int
         0 if every scan has all its angles, otherwise 1.
+
+    Raises
+    ------
+    DataError
+        If the disk has no room for it, before anything is opened; if it fills up meanwhile, with
+        the scans so far in the file.
     """
     if stacks < 1 or not 0 <= interval_s < math.inf:
         raise DataError(
@@ -67,6 +74,8 @@ def run_record(
         )
     check_output(output)
     config = load_configuration(microscope)
+    scan_bytes = config.scan_bytes()
+    check_space(output, (stacks + 1) * scan_bytes, f"a recording of {stacks} scans")
     short: dict[int, tuple[int, ...]] = {}
     with progress_bar("Recording", stacks) as bar, open_microscope(config) as instrument:
         bar.say("taking the background")
@@ -76,6 +85,7 @@ def run_record(
                 bar.say(f"scan {number + 1} of {stacks}")
                 time.sleep(max(begin + number * interval_s - time.monotonic(), 0.0))
                 scan = instrument.scan()
+                check_space(output, scan_bytes, f"scan {number + 1} of {stacks}")
                 writer.append(scan)
                 if scan.lost:
                     short[number] = scan.lost

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -324,6 +325,26 @@ def test_short_scans_are_marked_and_reported(
     assert recorded.background.lost == (4,)
     assert run_reconstruct(recording, tmp_path / "tomograms.h5", "none", "cpu") == 1
     assert "left out, no background frame: angles 4" in capsys.readouterr().out
+
+
+def test_a_recording_that_does_not_fit_is_refused_before_it_starts(
+    microscope: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "new.h5"
+    with pytest.raises(DataError, match=r"a recording of 100000000 scans needs .* GB"):
+        run_record(microscope, 100_000_000, 0.0, output)
+    assert not output.exists()
+
+
+def test_a_disk_that_fills_up_ends_the_recording_with_the_scans_so_far(
+    microscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([2**40, 2**40, 0])  # before the start, before the first scan, before the second
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+    with pytest.raises(DataError, match="scan 2 of 3 needs"):
+        run_record(microscope, 3, 0.0, tmp_path / "new.h5")
+    assert len(read_recording(tmp_path / "new.h5")) == 1
 
 
 def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path: Path) -> None:
