@@ -156,7 +156,7 @@ def picture() -> str:
     for method in ("none", "tv", "auto", "deep"):
         index = regularizer(method)(raw, sample.spectrum).index.numpy()
         drawn.append((_NAMES.get(method, method), index))
-        errors.append(("distance from the truth", medium + np.abs(index - truth)))
+        errors.append(("error", medium + np.abs(index - truth)))
     write_png(_PICTURE, draw_grid([drawn, errors], truth, raw.voxel_size_um, medium))
     return f"![A simulated cell by each method, and the errors](images/{_PICTURE.name})"
 
