@@ -21,7 +21,7 @@ from acquisition.configuration import AcquisitionConfig
 from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
-from acquisition.scan import AngleScan, AngleScanEngine, gratings, naming
+from acquisition.scan import AngleScan, AngleScanEngine, grating, naming
 
 __all__ = ["Microscope", "open_microscope"]
 
@@ -229,7 +229,7 @@ class Microscope:
         """Return one frame (y, x) at the normal angle, or at the first where none is normal."""
         dmd = self.config.dmd.label
         with naming(dmd, "show a picture"):
-            self.core.setSLMImage(dmd, gratings(self.config)[self.angles.normal or 0])
+            self.core.setSLMImage(dmd, grating(self.config, self.angles.k[self.angles.normal or 0]))
             self.core.displaySLMImage(dmd)
         self._select_trigger(external=False)
         try:

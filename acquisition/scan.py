@@ -31,21 +31,17 @@ if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
     from pymmcore_plus.metadata import SummaryMetaV1
 
-__all__ = ["AngleScan", "AngleScanEngine", "gratings", "naming"]
+__all__ = ["AngleScan", "AngleScanEngine", "grating", "naming"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
 
 
-def gratings(config: AcquisitionConfig) -> list[NDArray[np.uint8]]:
-    """Return the gratings (rows, columns) in scan order, with the DMD's value for on."""
-    dmd, geometry = config.dmd, config.dmd.geometry()
-    return [
-        lee_grating(
-            dmd.shape, geometry.frequency(kx, ky), duty=dmd.duty, disk_radius=dmd.disk_radius
-        )
-        * np.uint8(dmd.on_value)
-        for kx, ky in config.build_angles().k
-    ]
+def grating(config: AcquisitionConfig, k: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the grating (rows, columns) of an angle k (2,), with the DMD's value for on."""
+    dmd = config.dmd
+    frequency = dmd.geometry().frequency(float(k[0]), float(k[1]))
+    plane = lee_grating(dmd.shape, frequency, duty=dmd.duty, disk_radius=dmd.disk_radius)
+    return plane * np.uint8(dmd.on_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,9 @@ class AngleScan:
         """Load the gratings into the DMD and set both exposures; once, not for every scan."""
         dmd = self.config.dmd
         with naming(dmd.label, "take the gratings"):
-            self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in gratings(self.config)])
+            self.core.loadSLMSequence(
+                dmd.label, [grating(self.config, k).tobytes() for k in self.angles.k]
+            )
             self.core.setSLMExposure(dmd.label, dmd.picture_ms)
         with naming(self.config.camera.label, "set its exposure"):
             self.core.setExposure(self.config.camera.label, self.config.camera.exposure_ms)

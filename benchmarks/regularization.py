@@ -26,7 +26,7 @@ from benchmarks.pages import DOCS, make_tables, markdown
 from pipeline.archive.recording import read_recording
 from pipeline.picture import draw_grid, write_png
 from reconstruction.reconstructor import Reconstruction, Reconstructor
-from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from reconstruction.tomogram import Spectrum, index_from_contrast
 from regularizer.automatic import automatic_parameters
 from regularizer.methods import regularizer
 from regularizer.metrics import compare, data_residual, relative_error
@@ -106,14 +106,9 @@ def _against_truth(method: str, samples: Sequence[Sample]) -> list[str]:
     rows = []
     for sample in samples:
         medium = sample.spectrum.optics.medium_index
-        raw = Tomogram(
-            index_from_contrast(sample.raw, medium),
-            sample.spectrum.voxel_size_um,
-            sample.spectrum.optics,
-        )
         apply = regularizer(method)
         begin = time.perf_counter()
-        contrast = apply(raw, sample.spectrum).contrast
+        contrast = apply(sample.tomogram, sample.spectrum).contrast
         seconds = time.perf_counter() - begin
         metrics = compare(contrast, sample.truth, medium)
         residual = data_residual(contrast, sample.spectrum)
@@ -148,9 +143,8 @@ def hl60(data: Path) -> str:
 def picture() -> str:
     """Draw a cell by each method, and how far each is from the truth; return the page's line."""
     sample = make_sample("cell", _TEST_SEEDS[0])
-    optics = sample.spectrum.optics
-    medium = optics.medium_index
-    raw = Tomogram(index_from_contrast(sample.raw, medium), sample.spectrum.voxel_size_um, optics)
+    raw = sample.tomogram
+    medium = raw.optics.medium_index
     truth = index_from_contrast(sample.truth, medium).numpy()
     drawn, errors = [("truth", truth)], [("", np.full_like(truth, medium))]
     for method in ("none", "tv", "auto", "deep"):

@@ -11,7 +11,7 @@ from PIL import Image
 from acquisition.configuration import AcquisitionConfig, load_configuration
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry, diffracted_order, far_field, stray_light
-from acquisition.scan import gratings
+from acquisition.scan import grating
 from pipeline.commands import progress_bar
 from pipeline.picture import in_colour
 
@@ -65,9 +65,11 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
     rows: list[_Pattern] = []
     brightest = np.zeros(config.dmd.shape, np.float32)
     with progress_bar("Patterns", len(k)) as bar:
-        for angle, plane in enumerate(gratings(config)):
+        for angle in range(len(k)):
             bar.say(f"angle {angle + 1} of {len(k)}")
-            Image.fromarray(plane != 0).save(output / f"angle_{angle:03d}.png")
+            on = grating(config, k[angle]) != 0
+            Image.fromarray(on).save(output / f"angle_{angle:03d}.png")
+            plane = on.astype(np.uint8)
             power = far_field(plane)
             np.maximum(brightest, power, out=brightest)
             rows.append(_examined(angle, (float(k[angle, 0]), float(k[angle, 1])), plane, power,
@@ -86,7 +88,7 @@ def _examined(
     config: AcquisitionConfig,
 ) -> _Pattern:
     geometry = config.dmd.geometry()
-    first = diffracted_order((plane != 0).astype(np.uint8), geometry)
+    first = diffracted_order(plane, geometry)
     if first is None:
         return _Pattern(angle, k, None, 0.0, float("inf"))
     lit = min(config.dmd.shape)

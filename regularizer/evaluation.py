@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reconstruction.tomogram import Tomogram, index_from_contrast
+from reconstruction.tomogram import index_from_contrast
 from regularizer import training_data
 from regularizer.methods import DeepRegularizer, Regularizer, regularizer
 from regularizer.metrics import Comparison, compare, data_residual, relative_error
@@ -50,12 +50,6 @@ class Row:
     tv: Comparison
 
 
-def _tomogram(sample: Sample) -> Tomogram:
-    optics = sample.spectrum.optics
-    index = index_from_contrast(sample.raw, optics.medium_index)
-    return Tomogram(index, sample.spectrum.voxel_size_um, optics)
-
-
 def methods(device: torch.device) -> dict[str, Regularizer]:
     """Return what is compared: the classical ones, every shipped network, one with a finish."""
     found = {name: regularizer(name, device) for name in _CLASSICAL}
@@ -69,7 +63,7 @@ def methods(device: torch.device) -> dict[str, Regularizer]:
 
 def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]:
     """Return a row for each method."""
-    tomogram, spectrum = _tomogram(sample), sample.spectrum
+    tomogram, spectrum = sample.tomogram, sample.spectrum
     converged = SplitBregman(spectrum, _CONVERGED).run()
     medium = spectrum.optics.medium_index
     rows = []
@@ -94,7 +88,7 @@ def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]
 
 def test_sample(kind: str, seed: int, cache: Path) -> Sample:
     """Return an object of the test split; its scan is kept in ``cache``."""
-    path = cache / f"{kind}-{seed:05d}.npz"
+    path = training_data.sample_file(cache, kind, seed)
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         training_data.save(training_data.make_sample(kind, seed), path)
@@ -114,7 +108,7 @@ class Sureness:
 
 def sureness(sample: Sample, method: Regularizer) -> Sureness:
     """Compare the uncertainty with the error where there is contrast, true or not."""
-    tomogram = _tomogram(sample)
+    tomogram = sample.tomogram
     result = method(tomogram, sample.spectrum)
     assert result.uncertainty is not None
     truth = index_from_contrast(sample.truth, tomogram.optics.medium_index)
@@ -156,7 +150,7 @@ def crossed(weights: Sequence[Path], kinds: Sequence[str], objects: int, cache: 
 def _slice_errors(sample: Sample, method: Regularizer) -> torch.Tensor:
     """Return the MSE of every z slice against converged TV, over its squared range."""
     converged = SplitBregman(sample.spectrum, _CONVERGED).run()
-    result = method(_tomogram(sample), sample.spectrum).contrast
+    result = method(sample.tomogram, sample.spectrum).contrast
     extent = converged.max() - converged.min()
     return ((result - converged) / extent).square().mean(dim=(1, 2))
 

@@ -139,7 +139,6 @@ class TotalVariation:
         self, name: str, device: str | torch.device = "cpu", *, warm: bool = False
     ) -> None:
         self.name = name
-        self._parameters: TvParameters | None = None
         self._warm = warm
         self._last: tuple[SplitBregman, Spectrum] | None = None
         fused_pass(torch.device(device))  # compiled while loading, not with the first tomogram
@@ -152,23 +151,22 @@ class TotalVariation:
         stop: threading.Event | None = None,
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum."""
-        contrast = self.contrast(tomogram, spectrum, progress, stop)
-        return _with_contrast(tomogram, contrast, f"{self.name}: {self._parameters}")
+        contrast, parameters = self.solved(tomogram, spectrum, progress, stop)
+        return _with_contrast(tomogram, contrast, f"{self.name}: {parameters}")
 
-    def contrast(
+    def solved(
         self,
         tomogram: Tomogram,
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
-    ) -> torch.Tensor:
-        """Return its contrast (z, y, x)."""
+    ) -> tuple[torch.Tensor, TvParameters]:
+        """Return its contrast (z, y, x), and the parameters that were taken."""
         solver = self._following(tomogram, spectrum, self._chosen(spectrum))
-        self._parameters = solver.parameters
         contrast = solver.run(progress, stop)
         if self._warm:
             self._last = (solver, spectrum)
-        return contrast
+        return contrast, solver.parameters
 
     def _chosen(self, spectrum: Spectrum) -> TvParameters:
         if self.name == "auto":
@@ -263,7 +261,7 @@ class DeepRegularizer:
             tomogram.contrast,
             spectrum,
             self.trained.recipe.channels,
-            lambda: self._quick.contrast(tomogram, spectrum, progress, stop),
+            lambda: self._quick.solved(tomogram, spectrum, progress, stop)[0],
         )
         with torch.inference_mode():
             if not self.uncertainty:

@@ -30,7 +30,7 @@ from acquisition.simulation.phantom import Phantom
 from acquisition.simulation.scene import Motion, Scene, SceneObject
 from acquisition.simulation.specimens import SPECIMENS, bead
 from reconstruction.reconstructor import Reconstruction, Reconstructor
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.total_variation import PARAMETERS, SplitBregman
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "load",
     "make_data",
     "make_sample",
+    "sample_file",
     "sample_of",
     "save",
 ]
@@ -68,6 +69,13 @@ class Sample:
     raw: torch.Tensor
     tv: torch.Tensor
     truth: torch.Tensor
+
+    @property
+    def tomogram(self) -> Tomogram:
+        """The raw tomogram, as a regularizer takes it."""
+        optics = self.spectrum.optics
+        index = index_from_contrast(self.raw, optics.medium_index)
+        return Tomogram(index, self.spectrum.voxel_size_um, optics)
 
 
 def make_sample(kind: str, seed: int, frame: int = 192, *, varied: bool = False) -> Sample:
@@ -235,7 +243,7 @@ def make_data(data: Path, objects: int, jobs: int) -> None:
     wanted = [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
     for seed in range(objects):
         wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, _OTHERS) * objects]
-    missing = [one for one in wanted if not _file(data, *one).exists()]
+    missing = [one for one in wanted if not sample_file(data, *one).exists()]
     if not missing:
         return
     spawn = multiprocessing.get_context("spawn")
@@ -248,10 +256,11 @@ def make_data(data: Path, objects: int, jobs: int) -> None:
 
 
 def _make(data: Path, kind: str, seed: int) -> None:
-    save(make_sample(kind, seed, varied=seed % 2 == 1), _file(data, kind, seed))
+    save(make_sample(kind, seed, varied=seed % 2 == 1), sample_file(data, kind, seed))
 
 
-def _file(data: Path, kind: str, seed: int) -> Path:
+def sample_file(data: Path, kind: str, seed: int) -> Path:
+    """Return where a sample is kept."""
     return data / f"{kind}-{seed:05d}.npz"
 
 

@@ -36,6 +36,8 @@ class Emulator:
     delay_s : float
         How late replies are.
     unplugged, stalled : bool
+    speechless : bool
+        Refuses to say what was wrong.
     log : list of str
         The commands in order.
     """
@@ -47,6 +49,7 @@ class Emulator:
     delay_s: float = 0.0
     unplugged: bool = False
     stalled: bool = False
+    speechless: bool = False
     hardware_status: int = 0x01
     mode: int = 0
     running: bool = False
@@ -123,6 +126,8 @@ class Emulator:
 
     def _obey(self, command: int, data: bytes) -> bytes:
         if command == 0x0101:
+            if self.speechless:
+                raise RefusedError("no words")
             return self._error.encode().ljust(128, b"\0")
         if command == 0x0205:
             return struct.pack("<HBB", 2, 1, 6) + bytes(12)

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
-from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.evaluation import evaluate_sample, page, sureness
 from regularizer.inference import (
     HALO,
@@ -199,16 +198,10 @@ def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path:
     assert compare(bead.tv, bead.truth).correlation > 0.9  # truth lies where the object is
 
 
-def tomogram(sample: Sample) -> Tomogram:
-    optics = sample.spectrum.optics
-    index = index_from_contrast(sample.raw, optics.medium_index)
-    return Tomogram(index, sample.spectrum.voxel_size_um, optics)
-
-
 @pytest.mark.parametrize("network", shipped())
 @pytest.mark.parametrize("finish", [0, 5])
 def test_shipped_networks_improve_an_unseen_object(bead: Sample, network: str, finish: int) -> None:
-    result = DeepRegularizer("cpu", network, finish=finish)(tomogram(bead), bead.spectrum)
+    result = DeepRegularizer("cpu", network, finish=finish)(bead.tomogram, bead.spectrum)
     raw, deep = compare(bead.raw, bead.truth), compare(result.contrast, bead.truth)
     assert deep.ssim > raw.ssim
     assert deep.mse < raw.mse
@@ -217,20 +210,20 @@ def test_shipped_networks_improve_an_unseen_object(bead: Sample, network: str, f
 
 
 def test_the_network_is_nearer_to_an_unseen_object_than_what_it_starts_from(bead: Sample) -> None:
-    quick = regularizer("quick")(tomogram(bead), bead.spectrum)
-    deep = regularizer("deep")(tomogram(bead), bead.spectrum)
+    quick = regularizer("quick")(bead.tomogram, bead.spectrum)
+    deep = regularizer("deep")(bead.tomogram, bead.spectrum)
     assert relative_error(deep.contrast, bead.truth) < relative_error(quick.contrast, bead.truth)
 
 
 def test_the_paper_s_network_comes_close_to_converged_tv(bead: Sample) -> None:
     converged = SplitBregman(bead.spectrum, PARAMETERS["tv"]).run()
-    result = DeepRegularizer("cpu", "light-unet-tv", finish=4)(tomogram(bead), bead.spectrum)
+    result = DeepRegularizer("cpu", "light-unet-tv", finish=4)(bead.tomogram, bead.spectrum)
     assert compare(result.contrast, converged).ssim > 0.9
 
 
 def test_patches_and_the_whole_agree_for_the_shipped_network(bead: Sample) -> None:
     whole, patches = (
-        DeepRegularizer("cpu", "light-unet", patches=p)(tomogram(bead), bead.spectrum)
+        DeepRegularizer("cpu", "light-unet", patches=p)(bead.tomogram, bead.spectrum)
         for p in (False, True)
     )
     difference = relative_error(patches.contrast, whole.contrast)
@@ -238,7 +231,7 @@ def test_patches_and_the_whole_agree_for_the_shipped_network(bead: Sample) -> No
 
 
 def test_a_scan_outside_the_training_says_so(bead: Sample) -> None:
-    seen = tomogram(bead)
+    seen = bead.tomogram
     assert regularizer("deep")(seen, bead.spectrum).warnings == ()
     far = replace(bead.spectrum, noise=0.4, optics=replace(seen.optics, medium_index=1.52))
     (warning,) = regularizer("deep")(replace(seen, optics=far.optics), far).warnings
@@ -253,7 +246,7 @@ def test_a_result_that_leaves_the_measurement_says_so(bead: Sample, tmp_path: Pa
     trained = TrainingRange({"unexplained": (0.0, 0.3)})
     save_network("light-unet", network, path, trained, {"training_data": "none"})
     method = DeepRegularizer("cpu", "light-unet", weights=path)
-    (warning,) = method(tomogram(bead), bead.spectrum).warnings
+    (warning,) = method(bead.tomogram, bead.spectrum).warnings
     assert "leaves unexplained" in warning
 
 
@@ -270,7 +263,7 @@ def test_live_the_iterations_before_the_network_go_on(bead: Sample) -> None:
     counts = []
     for _ in range(2):
         seen: list[tuple[int, int]] = []
-        method(tomogram(bead), bead.spectrum, lambda *now, seen=seen: seen.append(now))
+        method(bead.tomogram, bead.spectrum, lambda *now, seen=seen: seen.append(now))
         counts.append(seen[-1][1])
     assert counts == [20, 10]
 
@@ -278,7 +271,7 @@ def test_live_the_iterations_before_the_network_go_on(bead: Sample) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_the_same_interface(bead: Sample, name: str) -> None:
     seen: list[tuple[int, int]] = []
-    result = regularizer(name)(tomogram(bead), bead.spectrum, lambda *now: seen.append(now))
+    result = regularizer(name)(bead.tomogram, bead.spectrum, lambda *now: seen.append(now))
     assert result.index.shape == bead.raw.shape
     assert torch.isfinite(result.index).all()
     if name != "none":
@@ -342,9 +335,9 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     found = sureness(bead, method)
     assert found.uncertainty / 4 < found.error < 4 * found.uncertainty
     assert 0 < found.within_one < found.within_two <= 1
-    plain = DeepRegularizer("cpu", "light-unet")(tomogram(bead), bead.spectrum)
+    plain = DeepRegularizer("cpu", "light-unet")(bead.tomogram, bead.spectrum)
     assert plain.uncertainty is None
-    mean = method(tomogram(bead), bead.spectrum)
+    mean = method(bead.tomogram, bead.spectrum)
     assert relative_error(mean.contrast, plain.contrast) < 0.1
 
 

@@ -195,6 +195,13 @@ def test_a_refusal_is_told_in_the_controller_s_words() -> None:
         controller.write(0x1A1B, b"\3")
 
 
+def test_a_controller_that_refuses_to_say_why_ends_the_question() -> None:
+    controller, emulator = bench()
+    emulator.running = emulator.speechless = True
+    with pytest.raises(DeviceError, match="no reason given"):
+        controller.write(0x1A1B, b"\3")
+
+
 def test_a_failed_image_is_said() -> None:
     controller, emulator = bench()
     emulator.hardware_status = 0x41

@@ -42,7 +42,6 @@ class Mode(IntEnum):
 
 
 class _Command(IntEnum):
-    ERROR_CODE = 0x0100
     ERROR_TEXT = 0x0101
     VERSION = 0x0205
     HARDWARE_STATUS = 0x1A0A
@@ -224,7 +223,7 @@ class Controller:
             if len(data) == reply.length:
                 if reply.failed:
                     raise DeviceError(
-                        f"the DLPC900 refused command {command:#06x}: {self._reason()}"
+                        f"the DLPC900 refused command {command:#06x}: {self._reason(command)}"
                     )
                 return data
         raise DeviceError(
@@ -232,15 +231,12 @@ class Controller:
             "check its power and its USB cable, and switch it off and on"
         )
 
-    def _reason(self) -> str:
+    def _reason(self, refused: int) -> str:
         """Return the controller's own words for what was wrong."""
+        if refused == _Command.ERROR_TEXT:  # it does not say why it does not say
+            return "no reason given"
         try:
-            sequence = self._next()
-            for report in command_reports(
-                _Command.ERROR_TEXT, b"", sequence, read=True, reply=True
-            ):
-                self._transport.write(report)
-            text = self._answer(_Command.ERROR_TEXT, sequence)
+            text = self._exchange(_Command.ERROR_TEXT, b"", read=True)
         except DeviceError as error:
             return f"no reason given ({error})"
         return text.split(b"\0", 1)[0].decode("ascii", "replace") or "no reason given"
