@@ -139,6 +139,9 @@ class _DeviceSection(_Section):
 class DmdSection(_DeviceSection):
     """The DMD: how its gratings become angles, and how long it shows each.
 
+    stepping : "hardware" is a sequence that triggers the camera, "software" one picture after
+    another, each snapped; "auto" is a sequence where the adapter takes one.
+
     With the default carrier and stop the second order never passes (|carrier| > 3 stop_radius), and
     the orders that the mirror grid folds into the stop carry at most 5 % of the first one's power.
     """
@@ -151,6 +154,7 @@ class DmdSection(_DeviceSection):
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
     disk_radius: Positive | None = None  # mirrors; None: the whole DMD
     on_value: Annotated[int, Field(ge=1, le=255)] = 1
+    stepping: Literal["auto", "hardware", "software"] = "auto"
     picture_ms: Positive = 5.0
 
     def geometry(self) -> DmdGeometry:
@@ -195,9 +199,15 @@ _SIMULATED_TAGS = FrameTagSection(
 
 
 class CameraSection(_DeviceSection):
-    """The camera: frame format, exposure, trigger, and what it reports."""
+    """The camera: frame format, exposure, trigger, and what it reports.
+
+    width, height are those of a frame, after binning; with ``origin`` (x, y) they are set as the
+    region of interest, without it the camera keeps the one it has.
+    """
 
     label: str = "Camera"
+    origin: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    binning: Count | None = None
     width: Count = 256
     height: Count = 256
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8

@@ -17,19 +17,30 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
+from acquisition.cameras import prepare_camera, set_properties, set_property
 from acquisition.configuration import AcquisitionConfig
 from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
-from acquisition.scan import AngleScan, AngleScanEngine, grating, naming
+from acquisition.naming import naming
+from acquisition.scan import AngleScan, AngleScanEngine, grating
 
 __all__ = ["Microscope", "open_microscope"]
 
 _SCANS_BUFFERED = 3
 
 
-def open_microscope(config: AcquisitionConfig | None = None) -> "Microscope":
+def open_microscope(
+    config: AcquisitionConfig | None = None, core: UniMMCore | None = None
+) -> "Microscope":
     """Load the devices and upload the gratings; without a configuration, the simulated microscope.
+
+    Parameters
+    ----------
+    config : AcquisitionConfig or None
+    core : UniMMCore or None
+        One in which devices are loaded already, under the labels that the configuration names; it
+        becomes the microscope's, which releases all of them when it is closed.
 
     Raises
     ------
@@ -39,7 +50,7 @@ def open_microscope(config: AcquisitionConfig | None = None) -> "Microscope":
     # It writes three lines a scan into its log file, which live imaging would fill for hours.
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
     config = config or AcquisitionConfig()
-    core = UniMMCore()
+    core = UniMMCore() if core is None else core
     try:
         return _open(core, config)
     except BaseException:
@@ -53,8 +64,8 @@ def _open(core: UniMMCore, config: AcquisitionConfig) -> "Microscope":
         instrument = _load_simulated(core, config)
     else:
         _load_hardware(core, config)
-    _set_up(core, config)
-    microscope = Microscope(core, config, instrument)
+    exposure_ms = _set_up(core, config)
+    microscope = Microscope(core, config, instrument, exposure_ms)
     microscope.upload()
     return microscope
 
@@ -92,15 +103,16 @@ def _load_hardware(core: UniMMCore, config: AcquisitionConfig) -> None:
                 core.initializeDevice(section.label)
 
 
-def _set_up(core: UniMMCore, config: AcquisitionConfig) -> None:
-    """Make the devices the core's current ones and give them their settings."""
+def _set_up(core: UniMMCore, config: AcquisitionConfig) -> float:
+    """Make the devices the core's current ones and give them their settings.
+
+    Returns the camera's exposure in ms.
+    """
     _check_loaded(core, config)
-    for section in (config.dmd, config.camera):
-        with naming(section.label, "accept its properties"):
-            for name, value in section.properties.items():
-                core.setProperty(section.label, name, value)
     core.setCameraDevice(config.camera.label)
     core.setSLMDevice(config.dmd.label)
+    set_properties(core, config.dmd.label, config.dmd.properties)
+    exposure_ms = prepare_camera(core, config)
     loaded = core.getLoadedDevices()
     if config.stage.label in loaded:
         core.setXYStageDevice(config.stage.label)
@@ -109,6 +121,7 @@ def _set_up(core: UniMMCore, config: AcquisitionConfig) -> None:
     if not core.getShutterDevice():
         core.setAutoShutter(False)  # without a shutter it makes unsequenced pictures fail
     core.setCircularBufferMemoryFootprint(_buffer_mb(config))
+    return exposure_ms
 
 
 def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
@@ -144,14 +157,20 @@ class Microscope:
     """
 
     def __init__(
-        self, core: UniMMCore, config: AcquisitionConfig, instrument: SimulatedInstrument | None
+        self,
+        core: UniMMCore,
+        config: AcquisitionConfig,
+        instrument: SimulatedInstrument | None,
+        exposure_ms: float,
     ) -> None:
         self.core = core
         self.config = config
         self.optics = config.build_optics()
         self.angles = config.build_angles()
         self.instrument = instrument
-        self._scan = AngleScan(core, config, self.optics, self.angles, _provenance(config))
+        self._scan = AngleScan(
+            core, config, self.optics, self.angles, _provenance(config, exposure_ms)
+        )
         self._engine = AngleScanEngine(core, self._scan)
         self._next_start_s = 0.0
         core.mda.set_engine(self._engine)
@@ -167,10 +186,17 @@ class Microscope:
     ) -> None:
         self.close()
 
+    @property
+    def remark(self) -> str:
+        """What the operator should know of how it scans; empty where nothing is unusual."""
+        if not self._scan.stepped:
+            return ""
+        return "stepped by software, the DMD takes no sequence: slow, frames without a trigger"
+
     def upload(self) -> None:
         """Load the gratings into the DMD and arm the camera's external trigger."""
         self._scan.upload()
-        self._select_trigger(external=True)
+        self._arm()
 
     def scan(self, stop: threading.Event | None = None) -> InterferogramStack:
         """Take one scan; lost angles are named in the stack's ``lost``.
@@ -226,7 +252,10 @@ class Microscope:
         return average([self.scan(stop) for _ in range(scans)])
 
     def snap(self) -> NDArray[Any]:
-        """Return one frame (y, x) at the normal angle, or at the first where none is normal."""
+        """Return one frame (y, x) at the normal angle, or at the first where none is normal.
+
+        The light is on for this picture only.
+        """
         dmd = self.config.dmd.label
         with naming(dmd, "show a picture"):
             self.core.setSLMImage(dmd, grating(self.config, self.angles.k[self.angles.normal or 0]))
@@ -237,15 +266,18 @@ class Microscope:
                 self.core.snapImage()
                 return self.core.getImage()
         finally:
-            self._select_trigger(external=True)
+            self._scan.blank()
+            self._arm()
+
+    def _arm(self) -> None:
+        self._select_trigger(external=not self._scan.stepped)
 
     def _select_trigger(self, *, external: bool) -> None:
         camera, trigger = self.config.camera.label, self.config.camera.trigger
         if not trigger.property:
             return
         value = trigger.external if external else trigger.internal
-        with naming(camera, f"accept {trigger.property} = {value}"):
-            self.core.setProperty(camera, trigger.property, value)
+        set_property(self.core, camera, trigger.property, value)
 
     def close(self) -> None:
         """Stop what runs and release the devices."""
@@ -274,7 +306,7 @@ def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
     )
 
 
-def _provenance(config: AcquisitionConfig) -> dict[str, str]:
+def _provenance(config: AcquisitionConfig, exposure_ms: float) -> dict[str, str]:
     try:
         software = f"livetomo {version('livetomo')}"
     except PackageNotFoundError:
@@ -284,6 +316,6 @@ def _provenance(config: AcquisitionConfig) -> dict[str, str]:
         "kind": config.microscope.kind,
         "software": software,
         "camera": config.camera.label,
-        "exposure_ms": f"{config.camera.exposure_ms:g}",
+        "exposure_ms": f"{exposure_ms:g}",
         "picture_ms": f"{config.dmd.picture_ms:g}",
     }

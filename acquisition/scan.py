@@ -1,15 +1,15 @@
 """The angle scan: arm the camera, start the DMD's sequence, collect one frame for each angle.
 
 Everything goes through the core, so that the same code drives Micro-Manager's adapters and Python
-devices. The gratings are uploaded once; a scan then costs two start commands. ``AngleScan`` is one
-scan; ``AngleScanEngine`` makes it what pymmcore-plus does for each event of an acquisition, so that
-a useq time-lapse over stage positions takes a scan at each.
+devices. The gratings are uploaded once; a scan then costs two start commands. An SLM adapter that
+takes no sequence is stepped by software: picture, exposure, picture. ``AngleScan`` is one scan;
+``AngleScanEngine`` makes it what pymmcore-plus does for each event of an acquisition, so that a
+useq time-lapse over stage positions takes a scan at each.
 """
 
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,20 @@ from pymmcore_plus.mda import MDAEngine
 from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import Attribution, FrameReport, attribute
+from acquisition.cameras import frame_dtype
 from acquisition.configuration import AcquisitionConfig
-from acquisition.errors import DeviceError, LiveTomoError, ScanError, ScanStopped
+from acquisition.errors import DeviceError, ScanError, ScanStopped
 from acquisition.gratings import lee_grating
 from acquisition.illumination import AngleSet
 from acquisition.interferograms import InterferogramStack
+from acquisition.naming import naming
 from acquisition.optics import Optics
 
 if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
     from pymmcore_plus.metadata import SummaryMetaV1
 
-__all__ = ["AngleScan", "AngleScanEngine", "grating", "naming"]
+__all__ = ["AngleScan", "AngleScanEngine", "grating"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
 
@@ -71,17 +73,33 @@ class AngleScan:
     angles: AngleSet
     provenance: Mapping[str, str] = field(default_factory=dict)
     _sequence: int = field(default=0, init=False)
+    _pictures: list[NDArray[np.uint8]] = field(default_factory=list, init=False)
+
+    @property
+    def stepped(self) -> bool:
+        """Whether software shows one picture after another: the DMD's adapter takes no sequence."""
+        return bool(self._pictures)
 
     def upload(self) -> None:
-        """Load the gratings into the DMD and set both exposures; once, not for every scan."""
+        """Load the gratings into the DMD and set its exposure; once, not for every scan."""
         dmd = self.config.dmd
+        pictures = [grating(self.config, k) for k in self.angles.k]
+        self._pictures = pictures if self._must_step(len(pictures)) else []
         with naming(dmd.label, "take the gratings"):
-            self.core.loadSLMSequence(
-                dmd.label, [grating(self.config, k).tobytes() for k in self.angles.k]
-            )
+            if not self.stepped:
+                self.core.loadSLMSequence(dmd.label, [one.tobytes() for one in pictures])
             self.core.setSLMExposure(dmd.label, dmd.picture_ms)
-        with naming(self.config.camera.label, "set its exposure"):
-            self.core.setExposure(self.config.camera.label, self.config.camera.exposure_ms)
+
+    def _must_step(self, pictures: int) -> bool:
+        dmd = self.config.dmd
+        with naming(dmd.label, "say how long a sequence it takes"):
+            longest = self.core.getSLMSequenceMaxLength(dmd.label)
+        if dmd.stepping == "hardware" and longest < pictures:
+            raise DeviceError(
+                f"device {dmd.label!r} must take a sequence of {pictures} pictures, its longest is "
+                f'{longest}: use fewer angles, or allow [dmd] stepping = "software"'
+            )
+        return dmd.stepping == "software" or longest < pictures
 
     def __call__(self, stop: threading.Event | None = None) -> InterferogramStack:
         """Take one scan.
@@ -97,27 +115,91 @@ class AngleScan:
         """
         timestamp = time.time()
         self._sequence += 1
+        stop = stop or threading.Event()
         try:
-            self._start()
-            frames = self._collect(stop or threading.Event())
+            frames = self._step(stop) if self.stepped else self._run(stop)
             attribution = self._attribute(frames)
-        finally:
-            self._halt()
-        return self._stack(frames, attribution, timestamp)
+            self._check_alive(frames, attribution)
+            stack = self._stack(frames, attribution, timestamp)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        self._halt()
+        return stack
 
-    def _start(self) -> None:
+    def _step(self, stop: threading.Event) -> list[_Frame]:
+        """Show one picture after another, and snap each."""
+        dmd, camera = self.config.dmd.label, self.config.camera.label
+        frames: list[_Frame] = []
+        for number, picture in enumerate(self._pictures):
+            if stop.is_set():
+                raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
+            with naming(dmd, "show a picture"):
+                self.core.setSLMImage(dmd, picture)
+                self.core.displaySLMImage(dmd)
+                self.core.waitForDevice(dmd)
+            with naming(camera, "take a picture"):
+                self.core.snapImage()
+                image = self.core.getImage()
+            frames.append(_Frame(image, FrameReport(number)))
+        return frames
+
+    def _run(self, stop: threading.Event) -> list[_Frame]:
         """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
         with naming(self.config.camera.label, "be armed"):
             self.core.startSequenceAcquisition(len(self.angles), 0, True)
         with naming(self.config.dmd.label, "start its sequence"):
             self.core.startSLMSequence(self.config.dmd.label)
+        return self._collect(stop)
+
+    def _check_alive(self, frames: list[_Frame], attribution: Attribution) -> None:
+        """Tell a camera that broke in the middle from one that lost frames on the way."""
+        camera = self.config.camera.label
+        if set(attribution.angles) != {None} or len(frames) == len(self.angles):
+            return
+        if not self.core.isSequenceRunning():
+            raise ScanError(
+                f"camera {camera!r} must deliver {len(self.angles)} frames, it stopped by itself "
+                f"after {len(frames)}: look at its power, its cable and its temperature"
+            )
 
     def _halt(self) -> None:
+        if self.stepped:
+            self.blank()
+            return
+        try:
+            self._stop_camera()
+        finally:
+            self._stop_dmd()
+
+    def _stop_camera(self) -> None:
         with naming(self.config.camera.label, "stop"):
             if self.core.isSequenceRunning():
                 self.core.stopSequenceAcquisition()
+
+    def _stop_dmd(self) -> None:
         with naming(self.config.dmd.label, "stop its sequence"):
             self.core.stopSLMSequence(self.config.dmd.label)
+
+    def blank(self) -> None:
+        """Switch all mirrors off: no light on the sample that nobody looks at."""
+        with naming(self.config.dmd.label, "go dark"):
+            self.core.setSLMPixelsTo(self.config.dmd.label, 0)
+            self.core.displaySLMImage(self.config.dmd.label)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Leave nothing running and no light on; say what fails here as well."""
+        endings = [self.blank]
+        if not self.stepped:
+            endings = [self._stop_camera, self._stop_dmd, self.blank]
+        problems: dict[str, DeviceError] = {}
+        for end in endings:
+            try:
+                end()
+            except DeviceError as problem:
+                problems[str(problem)] = problem
+        if problems and isinstance(error, DeviceError):
+            raise DeviceError("; then ".join([str(error), *problems])) from error
 
     def _collect(self, stop: threading.Event) -> list[_Frame]:
         """Take frames until all are there, or the camera falls silent after the scan's duration."""
@@ -174,6 +256,8 @@ class AngleScan:
         )
 
     def _attribute(self, frames: list[_Frame]) -> Attribution:
+        if self.stepped:
+            return Attribution(tuple(range(len(frames))))
         tags = self.config.frame_tags()
         triggers = None
         if tags.triggers_property is not None and len(frames) < len(self.angles):
@@ -191,7 +275,7 @@ class AngleScan:
         self, frames: list[_Frame], attribution: Attribution, timestamp: float
     ) -> InterferogramStack:
         camera = self.config.camera
-        shape, dtype = (camera.height, camera.width), _frame_dtype(camera.bit_depth)
+        shape, dtype = (camera.height, camera.width), frame_dtype(camera.bit_depth)
         stack = np.zeros((len(self.angles), *shape), dtype=dtype)
         found = set()
         for frame, angle in zip(frames, attribution.angles, strict=True):
@@ -224,24 +308,6 @@ def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
         "frame_order": "as shown" if counters == sorted(counters) else "shuffled",
     }
     return received | ({"attribution": attribution.note} if attribution.note else {})
-
-
-def _frame_dtype(bit_depth: int) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
-
-
-@contextmanager
-def naming(label: str, action: str) -> Iterator[None]:
-    """Turn whatever a device raises into a DeviceError with its label and what it should have done.
-
-    Adapters raise RuntimeError, Python devices anything.
-    """
-    try:
-        yield
-    except LiveTomoError:
-        raise
-    except Exception as error:
-        raise DeviceError(f"device {label!r} must {action}, it answered: {error}") from error
 
 
 class AngleScanEngine(MDAEngine):

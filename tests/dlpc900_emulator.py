@@ -4,6 +4,7 @@ It keeps what it is told, decompresses images by its own decoder, refuses what c
 order or is too long, and can drop or delay replies, stall, or be unplugged.
 """
 
+import functools
 import struct
 import time
 from collections import deque
@@ -226,6 +227,7 @@ def raise_gone() -> None:
     raise DeviceError("the DLPC900 is gone: unplugged; check its USB cable")
 
 
+@functools.lru_cache(maxsize=8)
 def decode(stored: bytes, rows: int, columns: int) -> NDArray[np.uint8]:
     """Decompress an image as the protocol says, one pixel after another: (rows, columns, 3)."""
     magic, width, height, size = struct.unpack_from("<4sHHI", stored)

@@ -39,13 +39,13 @@ def small_config(**sections: dict[str, Any]) -> AcquisitionConfig:
 @contextmanager
 def small_microscope(**sections: dict[str, Any]) -> Iterator[Microscope]:
     """Open the small microscope, and see to it that no thread outlives it."""
-    before = _threads()
+    before = threads()
     with open_microscope(small_config(**sections)) as microscope:
         yield microscope
-    assert _threads() <= before
+    assert threads() <= before
 
 
-def _threads() -> set[threading.Thread]:
+def threads() -> set[threading.Thread]:
     """Return the running threads but for timers, which watch over a test's time limit."""
     return {t for t in threading.enumerate() if not isinstance(t, threading.Timer)}
 
@@ -62,10 +62,13 @@ def faulty(microscope: Microscope, **faults: Any) -> Iterator[SimulatedInstrumen
         instrument.faults = Faults()
 
 
-def angle_of(frame: NDArray[Any], microscope: Microscope) -> int | None:
+def angle_of(
+    frame: NDArray[Any], microscope: Microscope, instrument: SimulatedInstrument | None = None
+) -> int | None:
     """Return the angle whose fringes a frame shows, from its pixels; None without fringes."""
-    assert microscope.instrument is not None
-    carrier = np.array(microscope.instrument.bench.carrier)
+    instrument = instrument or microscope.instrument
+    assert instrument is not None
+    carrier = np.array(instrument.bench.carrier)
     rows, columns = frame.shape
     pixel = microscope.optics.pixel_size_um
     window_y, window_x = np.hanning(rows), np.hanning(columns)

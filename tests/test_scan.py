@@ -1,26 +1,20 @@
 """Angle scans: every frame belongs to its angle or is reported as lost."""
 
 import gc
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import DTypeLike, NDArray
-from pymmcore_plus.experimental.unicore import SLMDevice
+from numpy.typing import NDArray
 from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import FrameReport, attribute
-from acquisition.configuration import AcquisitionConfig, load_configuration
-from acquisition.devices.camera import SimulatedCamera
-from acquisition.devices.instrument import SimulatedInstrument
-from acquisition.errors import DeviceError, ScanError, ScanStopped
+from acquisition.errors import ScanError, ScanStopped
 from acquisition.interferograms import InterferogramStack
-from acquisition.microscope import Microscope, average, open_microscope
+from acquisition.microscope import Microscope, average
 from tests.simulated import ANGLES, angle_of, faulty, small_microscope
 
 ALL = tuple(range(ANGLES))
@@ -95,83 +89,11 @@ def test_a_shuffled_scan_is_put_in_order_and_says_so(microscope: Microscope) -> 
     assert_rows_show_their_angles(stack, microscope)
 
 
-def test_no_trigger_ends_in_time_and_names_the_camera(microscope: Microscope) -> None:
-    threads = threading.active_count()
-    with (
-        faulty(microscope, trigger_cable_cut=True),
-        pytest.raises(ScanError, match=r"camera 'Camera' must deliver 9 frames, got none"),
-    ):
-        microscope.scan()
-    assert threading.active_count() == threads
-    assert not microscope.core.isSequenceRunning()
-    stack = microscope.scan()
-    assert stack.complete
-    assert_rows_show_their_angles(stack, microscope)
-
-
-def at_the_fourth_exposure(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Let something happen in the middle of a scan, on the camera's thread."""
-    expose = SimulatedInstrument.expose
-    exposures = itertools.count(1)
-
-    def watched(self: SimulatedInstrument, start_s: float, exposure_ms: float) -> NDArray[Any]:
-        if next(exposures) == 4:
-            act()
-        return expose(self, start_s, exposure_ms)
-
-    monkeypatch.setattr(SimulatedInstrument, "expose", watched)
-
-
-def test_a_stopped_scan_leaves_nothing_behind(
-    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads = threading.active_count()
-    stop = threading.Event()
-    at_the_fourth_exposure(monkeypatch, stop.set)
-    with pytest.raises(ScanStopped):
-        microscope.scan(stop)
-    assert threading.active_count() == threads
-    assert not microscope.core.isSequenceRunning()
-    stack = microscope.scan(threading.Event())
-    assert stack.complete
-    assert_rows_show_their_angles(stack, microscope)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_camera_that_breaks_in_the_middle_is_no_whole_scan(
-    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail() -> None:
-        raise OSError("sensor overheated")
-
-    at_the_fourth_exposure(monkeypatch, fail)
-    assert microscope.scan().lost == ALL
-    assert microscope.scan().complete
-
-
-def test_a_stop_that_is_set_already_takes_no_scan(microscope: Microscope) -> None:
-    stop = threading.Event()
-    stop.set()
-    with pytest.raises(ScanStopped):
-        microscope.scan(stop)
-
-
 def test_dead_light_gives_whole_but_black_scans(microscope: Microscope) -> None:
     with faulty(microscope, dead_illumination=True):
         stack = microscope.scan()
     assert stack.complete
     assert not stack.frames.any()
-
-
-def test_a_broken_camera_is_an_error_with_its_name(
-    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("USB link lost")
-
-    monkeypatch.setattr(SimulatedCamera, "start_sequence", refuse)
-    with pytest.raises(DeviceError, match=r"'Camera' must be armed.*USB link lost"):
-        microscope.scan()
 
 
 def test_background_is_taken_on_the_empty_field(microscope: Microscope) -> None:
@@ -296,105 +218,3 @@ def test_attribution(
     found = attribute(given, 8, PERIOD_S, start, triggers)
     assert list(found.angles) == expected
     assert bool(found.note) == (None in expected)
-
-
-class FreeRunningDmd(SLMDevice):
-    """A DMD of another maker, as a user's own Python driver; it shows nothing."""
-
-    def shape(self) -> tuple[int, int]:
-        return (480, 480)
-
-    def dtype(self) -> DTypeLike:
-        return np.uint8
-
-    def set_image(self, pixels: NDArray[np.uint8]) -> None:
-        self.picture = pixels
-
-    def display_image(self) -> None:
-        pass
-
-    def set_exposure(self, interval_ms: float) -> None:
-        self.interval_ms = interval_ms
-
-    def get_exposure(self) -> float:
-        return self.interval_ms
-
-    def get_sequence_max_length(self) -> int:
-        return 100
-
-    def send_sequence(self, sequence: Sequence[NDArray[np.uint8]]) -> None:
-        self.sequence = sequence
-
-    def start_sequence(self) -> None:
-        pass
-
-    def stop_sequence(self) -> None:
-        pass
-
-
-HARDWARE = """
-[microscope]
-name = "Micro-Manager's camera"
-kind = "hardware"
-[optics]
-preset = "cell"
-[illumination.circle]
-angles = 9
-[dmd]
-label = "Lamp"
-adapter = "tests.test_scan"
-device = "FreeRunningDmd"
-shape = [480, 480]
-carrier = [0.22, 0.385]
-mirror_pitch_um = 0.05
-stop_radius = 0.118
-[camera]
-label = "Sensor"
-adapter = "DemoCamera"
-device = "DCam"
-width = 512
-height = 512
-bit_depth = 8
-exposure_ms = 2.0
-trigger.property = ""
-"""
-
-
-@pytest.fixture
-def hardware(tmp_path: Path) -> AcquisitionConfig:
-    """Return a microscope with a C++ camera of Micro-Manager; it stands for any adapter."""
-    pytest.importorskip("mm_test_adapters", reason="no Micro-Manager adapters here")
-    file = tmp_path / "microscope.toml"
-    file.write_text(HARDWARE)
-    return load_configuration(file)
-
-
-def test_a_micromanager_camera_scans_through_the_same_code(hardware: AcquisitionConfig) -> None:
-    with open_microscope(hardware) as microscope:
-        for _ in range(2):
-            stack = microscope.scan()
-            assert stack.complete
-            assert stack.frames.shape == (9, 512, 512)
-            assert stack.frames.any(axis=(1, 2)).all()
-        assert microscope.background(2).complete  # no empty position: taken where it stands
-        assert microscope.snap().shape == (512, 512)
-
-
-def test_wrong_labels_and_formats_are_named(hardware: AcquisitionConfig) -> None:
-    camera = hardware.camera.model_copy(update={"adapter": None, "label": "Senosr"})
-    with pytest.raises(DeviceError, match="'Senosr' must be loaded"):
-        open_microscope(hardware.model_copy(update={"camera": camera}))
-    camera = hardware.camera.model_copy(update={"width": 500})
-    wrong = hardware.model_copy(update={"camera": camera})
-    with (
-        open_microscope(wrong) as microscope,
-        pytest.raises(ScanError, match=r"must deliver \(512, 500\) uint8"),
-    ):
-        microscope.scan()
-    tags = hardware.frame_tags().model_copy(update={"counter": "FrameNo"})
-    camera = hardware.camera.model_copy(update={"frame_tags": tags})
-    with (
-        open_microscope(hardware.model_copy(update={"camera": camera})) as microscope,
-        pytest.raises(ScanError, match="must carry the tag 'FrameNo'"),
-    ):
-        microscope.scan()

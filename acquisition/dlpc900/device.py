@@ -125,12 +125,15 @@ class Dlpc900(SLMDevice):
         return self._picture
 
     def display_image(self) -> None:
-        """Show the still picture until something else is shown.
+        """Show the still picture until something else is shown; a dark one parks the mirrors.
 
         One of the sequence's is there already; another takes the sequence's place on the
         controller, which is then loaded again before the next scan.
         """
         controller = self._open
+        if not self._picture.any():
+            controller.stop()
+            return
         place = next(
             (i for i, one in enumerate(self._sequence) if np.array_equal(one, self._picture)), None
         )
