@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry
+from acquisition.gratings import UNCHANGED, DmdGeometry
 from acquisition.illumination import PRESETS, AngleSet, circular_scan, preset, spiral_scan
 from acquisition.optics import Optics
 from acquisition.simulation.settings import SimulationSettings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AcquisitionConfig",
     "BackgroundSection",
+    "CalibrationSection",
     "CameraSection",
     "DmdSection",
     "IlluminationSection",
@@ -153,13 +154,16 @@ class DmdSection(_DeviceSection):
     stop_radius: Positive = 0.118
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
     disk_radius: Positive | None = None  # mirrors; None: the whole DMD
+    correction: tuple[Pair, Pair] = UNCHANGED  # of the image's axes; measured by ``calibrate``
     on_value: Annotated[int, Field(ge=1, le=255)] = 1
     stepping: Literal["auto", "hardware", "software"] = "auto"
     picture_ms: Positive = 5.0
 
     def geometry(self) -> DmdGeometry:
         """Return how grating frequencies map to wave vectors."""
-        return DmdGeometry(self.shape, self.carrier, self.mirror_pitch_um, self.stop_radius)
+        return DmdGeometry(
+            self.shape, self.carrier, self.mirror_pitch_um, self.stop_radius, self.correction
+        )
 
 
 class TriggerSection(_Section):
@@ -272,6 +276,18 @@ class ReconstructionSection(_Section):
         return self.model_dump(exclude_none=True)
 
 
+class CalibrationSection(_Section):
+    """What ``calibrate`` found: how the DMD's image lies, and the exposure.
+
+    file : its ``calibration.json``; None: the one beside the microscope.toml, of the same name with
+    ``.calibration.json``, where there is one.
+    """
+
+    file: Path | None = None
+    use: bool = True
+    stale_after_days: Positive = 30.0
+
+
 class FaultsSection(_Section):
     """What is wrong with the simulated microscope from the start; for tests and teaching."""
 
@@ -317,6 +333,7 @@ class AcquisitionConfig(_Section):
     camera: CameraSection = CameraSection()
     stage: StageSection = StageSection()
     background: BackgroundSection = BackgroundSection()
+    calibration: CalibrationSection = CalibrationSection()
     scan: ScanSection = ScanSection()
     simulation: SimulationSection = SimulationSection()
     faults: FaultsSection = FaultsSection()
@@ -371,7 +388,9 @@ class AcquisitionConfig(_Section):
         """Return the planned illumination, checked against the aperture and the Fourier stop."""
         optics = self.build_optics()
         angles = self.illumination.build(optics, self.optics.preset or "cell")
-        steepest = float(np.hypot(*angles.k.T).max()) * self.dmd.mirror_pitch_um
+        geometry = self.dmd.geometry()
+        tilts = [np.subtract(geometry.frequency(*k), geometry.carrier) for k in angles.k.tolist()]
+        steepest = max(float(np.hypot(*tilt)) for tilt in tilts)
         if steepest > self.dmd.stop_radius:
             raise ConfigurationError(
                 f"[dmd] stop_radius must let the steepest angle pass, {steepest:.4f} cycles/mirror,"
@@ -431,7 +450,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _resolve_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make file names relative to the folder of the microscope.toml."""
-    for section, key in (("microscope", "system_configuration"), ("simulation", "phantom")):
+    for section, key in (
+        ("microscope", "system_configuration"),
+        ("simulation", "phantom"),
+        ("calibration", "file"),
+    ):
         table = settings.get(section)
         value = table.get(key) if isinstance(table, dict) else None
         if isinstance(table, dict) and isinstance(value, str) and Path(value).suffix:

@@ -2,8 +2,9 @@
 
 A DMD conjugate to the sample shows ((fx x + fy y + phase) mod 1) < duty with f in cycles/mirror;
 a stop in the Fourier plane passes only the first order near ``carrier``. The illumination's
-transverse wave vector is then k = M (f - carrier), with M (cycles/um per cycle/mirror) the
-demagnification and orientation of the DMD's image. Lee, Progress in Optics 16 (1978).
+transverse wave vector is then k = C (f - carrier) / pitch, with pitch that of the mirrors' image in
+the sample, and C how the image is turned, stretched or mirrored against the camera (measured by
+``calibrate``). Lee, Progress in Optics 16 (1978).
 """
 
 import math
@@ -16,13 +17,21 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError
 
 __all__ = [
+    "UNCHANGED",
     "DmdGeometry",
     "FirstOrder",
+    "Matrix",
     "diffracted_order",
     "far_field",
     "lee_grating",
     "stray_light",
 ]
+
+
+Matrix = tuple[tuple[float, float], tuple[float, float]]
+UNCHANGED: Matrix = ((1.0, 0.0), (0.0, 1.0))
+
+_SINGULAR = 0.05  # determinant, below which a measured correction is an accident
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +44,25 @@ class DmdGeometry:
     carrier : (fx, fy)
         Grating frequency of normal illumination, cycles/mirror.
     mirror_pitch_um : float
-        Mirror pitch imaged into the sample: k = (f - carrier) / mirror_pitch_um.
+        Mirror pitch imaged into the sample.
     stop_radius : float
         Radius of the Fourier stop around the carrier, cycles/mirror.
+    correction : ((xx, xy), (yx, yy))
+        The matrix C; 1 where the DMD's image is as its axes and pitch say.
     """
 
     shape: tuple[int, int]
     carrier: tuple[float, float]
     mirror_pitch_um: float
     stop_radius: float
+    correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
+        (xx, xy), (yx, yy) = self.correction
+        if not abs(xx * yy - xy * yx) > _SINGULAR:
+            raise ConfigurationError(
+                f"the correction of the DMD's image must be invertible, got {self.correction}"
+            )
         if self.stop_radius >= math.hypot(*self.carrier) / 2:
             raise ConfigurationError(
                 f"stop_radius must be below half the carrier {math.hypot(*self.carrier):.3f} "
@@ -54,17 +71,19 @@ class DmdGeometry:
 
     def frequency(self, kx: float, ky: float) -> tuple[float, float]:
         """Return the grating's (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
+        (xx, xy), (yx, yy) = self.correction
+        pitch = self.mirror_pitch_um / (xx * yy - xy * yx)
         return (
-            self.carrier[0] + kx * self.mirror_pitch_um,
-            self.carrier[1] + ky * self.mirror_pitch_um,
+            self.carrier[0] + pitch * (yy * kx - xy * ky),
+            self.carrier[1] + pitch * (xx * ky - yx * kx),
         )
 
     def wave_vector(self, fx: float, fy: float) -> tuple[float, float]:
         """Return (kx, ky) in cycles/um of the order at (fx, fy) cycles/mirror."""
-        return (
-            (fx - self.carrier[0]) / self.mirror_pitch_um,
-            (fy - self.carrier[1]) / self.mirror_pitch_um,
-        )
+        (xx, xy), (yx, yy) = self.correction
+        tilt_x = (fx - self.carrier[0]) / self.mirror_pitch_um
+        tilt_y = (fy - self.carrier[1]) / self.mirror_pitch_um
+        return xx * tilt_x + xy * tilt_y, yx * tilt_x + yy * tilt_y
 
 
 def lee_grating(

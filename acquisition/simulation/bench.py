@@ -11,7 +11,7 @@ read noise, clipping and quantisation follow.
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
@@ -225,6 +225,12 @@ def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject,
 def build_bench(
     optics: Optics, geometry: DmdGeometry, settings: SimulationSettings
 ) -> OpticalBench:
-    """Return the bench of a simulated microscope, with its objects in the middle of the stage."""
+    """Return the bench of a simulated microscope, with its objects in the middle of the stage.
+
+    The DMD stands as ``settings`` say, whatever correction the geometry expects.
+    """
+    turn, scale = math.radians(settings.dmd_rotation_deg), settings.dmd_magnification
+    cos, sin = math.cos(turn) / scale, math.sin(turn) / scale
+    geometry = replace(geometry, correction=((cos, -sin), (sin, cos)))
     scene = Scene(optics, settings.frame_shape, _objects(optics, settings))
     return OpticalBench(scene, geometry, settings)

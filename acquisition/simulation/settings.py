@@ -39,6 +39,8 @@ class SimulationSettings:
     phase_drift_rad : float
         Amplitude of the slow phase drift of the interferometer.
     phase_drift_period_s : float
+    dmd_rotation_deg, dmd_magnification : float
+        How the DMD's image is turned and scaled against what its section says; for ``calibrate``.
     """
 
     frame_shape: tuple[int, int] = (256, 256)
@@ -55,6 +57,8 @@ class SimulationSettings:
     dust: int = 8
     phase_drift_rad: float = 0.8
     phase_drift_period_s: float = 120.0
+    dmd_rotation_deg: float = 0.0
+    dmd_magnification: float = 1.0
 
     def __post_init__(self) -> None:
         if not 8 <= self.bit_depth <= 16:
