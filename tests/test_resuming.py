@@ -168,7 +168,7 @@ def test_what_cannot_be_resumed_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"plain\.h5 must be the recording of a time-lapse"):
         resume_recording(plain)
     assert len(read_recording(plain)) == 1
-    with pytest.raises(DataError, match="found 'livetomo.recording'"):
+    with pytest.raises(DataError, match=r"found 'livetomo\.recording'"):
         resume_tomograms(plain)
     (tmp_path / "note.h5").write_text("not HDF5")
     for name in ("note.h5", "absent.h5"):

@@ -36,6 +36,7 @@ from pipeline.archive import hdf5
 from pipeline.archive.reopening import reopen
 from pipeline.archive.series import (
     RecordedScan,
+    ScanLog,
     SeriesDescription,
     SeriesReader,
     SeriesRows,
@@ -240,6 +241,16 @@ class Recording:
                 else:
                     yield series.scan(stack, self.background)
                 index += 1
+
+    def log(self) -> ScanLog:
+        """Return what is known of the scans that were finished when the file was opened."""
+        with hdf5.read_file(self.path) as file:
+            sample, count = file["sample"], len(self)
+            lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
+            short = {int(row): _numbers(lost[row]) for row in np.flatnonzero(lost.any(axis=1))}
+            if self.series is None:
+                return ScanLog(short, np.zeros(count, np.int64), np.full(count, np.nan))
+            return ScanLog(short, sample["position"][:count], sample["stage_um"][:count, 2])
 
     def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
         sample = file["sample"]

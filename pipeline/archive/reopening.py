@@ -30,13 +30,17 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["lookup3", "mend", "reopen", "sole_writer"]
+__all__ = ["FileBusy", "lookup3", "mend", "reopen", "sole_writer"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _CHECKED = 44  # bytes before the checksum
 _FLAGS, _END = 11, slice(28, 36)
 _MASK = 0xFFFFFFFF
 _LOCK_PATIENCE_S = 2.0
+
+
+class FileBusy(DataError):
+    """Another program is writing the file."""
 
 
 def reopen(path: Path, file_format: str) -> h5py.File:
@@ -136,7 +140,7 @@ def sole_writer(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    DataError
+    FileBusy
         If another program is writing it.
     """
     beside = path.with_name(f"{path.name}.lock")
@@ -146,7 +150,7 @@ def sole_writer(path: Path) -> Iterator[None]:
         raise DataError(f"{beside} cannot be written: {error}") from error
     with holder:
         if not _locks(holder.fileno()):
-            raise DataError(f"{path} is being written by another program: wait until it has ended")
+            raise FileBusy(f"{path} is being written by another program: wait until it has ended")
         try:
             yield
         finally:

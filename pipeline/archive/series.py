@@ -30,6 +30,7 @@ from pipeline.archive import hdf5
 
 __all__ = [
     "RecordedScan",
+    "ScanLog",
     "SeriesDescription",
     "SeriesReader",
     "SeriesRows",
@@ -97,6 +98,25 @@ class RecordedScan:
     position: int = 0
     name: str = ""
     stage_um: tuple[float, float, float] = _UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class ScanLog:
+    """What is known of the scans without their frames.
+
+    Parameters
+    ----------
+    short : dict of int to tuple of int
+        Scans that lack angles, and which.
+    position : (time,) int64
+        Number of the stage position.
+    z_um : (time,) float64
+        Of the focus drive; nan where unknown.
+    """
+
+    short: dict[int, tuple[int, ...]]
+    position: NDArray[np.int64]
+    z_um: NDArray[np.float64]
 
 
 class SeriesRows:
