@@ -25,7 +25,6 @@ from acquisition.errors import ConfigurationError, DataError, ScanStopped
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.reopening import sole_writer
-from pipeline.archive.tomograms import read_tomograms
 from pipeline.commands import Bar, check_output, progress_bar
 from pipeline.computing import torch_device
 from pipeline.following import Followed, Following
@@ -33,6 +32,7 @@ from pipeline.forecast import Forecast
 from pipeline.sequence import BackgroundPlan, TimelapsePlan, evenly, read_plan
 from pipeline.service import check_regularizer
 from pipeline.timelapse import TimeLapse
+from pipeline.tomogram_job import Recipe, scans_held, settings_for
 
 __all__ = ["Tomograms", "run_record", "what_else"]
 
@@ -189,12 +189,15 @@ def _check_room(
     tomograms: Tomograms | None,
     recorded: Recording | None,
 ) -> None:
-    """Refuse what does not fit on the disk."""
+    """Refuse what does not fit on the disk, and tomograms that were made in another way."""
     scans = 0 if recorded is None else len(recorded)
     if tomograms is None:
         Forecast.of(config, plan, 0, scans).check(output, None)
         return
-    made = len(read_tomograms(tomograms.output)) if tomograms.output.exists() else 0
+    made = 0
+    if recorded is not None and tomograms.output.exists():
+        settings = settings_for(recorded, {})
+        made = len(scans_held(tomograms.output, Recipe(tomograms.method, settings=settings)))
     Forecast.of(config, plan, tomograms.volumes, scans, made).check(output, tomograms.output)
 
 

@@ -32,7 +32,7 @@ from regularizer.metrics import data_residual
 from regularizer.quality import check
 from regularizer.report import QualityReport
 
-__all__ = ["Listener", "Recipe", "ScanRow", "TomogramJob", "pending", "settings_for"]
+__all__ = ["Listener", "Recipe", "ScanRow", "TomogramJob", "pending", "scans_held", "settings_for"]
 
 _POLL_S = 0.1  # how often a recording that grows is looked at
 
@@ -161,7 +161,7 @@ class TomogramJob:
         self._writer: TomogramAppender | None = None
         self.done: set[int] = set()
         if resume and output.exists():
-            self.done = set(_held(output, recipe))
+            self.done = scans_held(output, recipe)
             self._writer = resume_tomograms(output)
 
     def __enter__(self) -> Self:
@@ -301,8 +301,14 @@ def _story(source: Recording, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _held(output: Path, recipe: Recipe) -> list[int]:
-    """Return the scans that a tomogram file holds, made in the same way."""
+def scans_held(output: Path, recipe: Recipe) -> set[int]:
+    """Return the scans that a tomogram file holds.
+
+    Raises
+    ------
+    DataError
+        If they were made in another way.
+    """
     series = read_tomograms(output)
     before = series.provenance
     settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
@@ -312,5 +318,4 @@ def _held(output: Path, recipe: Recipe) -> list[int]:
                 f"{output} must be gone on with as it was made, {name} {before.get(name)}, got "
                 f"{now}: give the same, or another file"
             )
-    found: list[int] = series.scans.tolist()
-    return found
+    return set(series.scans.tolist())
