@@ -321,8 +321,8 @@ def test_only_the_same_plan_and_microscope_may_go_on(
 
 def test_what_the_microscope_cannot_do_is_refused_before_it_starts(tmp_path: Path) -> None:
     with small_microscope() as microscope:
-        microscope.core.setXYStageDevice("")
-        microscope.core.setFocusDevice("")
+        microscope.core.unloadDevice("XYStage")
+        microscope.core.unloadDevice("Focus")
         for plan, missing in (
             (planned(stage_positions=[(1, 2)]), "a sample stage"),
             (planned(stage_positions=[{"z": 2.0}]), "a focus drive"),
