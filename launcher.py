@@ -338,11 +338,11 @@ def command_line() -> Parser:
     test.set_defaults(extras=frozenset({"test"}))
     add("live", _live, "the live window on a microscope", microscope, device)
     text = "record a time-lapse without a window"
-    add_plan(add("record", _record, text, microscope, output, figures))
+    add_plan(add("record", _record, text, microscope, device, output, figures))
     text = "turn a recording into tomograms"
     reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
     reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
-    reconstruct.add_argument("--regularizer", choices=("none", "gp", "tv", "deep"), default="deep")
+    reconstruct.add_argument("--regularizer", choices=METHODS, default="deep")
     text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
     reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
     text = "compare every N-th tomogram with total variation, into the file, too"
@@ -374,13 +374,27 @@ def shared_options() -> tuple[Parser, Parser, Parser, Parser]:
 
 
 def add_plan(record: Parser) -> None:
-    """Add how many scans a recording has, and when."""
-    record.add_argument("--stacks", type=int, metavar="N", required=True, help="how many scans")
+    """Add how many scans a recording has, when and where, and what becomes of them meanwhile."""
+    plan = record.add_mutually_exclusive_group(required=True)
+    plan.add_argument("--stacks", type=int, metavar="N", help="how many scans")
+    text = "a useq MDASequence (YAML or JSON): times, stage positions, autofocus"
+    plan.add_argument("--sequence", type=Path, metavar="FILE", help=text)
+    text = "go on with the recording -o, by its own plan, after it was ended or crashed"
+    plan.add_argument("--resume", action="store_true", help=text)
     text = "seconds from the start of a scan to that of the next; by default as fast as it goes"
     record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
+    again = record.add_mutually_exclusive_group()
+    text = "take the background again after so many scans"
+    again.add_argument("--background-every", type=int, metavar="N", help=text)
+    text = "take it again after so many minutes"
+    again.add_argument("--background-minutes", type=float, metavar="M", help=text)
+    text = "make tomograms of the scans meanwhile, into this file"
+    record.add_argument("--tomograms", type=Path, metavar="FILE", help=text)
+    record.add_argument("--regularizer", choices=METHODS, help="of the tomograms; deep by default")
 
 
 # of regularizer.total_variation, and regularizer.automatic
+METHODS = ("none", "gp", "tv", "deep")
 TV_PRESETS = ("tv", "tv-fast", "auto", "beads", "s-pyogenes", "oci-aml3")
 RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
     "approximation": (str, "rytov or born"),
@@ -459,21 +473,22 @@ def _live(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from pipeline.commands import run_record
+    from pipeline.record import run_record, what_else
 
-    plan = (options.microscope, options.stacks, options.interval, options.output)
-    return run_record(*plan, as_json=options.json)
+    plan = (options.microscope, options.stacks, options.interval, options.output, options.json)
+    again = (options.background_every, options.background_minutes)
+    made = (options.tomograms, options.regularizer, options.device)
+    more = what_else(again, made)
+    return run_record(*plan, sequence=options.sequence, resume=options.resume, **more)
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from pipeline.commands import run_reconstruct
-    from reconstruction.settings import ReconstructionSettings
 
     chosen = {
         name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
     }
-    settings = ReconstructionSettings(**chosen)
-    how = (options.regularizer, options.device, options.json, settings, options.preset)
+    how = (options.regularizer, options.device, options.json, chosen, options.preset)
     return run_reconstruct(options.recording, options.output, *how, options.check)
 
 

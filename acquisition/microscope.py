@@ -24,6 +24,7 @@ from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.naming import naming
 from acquisition.scan import AngleScan, AngleScanEngine, grating
+from acquisition.stage import Stage
 
 __all__ = ["Microscope", "open_microscope"]
 
@@ -154,6 +155,8 @@ class Microscope:
         Planned illumination, in scan order.
     instrument : SimulatedInstrument or None
         The simulated light path, for its faults and laser; None for hardware.
+    stage : Stage
+        Sample stage and focus drive.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class Microscope:
         self.optics = config.build_optics()
         self.angles = config.build_angles()
         self.instrument = instrument
+        self.stage = Stage(core)
         self._scan = AngleScan(
             core, config, self.optics, self.angles, _provenance(config, exposure_ms)
         )
@@ -237,19 +241,17 @@ class Microscope:
             )
         here = core.getXYPosition()
         try:
-            self._move_to(position)
+            self.stage.move_to(*position)
             return self._average(scans or self.config.background.scans, stop)
         finally:
-            self._move_to(here)
-
-    def _move_to(self, position_um: tuple[float, float]) -> None:
-        stage = self.core.getXYStageDevice()
-        with naming(stage, f"move to {position_um}"):
-            self.core.setXYPosition(*position_um)
-            self.core.waitForDevice(stage)
+            self.stage.move_to(*here)
 
     def _average(self, scans: int, stop: threading.Event | None) -> InterferogramStack:
         return average([self.scan(stop) for _ in range(scans)])
+
+    def blank(self) -> None:
+        """Let the DMD show nothing: no light on the sample until the next scan."""
+        self._scan.blank()
 
     def snap(self) -> NDArray[Any]:
         """Return one frame (y, x) at the normal angle, or at the first where none is normal.

@@ -5,12 +5,17 @@ from pathlib import Path
 
 from acquisition.errors import DataError
 
-__all__ = ["check_space"]
+__all__ = ["SPARE_BYTES", "check_space", "free_bytes"]
 
-_SPARE = 256 * 2**20  # bytes that are left to the rest of the computer
+SPARE_BYTES = 256 * 2**20  # that are left to the rest of the computer
 
 
-def check_space(file: Path, needed: int, what: str) -> None:
+def free_bytes(file: Path) -> int:
+    """Return how much room the disk of a file has, which may not exist yet; its folder does."""
+    return shutil.disk_usage(file.parent).free
+
+
+def check_space(file: Path, needed: int, what: str, free: int | None = None) -> None:
     """Refuse to write more than there is room for.
 
     Parameters
@@ -21,16 +26,18 @@ def check_space(file: Path, needed: int, what: str) -> None:
         Bytes still to be written.
     what : str
         What takes them, for the message.
+    free : int or None
+        Bytes that are free, where they are known already.
 
     Raises
     ------
     DataError
         If the disk has less, or would be left with less than 256 MiB.
     """
-    free = shutil.disk_usage(file.parent).free
-    if needed + _SPARE > free:
+    free = free_bytes(file) if free is None else free
+    if needed + SPARE_BYTES > free:
         raise DataError(
             f"{what} needs {needed / 1e9:.2f} GB on the disk of {file.parent}, which has "
-            f"{free / 1e9:.2f} GB free and must keep {_SPARE / 1e9:.2f}: make room, or choose "
+            f"{free / 1e9:.2f} GB free and must keep {SPARE_BYTES / 1e9:.2f}: make room, or choose "
             "another disk or fewer scans"
         )

@@ -21,7 +21,7 @@ from reconstruction.settings import ReconstructionSettings
 from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid
 
-__all__ = ["Blend", "FocusPlan"]
+__all__ = ["Blend", "FocusPlan", "axial_frequencies"]
 
 # Sideways, from plane to plane. With half of it, and twice the planes, the correlation with a
 # sphere of 2 um radius rises by 0.004 to 0.006 (docs/accuracy.md).
@@ -56,7 +56,7 @@ class FocusPlan:
         dz = grid.voxel_size_um[0]
         planes = settings.planes or planes_needed(views, grid.shape[0] * dz)
         self.steps = depths(planes if views.rotations is None else 1, grid.shape[0])
-        axial, passed = _axial(views)
+        axial, passed = axial_frequencies(views)
 
         def propagator(distance_um: float) -> torch.Tensor:
             wave = passed * np.exp(2j * np.pi * distance_um * axial)
@@ -157,7 +157,7 @@ def _runs(
     return [(int(t[0]), int(s[0]), shares[t]) for t, s in pieces]
 
 
-def _axial(views: Views) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def axial_frequencies(views: Views) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return kz - k0z (views, y, x) of u/u0's frequencies, in cycles/um, and which pass."""
     sizes = zip(views.field_shape, views.pixel_size_um, strict=True)
     fy, fx = (np.fft.fftfreq(n, d) for n, d in sizes)

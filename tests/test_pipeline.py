@@ -20,10 +20,11 @@ from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
 from pipeline.archive.tomograms import read_tomograms
 from pipeline.client import InstrumentClient, merge
-from pipeline.commands import run_reconstruct, run_record
+from pipeline.commands import run_reconstruct
 from pipeline.headless import run_headless
 from pipeline.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
 from pipeline.picture import draw_tomograms, write_png
+from pipeline.record import run_record
 from pipeline.sockets import PipelineError, bind
 from pipeline.state import (
     InstrumentState,
@@ -352,7 +353,7 @@ def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path:
     existing.write_text("precious")
     with pytest.raises(DataError, match="not overwritten"):
         run_record(microscope, 1, 0.0, existing)
-    with pytest.raises(DataError, match="at least 1"):
+    with pytest.raises(ConfigurationError, match="at least 1"):
         run_record(microscope, 0, 0.0, tmp_path / "new.h5")
     with pytest.raises(DataError, match="folder"):
         run_record(microscope, 1, 0.0, tmp_path / "absent" / "new.h5")

@@ -12,6 +12,9 @@
     /sample/timestamps           (time,) float64, seconds since the epoch
     /sample/lost                 (time, angles) bool; optional
 
+A time-lapse by plan has more beside these, which other readers may ignore
+(``pipeline.archive.series``): the plan, stage positions, retaken backgrounds.
+
 The row of a lost angle is zero, and ``lost`` says that it is. The timestamp is written last: a scan
 is finished when it has one, and a scan that was cut off by a crash is not returned.
 """
@@ -30,8 +33,27 @@ from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
+from pipeline.archive.reopening import reopen
+from pipeline.archive.series import (
+    RecordedScan,
+    ScanLog,
+    SeriesDescription,
+    SeriesReader,
+    SeriesRows,
+    Visited,
+    create_series,
+    cut_series,
+    read_series,
+)
 
-__all__ = ["FORMAT", "Recording", "RecordingWriter", "read_recording"]
+__all__ = [
+    "FORMAT",
+    "Recording",
+    "RecordingAppender",
+    "RecordingWriter",
+    "read_recording",
+    "resume_recording",
+]
 
 FORMAT = "livetomo.recording"
 _KNOWN = {
@@ -42,57 +64,53 @@ _KNOWN = {
 _PIXELS = (np.uint8, np.uint16)
 
 
-class RecordingWriter:
-    """Write a recording scan by scan; a context manager.
+class RecordingAppender:
+    """Adds scans to a recording; a context manager that closes its file.
 
     Parameters
     ----------
-    path : Path
-        A new file; an existing one is refused.
-    background : InterferogramStack
-        Sets the optics, the illumination, the shape and the type of all that follows.
-    attributes : mapping
-        More attributes for the root.
-
-    Raises
-    ------
-    DataError
-        If the file exists or cannot be created, or a stack does not fit the background.
+    file : h5py.File
+        In which all datasets exist; it is this object's from now on.
     """
 
-    def __init__(
-        self, path: Path, background: InterferogramStack, attributes: hdf5.Attributes | None = None
-    ) -> None:
-        self._background = background
-        self._file = hdf5.create_file(path, FORMAT, attributes or {})
-        hdf5.write_optics(self._file, background.optics)
-        if background.illumination_k is not None:
-            self._file["illumination/k"] = background.illumination_k.astype(np.float64)
-        if background.rotations is not None:
-            self._file["illumination/rotation"] = background.rotations.astype(np.float64)
-        if background.normal is not None:
-            self._file.require_group("illumination").attrs["normal"] = background.normal
-        self._file["background/interferograms"] = background.frames
-        self._file["background/lost"] = _mask(background)
-        sample = self._file.create_group("sample")
-        angles, dtype = len(background.frames), background.frames.dtype
-        self._frames = hdf5.growing(sample, "interferograms", background.frames.shape, dtype)
-        self._lost = hdf5.growing(sample, "lost", (angles,), bool)
-        self._timestamps = hdf5.growing(sample, "timestamps", (), np.float64)
-        self._file.flush()
-        self._file.swmr_mode = True
+    def __init__(self, file: h5py.File) -> None:
+        self._file, sample = file, file["sample"]
+        self._frames, self._lost = sample["interferograms"], sample["lost"]
+        self._timestamps = sample["timestamps"]
+        self._series = SeriesRows(file) if "timelapse" in file else None
+        file.flush()
+        file.swmr_mode = True
 
-    def append(self, stack: InterferogramStack) -> None:
-        """Write one scan; when this returns, the scan survives a crash of this process."""
-        expected = self._background.frames
-        if stack.frames.shape != expected.shape or stack.frames.dtype != expected.dtype:
-            raise DataError(
-                f"every scan of a recording must be like its background, {expected.shape} "
-                f"{expected.dtype}, got {stack.frames.shape} {stack.frames.dtype}"
-            )
+    def append(self, stack: InterferogramStack, visited: Visited | None = None) -> None:
+        """Write one scan; when this returns, the scan survives a crash of this process.
+
+        Parameters
+        ----------
+        stack : InterferogramStack
+        visited : Visited or None
+            Where it was taken; of a time-lapse by plan.
+        """
+        self._check(stack)
         hdf5.append_row(self._frames, stack.frames)
         hdf5.append_row(self._lost, _mask(stack))
+        if self._series is not None:
+            self._series.append(visited or Visited())
         hdf5.append_row(self._timestamps, stack.timestamp)
+
+    def append_background(self, stack: InterferogramStack) -> None:
+        """Write a background that was taken anew; the scans that follow belong to it."""
+        self._check(stack)
+        if self._series is None:
+            raise DataError("only a time-lapse by plan may have more than one background")
+        self._series.append_background(stack.frames, _mask(stack), stack.timestamp)
+
+    def _check(self, stack: InterferogramStack) -> None:
+        shape, dtype = self._frames.shape[1:], self._frames.dtype
+        if stack.frames.shape != shape or stack.frames.dtype != dtype:
+            raise DataError(
+                f"every scan of a recording must be like its background, {shape} {dtype}, got "
+                f"{stack.frames.shape} {stack.frames.dtype}"
+            )
 
     def __len__(self) -> int:
         return len(self._timestamps)
@@ -113,6 +131,70 @@ class RecordingWriter:
         self.close()
 
 
+class RecordingWriter(RecordingAppender):
+    """Write a recording scan by scan; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A new file; an existing one is refused.
+    background : InterferogramStack
+        Sets the optics, the illumination, the shape and the type of all that follows.
+    attributes : mapping
+        More attributes for the root.
+    series : SeriesDescription or None
+        Of a time-lapse by plan: where each scan was taken is then kept, and backgrounds may follow.
+
+    Raises
+    ------
+    DataError
+        If the file exists or cannot be created, or a stack does not fit the background.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        background: InterferogramStack,
+        attributes: hdf5.Attributes | None = None,
+        series: SeriesDescription | None = None,
+    ) -> None:
+        file = hdf5.create_file(path, FORMAT, attributes or {})
+        hdf5.write_optics(file, background.optics)
+        if background.illumination_k is not None:
+            file["illumination/k"] = background.illumination_k.astype(np.float64)
+        if background.rotations is not None:
+            file["illumination/rotation"] = background.rotations.astype(np.float64)
+        if background.normal is not None:
+            file.require_group("illumination").attrs["normal"] = background.normal
+        file["background/interferograms"] = background.frames
+        file["background/lost"] = _mask(background)
+        sample = file.create_group("sample")
+        angles, dtype = len(background.frames), background.frames.dtype
+        hdf5.growing(sample, "interferograms", background.frames.shape, dtype)
+        hdf5.growing(sample, "lost", (angles,), bool)
+        hdf5.growing(sample, "timestamps", (), np.float64)
+        if series is not None:
+            create_series(file, series, background.frames)
+        super().__init__(file)
+
+
+def resume_recording(path: Path) -> RecordingAppender:
+    """Go on with the recording of a time-lapse after its last finished scan, also after a crash.
+
+    Raises
+    ------
+    DataError
+        If it is none, or damaged.
+    """
+    file = reopen(path, FORMAT)
+    try:
+        cut_series(file, len(file["sample/timestamps"]))
+        return RecordingAppender(file)
+    except BaseException:
+        file.close()
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """A recording file: what it holds in memory (background) and on disk (scans).
@@ -128,6 +210,8 @@ class Recording:
         Of the scans that were finished when the file was opened.
     attributes : mapping
         Attributes that the format does not name, by path, such as ``optics/comment``.
+    series : SeriesDescription or None
+        Of a time-lapse by plan.
     """
 
     path: Path
@@ -136,17 +220,37 @@ class Recording:
     illumination_k: NDArray[np.float64] | None
     timestamps: NDArray[np.float64]
     attributes: hdf5.Attributes = field(default_factory=dict)
+    series: SeriesDescription | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
 
     def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
         """Yield the scans from ``start`` on, one at a time, those added meanwhile included."""
+        return (scan.stack for scan in self.scans(start))
+
+    def scans(self, start: int = 0) -> Iterator[RecordedScan]:
+        """Yield the same with where each was taken, and the background that belongs to it."""
         with hdf5.read_file(self.path) as file:
+            series = SeriesReader(file) if self.series is not None else None
             index = start
             while index < _finished(file):
-                yield self._stack(file, index)
+                stack = self._stack(file, index)
+                if series is None:
+                    yield RecordedScan(stack, self.background)
+                else:
+                    yield series.scan(stack, self.background)
                 index += 1
+
+    def log(self) -> ScanLog:
+        """Return what is known of the scans that were finished when the file was opened."""
+        with hdf5.read_file(self.path) as file:
+            sample, count = file["sample"], len(self)
+            lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
+            short = {int(row): _numbers(lost[row]) for row in np.flatnonzero(lost.any(axis=1))}
+            if self.series is None:
+                return ScanLog(short, np.zeros(count, np.int64), np.full(count, np.nan))
+            return ScanLog(short, sample["position"][:count], sample["stage_um"][:count, 2])
 
     def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
         sample = file["sample"]
@@ -196,7 +300,8 @@ def read_recording(path: Path) -> Recording:
         timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
         hdf5.finite(file, "sample/timestamps", timestamps)
         attributes = hdf5.other_attributes(file, _KNOWN)
-    return Recording(path, background, optics, k, timestamps, attributes)
+        series = read_series(file, frames.shape)
+    return Recording(path, background, optics, k, timestamps, attributes, series)
 
 
 def _illumination(file: h5py.File, angles: int) -> NDArray[np.float64] | None:

@@ -6,7 +6,8 @@
     /tomograms/raw           (time, z, y, x) float32 RI
     /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
     /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
-    /tomograms/timestamps    (time,) float64, seconds since the epoch; optional
+    /tomograms/scan          (time,) int64, number of the scan in the recording; optional
+    /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
                              ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
 
@@ -28,11 +29,21 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
+from pipeline.archive.reopening import reopen
 from reconstruction.tomogram import Tomogram
 from regularizer.metrics import WINDOW
 from regularizer.report import QualityReport
 
-__all__ = ["DATASETS", "FORMAT", "METHODS", "TomogramSeries", "TomogramWriter", "read_tomograms"]
+__all__ = [
+    "DATASETS",
+    "FORMAT",
+    "METHODS",
+    "TomogramAppender",
+    "TomogramSeries",
+    "TomogramWriter",
+    "read_tomograms",
+    "resume_tomograms",
+]
 
 FORMAT = "livetomo.tomogram"
 METHODS = ("deep", "tv", "gp")
@@ -47,49 +58,25 @@ _KNOWN = {
 }
 
 
-class TomogramWriter:
-    """Write tomograms time point by time point; a context manager.
+class TomogramAppender:
+    """Adds time points to a tomogram file; a context manager that closes it.
 
     Parameters
     ----------
-    path : Path
-        A new file; an existing one is refused.
-    first : Tomogram
-        Sets optics, shape and voxel size of all that follows; it is not written by this.
-    methods : tuple of str
-        The regularized datasets that may follow: "deep", "tv", "gp".
-    provenance : mapping
-        What made the file, added to the provenance of ``first``.
-
-    Raises
-    ------
-    DataError
-        If the file exists or cannot be created, or a volume does not fit the first.
+    file : h5py.File
+        In which all datasets exist; it is this object's from now on.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        first: Tomogram,
-        methods: tuple[str, ...] = (),
-        provenance: Mapping[str, Any] | None = None,
-    ) -> None:
-        if not set(methods) <= set(METHODS):
-            raise DataError(f"a tomogram file holds the methods {METHODS}, got {methods}")
-        self._shape = tuple(first.index.shape)
-        self._voxel_size_um = first.voxel_size_um
-        story = json.dumps({**first.provenance, **(provenance or {})})
-        self._file = hdf5.create_file(path, FORMAT, {"provenance": story})
-        hdf5.write_optics(self._file, first.optics)
-        group = self._file.create_group("tomograms")
-        group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
-        self._raw = hdf5.growing(group, "raw", self._shape, np.float32)
-        self._timestamps = hdf5.growing(group, "timestamps", (), np.float64)
-        self._volumes = {m: hdf5.growing(group, m, self._shape, np.float32) for m in methods}
-        self._indices = {m: hdf5.growing(group, f"{m}_index", (), np.int64) for m in methods}
-        self._quality = hdf5.growing(self._file, "quality", (), _quality_type(self._shape))
-        self._file.flush()
-        self._file.swmr_mode = True
+    def __init__(self, file: h5py.File) -> None:
+        self._file, group = file, file["tomograms"]
+        self._raw, self._scans, self._timestamps = (group[n] for n in ("raw", "scan", "timestamps"))
+        self._shape = self._raw.shape[1:]
+        self._voxel_size_um = _voxel_size(file)
+        self._volumes = {m: group[m] for m in METHODS if m in group}
+        self._indices = {m: group[f"{m}_index"] for m in self._volumes}
+        self._quality = file["quality"]
+        file.flush()
+        file.swmr_mode = True
 
     def append(self, raw: Tomogram, regularized: Mapping[str, Tomogram] | None = None) -> int:
         """Write one time point, each regularized volume under its method, and return its number."""
@@ -104,6 +91,7 @@ class TomogramWriter:
         for method, volume in volumes.items():
             hdf5.append_row(self._volumes[method], volume)
             hdf5.append_row(self._indices[method], time)
+        hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
 
@@ -165,6 +153,86 @@ class TomogramWriter:
         self.close()
 
 
+class TomogramWriter(TomogramAppender):
+    """Write tomograms time point by time point; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A new file; an existing one is refused.
+    first : Tomogram
+        Sets optics, shape and voxel size of all that follows; it is not written by this.
+    methods : tuple of str
+        The regularized datasets that may follow: "deep", "tv", "gp".
+    provenance : mapping
+        What made the file, added to the provenance of ``first``.
+
+    Raises
+    ------
+    DataError
+        If the file exists or cannot be created, or a volume does not fit the first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        first: Tomogram,
+        methods: tuple[str, ...] = (),
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not set(methods) <= set(METHODS):
+            raise DataError(f"a tomogram file holds the methods {METHODS}, got {methods}")
+        shape = tuple(first.index.shape)
+        story = json.dumps({**first.provenance, **(provenance or {})})
+        file = hdf5.create_file(path, FORMAT, {"provenance": story})
+        hdf5.write_optics(file, first.optics)
+        group = file.create_group("tomograms")
+        group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
+        hdf5.growing(group, "raw", shape, np.float32)
+        hdf5.growing(group, "scan", (), np.int64)
+        hdf5.growing(group, "timestamps", (), np.float64)
+        for method in methods:
+            hdf5.growing(group, method, shape, np.float32)
+            hdf5.growing(group, f"{method}_index", (), np.int64)
+        hdf5.growing(file, "quality", (), _quality_type(shape))
+        super().__init__(file)
+
+
+def resume_tomograms(path: Path) -> TomogramAppender:
+    """Go on with a tomogram file after its last finished time point, also after a crash.
+
+    Raises
+    ------
+    DataError
+        If it is none that says which scans its tomograms belong to, or is damaged.
+    """
+    file = reopen(path, FORMAT)
+    try:
+        group = file["tomograms"]
+        if "scan" not in group:
+            raise DataError(
+                f"{path} must say which scans it holds to be resumed, it has no /tomograms/scan: "
+                "reconstruct the recording into another file"
+            )
+        _cut(file, len(group["timestamps"]))
+        return TomogramAppender(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _cut(file: h5py.File, count: int) -> None:
+    """Cut off what a crash has left unfinished."""
+    group = file["tomograms"]
+    for name in ("raw", "scan"):
+        group[name].resize(count, axis=0)
+    for method in METHODS:
+        if method in group:
+            held = len(_index(file, method, group["raw"].shape[1:], count))
+            for name in (method, f"{method}_index"):
+                group[name].resize(held, axis=0)
+
+
 @dataclass(frozen=True, slots=True)
 class TomogramSeries:
     """A tomogram file: its description in memory, its volumes on disk.
@@ -184,6 +252,8 @@ class TomogramSeries:
     provenance : mapping
     attributes : mapping
         Attributes that the format does not name, by path.
+    scans : (time,) int64
+        Number of each one's scan in the recording; the time point itself where the file has none.
     """
 
     path: Path
@@ -195,6 +265,7 @@ class TomogramSeries:
     quality: Mapping[str, NDArray[Any]]
     provenance: Mapping[str, Any]
     attributes: hdf5.Attributes = field(default_factory=dict)
+    scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -255,6 +326,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
             _quality(file),
             _provenance(file),
             hdf5.other_attributes(file, _KNOWN),
+            _scans(file, count),
         )
 
 
@@ -293,6 +365,13 @@ def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
     if "tomograms/timestamps" not in file:
         return np.zeros(count)
     return file["tomograms/timestamps"][:count].astype(np.float64)  # type: ignore[no-any-return]
+
+
+def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
+    if "tomograms/scan" not in file:
+        return np.arange(count)
+    found = hdf5.dataset(file, "tomograms/scan", (None,), (np.int64,))
+    return found[:count].astype(np.int64)  # type: ignore[no-any-return]
 
 
 def _voxel_size(file: h5py.File) -> tuple[float, float, float]:

@@ -1,0 +1,95 @@
+"""How much room a time-lapse will take: its recording, and its tomograms where they are made."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from acquisition.configuration import AcquisitionConfig
+from pipeline.disk import check_space
+from pipeline.sequence import TimelapsePlan
+from reconstruction.fields import FieldPlan
+from reconstruction.settings import ReconstructionSettings
+from reconstruction.views import Views
+from reconstruction.volume import plan_volume
+from reconstruction.wave_vectors import WaveVectors
+
+__all__ = ["Forecast", "tomogram_shape"]
+
+_NO_CARRIER = (0.0, 0.0)  # the grid does not depend on it
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Bytes that are still to be written.
+
+    Parameters
+    ----------
+    scans : int
+    recording : int
+        Of the scans and backgrounds.
+    tomograms : int
+    """
+
+    scans: int
+    recording: int
+    tomograms: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        config: AcquisitionConfig,
+        plan: TimelapsePlan,
+        volumes: int,
+        recorded: int = 0,
+        made: int = 0,
+    ) -> "Forecast":
+        """Return what is left to write.
+
+        Parameters
+        ----------
+        config : AcquisitionConfig
+        plan : TimelapsePlan
+        volumes : int
+            How many each scan becomes: 0 without tomograms, 1 raw, 2 with a regularized one.
+        recorded, made : int
+            Scans and tomograms that are in the files already.
+        """
+        scans = len(plan.visits)
+        left = scans - recorded
+        backgrounds = 1 + plan.background.count(scans, plan.seconds)
+        recording = (left + backgrounds) * config.scan_bytes() if left else 0
+        tomograms = 0
+        if volumes:
+            z, y, x = tomogram_shape(config)
+            tomograms = (scans - made) * volumes * 4 * z * y * x
+        return cls(scans, recording, tomograms)
+
+    def check(self, recording: Path, tomograms: Path | None) -> None:
+        """Refuse what does not fit.
+
+        Raises
+        ------
+        DataError
+            That says what needs how much on which disk.
+        """
+        what = f"a recording of {self.scans} scans"
+        if tomograms is None:
+            check_space(recording, self.recording, what)
+        elif os.stat(recording.parent).st_dev == os.stat(tomograms.parent).st_dev:
+            together = self.recording + self.tomograms
+            check_space(recording, together, f"{what} with their tomograms")
+        else:
+            check_space(recording, self.recording, what)
+            check_space(tomograms, self.tomograms, f"the tomograms of {self.scans} scans")
+
+
+def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
+    """Return the shape (z, y, x) that tomograms of a microscope will have."""
+    optics, camera = config.build_optics(), config.camera
+    frame = (camera.height, camera.width)
+    fields = FieldPlan(frame, optics, _NO_CARRIER, torch.device("cpu"))
+    vectors = WaveVectors(_NO_CARRIER, config.build_angles().k, ())
+    views = Views(vectors, optics, fields.shape, fields.pixel_size_um)
+    return plan_volume(ReconstructionSettings(**config.reconstruction.given()), views).shape

@@ -1,0 +1,395 @@
+"""``record``: a time-lapse without a window, with tomograms on the fly where they are asked for.
+
+The recording is written first and is the truth; the follower's tomograms may come later. Ctrl-C, or
+a request to terminate, ends after the scan that runs with all data kept, a second one at once;
+Ctrl-Z pauses after the scan that runs, until the shell's ``fg``. What was ended or crashed goes on
+with ``--resume``.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypedDict
+
+from pydantic import ValidationError
+
+from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.errors import ConfigurationError, DataError, ScanStopped
+from acquisition.microscope import open_microscope
+from pipeline.archive.recording import Recording, read_recording
+from pipeline.archive.reopening import sole_writer
+from pipeline.commands import Bar, check_output, progress_bar
+from pipeline.computing import torch_device
+from pipeline.following import Followed, Following
+from pipeline.forecast import Forecast
+from pipeline.sequence import BackgroundPlan, TimelapsePlan, evenly, read_plan
+from pipeline.service import check_regularizer
+from pipeline.timelapse import TimeLapse
+from pipeline.tomogram_job import Recipe, scans_held, settings_for
+
+__all__ = ["Tomograms", "run_record", "what_else"]
+
+_TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Tomograms:
+    """The tomograms to be made on the fly: their file, the regularizer, where to compute."""
+
+    output: Path
+    method: str = "deep"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        check_regularizer(self.method)
+
+    @property
+    def volumes(self) -> int:
+        """How many each scan becomes."""
+        return 1 if self.method == "none" else 2
+
+
+def run_record(
+    microscope: Path | None,
+    stacks: int | None,
+    interval_s: float,
+    output: Path,
+    as_json: bool = False,
+    *,
+    sequence: Path | None = None,
+    background: BackgroundPlan | None = None,
+    tomograms: Tomograms | None = None,
+    resume: bool = False,
+) -> int:
+    """Record a time-lapse without a window.
+
+    Parameters
+    ----------
+    microscope : Path or None
+        microscope.toml; None is the simulated microscope, or that of the recording to be resumed.
+    stacks : int or None
+        How many scans; None where there is a sequence.
+    interval_s : float
+        From the start of one to the start of the next; a scan that takes longer delays the rest.
+    output : Path
+        A new recording file, or the one to be resumed.
+    as_json : bool
+        Print the result as JSON.
+    sequence : Path or None
+        A useq MDASequence instead of stacks and interval.
+    background : BackgroundPlan or None
+        When the background is taken again.
+    tomograms : Tomograms or None
+    resume : bool
+        Go on with a recording that was ended or crashed.
+
+    Returns
+    -------
+    int
+        0 if every scan has all its angles and its tomogram; 1 if not; 128 and the signal's number
+        if it was ended by one.
+
+    Raises
+    ------
+    DataError
+        If the disk has no room for it, before anything is opened; if it fills up meanwhile, with
+        the scans so far in the file.
+    """
+    if tomograms is not None:
+        torch_device(tomograms.device)
+    recorded = None
+    if resume:
+        if sequence is not None or stacks is not None or interval_s or background is not None:
+            raise ConfigurationError("a recording is resumed with its own plan: leave others out")
+        recorded = read_recording(output)
+        config, plan = _as_begun(recorded, microscope)
+    else:
+        plan = _plan(stacks, interval_s, sequence, background)
+        config = load_configuration(microscope)
+        for file in (output, tomograms.output if tomograms else None):
+            if file is not None:
+                check_output(file)
+    _check_room(config, plan, output, tomograms, recorded)
+    with sole_writer(output), _orders() as orders:
+        session = _Session(config, plan, output, tomograms, orders)
+        session.run(recorded)
+    return session.report(as_json)
+
+
+class _Options(TypedDict):
+    background: BackgroundPlan | None
+    tomograms: Tomograms | None
+
+
+def what_else(
+    again: tuple[int | None, float | None], made: tuple[Path | None, str | None, str | None]
+) -> _Options:
+    """Return what the command line says of the background and of the tomograms.
+
+    Parameters
+    ----------
+    again : (scans, minutes)
+        After which the background is retaken; None: not by that.
+    made : (output, method, device)
+        Of the tomograms; the output is None where there are to be none.
+    """
+    try:
+        background = BackgroundPlan(background_every_scans=again[0], background_every_min=again[1])
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"a background is retaken after at least 1 scan, or after some minutes, got {again}"
+        ) from error
+    output, method, device = made
+    if output is None and method is not None:
+        raise ConfigurationError(
+            f"the regularizer {method} needs a file for its tomograms: give --tomograms"
+        )
+    tomograms = None if output is None else Tomograms(output, method or "deep", device)
+    return {"background": background if background.retakes else None, "tomograms": tomograms}
+
+
+def _plan(
+    stacks: int | None, interval_s: float, sequence: Path | None, background: BackgroundPlan | None
+) -> TimelapsePlan:
+    if sequence is None:
+        return evenly(stacks or 0, interval_s, background)
+    if stacks is not None or interval_s:
+        raise ConfigurationError(
+            "a sequence says how many scans and when: leave out stacks and interval"
+        )
+    return read_plan(sequence, background)
+
+
+def _as_begun(
+    recording: Recording, microscope: Path | None
+) -> tuple[AcquisitionConfig, TimelapsePlan]:
+    """Return the microscope, unless another file is given, and the plan of a recording."""
+    series = recording.series
+    if series is None:
+        raise DataError(
+            f"{recording.path} must be the recording of a time-lapse to be resumed: record anew"
+        )
+    plan = TimelapsePlan.from_json(series.plan)
+    if microscope is not None:
+        return load_configuration(microscope), plan
+    return AcquisitionConfig.model_validate_json(series.microscope), plan
+
+
+def _check_room(
+    config: AcquisitionConfig,
+    plan: TimelapsePlan,
+    output: Path,
+    tomograms: Tomograms | None,
+    recorded: Recording | None,
+) -> None:
+    """Refuse what does not fit on the disk, and tomograms that were made in another way."""
+    scans = 0 if recorded is None else len(recorded)
+    if tomograms is None:
+        Forecast.of(config, plan, 0, scans).check(output, None)
+        return
+    made = 0
+    if recorded is not None and tomograms.output.exists():
+        settings = settings_for(recorded, {})
+        made = len(scans_held(tomograms.output, Recipe(tomograms.method, settings=settings)))
+    Forecast.of(config, plan, tomograms.volumes, scans, made).check(output, tomograms.output)
+
+
+@dataclass(slots=True)
+class _Orders:
+    """What signals ask for."""
+
+    stop: threading.Event = field(default_factory=threading.Event)  # after the scan that runs
+    halt: threading.Event = field(default_factory=threading.Event)  # at once
+    pause: threading.Event = field(default_factory=threading.Event)
+    by: int = 0  # the signal
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Obey SIGINT or SIGTERM."""
+        (self.halt if self.stop.is_set() else self.stop).set()
+        self.by = self.by or number
+
+    def suspend(self, number: int, frame: FrameType | None) -> None:
+        """Obey SIGTSTP."""
+        self.pause.set()
+
+
+@contextmanager
+def _orders() -> Iterator[_Orders]:
+    """Take the signals while a time-lapse runs; only a program's main thread can."""
+    orders = _Orders()
+    if threading.current_thread() is not threading.main_thread():
+        yield orders
+        return
+    handlers: dict[int, Any] = {signal.SIGINT: orders.end, signal.SIGTERM: orders.end}
+    if hasattr(signal, "SIGTSTP"):
+        handlers[signal.SIGTSTP] = orders.suspend
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield orders
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Session:
+    """One run of a time-lapse, from the microscope's opening to the last tomogram."""
+
+    def __init__(
+        self,
+        config: AcquisitionConfig,
+        plan: TimelapsePlan,
+        output: Path,
+        tomograms: Tomograms | None,
+        orders: _Orders,
+    ) -> None:
+        self._config, self._plan, self._output = config, plan, output
+        self._tomograms, self._orders = tomograms, orders
+        self._short: dict[int, tuple[int, ...]] = {}
+        self._done = self._before = 0
+        self._seconds = 0.0
+        self._warning = ""
+        self._followed = Followed()
+
+    def run(self, recorded: Recording | None) -> None:
+        """Record what is left of the plan, then wait for the tomograms that are left to be made."""
+        total = len(self._plan.visits)
+        self._done = self._before = 0 if recorded is None else len(recorded)
+        with ExitStack() as held:
+            bar = held.enter_context(progress_bar("Recording", total, steady=False))
+            if self._done < total:
+                following = self._record(bar, held, resume=recorded is not None)
+            else:
+                self._short = {} if recorded is None else recorded.log().short
+                following = self._follower(held)
+            if following is not None:
+                self._catch_up(following, bar)
+
+    def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> Following | None:
+        """Record; return the follower, which ``held`` will end."""
+        following = None
+        with open_microscope(self._config) as instrument:
+            with TimeLapse(instrument, self._plan, self._output) as lapse:
+                bar.say("taking the background")
+                try:
+                    (lapse.resume if resume else lapse.start)(self._orders.halt)
+                    following = self._follower(held)
+                    self._steps(lapse, bar, following)
+                except ScanStopped:
+                    pass  # at once: the file ends with the scan before
+                finally:
+                    self._note(lapse)
+        return following
+
+    def _follower(self, held: ExitStack) -> Following | None:
+        if self._tomograms is None:
+            return None
+        made, total = self._tomograms, len(self._plan.visits)
+        return held.enter_context(
+            Following(self._output, made.output, made.method, made.device, total)
+        )
+
+    def _steps(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
+        begin = time.monotonic()
+        while not lapse.finished and not self._orders.stop.is_set():
+            if self._orders.pause.is_set():
+                self._suspend(lapse)
+            elif lapse.due_s > 0:
+                self._orders.stop.wait(min(lapse.due_s, _TICK_S))
+            else:
+                lapse.step(self._orders.halt)
+            self._show(lapse, bar, following)
+            self._seconds = time.monotonic() - begin
+
+    def _suspend(self, lapse: TimeLapse) -> None:
+        """Stop this process as the shell expects it; it goes on here."""
+        self._orders.pause.clear()
+        lapse.pause()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        lapse.go_on()
+
+    def _show(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
+        progress = lapse.progress()
+        parts = [progress.sentence]
+        if following is not None:
+            parts.append(f"{following.state.made} tomograms")
+        parts += [progress.warning] if progress.warning else []
+        bar.say(", ".join(parts))
+        bar.advance_to(progress.done)
+
+    def _note(self, lapse: TimeLapse) -> None:
+        progress = lapse.progress()
+        self._done, self._warning = progress.done, progress.warning
+        self._short = dict(lapse.short)
+
+    def _catch_up(self, following: Following, bar: Bar) -> None:
+        """Wait for the follower; one more Ctrl-C leaves the rest to a later ``--resume``."""
+        following.end()
+        self._orders.stop.set()
+        while not following.wait(_TICK_S):
+            made = following.state.made
+            bar.say(f"{made} of {self._done} tomograms, Ctrl-C leaves the rest for later")
+            bar.advance_to(made)
+            if self._orders.halt.is_set():
+                following.stop()
+        self._followed = following.state
+
+    def report(self, as_json: bool) -> int:
+        """Print what was done; return the exit status."""
+        if as_json:
+            print(json.dumps(self._figures()))
+        else:
+            self._tell()
+        if self._orders.by and self._missing:
+            return 128 + self._orders.by
+        return 1 if self._missing or self._short or self._followed.failed else 0
+
+    @property
+    def _missing(self) -> bool:
+        """Whether scans or tomograms are still to be made."""
+        made = len(self._followed.failed) + self._followed.made
+        wanted = 0 if self._tomograms is None else self._done
+        return self._done < len(self._plan.visits) or made < wanted
+
+    def _figures(self) -> dict[str, Any]:
+        figures: dict[str, Any] = {
+            "output": str(self._output),
+            "stacks": self._done,
+            "planned": len(self._plan.visits),
+            "recorded_now": self._done - self._before,
+            "seconds": self._seconds,
+            "short": self._short,
+            "warning": self._warning,
+        }
+        if self._tomograms is not None:
+            figures["tomograms"] = {
+                "output": str(self._tomograms.output),
+                "regularizer": self._tomograms.method,
+                "made": self._followed.made,
+                "failed": dict(self._followed.failed),
+                "error": self._followed.error,
+            }
+        return figures
+
+    def _tell(self) -> None:
+        planned = len(self._plan.visits)
+        scans = f"{self._done}" if self._done == planned else f"{self._done} of {planned}"
+        print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
+        for number, lost in self._short.items():
+            print(f"scan {number} is short: angles {', '.join(map(str, lost))} are lost")
+        if self._warning:
+            print(self._warning)
+        if self._tomograms is not None:
+            print(f"{self._followed.made} of {self._done} tomograms: {self._tomograms.output}")
+            for number, why in self._followed.failed:
+                print(f"scan {number} gave no tomogram: {why}")
+            if self._followed.error:
+                print(f"the tomograms ended early: {self._followed.error}")
+        if self._missing:
+            print("--resume instead of the plan makes what is missing")

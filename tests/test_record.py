@@ -1,0 +1,273 @@
+"""``record`` as a user runs it: signals, crashes, full disks, and tomograms on the fly."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from acquisition.errors import ConfigurationError, DataError
+from pipeline.archive.recording import read_recording
+from pipeline.archive.reopening import sole_writer
+from pipeline.archive.tomograms import read_tomograms
+from pipeline.commands import run_reconstruct
+from pipeline.following import Following
+from pipeline.record import Tomograms, run_record, what_else
+from pipeline.sequence import BackgroundPlan
+from tests.test_pipeline import SMALL
+
+ROOT = Path(__file__).parents[1]
+FAST = SMALL + "[simulation]\nphantom = 'bead'\n"
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+@pytest.fixture
+def microscope(tmp_path: Path) -> Path:
+    path = tmp_path / "microscope.toml"
+    path.write_text(FAST)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the logs of failed tests out of the user's folder."""
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "state"))
+
+
+@contextmanager
+def launched(*argv: object) -> Iterator["subprocess.Popen[str]"]:
+    """Start ``launcher.py record`` in a group of its own; what is left of it is killed."""
+    command = [sys.executable, str(ROOT / "launcher.py"), "record", *map(str, argv)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def finished(*argv: object) -> tuple[int, dict[str, Any]]:
+    """Run ``launcher.py record --json`` to its end; return the status and the figures."""
+    with launched(*argv, "--json") as process:
+        output, errors = process.communicate()
+    assert output, errors
+    return process.returncode, json.loads(output)
+
+
+def scans_in(path: Path) -> int:
+    try:
+        return len(read_recording(path))
+    except DataError:  # there is none yet
+        return 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait; the test's own time limit ends a wait in vain."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def assert_same_tomograms(one: Path, other: Path, method: str) -> None:
+    """Both files hold the same scans, bit by bit."""
+    a, b = read_tomograms(one), read_tomograms(other)
+    assert a.scans.tolist() == b.scans.tolist()
+    assert a.voxel_size_um == b.voxel_size_um
+    np.testing.assert_array_equal(a.timestamps, b.timestamps)
+    for number in range(len(a)):
+        assert torch.equal(a.raw(number).index, b.raw(number).index)
+        left, right = a.regularized(method, number), b.regularized(method, number)
+        assert left is not None and right is not None
+        assert torch.equal(left.index, right.index)
+        assert not torch.equal(left.index, a.raw(number).index)
+
+
+SEQUENCE = """
+time_plan: {interval: 0.3, loops: 3}
+stage_positions:
+  - {x: 0, y: 0, name: bead}
+  - [0.6, 0.3]
+metadata: {livetomo: {background_every_scans: 4}}
+"""
+
+
+@posix
+def test_killed_in_the_middle_it_goes_on_and_is_what_reconstruct_makes_of_it(
+    microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    sequence = tmp_path / "sequence.yaml"
+    sequence.write_text(SEQUENCE)
+    files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "tv")
+    with launched("--microscope", microscope, "--sequence", sequence, *files) as process:
+        wait_for(lambda: scans_in(recording) >= 2)
+        os.kill(process.pid, signal.SIGKILL)  # its follower is left to itself
+        process.wait()
+    killed_after = scans_in(recording)
+    assert killed_after < 6
+
+    status, figures = finished("--resume", *files)
+    assert (status, figures["stacks"], figures["recorded_now"]) == (0, 6, 6 - killed_after)
+    assert figures["tomograms"]["made"] == 6
+    scans = list(read_recording(recording).scans())
+    assert [(scan.position, scan.name) for scan in scans] == [(0, "bead"), (1, "")] * 3
+    assert [scan.stage_um for scan in scans] == [(0, 0, 0), (0.6, 0.3, 0)] * 3
+    assert scans[killed_after].number > scans[killed_after - 1].number  # a new background
+    times = [scan.stack.timestamp for scan in scans]
+    assert times == sorted(times)
+    with h5py.File(recording) as file:
+        assert file.attrs["format"] == "livetomo.recording"  # without swmr: it was closed
+
+    again = tmp_path / "again.h5"
+    assert run_reconstruct(recording, again, "tv", "cpu") == 0
+    assert_same_tomograms(tomograms, again, "tv")
+    assert read_tomograms(again).shape[1] == 32  # slices, as the microscope's file says
+    assert "6 of 6 tomograms" in capsys.readouterr().out
+    assert sorted(file.name for file in tmp_path.glob("*.lock")) == []
+
+
+@posix
+def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_for_later(
+    microscope: Path, tmp_path: Path
+) -> None:
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "tv")
+    plan = ("--microscope", microscope, "--stacks", 500)
+    with launched(*plan, *files, "--json") as process:
+        wait_for(lambda: scans_in(recording) >= 30)
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate()
+    assert process.returncode == 130, errors
+    figures = json.loads(output)
+    assert 30 <= figures["stacks"] == scans_in(recording) < 500
+    assert figures["short"] == {}  # the last scan is whole, too
+    assert figures["tomograms"]["made"] < figures["stacks"]
+    with h5py.File(recording), h5py.File(tomograms) if tomograms.exists() else h5py.File(recording):
+        pass  # both were closed
+
+
+@posix
+def test_ctrl_z_pauses_after_the_scan_that_runs(microscope: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "scan.h5"
+    with launched(
+        "--microscope", microscope, "--stacks", 4, "--interval", 0.4, "-o", recording
+    ) as process:
+        wait_for(lambda: scans_in(recording) >= 2)
+        os.killpg(process.pid, signal.SIGTSTP)
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        paused = scans_in(recording)
+        time.sleep(1.0)
+        assert scans_in(recording) == paused <= 3
+        os.killpg(process.pid, signal.SIGCONT)
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert output.startswith("4 scans in")
+    found = read_recording(recording)
+    gaps = np.diff(found.timestamps)
+    assert 1.0 < gaps[paused - 1] < 2.0
+    np.testing.assert_allclose(np.delete(gaps, paused - 1), 0.4, atol=0.1)
+    assert all(stack.complete for stack in found.stacks())
+
+
+def test_a_follower_that_dies_is_started_again_and_loses_nothing(
+    microscope: Path, tmp_path: Path
+) -> None:
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    assert run_record(microscope, 4, 0.0, recording) == 0
+    with Following(recording, tomograms, "tv", "cpu", 4) as following:
+        wait_for(lambda: following.state.made >= 1)
+        assert following.pid is not None
+        os.kill(following.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        wait_for(lambda: following.state.made >= 3)
+        following.end()
+        while not following.wait(1.0):
+            pass
+        assert following.state.error == ""
+        assert (following.state.made, following.state.running) == (4, False)
+    assert run_reconstruct(recording, tmp_path / "again.h5", "tv", "cpu") == 0
+    assert_same_tomograms(tomograms, tmp_path / "again.h5", "tv")
+
+
+def test_a_follower_that_cannot_says_why_and_is_not_tried_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "note.h5").write_text("not HDF5")
+    with Following(tmp_path / "note.h5", tmp_path / "t.h5", "none", "cpu", 1) as following:
+        while not following.wait(1.0):
+            pass
+        assert "cannot be read as HDF5" in following.state.error
+
+
+def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
+    microscope: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "scan.h5"
+    assert run_record(microscope, 2, 0.0, recording) == 0
+    with Following(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as following:
+        while not following.wait(1.0):
+            pass
+        assert "beside the scans to come, needs" in following.state.error
+    assert not (tmp_path / "t.h5").exists()
+
+
+def test_scans_and_tomograms_that_do_not_fit_together_are_refused_before(
+    microscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, made = tmp_path / "scan.h5", Tomograms(tmp_path / "tomograms.h5", "tv", "cpu")
+    scan, volume = 9 * 96 * 96, 32 * 64 * 64 * 4
+    usage = shutil.disk_usage(tmp_path)
+    needed = (1000 + 1) * scan + 2 * 1000 * volume  # background, scans, raw and regularized
+    for short, match in ((1, "1000 scans with their tomograms needs"), (0, None)):
+        free = needed + 256 * 2**20 - short
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        if match is None:
+            with sole_writer(output), pytest.raises(DataError, match="written by another program"):
+                run_record(microscope, 1000, 0.0, output, tomograms=made)  # it got past the disk
+        else:
+            with pytest.raises(DataError, match=match):
+                run_record(microscope, 1000, 0.0, output, tomograms=made)
+    assert not output.exists()
+
+
+def test_what_the_options_cannot_mean_is_refused(microscope: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scan.h5"
+    sequence = tmp_path / "sequence.yaml"
+    sequence.write_text(SEQUENCE)
+    with pytest.raises(ConfigurationError, match="says how many scans and when"):
+        run_record(microscope, None, 1.0, output, sequence=sequence)
+    with pytest.raises(ConfigurationError, match="resumed with its own plan"):
+        run_record(microscope, None, 1.0, output, resume=True)
+    with pytest.raises(DataError, match=r"scan\.h5 cannot be read"):
+        run_record(microscope, None, 0.0, output, resume=True)
+    with pytest.raises(ConfigurationError, match="give --tomograms"):
+        what_else((None, None), (None, "tv", None))
+    with pytest.raises(ConfigurationError, match="at least 1 scan"):
+        what_else((0, None), (None, None, None))
+    asked = what_else((None, 5.0), (output, None, "cpu"))
+    assert asked["background"] == BackgroundPlan(background_every_min=5)
+    assert asked["tomograms"] == Tomograms(output, "deep", "cpu")
+
+
+def test_tomograms_made_in_another_way_are_not_mixed(microscope: Path, tmp_path: Path) -> None:
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    first = Tomograms(tomograms, "none", "cpu")
+    assert run_record(microscope, 1, 0.0, recording, tomograms=first) == 0
+    other = Tomograms(tomograms, "tv", "cpu")
+    with pytest.raises(DataError, match="regularizer none, got tv"):
+        run_record(None, None, 0.0, recording, tomograms=other, resume=True)
+    assert len(read_tomograms(tomograms)) == 1
