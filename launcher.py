@@ -352,6 +352,10 @@ def command_line() -> Parser:
     add_grid(add("tune", _tune, text, device, output, figures))
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
+    text = "measure a microscope's angles, fringes, exposure and timing on the empty field"
+    text_folder = "a new folder for the report; by default one with today's date"
+    calibrate = add("calibrate", _calibrate, text, microscope, figures)
+    calibrate.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=text_folder)
     text = "write the DMD's gratings as pictures, and check what light passes its stop"
     add("patterns", _patterns, text, microscope, output, figures)
     add("train", _train, "train the regularizer; options go to the training")
@@ -506,6 +510,12 @@ def _import(options: argparse.Namespace) -> int:
 
     sources = (options.samples, options.background, options.optics)
     return run_import(*sources, options.output, as_json=options.json)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from pipeline.calibrate import run_calibrate
+
+    return run_calibrate(options.microscope, options.output, as_json=options.json)
 
 
 def _patterns(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from acquisition.configuration import AcquisitionConfig, CameraSection
 from acquisition.errors import DeviceError
 from acquisition.naming import naming
 
-__all__ = ["frame_dtype", "prepare_camera", "set_properties", "set_property"]
+__all__ = ["frame_dtype", "prepare_camera", "set_exposure", "set_properties", "set_property"]
 
 _ROUNDING = 0.05  # of the exposure: what a camera's clock may change it by without being told
 
@@ -34,11 +34,18 @@ def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
     if camera.origin is not None:
         with naming(camera.label, f"look at {camera.width} x {camera.height} at {camera.origin}"):
             core.setROI(camera.label, *camera.origin, camera.width, camera.height)
+    exposure_ms = set_exposure(core, config)
+    _check_frames(core, camera)
+    return exposure_ms
+
+
+def set_exposure(core: CMMCorePlus, config: AcquisitionConfig) -> float:
+    """Set the configured exposure; return the one in ms that the camera has made of it."""
+    camera = config.camera
     with naming(camera.label, "set its exposure"):
         core.setExposure(camera.label, camera.exposure_ms)
         exposure_ms = core.getExposure(camera.label)
     _check_exposure(exposure_ms, config)
-    _check_frames(core, camera)
     return exposure_ms
 
 

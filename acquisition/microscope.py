@@ -6,8 +6,8 @@ Simulation and hardware differ only in which devices are loaded into the core.
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
-from acquisition.cameras import prepare_camera, set_properties, set_property
+from acquisition.calibration import Calibrated
+from acquisition.cameras import prepare_camera, set_exposure, set_properties, set_property
 from acquisition.configuration import AcquisitionConfig
 from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
@@ -29,16 +30,18 @@ from acquisition.stage import Stage
 __all__ = ["Microscope", "open_microscope"]
 
 _SCANS_BUFFERED = 3
+_SIMULATED = AcquisitionConfig()
 
 
 def open_microscope(
-    config: AcquisitionConfig | None = None, core: UniMMCore | None = None
+    config: AcquisitionConfig | Calibrated | None = None, core: UniMMCore | None = None
 ) -> "Microscope":
     """Load the devices and upload the gratings; without a configuration, the simulated microscope.
 
     Parameters
     ----------
-    config : AcquisitionConfig or None
+    config : AcquisitionConfig, Calibrated or None
+        A calibrated one says in the scans' provenance and in ``remark`` what it was calibrated by.
     core : UniMMCore or None
         One in which devices are loaded already, under the labels that the configuration names; it
         becomes the microscope's, which releases all of them when it is closed.
@@ -50,23 +53,23 @@ def open_microscope(
     """
     # It writes three lines a scan into its log file, which live imaging would fill for hours.
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
-    config = config or AcquisitionConfig()
+    calibrated = config if isinstance(config, Calibrated) else Calibrated(config or _SIMULATED)
     core = UniMMCore() if core is None else core
     try:
-        return _open(core, config)
+        return _open(core, calibrated)
     except BaseException:
         core.unloadAllDevices()
         raise
 
 
-def _open(core: UniMMCore, config: AcquisitionConfig) -> "Microscope":
-    instrument = None
+def _open(core: UniMMCore, calibrated: Calibrated) -> "Microscope":
+    config, instrument = calibrated.config, None
     if config.microscope.kind == "simulated":
         instrument = _load_simulated(core, config)
     else:
         _load_hardware(core, config)
     exposure_ms = _set_up(core, config)
-    microscope = Microscope(core, config, instrument, exposure_ms)
+    microscope = Microscope(core, calibrated, instrument, exposure_ms)
     microscope.upload()
     return microscope
 
@@ -162,18 +165,19 @@ class Microscope:
     def __init__(
         self,
         core: UniMMCore,
-        config: AcquisitionConfig,
+        calibrated: Calibrated,
         instrument: SimulatedInstrument | None,
         exposure_ms: float,
     ) -> None:
         self.core = core
-        self.config = config
+        self.config = config = calibrated.config
+        self._notes = calibrated.notes
         self.optics = config.build_optics()
         self.angles = config.build_angles()
         self.instrument = instrument
         self.stage = Stage(core)
         self._scan = AngleScan(
-            core, config, self.optics, self.angles, _provenance(config, exposure_ms)
+            core, config, self.optics, self.angles, _provenance(calibrated, exposure_ms)
         )
         self._engine = AngleScanEngine(core, self._scan)
         self._next_start_s = 0.0
@@ -193,9 +197,27 @@ class Microscope:
     @property
     def remark(self) -> str:
         """What the operator should know of how it scans; empty where nothing is unusual."""
-        if not self._scan.stepped:
-            return ""
-        return "stepped by software, the DMD takes no sequence: slow, frames without a trigger"
+        stepped = "stepped by software, the DMD takes no sequence: slow, frames without a trigger"
+        return "; ".join([*self._notes, *([stepped] if self._scan.stepped else [])])
+
+    def retime(self, exposure_ms: float, picture_ms: float) -> float:
+        """Change the exposure and the time of a picture; return the exposure that the camera has.
+
+        Raises
+        ------
+        DeviceError
+            If the camera or the DMD cannot.
+        """
+        camera = self.config.camera.model_copy(update={"exposure_ms": exposure_ms})
+        dmd = self.config.dmd.model_copy(update={"picture_ms": picture_ms})
+        config = self.config.model_copy(update={"camera": camera, "dmd": dmd})
+        exposure_ms = set_exposure(self.core, config)
+        with naming(dmd.label, f"show a picture for {picture_ms:g} ms"):
+            self.core.setSLMExposure(dmd.label, picture_ms)
+        self.config = self._scan.config = config
+        times = {"exposure_ms": f"{exposure_ms:g}", "picture_ms": f"{picture_ms:g}"}
+        self._scan.provenance = {**self._scan.provenance, **times}
+        return exposure_ms
 
     def upload(self) -> None:
         """Load the gratings into the DMD and arm the camera's external trigger."""
@@ -231,9 +253,16 @@ class Microscope:
 
         Without a configured empty position the stage stays where it is: the operator has moved.
         """
+        with self.empty_field():
+            return average([self.scan(stop) for _ in range(scans or self.config.background.scans)])
+
+    @contextmanager
+    def empty_field(self) -> Iterator[None]:
+        """Stand on the empty field meanwhile, where one is configured, and then go back."""
         position, core = self.config.background_position_um(), self.core
         if position is None:
-            return self._average(scans or self.config.background.scans, stop)
+            yield
+            return
         if not core.getXYStageDevice():
             raise DeviceError(
                 f"[background] position_um {position} needs a sample stage, got none: name it in "
@@ -242,12 +271,9 @@ class Microscope:
         here = core.getXYPosition()
         try:
             self.stage.move_to(*position)
-            return self._average(scans or self.config.background.scans, stop)
+            yield
         finally:
             self.stage.move_to(*here)
-
-    def _average(self, scans: int, stop: threading.Event | None) -> InterferogramStack:
-        return average([self.scan(stop) for _ in range(scans)])
 
     def blank(self) -> None:
         """Let the DMD show nothing: no light on the sample until the next scan."""
@@ -308,7 +334,8 @@ def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
     )
 
 
-def _provenance(config: AcquisitionConfig, exposure_ms: float) -> dict[str, str]:
+def _provenance(calibrated: Calibrated, exposure_ms: float) -> dict[str, str]:
+    config, calibration = calibrated.config, calibrated.calibration
     try:
         software = f"livetomo {version('livetomo')}"
     except PackageNotFoundError:
@@ -320,4 +347,5 @@ def _provenance(config: AcquisitionConfig, exposure_ms: float) -> dict[str, str]
         "camera": config.camera.label,
         "exposure_ms": f"{exposure_ms:g}",
         "picture_ms": f"{config.dmd.picture_ms:g}",
+        "calibration": calibration.made_at.isoformat() if calibration else "none",
     }

@@ -300,14 +300,25 @@ class AngleScan:
 
 
 def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
-    """Say what arrived: how many frames, with which counts, and what was wrong with them."""
+    """Say what arrived: how many frames, with which counts, when, and what was wrong with them."""
     counters = [frame.report.counter for frame in frames]
     received = {
         "frames_received": str(len(frames)),
         "frame_counters": f"{min(counters)}-{max(counters)}",
         "frame_order": "as shown" if counters == sorted(counters) else "shuffled",
     }
+    times = [frame.report.time_s for frame in frames]
+    if attribution.angles == tuple(range(len(frames))) and len(frames) > 2 and None not in times:
+        period_s, jitter_s = _rhythm(np.array(times, dtype=np.float64))
+        received |= {"period_ms": f"{1e3 * period_s:.4f}", "jitter_ms": f"{1e3 * jitter_s:.4f}"}
     return received | ({"attribution": attribution.note} if attribution.note else {})
+
+
+def _rhythm(times_s: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the time from exposure to exposure, and how far one is from that at most."""
+    number = np.arange(len(times_s))
+    period_s, start_s = np.polyfit(number, times_s, 1)
+    return float(period_s), float(np.abs(times_s - start_s - period_s * number).max())
 
 
 class AngleScanEngine(MDAEngine):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from acquisition.configuration import load_configuration
+from acquisition.calibration import load_calibrated
 from acquisition.errors import ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
@@ -85,10 +85,10 @@ class Acquirer:
         """Open the microscope and serve until ``ending`` is set."""
         self._desk.start()
         try:
-            config = load_configuration(self._settings.microscope_file)
-            self._microscope = config.microscope.name
+            calibrated = load_calibrated(self._settings.microscope_file)
+            self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
-            with open_microscope(config) as microscope:
+            with open_microscope(calibrated) as microscope:
                 self._serve(microscope, ending)
             self._show(Phase.STOPPED, "stopped")
         finally:
@@ -114,7 +114,7 @@ class Acquirer:
         if self._resend.is_set():
             self._send_background()
         if self._live.is_set():
-            self._show(Phase.LIVE, "live")
+            self._show(Phase.LIVE, f"live; {microscope.remark}".removesuffix("; "))
             self._scan(microscope)
         else:
             self._show(Phase.IDLE, "idle: live imaging is stopped")

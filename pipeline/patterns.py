@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.calibration import load_calibrated
+from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry, diffracted_order, far_field, stray_light
 from acquisition.scan import grating
@@ -58,7 +59,7 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
     """
     if output.exists():
         raise DataError(f"{output} must be a new folder, it exists: choose another one")
-    config = load_configuration(microscope)
+    config = load_calibrated(microscope).config
     output.mkdir(parents=True)
     geometry = config.dmd.geometry()
     k = config.build_angles().k

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.glyphs import text_mask
 
-__all__ = ["draw_grid", "draw_tomograms", "in_colour", "write_png"]
+__all__ = ["draw_grid", "draw_tomograms", "in_colour", "png", "write_png"]
 
 Volume = NDArray[np.float32]
 Picture = NDArray[np.uint8]  # (y, x, 3)
@@ -226,6 +226,11 @@ def _write(picture: Picture, text: str, top: int, left: int) -> int:
 
 def write_png(path: Path, picture: Picture) -> None:
     """Write a (y, x, 3) uint8 picture as PNG."""
+    path.write_bytes(png(picture))
+
+
+def png(picture: Picture) -> bytes:
+    """Return a (y, x, 3) uint8 picture as a PNG file's content."""
     height, width, _ = picture.shape
     # each line is preceded by its filter type, here 0: none
     lines = np.concatenate(
@@ -233,7 +238,7 @@ def write_png(path: Path, picture: Picture) -> None:
     )
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

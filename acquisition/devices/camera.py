@@ -5,6 +5,7 @@ since arming, the first is 1), ``FrameCounter`` (frames since the camera was swi
 ``Timestamp-us`` (start of the exposure on the camera's clock).
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ __all__ = ["SimulatedCamera", "TriggerMode"]
 GetBuffer = Callable[[Sequence[int], DTypeLike], "np.ndarray[Any, Any]"]
 
 _POLL_S = 0.02  # how long a stop may go unnoticed
+_CLOCK_S = 1e-6  # edges are a sum of many periods
 _SNAP_LIMIT_S = 2.0  # for the edge of a single triggered picture
 _DEFAULT_EXPOSURE_MS = 2.0
 
@@ -99,9 +101,15 @@ class SimulatedCamera(CameraDevice):
 
     def _triggered(self, n: int | None, get_buffer: GetBuffer) -> Iterator[Mapping[str, str]]:
         armed, line, faults = self._armed, self._instrument.line, self._instrument.faults
-        delivered, held = 0, None
+        delivered, held, ready_s = 0, None, -math.inf
+        readout_ms = self._instrument.bench.settings.readout_ms
+        busy_s = (self._exposure_ms + readout_ms) / 1000 if readout_ms else 0.0
         try:
             for edge_s in _edges(armed.wait):
+                if edge_s < ready_s - _CLOCK_S:
+                    armed.overlook()
+                    continue
+                ready_s = edge_s + busy_s
                 number = armed.seen - 1
                 if number in faults.lost_frames:
                     self._frames += 1

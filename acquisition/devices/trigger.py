@@ -27,6 +27,10 @@ class TriggerInput:
         """Edges handed out since arming."""
         return self._seen
 
+    def overlook(self) -> None:
+        """Count the last edge as never seen: the camera was busy."""
+        self._seen -= 1
+
     def put(self, times_s: Iterable[float]) -> None:
         """Announce edges, in the order of their times."""
         with self._changed:

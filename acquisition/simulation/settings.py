@@ -39,6 +39,8 @@ class SimulationSettings:
     phase_drift_rad : float
         Amplitude of the slow phase drift of the interferometer.
     phase_drift_period_s : float
+    readout_ms : float
+        From the start of an exposure until so long after it the camera overlooks triggers; 0: never.
     dmd_rotation_deg, dmd_magnification : float
         How the DMD's image is turned and scaled against what its section says; for ``calibrate``.
     """
@@ -57,6 +59,7 @@ class SimulationSettings:
     dust: int = 8
     phase_drift_rad: float = 0.8
     phase_drift_period_s: float = 120.0
+    readout_ms: float = 0.0
     dmd_rotation_deg: float = 0.0
     dmd_magnification: float = 1.0
 

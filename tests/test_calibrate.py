@@ -1,0 +1,297 @@
+"""The command ``calibrate``: it finds what is wrong with a microscope, and later runs use it."""
+
+import base64
+import json
+import math
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acquisition.calibration import (
+    Calibration,
+    calibration_beside,
+    load_calibrated,
+    read_calibration,
+)
+from acquisition.configuration import load_configuration
+from acquisition.errors import ConfigurationError, DataError
+from acquisition.illumination import AngleSet, circular_scan
+from acquisition.microscope import open_microscope
+from pipeline.archive.recording import read_recording
+from pipeline.calibrate import run_calibrate
+from reconstruction.calibration import carrier_fit, fit_angles
+from reconstruction.wave_vectors import find_wave_vectors
+from tests.scans import CELL, interferograms
+
+TURNED_DEG, MAGNIFIED = 4.0, 1.06
+MICROSCOPE = """
+[optics]
+preset = "cell"
+pixel_size_um = 0.07
+[illumination]
+circle = {{ angles = 9, na_fraction = 0.8 }}
+[camera]
+width = 96
+height = 96
+[dmd]
+picture_ms = 4.0
+[background]
+position_um = {empty}
+scans = 2
+[simulation]
+phantom = "bead"
+motion = false
+{simulation}
+"""
+
+
+def microscope_file(
+    folder: Path, empty: tuple[float, float] = (200.0, 0.0), **simulation: Any
+) -> Path:
+    file = folder / "scope.toml"
+    lines = "\n".join(f"{name} = {value}" for name, value in simulation.items())
+    file.write_text(MICROSCOPE.format(empty=list(empty), simulation=lines), "utf-8")
+    return file
+
+
+def calibrated(
+    file: Path, capsys: pytest.CaptureFixture[str], status: int = 0
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Run the command; return its figures and its checks by name."""
+    assert run_calibrate(file, file.parent / "report", as_json=True) == status
+    figures = json.loads(capsys.readouterr().out)
+    return figures, {check["name"]: check for check in figures["checks"]}
+
+
+def misses(file: Path) -> float:
+    """Return how far the measured angles are from the planned ones, in NA/wavelength, at most."""
+    with open_microscope(load_calibrated(file)) as microscope:
+        background = microscope.background(1)
+        k = find_wave_vectors(background).k
+    off = k - microscope.angles.k
+    return float(np.hypot(*(off - off.mean(axis=0)).T).max()) / microscope.optics.cutoff
+
+
+def test_a_turned_dmd_is_found_and_corrected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = microscope_file(tmp_path, dmd_rotation_deg=TURNED_DEG, dmd_magnification=MAGNIFIED)
+    assert misses(file) > 0.05
+    figures, checks = calibrated(file, capsys)
+    assert all(check["met"] for check in checks.values())
+    turn = math.radians(TURNED_DEG)
+    truth = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    found = np.array(figures["calibration"]["correction"])
+    np.testing.assert_allclose(found, truth / MAGNIFIED, atol=2e-3)
+    assert misses(file) < 0.005
+    kept = read_calibration(calibration_beside(file))
+    assert kept == read_calibration(tmp_path / "report" / "calibration.json")
+    assert kept.problems == []
+    with open_microscope(load_calibrated(file)) as microscope:
+        assert microscope.remark == ""
+        assert microscope.scan().provenance["calibration"] == kept.made_at.isoformat()
+        assert microscope.config.camera.exposure_ms == kept.exposure_ms
+    # the one that is there does not change the next one
+    again = load_configuration(file)
+    assert again.dmd.correction == ((1.0, 0.0), (0.0, 1.0))
+    background = read_recording(tmp_path / "report" / "background.h5").background
+    assert background.frames.shape == (9, 96, 96)
+
+
+class Page(HTMLParser):
+    """Counts what must be in a report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: dict[str, int] = {}
+        self.pictures: list[bytes] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag == "img":
+            kind, data = (dict(attrs)["src"] or "").split(",", 1)
+            assert kind == "data:image/png;base64"
+            self.pictures.append(base64.b64decode(data))
+
+
+def test_the_report_is_one_page_with_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = microscope_file(tmp_path)
+    _, checks = calibrated(file, capsys)
+    text = (tmp_path / "report" / "report.html").read_text("utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.count["tr"] == len(checks) + 1
+    assert page.count["svg"] == 2
+    assert page.count["circle"] == 1 + 2 * 9  # the pupil, planned and measured angles
+    assert page.count["rect"] == 9
+    assert [picture[:4] for picture in page.pictures] == [b"\x89PNG"] * 2
+    assert not re.search(r"(?:src|href)=['\"]https?:", text)
+    with pytest.raises(DataError, match="must be a new folder"):
+        run_calibrate(file, tmp_path / "report")
+
+
+def test_the_exposure_fills_the_range_without_saturation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 2 ms the laser would fill three times the range."""
+    figures, checks = calibrated(microscope_file(tmp_path, fill=3.0), capsys)
+    assert checks["Exposure"]["met"]
+    # 80 % of the range at 2 ms / 3 x 0.8; the visibility is below 1, so a little longer
+    assert 0.4 < figures["calibration"]["exposure_ms"] < 0.65
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "says"),
+    [
+        ({"fill": 0.01}, "Exposure", r"3.6 ms fill \d% of the range"),
+        ({"empty": (1.5, 0.0)}, "Empty field", r"\d\d\.\d% of the field stay"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    failed: str,
+    says: str,
+) -> None:
+    file = microscope_file(tmp_path, **changes)
+    _, checks = calibrated(file, capsys, status=1)
+    assert [name for name, check in checks.items() if not check["met"]] == [failed]
+    assert re.search(says, checks[failed]["value"])
+    # it is used nevertheless, and said
+    assert failed in load_calibrated(file).notes[0]
+
+
+def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exposure and read-out take 1.6 ms and more: pictures of 4, 3 and 2.25 ms, 1.69, 1.27."""
+    file = microscope_file(tmp_path, readout_ms=1.0, fill=2.5)
+    figures, _ = calibrated(file, capsys)
+    busy_ms = figures["calibration"]["exposure_ms"] + 1.0
+    tried = dict(figures["rates"])
+    assert all((lost == 0) == (picture_ms >= busy_ms) for picture_ms, lost in tried.items())
+    assert min(tried) < busy_ms
+    whole = [picture_ms for picture_ms in tried if picture_ms >= busy_ms]
+    assert figures["calibration"]["shortest_picture_ms"] == min(whole)
+
+
+PLANNED = circular_scan(9, 0.8 * CELL.optics.cutoff)
+
+
+def test_missing_and_duplicate_angles_are_named() -> None:
+    background = interferograms(CELL.optics, PLANNED.k)
+    good = fit_angles(background, PLANNED)
+    assert (good.missing, good.duplicates) == ((), ())
+    np.testing.assert_allclose(good.visibility, 1, atol=0.01)
+    frames = background.frames.copy()
+    frames[3] = frames[4]
+    frames[7] = frames[7].mean(dtype=float)
+    found = fit_angles(replace(background, frames=frames), PLANNED)
+    assert found.missing == (7,)
+    assert found.duplicates == ((3, 4),)
+    assert int(np.nanargmax(found.residual)) == 3
+    np.testing.assert_allclose(found.correction, np.eye(2), atol=1e-3)
+
+
+def test_two_angles_make_no_matrix() -> None:
+    line = AngleSet(np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]), 0)
+    with pytest.raises(DataError, match="three angles that are not in a line"):
+        fit_angles(interferograms(CELL.optics, line.k), line)
+
+
+def test_the_carrier_has_room_or_has_not() -> None:
+    optics = CELL.optics  # 12.5 cycles/um are sampled
+    clear = carrier_fit((2.46 * optics.cutoff, 1.73 * optics.cutoff), optics)
+    assert clear.distance == pytest.approx(3.007, abs=1e-3)
+    assert clear.to_zero_order == pytest.approx(0.007, abs=1e-3)
+    near = carrier_fit((1.5 * optics.cutoff, 0.0), optics)
+    assert near.to_zero_order == pytest.approx(-1.5)
+    assert near.to_conjugate == pytest.approx(2 * 1.5 - 2 if 3.0 < 12.5 / optics.cutoff - 3 else
+                                              12.5 / optics.cutoff - 3 - 2)  # fmt: skip
+
+
+def a_calibration(file: Path, **changes: Any) -> Calibration:
+    from acquisition.calibration import setup_of
+
+    fields: dict[str, Any] = {
+        "made_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "microscope": "Simulated microscope",
+        "correction": ((1.1, 0.0), (0.0, 1.1)),
+        "carrier": (1.0, 2.0),
+        "exposure_ms": 1.5,
+        "shortest_picture_ms": 3.0,
+        "setup": setup_of(load_configuration(file)),
+        "problems": [],
+    }
+    return Calibration(**(fields | changes))
+
+
+def test_an_old_calibration_is_used_and_pointed_out(tmp_path: Path) -> None:
+    file = microscope_file(tmp_path)
+    calibration = a_calibration(file)
+    calibration.save(calibration_beside(file))
+    fresh = load_calibrated(file, calibration.made_at + timedelta(days=29))
+    assert fresh.notes == ()
+    assert fresh.config.dmd.correction == calibration.correction
+    assert fresh.config.camera.exposure_ms == 1.5
+    old = load_calibrated(file, calibration.made_at + timedelta(days=45))
+    assert old.notes == ("the calibration is 45 days old: run calibrate again",)
+    assert old.config == fresh.config
+
+
+def test_a_calibration_of_another_set_up_is_not_used(tmp_path: Path) -> None:
+    file = microscope_file(tmp_path)
+    a_calibration(file).save(calibration_beside(file))
+    text = file.read_text("utf-8").replace("pixel_size_um = 0.07", "pixel_size_um = 0.08")
+    file.write_text(text.replace("width = 96", "width = 128"), "utf-8")
+    found = load_calibrated(file)
+    assert found.config == load_configuration(file)
+    assert found.calibration is None
+    assert "changed since: [optics] pixel_size_um, [camera] width" in found.notes[0]
+
+
+def test_what_the_microscope_file_says_itself_wins(tmp_path: Path) -> None:
+    file = microscope_file(tmp_path)
+    text = file.read_text("utf-8").replace("height = 96", "height = 96\nexposure_ms = 2.5")
+    file.write_text(text, "utf-8")
+    a_calibration(file).save(calibration_beside(file))
+    assert load_calibrated(file).config.camera.exposure_ms == 2.5
+    file.write_text(text + "\n[calibration]\nuse = false\n", "utf-8")
+    assert load_calibrated(file).config == load_configuration(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is no calibration"),
+        ('{"format": "livetomo.recording"}', "is no calibration: format"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_broken_calibration_is_an_error_that_names_the_file(
+    tmp_path: Path, content: str | None, says: str
+) -> None:
+    file = microscope_file(tmp_path)
+    beside = calibration_beside(file)
+    if content is None:
+        beside.mkdir()
+    else:
+        beside.write_text(content, "utf-8")
+    with pytest.raises(ConfigurationError, match=rf"scope\.calibration\.json {says}"):
+        load_calibrated(file)
+
+
+def test_a_correction_that_leaves_the_stop_is_an_error(tmp_path: Path) -> None:
+    """Gratings that would have to be tilted by half as much again do not pass it."""
+    file = microscope_file(tmp_path)
+    wrong = a_calibration(file, correction=((0.6, 0.0), (0.0, 0.6)))
+    wrong.save(calibration_beside(file))
+    with pytest.raises(ConfigurationError, match=r"with the calibration of 2026-01-01: .*stop_rad"):
+        load_calibrated(file)
