@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 from pymmcore_plus import CMMCorePlus
 
-from acquisition.configuration import AcquisitionConfig, CameraSection
+from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DeviceError
 from acquisition.naming import naming
+from acquisition.sections import CameraSection
 
 __all__ = ["frame_dtype", "prepare_camera", "set_exposure", "set_properties", "set_property"]
 

@@ -7,6 +7,7 @@ set has a normal angle it is named by ``AngleSet.normal``.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,18 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError
 from acquisition.optics import Optics
 
-__all__ = ["PRESETS", "AngleSet", "Preset", "circular_scan", "preset", "spiral_scan"]
+__all__ = [
+    "PRESETS",
+    "AngleSet",
+    "Preset",
+    "angles_from_file",
+    "circular_scan",
+    "grid_scan",
+    "preset",
+    "spiral_scan",
+]
+
+_ALONG_AXIS = 1e-6  # cycles/um: rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,43 @@ def spiral_scan(angles: int, radius: float) -> AngleSet:
     turn = index * math.pi * (3 - math.sqrt(5))
     length = radius * np.sqrt(index / max(angles - 1, 1))
     return AngleSet(np.stack([length * np.cos(turn), length * np.sin(turn)], axis=1), normal=0)
+
+
+def grid_scan(across: int, radius: float) -> AngleSet:
+    """Return a square grid of ``across`` points along kx and ky, within |k| = radius (cycles/um).
+
+    Every other row is turned round, so that neighbours in the scan are neighbours in the pupil.
+    """
+    line = np.linspace(-radius, radius, across)
+    rows = [np.stack([line[:: 1 - 2 * (i % 2)], np.full(across, ky)], axis=1)
+            for i, ky in enumerate(line)]  # fmt: skip
+    k = np.concatenate(rows)
+    return _with_normal(k[np.hypot(*k.T) <= radius * (1 + 1e-9)])
+
+
+def angles_from_file(path: Path) -> AngleSet:
+    """Read kx, ky in cycles/um, one angle a line; ``#`` begins a comment.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, or a line is not two numbers.
+    """
+    try:
+        k = np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} must hold lines of kx, ky in cycles/um, separated by a comma: {error}"
+        ) from error
+    if k.size and k.shape[1] != 2:
+        raise ConfigurationError(f"{path} must hold two numbers a line, got {k.shape[1]}")
+    return _with_normal(k)
+
+
+def _with_normal(k: NDArray[np.float64]) -> AngleSet:
+    """Name the angle along the axis, if there is one."""
+    along = [i for i, (kx, ky) in enumerate(k) if math.hypot(kx, ky) < _ALONG_AXIS]
+    return AngleSet(k, along[0] if along else None)
 
 
 @dataclass(frozen=True, slots=True)

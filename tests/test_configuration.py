@@ -152,3 +152,46 @@ def test_faults_reach_the_instrument(tmp_path: Path) -> None:
     assert config.faults.build() == Faults(lost_frames=(3,), saturated_laser=True)
     with pytest.raises(ConfigurationError, match="not both"):
         load(tmp_path, "[faults]\ndead_illumination = true\nsaturated_laser = true")
+
+
+def test_a_grid_of_angles_fills_the_pupil_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "microscope.toml"
+    file.write_text("[illumination]\ngrid = { across = 7, na_fraction = 0.9 }\n")
+    config = load_configuration(file)
+    angles, radius = config.build_angles(), 0.9 * config.build_optics().cutoff
+    length = np.hypot(*angles.k.T)
+    assert len(angles) == 29  # of 49, those within the circle
+    assert length.max() == pytest.approx(radius)
+    assert angles.normal is not None
+    assert length[angles.normal] == pytest.approx(0)
+    step = np.hypot(*np.diff(angles.k, axis=0).T)
+    assert np.median(step) == pytest.approx(radius / 3)
+    assert step.max() < radius  # no row is run back
+    assert len({tuple(k) for k in angles.k.round(9)}) == len(angles)
+
+
+def test_angles_come_from_a_file_beside_the_microscope(tmp_path: Path) -> None:
+    file = tmp_path / "microscope.toml"
+    file.write_text('[illumination]\nfile = "angles.csv"\n')
+    (tmp_path / "angles.csv").write_text("# kx, ky\n1.5, 0\n0, 0  # normal\n0, -1.5\n")
+    angles = load_configuration(file).build_angles()
+    np.testing.assert_array_equal(angles.k, [[1.5, 0], [0, 0], [0, -1.5]])
+    assert angles.normal == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "must hold lines of kx, ky"),
+        ("1.5; 0\n", "must hold lines of kx, ky"),
+        ("1, 2, 3\n", "must hold two numbers a line, got 3"),
+        ("9, 0\n", "choose a smaller scan radius"),
+    ],
+)
+def test_a_wrong_file_of_angles_is_an_error(tmp_path: Path, content: str | None, says: str) -> None:
+    file = tmp_path / "microscope.toml"
+    file.write_text('[illumination]\nfile = "angles.csv"\n')
+    if content is not None:
+        (tmp_path / "angles.csv").write_text(content)
+    with pytest.raises(ConfigurationError, match=says):
+        load_configuration(file)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import launcher
-from acquisition.configuration import ReconstructionSection
+from acquisition.sections import ReconstructionSection
 from launcher import Checkout, PipProgress, SetUpError, locked, main, satisfies, unsatisfied
 from reconstruction.settings import ReconstructionSettings
 from regularizer.total_variation import PARAMETERS

@@ -40,7 +40,7 @@ class SimulationSettings:
         Amplitude of the slow phase drift of the interferometer.
     phase_drift_period_s : float
     readout_ms : float
-        From the start of an exposure until so long after it the camera overlooks triggers; 0: never.
+        From an exposure's start until so long after it the camera overlooks triggers; 0: never.
     dmd_rotation_deg, dmd_magnification : float
         How the DMD's image is turned and scaled against what its section says; for ``calibrate``.
     """
