@@ -32,7 +32,10 @@ CALIBRATED = ".calibration.json"
 # Of each section, what a calibration depends on.
 _SETUP = {
     "optics": None,
-    "dmd": ("label", "shape", "carrier", "mirror_pitch_um", "duty", "disk_radius"),
+    "dmd": (
+        *("label", "shape", "conjugate", "carrier", "mirror_pitch_um", "duty", "disk_radius"),
+        *("mirrors_per_k", "centre", "spot_radius"),
+    ),
     "camera": ("label", "width", "height", "bit_depth", "origin", "binning", "properties"),
 }
 

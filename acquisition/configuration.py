@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-import numpy as np
 from pydantic import BaseModel, ValidationError, model_validator
 
 from acquisition.errors import ConfigurationError
@@ -79,7 +78,7 @@ class AcquisitionConfig(Section):
         """Refuse the simulated microscope's numbers for hardware."""
         needed = {
             "optics": (),
-            "dmd": ("label", "shape", "carrier", "mirror_pitch_um", "stop_radius"),
+            "dmd": self.dmd.needed,
             "camera": ("label", "width", "height", "bit_depth"),
         }
         for name, keys in needed.items():
@@ -109,17 +108,10 @@ class AcquisitionConfig(Section):
         return camera.width * camera.height * pixel * len(self.build_angles())
 
     def build_angles(self) -> AngleSet:
-        """Return the planned illumination, checked against the aperture and the Fourier stop."""
+        """Return the planned illumination, checked against the aperture and the DMD's optics."""
         optics = self.build_optics()
         angles = self.illumination.build(optics, self.optics.preset or "cell")
-        geometry = self.dmd.geometry()
-        tilts = [np.subtract(geometry.frequency(*k), geometry.carrier) for k in angles.k.tolist()]
-        steepest = max(float(np.hypot(*tilt)) for tilt in tilts)
-        if steepest > self.dmd.stop_radius:
-            raise ConfigurationError(
-                f"[dmd] stop_radius must let the steepest angle pass, {steepest:.4f} cycles/mirror,"
-                f" got {self.dmd.stop_radius}: open the stop or reduce the scan's angles"
-            )
+        self.dmd.geometry().check(angles)
         return angles
 
     def frame_tags(self) -> FrameTagSection:

@@ -15,14 +15,18 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
+from acquisition.illumination import AngleSet
 
 __all__ = [
     "UNCHANGED",
     "DmdGeometry",
     "FirstOrder",
+    "Light",
     "Matrix",
+    "applied",
     "diffracted_order",
     "far_field",
+    "inverse",
     "lee_grating",
     "stray_light",
 ]
@@ -32,6 +36,43 @@ Matrix = tuple[tuple[float, float], tuple[float, float]]
 UNCHANGED: Matrix = ((1.0, 0.0), (0.0, 1.0))
 
 _SINGULAR = 0.05  # determinant, below which a measured correction is an accident
+_FULL_GRATING = 1 / math.pi  # amplitude of the first order of a binary grating with duty 1/2
+
+
+def applied(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
+    """Return the matrix times (x, y)."""
+    (xx, xy), (yx, yy) = matrix
+    return xx * x + xy * y, yx * x + yy * y
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """Return the inverse of a correction; ConfigurationError where it has none."""
+    (xx, xy), (yx, yy) = matrix
+    determinant = xx * yy - xy * yx
+    if not abs(determinant) > _SINGULAR:
+        raise ConfigurationError(
+            f"the correction of the DMD's image must be invertible, got {matrix}"
+        )
+    return (yy / determinant, -xy / determinant), (-yx / determinant, xx / determinant)
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """What a picture on the DMD sends into the sample.
+
+    Parameters
+    ----------
+    k : (kx, ky)
+        In cycles/um.
+    amplitude : float
+        1 is that of a full grating, or of a spot as it is configured.
+    spread : float
+        Radius of the cone of waves around k, cycles/um; 0 is a plane wave.
+    """
+
+    k: tuple[float, float]
+    amplitude: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +99,7 @@ class DmdGeometry:
     correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
-        (xx, xy), (yx, yy) = self.correction
-        if not abs(xx * yy - xy * yx) > _SINGULAR:
-            raise ConfigurationError(
-                f"the correction of the DMD's image must be invertible, got {self.correction}"
-            )
+        inverse(self.correction)  # refuses what cannot be
         if self.stop_radius >= math.hypot(*self.carrier) / 2:
             raise ConfigurationError(
                 f"stop_radius must be below half the carrier {math.hypot(*self.carrier):.3f} "
@@ -71,19 +108,32 @@ class DmdGeometry:
 
     def frequency(self, kx: float, ky: float) -> tuple[float, float]:
         """Return the grating's (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
-        (xx, xy), (yx, yy) = self.correction
-        pitch = self.mirror_pitch_um / (xx * yy - xy * yx)
-        return (
-            self.carrier[0] + pitch * (yy * kx - xy * ky),
-            self.carrier[1] + pitch * (xx * ky - yx * kx),
-        )
+        x, y = applied(inverse(self.correction), kx, ky)
+        pitch = self.mirror_pitch_um
+        return self.carrier[0] + pitch * x, self.carrier[1] + pitch * y
 
     def wave_vector(self, fx: float, fy: float) -> tuple[float, float]:
         """Return (kx, ky) in cycles/um of the order at (fx, fy) cycles/mirror."""
-        (xx, xy), (yx, yy) = self.correction
         tilt_x = (fx - self.carrier[0]) / self.mirror_pitch_um
         tilt_y = (fy - self.carrier[1]) / self.mirror_pitch_um
-        return xx * tilt_x + xy * tilt_y, yx * tilt_x + yy * tilt_y
+        return applied(self.correction, tilt_x, tilt_y)
+
+    def light(self, bit_plane: NDArray[np.uint8]) -> "Light | None":
+        """Return the light of a picture's first order; None where none passes the stop."""
+        order = diffracted_order(bit_plane, self)
+        if order is None:
+            return None
+        return Light(self.wave_vector(order.fx, order.fy), abs(order.amplitude) / _FULL_GRATING)
+
+    def check(self, angles: AngleSet) -> None:
+        """Raise ConfigurationError where the stop blocks an angle."""
+        tilts = [np.subtract(self.frequency(*k), self.carrier) for k in angles.k.tolist()]
+        steepest = max(float(np.hypot(*tilt)) for tilt in tilts)
+        if steepest > self.stop_radius:
+            raise ConfigurationError(
+                f"[dmd] stop_radius must let the steepest angle pass, {steepest:.4f} cycles/mirror,"
+                f" got {self.stop_radius}: open the stop or reduce the scan's angles"
+            )
 
 
 def lee_grating(

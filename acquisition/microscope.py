@@ -24,7 +24,7 @@ from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.naming import naming
-from acquisition.scan import AngleScan, AngleScanEngine, grating
+from acquisition.scan import AngleScan, AngleScanEngine, picture
 from acquisition.stage import Stage
 
 __all__ = ["Microscope", "open_microscope"]
@@ -36,7 +36,7 @@ _SIMULATED = AcquisitionConfig()
 def open_microscope(
     config: AcquisitionConfig | Calibrated | None = None, core: UniMMCore | None = None
 ) -> "Microscope":
-    """Load the devices and upload the gratings; without a configuration, the simulated microscope.
+    """Load the devices and upload the pictures; without a configuration, the simulated microscope.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class Microscope:
         return exposure_ms
 
     def upload(self) -> None:
-        """Load the gratings into the DMD and arm the camera's external trigger."""
+        """Load the pictures into the DMD and arm the camera's external trigger."""
         self._scan.upload()
         self._arm()
 
@@ -286,7 +286,7 @@ class Microscope:
         """
         dmd = self.config.dmd.label
         with naming(dmd, "show a picture"):
-            self.core.setSLMImage(dmd, grating(self.config, self.angles.k[self.angles.normal or 0]))
+            self.core.setSLMImage(dmd, picture(self.config, self.angles.k[self.angles.normal or 0]))
             self.core.displaySLMImage(dmd)
         self._select_trigger(external=False)
         try:

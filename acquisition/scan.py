@@ -1,7 +1,7 @@
 """The angle scan: arm the camera, start the DMD's sequence, collect one frame for each angle.
 
 Everything goes through the core, so that the same code drives Micro-Manager's adapters and Python
-devices. The gratings are uploaded once; a scan then costs two start commands. An SLM adapter that
+devices. The pictures are uploaded once; a scan then costs two start commands. An SLM adapter that
 takes no sequence is stepped by software: picture, exposure, picture. ``AngleScan`` is one scan;
 ``AngleScanEngine`` makes it what pymmcore-plus does for each event of an acquisition, so that a
 useq time-lapse over stage positions takes a scan at each.
@@ -23,7 +23,6 @@ from acquisition.attribution import Attribution, FrameReport, attribute
 from acquisition.cameras import frame_dtype
 from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanError, ScanStopped
-from acquisition.gratings import lee_grating
 from acquisition.illumination import AngleSet
 from acquisition.interferograms import InterferogramStack
 from acquisition.naming import naming
@@ -33,17 +32,14 @@ if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
     from pymmcore_plus.metadata import SummaryMetaV1
 
-__all__ = ["AngleScan", "AngleScanEngine", "grating"]
+__all__ = ["AngleScan", "AngleScanEngine", "picture"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
 
 
-def grating(config: AcquisitionConfig, k: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return the grating (rows, columns) of an angle k (2,), with the DMD's value for on."""
-    dmd = config.dmd
-    frequency = dmd.geometry().frequency(float(k[0]), float(k[1]))
-    plane = lee_grating(dmd.shape, frequency, duty=dmd.duty, disk_radius=dmd.disk_radius)
-    return plane * np.uint8(dmd.on_value)
+def picture(config: AcquisitionConfig, k: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return what the DMD shows for an angle k (2,): (rows, columns), with its value for on."""
+    return config.dmd.bit_plane(k) * np.uint8(config.dmd.on_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +77,11 @@ class AngleScan:
         return bool(self._pictures)
 
     def upload(self) -> None:
-        """Load the gratings into the DMD and set its exposure; once, not for every scan."""
+        """Load the pictures into the DMD and set its exposure; once, not for every scan."""
         dmd = self.config.dmd
-        pictures = [grating(self.config, k) for k in self.angles.k]
+        pictures = [picture(self.config, k) for k in self.angles.k]
         self._pictures = pictures if self._must_step(len(pictures)) else []
-        with naming(dmd.label, "take the gratings"):
+        with naming(dmd.label, "take its pictures"):
             if not self.stepped:
                 self.core.loadSLMSequence(dmd.label, [one.tobytes() for one in pictures])
             self.core.setSLMExposure(dmd.label, dmd.picture_ms)
@@ -131,11 +127,11 @@ class AngleScan:
         """Show one picture after another, and snap each."""
         dmd, camera = self.config.dmd.label, self.config.camera.label
         frames: list[_Frame] = []
-        for number, picture in enumerate(self._pictures):
+        for number, shown in enumerate(self._pictures):
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
             with naming(dmd, "show a picture"):
-                self.core.setSLMImage(dmd, picture)
+                self.core.setSLMImage(dmd, shown)
                 self.core.displaySLMImage(dmd)
                 self.core.waitForDevice(dmd)
             with naming(camera, "take a picture"):

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import UNCHANGED, DmdGeometry
+from acquisition.gratings import UNCHANGED, DmdGeometry, lee_grating
 from acquisition.illumination import (
     PRESETS,
     AngleSet,
@@ -21,6 +22,7 @@ from acquisition.illumination import (
 )
 from acquisition.optics import Optics
 from acquisition.simulation.settings import SimulationSettings
+from acquisition.spots import PupilGeometry
 
 __all__ = [
     "SIMULATED_TAGS",
@@ -162,27 +164,53 @@ class DmdSection(_DeviceSection):
     stepping : "hardware" is a sequence that triggers the camera, "software" one picture after
     another, each snapped; "auto" is a sequence where the adapter takes one.
 
+    conjugate : to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k`` mirrors
+    tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
+
     With the default carrier and stop the second order never passes (|carrier| > 3 stop_radius), and
     the orders that the mirror grid folds into the stop carry at most 5 % of the first one's power.
     """
 
     label: str = "Dmd"
     shape: tuple[Count, Count] = (480, 480)
+    conjugate: Literal["sample", "pupil"] = "sample"
     carrier: Pair = (0.22, 0.385)
     mirror_pitch_um: Positive = 0.05
     stop_radius: Positive = 0.118
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
     disk_radius: Positive | None = None  # mirrors; None: the whole DMD
+    mirrors_per_k: Positive = 90.0
+    centre: Pair | None = None
+    spot_radius: Positive = 2.0
     correction: tuple[Pair, Pair] = UNCHANGED  # of the image's axes; measured by ``calibrate``
     on_value: Annotated[int, Field(ge=1, le=255)] = 1
     stepping: Literal["auto", "hardware", "software"] = "auto"
     picture_ms: Positive = 5.0
 
-    def geometry(self) -> DmdGeometry:
-        """Return how grating frequencies map to wave vectors."""
+    def geometry(self) -> DmdGeometry | PupilGeometry:
+        """Return how pictures on it map to wave vectors."""
+        if self.conjugate == "pupil":
+            return PupilGeometry(
+                self.shape, self.mirrors_per_k, self.spot_radius, self.centre, self.correction
+            )
         return DmdGeometry(
             self.shape, self.carrier, self.mirror_pitch_um, self.stop_radius, self.correction
         )
+
+    def bit_plane(self, k: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return the picture (rows, columns) of 0 and 1 for the angle k (2,) in cycles/um."""
+        geometry, (kx, ky) = self.geometry(), k.tolist()
+        if isinstance(geometry, PupilGeometry):
+            return geometry.spot(kx, ky)
+        frequency = geometry.frequency(kx, ky)
+        return lee_grating(self.shape, frequency, duty=self.duty, disk_radius=self.disk_radius)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The keys without which hardware is not known."""
+        if self.conjugate == "pupil":
+            return ("label", "shape", "mirrors_per_k", "spot_radius")
+        return ("label", "shape", "carrier", "mirror_pitch_um", "stop_radius")
 
 
 class TriggerSection(Section):

@@ -1,4 +1,4 @@
-"""The gratings of a microscope as pictures, and whether only the wanted light passes its stop."""
+"""The pictures that a DMD shows, and whether only the wanted light comes of them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from acquisition.calibration import load_calibrated
 from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry, diffracted_order, far_field, stray_light
-from acquisition.scan import grating
+from acquisition.spots import PupilGeometry
 from pipeline.commands import progress_bar
 from pipeline.picture import in_colour
 
@@ -30,7 +30,7 @@ class _Pattern:
     angle: int
     k: tuple[float, float]
     found: tuple[float, float] | None
-    efficiency: float  # power in the first order over that of all mirrors on
+    efficiency: float  # power in the first order, or light of the spot, over that of all mirrors
     stray: float  # strongest other order in the stop over the first
 
     @property
@@ -40,15 +40,16 @@ class _Pattern:
 
 
 def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -> int:
-    """Write a microscope's gratings into a folder and say what light they make.
+    """Write a microscope's pictures into a folder and say what light they make.
 
     Parameters
     ----------
     microscope : Path or None
         microscope.toml; None is the simulated microscope. No device is opened.
     output : Path
-        A new folder: ``angle_000.png`` and so on, one bit a mirror, and ``fourier_plane.png``, the
-        power of all angles together with the stop, in decibels of the highest.
+        A new folder: ``angle_000.png`` and so on, one bit a mirror, and what all angles make
+        together: of gratings ``fourier_plane.png``, their power with the stop, in decibels of the
+        highest; of spots ``pupil.png``, with the objective's pupil.
     as_json : bool
         Print the figures as JSON.
 
@@ -68,15 +69,18 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
     with progress_bar("Patterns", len(k)) as bar:
         for angle in range(len(k)):
             bar.say(f"angle {angle + 1} of {len(k)}")
-            on = grating(config, k[angle]) != 0
-            Image.fromarray(on).save(output / f"angle_{angle:03d}.png")
-            plane = on.astype(np.uint8)
-            power = far_field(plane)
+            plane = config.dmd.bit_plane(k[angle])
+            Image.fromarray(plane != 0).save(output / f"angle_{angle:03d}.png")
+            spots = isinstance(geometry, PupilGeometry)
+            power = plane.astype(np.float32) if spots else far_field(plane)
             np.maximum(brightest, power, out=brightest)
-            rows.append(_examined(angle, (float(k[angle, 0]), float(k[angle, 1])), plane, power,
-                                  config))  # fmt: skip
+            wanted = (float(k[angle, 0]), float(k[angle, 1]))
+            rows.append(_examined(angle, wanted, plane, power, config))
             bar.advance_to(angle + 1)
-    _draw(output / "fourier_plane.png", brightest, geometry)
+    if isinstance(geometry, PupilGeometry):
+        _draw_pupil(output / "pupil.png", brightest, geometry, config.build_optics().cutoff)
+    else:
+        _draw(output / "fourier_plane.png", brightest, geometry)
     _print(rows, output, as_json)
     return 0 if all(row.good for row in rows) else 1
 
@@ -89,6 +93,9 @@ def _examined(
     config: AcquisitionConfig,
 ) -> _Pattern:
     geometry = config.dmd.geometry()
+    if isinstance(geometry, PupilGeometry):  # a spot has no other orders
+        light = geometry.light(plane)
+        return _Pattern(angle, k, light.k if light else None, float(plane.mean()), 0.0)
     first = diffracted_order(plane, geometry)
     if first is None:
         return _Pattern(angle, k, None, 0.0, float("inf"))
@@ -112,6 +119,20 @@ def _draw(path: Path, power: NDArray[np.float32], geometry: DmdGeometry) -> None
     Image.fromarray(picture).save(path)
 
 
+def _draw_pupil(
+    path: Path, spots: NDArray[np.float32], geometry: PupilGeometry, cutoff: float
+) -> None:
+    """Draw all spots, and the objective's pupil as a circle."""
+    shown = in_colour(spots.astype(np.float64))
+    rows, columns = spots.shape
+    (xx, xy), (yx, yy) = geometry.correction
+    left, top = geometry.wave_vector(0.0, 0.0)
+    x, y = np.arange(columns) / geometry.mirrors_per_k, np.arange(rows) / geometry.mirrors_per_k
+    kx, ky = left + xx * x + xy * y[:, None], top + yx * x + yy * y[:, None]
+    shown[np.abs(np.hypot(kx, ky) - cutoff) < 1 / geometry.mirrors_per_k] = 255
+    Image.fromarray(shown).save(path)
+
+
 def _print(rows: list[_Pattern], output: Path, as_json: bool) -> None:
     if as_json:
         plain = [
@@ -121,7 +142,7 @@ def _print(rows: list[_Pattern], output: Path, as_json: bool) -> None:
         ]
         print(json.dumps({"output": str(output), "patterns": plain}))
         return
-    print("| angle | kx, cycles/um | ky | power, first order | strongest other in the stop |")
+    print("| angle | kx, cycles/um | ky | part of the light | strongest other in the stop |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         verdict = f"{row.stray:.1%}" if row.found else "nothing passes"
@@ -134,4 +155,4 @@ def _print(rows: list[_Pattern], output: Path, as_json: bool) -> None:
             f"\nnot only the wanted light passes the stop for angles {', '.join(map(str, bad))}: "
             "choose another carrier, or a smaller stop_radius"
         )
-    print(f"\n{len(rows)} gratings and the Fourier plane: {output}")
+    print(f"\n{len(rows)} pictures, and what they make together: {output}")

@@ -78,10 +78,16 @@ def misses(file: Path) -> float:
     return float(np.hypot(*(off - off.mean(axis=0)).T).max()) / microscope.optics.cutoff
 
 
+SPOTS = 'conjugate = "pupil"\nmirrors_per_k = 95.0'
+
+
+@pytest.mark.parametrize("dmd", ["", SPOTS])
 def test_a_turned_dmd_is_found_and_corrected(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dmd: str
 ) -> None:
+    """Conjugate to the sample, with gratings, and to the pupil, with spots of whole mirrors."""
     file = microscope_file(tmp_path, dmd_rotation_deg=TURNED_DEG, dmd_magnification=MAGNIFIED)
+    file.write_text(file.read_text("utf-8").replace("[dmd]", f"[dmd]\n{dmd}"), "utf-8")
     assert misses(file) > 0.05
     figures, checks = calibrated(file, capsys)
     assert all(check["met"] for check in checks.values())

@@ -8,6 +8,7 @@ import pytest
 from acquisition.configuration import AcquisitionConfig, load_configuration
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
+from acquisition.gratings import DmdGeometry
 from acquisition.simulation.settings import SimulationSettings
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
@@ -57,6 +58,7 @@ def test_the_hardware_example_is_complete() -> None:
     assert config.frame_tags().counter == "ImageNumber"
     assert config.frame_tags().timestamp is None
     geometry, optics = config.dmd.geometry(), config.build_optics()
+    assert isinstance(geometry, DmdGeometry)
     assert optics.cutoff * geometry.mirror_pitch_um <= geometry.stop_radius
     assert 3 * geometry.stop_radius < np.hypot(*geometry.carrier)
 

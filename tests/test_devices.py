@@ -10,7 +10,7 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 from acquisition.devices.faults import Faults
 from acquisition.devices.trigger import TriggerLine
 from acquisition.errors import ConfigurationError, DeviceError
-from acquisition.gratings import diffracted_order, lee_grating
+from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
 from acquisition.microscope import Microscope, open_microscope
 from tests.simulated import ANGLES, angle_of, faulty, small_config, small_microscope
 
@@ -23,7 +23,7 @@ def microscope() -> Iterator[Microscope]:
 
 def grating(microscope: Microscope, angle: int) -> np.ndarray:
     dmd = microscope.config.dmd
-    return lee_grating(dmd.shape, dmd.geometry().frequency(*microscope.angles.k[angle]))
+    return dmd.bit_plane(microscope.angles.k[angle])
 
 
 def show_and_snap(microscope: Microscope, picture: np.ndarray) -> np.ndarray:
@@ -141,6 +141,7 @@ def test_the_default_dmd_makes_the_planned_angles(preset: str) -> None:
     """First order strongest and inside the stop; the second order cannot pass with it."""
     config = small_config(optics={"preset": preset}, illumination={"preset": preset})
     geometry, optics = config.dmd.geometry(), config.build_optics()
+    assert isinstance(geometry, DmdGeometry)
     assert optics.cutoff * geometry.mirror_pitch_um < geometry.stop_radius
     assert 3 * geometry.stop_radius < np.hypot(*geometry.carrier)
     for kx, ky in config.build_angles().k[::6]:

@@ -40,6 +40,20 @@ def test_pictures_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         run_patterns(file, output)
 
 
+def test_spots_of_a_dmd_in_the_pupil(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, output = tmp_path / "microscope.toml", tmp_path / "patterns"
+    file.write_text(MICROSCOPE + 'conjugate = "pupil"\nmirrors_per_k = 45.0\n', encoding="utf-8")
+    assert run_patterns(file, output, as_json=True) == 0
+    rows = json.loads(capsys.readouterr().out)["patterns"]
+    for row in rows:
+        assert row["found"] == pytest.approx(row["k"], abs=0.3 / 45)
+        assert row["efficiency"] == pytest.approx(np.pi * 2**2 / 240**2, rel=0.2)
+    assert sorted(path.name for path in output.iterdir())[-1] == "pupil.png"
+    picture = np.asarray(Image.open(output / "pupil.png"))
+    on = sum(np.asarray(Image.open(output / f"angle_{i:03d}.png")).astype(int) for i in range(4))
+    assert (picture[on > 0] != picture[0, 0]).any(axis=-1).all()
+
+
 def test_an_order_that_should_not_pass_is_pointed_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

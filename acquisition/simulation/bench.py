@@ -2,11 +2,11 @@
 
     I = |R|^2 + |b m u|^2 + 2 Re(conj(R) b m u),   R = exp(-2 pi i k_c . r - i phi(t))
 
-u is the sample's field for the first order of the picture on the DMD, b its amplitude (relative to
-a full-frame grating), m the static transmission of the sample arm (wavefront error, dust), R the
-reference wave with the carrier k_c, and phi a slow drift of the interferometer. A picture without
-an order inside the stop lets no light into the sample arm: no fringes. Shot noise (Gaussian limit),
-read noise, clipping and quantisation follow.
+u is the sample's field for the light of the picture on the DMD (a grating's first order, or a spot
+in the pupil), b its amplitude, m the static transmission of the sample arm (wavefront error, dust),
+R the reference wave with the carrier k_c, and phi a slow drift of the interferometer. A picture
+that makes no single wave lets no light into the sample arm: no fringes. Shot noise (Gaussian
+limit), read noise, clipping and quantisation follow.
 """
 
 import hashlib
@@ -15,30 +15,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
+import scipy.special
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry, diffracted_order
+from acquisition.gratings import DmdGeometry
 from acquisition.optics import Optics
 from acquisition.simulation.phantoms import make_phantom
 from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.settings import SimulationSettings
+from acquisition.spots import PupilGeometry
 
 __all__ = ["Illumination", "OpticalBench", "SimulationSettings", "build_bench"]
 
 _NOISE_LENGTH = 1 << 21  # samples of normal noise, drawn once and read from random places
-_FULL_FRAME_AMPLITUDE = 1 / math.pi  # first order of a binary grating with duty 1/2
 
 
 @dataclass(frozen=True, slots=True)
 class Illumination:
-    """Light in the sample arm: its wave vector in cycles/um and its amplitude, 1 = full grating.
-
-    ``k`` is None where no order passes the stop.
-    """
+    """Light in the sample arm, as ``gratings.Light``; ``k`` is None where there is none."""
 
     k: tuple[float, float] | None
     amplitude: float = 0.0
+    spread: float = 0.0
 
 
 class OpticalBench:
@@ -47,7 +46,7 @@ class OpticalBench:
     Parameters
     ----------
     scene : Scene
-    geometry : DmdGeometry
+    geometry : DmdGeometry or PupilGeometry
     settings : SimulationSettings
 
     Attributes
@@ -56,7 +55,9 @@ class OpticalBench:
         1 is nominal, 0 a dead laser, 8 saturates the camera. May be set at any time.
     """
 
-    def __init__(self, scene: Scene, geometry: DmdGeometry, settings: SimulationSettings) -> None:
+    def __init__(
+        self, scene: Scene, geometry: DmdGeometry | PupilGeometry, settings: SimulationSettings
+    ) -> None:
         self.scene = scene
         self.geometry = geometry
         self.settings = settings
@@ -66,7 +67,7 @@ class OpticalBench:
         self._noise = rng.standard_normal(_NOISE_LENGTH, dtype=np.float32)
         self._rng = rng
         self._shown: dict[bytes, Illumination] = {}
-        self._waves: dict[tuple[float, float], NDArray[np.complex64]] = {}
+        self._waves: dict[Illumination, NDArray[np.complex64]] = {}
 
     @property
     def optics(self) -> Optics:
@@ -104,13 +105,11 @@ class OpticalBench:
         return self._shown[key]
 
     def _diffract(self, bit_plane: NDArray[np.uint8]) -> Illumination:
-        order = diffracted_order(bit_plane, self.geometry)
-        if order is None:
+        light = self.geometry.light(bit_plane)
+        # beyond the cutoff it is blocked by the objective's pupil
+        if light is None or math.hypot(*light.k) > self.optics.cutoff:
             return Illumination(None)
-        k = self.geometry.wave_vector(order.fx, order.fy)
-        if math.hypot(*k) > self.optics.cutoff:  # blocked by the objective's pupil
-            return Illumination(None)
-        return Illumination(k, abs(order.amplitude) / _FULL_FRAME_AMPLITUDE)
+        return Illumination(light.k, light.amplitude, light.spread)
 
     def prepare(self, bit_planes: list[NDArray[np.uint8]]) -> None:
         """Compute what the scan of these pictures needs; seconds for a new scene."""
@@ -143,7 +142,7 @@ class OpticalBench:
         p, wave_y, wave_x = self.scene.field(illumination.k, time_s, stage_um)
         angle = self._phase_drift(time_s)
         turn = illumination.amplitude * complex(math.cos(angle), math.sin(angle))
-        fringes = p * (self._wave(illumination.k) * np.complex64(turn))
+        fringes = p * (self._wave(illumination, illumination.k) * np.complex64(turn))
         fringes *= wave_y
         fringes *= wave_x
         intensity = np.square(fringes.real) + np.square(fringes.imag)
@@ -151,17 +150,18 @@ class OpticalBench:
         intensity += 1
         return np.asarray(intensity, dtype=np.float32)
 
-    def _wave(self, k: tuple[float, float]) -> NDArray[np.complex64]:
+    def _wave(self, light: Illumination, k: tuple[float, float]) -> NDArray[np.complex64]:
         """Return the incident wave times conj(R) and the static transmission, (y, x), cached."""
-        if k not in self._waves:
+        if light not in self._waves:
             rows, columns = self.frame_shape
             pixel = self.optics.pixel_size_um
             y = (np.arange(rows) - rows // 2) * pixel
             x = (np.arange(columns) - columns // 2) * pixel
             along_y = np.exp(2j * np.pi * (k[1] + self.carrier[1]) * y)
             along_x = np.exp(2j * np.pi * (k[0] + self.carrier[0]) * x)
-            self._waves[k] = (self._static * along_y[:, None] * along_x).astype(np.complex64)
-        return self._waves[k]
+            wave = self._static * along_y[:, None] * along_x * _evenness(light.spread, y, x)
+            self._waves[light] = wave.astype(np.complex64)
+        return self._waves[light]
 
     def _phase_drift(self, time_s: float) -> float:
         turn = 2 * math.pi * time_s / self.settings.phase_drift_period_s
@@ -178,6 +178,17 @@ class OpticalBench:
         grey += (
             np.sqrt(grey * np.float32(gain) + np.float32((gain * settings.read_noise) ** 2)) * noise
         )
+
+
+def _evenness(spread: float, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the amplitude of a cone of waves across the field (y, x), 1 in its middle.
+
+    The sample is lit as by the cone's middle wave: what the cone's width changes within an object
+    is left out.
+    """
+    turn = 2 * np.pi * spread * np.hypot(y[:, None], x)
+    with np.errstate(invalid="ignore"):
+        return np.where(turn > 0, 2 * scipy.special.j1(turn) / turn, 1.0)
 
 
 def _static_transmission(
@@ -223,7 +234,7 @@ def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject,
 
 
 def build_bench(
-    optics: Optics, geometry: DmdGeometry, settings: SimulationSettings
+    optics: Optics, geometry: DmdGeometry | PupilGeometry, settings: SimulationSettings
 ) -> OpticalBench:
     """Return the bench of a simulated microscope, with its objects in the middle of the stage.
 
