@@ -63,6 +63,18 @@ def test_the_hardware_example_is_complete() -> None:
     assert 3 * geometry.stop_radius < np.hypot(*geometry.carrier)
 
 
+def test_the_flir_example_is_complete() -> None:
+    config = load_configuration(EXAMPLES / "flir-dlp6500.toml")
+    assert len(config.build_angles()) == 49
+    assert next(iter(config.camera.properties)) == "Exposure Auto"  # before an exposure is set
+    assert (config.camera.trigger.property, config.camera.trigger.external) == (
+        "Trigger Mode",
+        "On",
+    )
+    assert config.dmd.adapter == "acquisition.dlpc900.device"
+    assert not config.stage.label
+
+
 def test_a_configuration_survives_json() -> None:
     config = load_configuration(EXAMPLES / "hardware.toml")
     assert AcquisitionConfig.model_validate_json(config.model_dump_json()) == config

@@ -12,6 +12,7 @@ limit), read noise, clipping and quantisation follow.
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
@@ -180,7 +181,9 @@ class OpticalBench:
         )
 
 
-def _evenness(spread: float, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _evenness(
+    spread: float, y: NDArray[np.floating[Any]], x: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
     """Return the amplitude of a cone of waves across the field (y, x), 1 in its middle.
 
     The sample is lit as by the cone's middle wave: what the cone's width changes within an object
