@@ -34,7 +34,7 @@ _SETUP = {
     "optics": None,
     "dmd": (
         *("label", "shape", "conjugate", "carrier", "mirror_pitch_um", "duty", "disk_radius"),
-        *("mirrors_per_k", "centre", "spot_radius"),
+        *("planes", "mirrors_per_k", "centre", "spot_radius"),
     ),
     "camera": ("label", "width", "height", "bit_depth", "origin", "binning", "properties"),
 }

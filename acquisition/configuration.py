@@ -72,6 +72,12 @@ class AcquisitionConfig(Section):
                 f"[camera] exposure_ms must not exceed [dmd] picture_ms {self.dmd.picture_ms:g}, "
                 f"got {self.camera.exposure_ms:g}: an exposure would see two pictures"
             )
+        least_ms = self.dmd.picture_ms * (1 - 1 / self.dmd.planes)
+        if self.camera.exposure_ms <= least_ms:
+            raise ValueError(
+                f"[camera] exposure_ms must be above {least_ms:g} to see all {self.dmd.planes} "
+                f"planes of a picture, got {self.camera.exposure_ms:g}"
+            )
         return self
 
     def _require_explicit(self) -> None:

@@ -29,9 +29,11 @@ __all__ = [
     "inverse",
     "lee_grating",
     "stray_light",
+    "time_multiplexed",
 ]
 
 
+Picture = NDArray[np.uint8] | NDArray[np.float32]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 UNCHANGED: Matrix = ((1.0, 0.0), (0.0, 1.0))
 
@@ -167,6 +169,27 @@ def lee_grating(
     return on.astype(np.uint8)
 
 
+def time_multiplexed(
+    shape: tuple[int, int],
+    frequency: tuple[float, float],
+    planes: int,
+    disk_radius: float | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Return binary gratings whose mean is a sinusoidal one: shown within one exposure.
+
+    Each is on where (1 + cos) / 2 of the grating's phase is above one of ``planes`` levels, a Lee
+    grating of its own duty around the same middle. An interferogram adds fields, so the mean's
+    orders count: 0, 1 and -1 and, weakly, those of ``planes`` steps. Its first order has 0.79 of a
+    binary grating's amplitude.
+    """
+    levels = (np.arange(planes) + 0.5) / planes
+    duties = np.arccos(2 * levels - 1) / np.pi
+    return [
+        lee_grating(shape, frequency, phase=duty / 2, duty=duty, disk_radius=disk_radius)
+        for duty in duties.tolist()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class FirstOrder:
     """The strongest order in the stop: place in cycles/mirror, complex amplitude (1 = mirror)."""
@@ -176,8 +199,8 @@ class FirstOrder:
     amplitude: complex
 
 
-def diffracted_order(bit_plane: NDArray[np.uint8], geometry: DmdGeometry) -> FirstOrder | None:
-    """Find the order that passes the stop, from the bit plane alone.
+def diffracted_order(bit_plane: Picture, geometry: DmdGeometry) -> FirstOrder | None:
+    """Find the order that passes the stop, from the picture alone: a bit plane, or a mean of some.
 
     Returns None when nothing coherent passes: a blank or unstructured picture has no order. The
     position is refined to about 1e-6 cycles/mirror by Newton steps on the discrete-time spectrum.
@@ -195,7 +218,7 @@ def diffracted_order(bit_plane: NDArray[np.uint8], geometry: DmdGeometry) -> Fir
     return _refine(bit_plane, float(fx[0, column]), float(fy[row, 0]))
 
 
-def _refine(bit_plane: NDArray[np.uint8], fx: float, fy: float) -> FirstOrder:
+def _refine(bit_plane: Picture, fx: float, fy: float) -> FirstOrder:
     """Maximise the windowed spectrum near (fx, fy); Hann windows keep other orders out."""
     rows, columns = bit_plane.shape
     window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
@@ -216,7 +239,7 @@ def _refine(bit_plane: NDArray[np.uint8], fx: float, fy: float) -> FirstOrder:
     return FirstOrder(fx, fy, complex(amplitude))
 
 
-def far_field(bit_plane: NDArray[np.uint8]) -> NDArray[np.float32]:
+def far_field(bit_plane: Picture) -> NDArray[np.float32]:
     """Return the power in the Fourier plane, 1 for all mirrors on, zero frequency in the middle.
 
     A Hann window keeps the side lobes of an order from hiding weaker ones.

@@ -24,7 +24,7 @@ from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.naming import naming
-from acquisition.scan import AngleScan, AngleScanEngine, picture
+from acquisition.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.stage import Stage
 
 __all__ = ["Microscope", "open_microscope"]
@@ -212,9 +212,8 @@ class Microscope:
         dmd = self.config.dmd.model_copy(update={"picture_ms": picture_ms})
         config = self.config.model_copy(update={"camera": camera, "dmd": dmd})
         exposure_ms = set_exposure(self.core, config)
-        with naming(dmd.label, f"show a picture for {picture_ms:g} ms"):
-            self.core.setSLMExposure(dmd.label, picture_ms)
         self.config = self._scan.config = config
+        self._scan.set_picture_time()
         times = {"exposure_ms": f"{exposure_ms:g}", "picture_ms": f"{picture_ms:g}"}
         self._scan.provenance = {**self._scan.provenance, **times}
         return exposure_ms
@@ -286,7 +285,8 @@ class Microscope:
         """
         dmd = self.config.dmd.label
         with naming(dmd, "show a picture"):
-            self.core.setSLMImage(dmd, picture(self.config, self.angles.k[self.angles.normal or 0]))
+            shown = pictures(self.config, self.angles.k[self.angles.normal or 0])
+            self.core.setSLMImage(dmd, shown[len(shown) // 2])
             self.core.displaySLMImage(dmd)
         self._select_trigger(external=False)
         try:

@@ -20,7 +20,7 @@ from pymmcore_plus.mda import MDAEngine
 from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import Attribution, FrameReport, attribute
-from acquisition.cameras import frame_dtype
+from acquisition.cameras import frame_dtype, set_property
 from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanError, ScanStopped
 from acquisition.illumination import AngleSet
@@ -32,14 +32,17 @@ if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
     from pymmcore_plus.metadata import SummaryMetaV1
 
-__all__ = ["AngleScan", "AngleScanEngine", "picture"]
+__all__ = ["AngleScan", "AngleScanEngine", "pictures"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
 
 
-def picture(config: AcquisitionConfig, k: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return what the DMD shows for an angle k (2,): (rows, columns), with its value for on."""
-    return config.dmd.bit_plane(k) * np.uint8(config.dmd.on_value)
+def pictures(config: AcquisitionConfig, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
+    """Return what the DMD shows for an angle k (2,): (rows, columns), with its value for on.
+
+    More than one are shown one after another within the angle's time.
+    """
+    return [plane * np.uint8(config.dmd.on_value) for plane in config.dmd.bit_planes(k)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +82,29 @@ class AngleScan:
     def upload(self) -> None:
         """Load the pictures into the DMD and set its exposure; once, not for every scan."""
         dmd = self.config.dmd
-        pictures = [picture(self.config, k) for k in self.angles.k]
-        self._pictures = pictures if self._must_step(len(pictures)) else []
+        shown = [one for k in self.angles.k for one in pictures(self.config, k)]
+        self._pictures = shown if self._must_step(len(shown)) else []
+        if dmd.planes > 1:
+            set_property(self.core, dmd.label, "PicturesPerTrigger", dmd.planes)
         with naming(dmd.label, "take its pictures"):
             if not self.stepped:
-                self.core.loadSLMSequence(dmd.label, [one.tobytes() for one in pictures])
-            self.core.setSLMExposure(dmd.label, dmd.picture_ms)
+                self.core.loadSLMSequence(dmd.label, [one.tobytes() for one in shown])
+        self.set_picture_time()
+
+    def set_picture_time(self) -> None:
+        """Give the DMD the time of a picture, or its part for each of several planes."""
+        dmd = self.config.dmd
+        with naming(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
+            self.core.setSLMExposure(dmd.label, dmd.picture_ms / dmd.planes)
 
     def _must_step(self, pictures: int) -> bool:
         dmd = self.config.dmd
         with naming(dmd.label, "say how long a sequence it takes"):
             longest = self.core.getSLMSequenceMaxLength(dmd.label)
-        if dmd.stepping == "hardware" and longest < pictures:
+        if longest < pictures and (dmd.stepping == "hardware" or dmd.planes > 1):
             raise DeviceError(
                 f"device {dmd.label!r} must take a sequence of {pictures} pictures, its longest is "
-                f'{longest}: use fewer angles, or allow [dmd] stepping = "software"'
+                f'{longest}: use fewer angles or planes, or allow [dmd] stepping = "software"'
             )
         return dmd.stepping == "software" or longest < pictures
 

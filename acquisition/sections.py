@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import UNCHANGED, DmdGeometry, lee_grating
+from acquisition.gratings import UNCHANGED, DmdGeometry, lee_grating, time_multiplexed
 from acquisition.illumination import (
     PRESETS,
     AngleSet,
@@ -166,6 +166,8 @@ class DmdSection(_DeviceSection):
 
     conjugate : to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k`` mirrors
     tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
+    planes : binary gratings that one exposure adds up to a sinusoidal one, with fewer stray orders;
+    the DMD triggers the camera with the first of each ``planes``.
 
     With the default carrier and stop the second order never passes (|carrier| > 3 stop_radius), and
     the orders that the mirror grid folds into the stop carry at most 5 % of the first one's power.
@@ -179,6 +181,7 @@ class DmdSection(_DeviceSection):
     stop_radius: Positive = 0.118
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
     disk_radius: Positive | None = None  # mirrors; None: the whole DMD
+    planes: Annotated[int, Field(ge=1, le=32)] = 1
     mirrors_per_k: Positive = 90.0
     centre: Pair | None = None
     spot_radius: Positive = 2.0
@@ -197,13 +200,25 @@ class DmdSection(_DeviceSection):
             self.shape, self.carrier, self.mirror_pitch_um, self.stop_radius, self.correction
         )
 
-    def bit_plane(self, k: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return the picture (rows, columns) of 0 and 1 for the angle k (2,) in cycles/um."""
+    def bit_planes(self, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
+        """Return the pictures (rows, columns) of 0 and 1 for the angle k (2,) in cycles/um."""
         geometry, (kx, ky) = self.geometry(), k.tolist()
         if isinstance(geometry, PupilGeometry):
-            return geometry.spot(kx, ky)
+            return [geometry.spot(kx, ky)]
         frequency = geometry.frequency(kx, ky)
-        return lee_grating(self.shape, frequency, duty=self.duty, disk_radius=self.disk_radius)
+        if self.planes > 1:
+            return time_multiplexed(self.shape, frequency, self.planes, self.disk_radius)
+        return [lee_grating(self.shape, frequency, duty=self.duty, disk_radius=self.disk_radius)]
+
+    @model_validator(mode="after")
+    def _planes_are_gratings(self) -> Self:
+        if self.planes > 1 and (self.conjugate == "pupil" or self.stepping == "software"):
+            raise ValueError(
+                f"[dmd] planes = {self.planes} needs gratings (conjugate to the sample) in a "
+                "sequence that the DMD runs by itself: leave planes out, or change conjugate or "
+                "stepping"
+            )
+        return self
 
     @property
     def needed(self) -> tuple[str, ...]:

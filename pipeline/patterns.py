@@ -47,7 +47,8 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
     microscope : Path or None
         microscope.toml; None is the simulated microscope. No device is opened.
     output : Path
-        A new folder: ``angle_000.png`` and so on, one bit a mirror, and what all angles make
+        A new folder: ``angle_000.png`` and so on, one bit a mirror (with a number for each of
+        several planes), and what all angles make
         together: of gratings ``fourier_plane.png``, their power with the stop, in decibels of the
         highest; of spots ``pupil.png``, with the objective's pupil.
     as_json : bool
@@ -69,13 +70,15 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
     with progress_bar("Patterns", len(k)) as bar:
         for angle in range(len(k)):
             bar.say(f"angle {angle + 1} of {len(k)}")
-            plane = config.dmd.bit_plane(k[angle])
-            Image.fromarray(plane != 0).save(output / f"angle_{angle:03d}.png")
-            spots = isinstance(geometry, PupilGeometry)
-            power = plane.astype(np.float32) if spots else far_field(plane)
+            planes = config.dmd.bit_planes(k[angle])
+            for number, plane in enumerate(planes):
+                part = f"_{number:02d}" if len(planes) > 1 else ""
+                Image.fromarray(plane != 0).save(output / f"angle_{angle:03d}{part}.png")
+            mean = np.stack(planes).mean(axis=0, dtype=np.float32)
+            power = mean if isinstance(geometry, PupilGeometry) else far_field(mean)
             np.maximum(brightest, power, out=brightest)
             wanted = (float(k[angle, 0]), float(k[angle, 1]))
-            rows.append(_examined(angle, wanted, plane, power, config))
+            rows.append(_examined(angle, wanted, mean, power, config))
             bar.advance_to(angle + 1)
     if isinstance(geometry, PupilGeometry):
         _draw_pupil(output / "pupil.png", brightest, geometry, config.build_optics().cutoff)
@@ -88,13 +91,13 @@ def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -
 def _examined(
     angle: int,
     k: tuple[float, float],
-    plane: NDArray[np.uint8],
+    plane: NDArray[np.float32],
     power: NDArray[np.float32],
     config: AcquisitionConfig,
 ) -> _Pattern:
     geometry = config.dmd.geometry()
     if isinstance(geometry, PupilGeometry):  # a spot has no other orders
-        light = geometry.light(plane)
+        light = geometry.light(plane.astype(np.uint8))
         return _Pattern(angle, k, light.k if light else None, float(plane.mean()), 0.0)
     first = diffracted_order(plane, geometry)
     if first is None:

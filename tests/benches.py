@@ -60,22 +60,22 @@ class Bench:
 
 
 @contextmanager
-def open_bench(name: str, picture_ms: float = 4.0) -> Iterator[Bench]:
+def open_bench(name: str, picture_ms: float = 4.0, planes: int = 1) -> Iterator[Bench]:
     """Open a bench, and see to it that no thread outlives it."""
     before = threads()
     make = {"simulated": _simulated, "stepped": _simulated, "dlpc900": _dlpc900, "demo": _demo}
-    bench = make[name](name, picture_ms)
+    bench = make[name](name, picture_ms, planes)
     with bench.microscope:
         yield bench
     assert threads() <= before
 
 
-def _simulated(name: str, picture_ms: float) -> Bench:
+def _simulated(name: str, picture_ms: float, planes: int) -> Bench:
     config = small_config(
         microscope={"kind": "hardware"},
         optics={"preset": "cell", "pixel_size_um": 0.07},
-        dmd={**_DMD, "picture_ms": picture_ms},
-        camera=_CAMERA,
+        dmd={**_DMD, "picture_ms": picture_ms, "planes": planes},
+        camera={**_CAMERA, "exposure_ms": 1.0 if planes == 1 else picture_ms},
         background={"position_um": (200.0, 0.0)},
     )
     instrument = _instrument(config)
@@ -83,25 +83,26 @@ def _simulated(name: str, picture_ms: float) -> Bench:
     return _opened(config, instrument, dmd, triggered=name == "simulated")
 
 
-def _dlpc900(name: str, picture_ms: float) -> Bench:
+def _dlpc900(name: str, picture_ms: float, planes: int) -> Bench:
+    dmd = {**_DMD, "picture_ms": picture_ms, "planes": planes}
     config = small_config(
         microscope={"kind": "hardware"},
         optics={"preset": "cell", "pixel_size_um": 0.07},
-        dmd={**_DMD, "picture_ms": picture_ms, "properties": {"DarkTime-us": 200}},
-        camera=_CAMERA,
+        dmd={**dmd, "properties": {"DarkTime-us": 200}},
+        camera={**_CAMERA, "exposure_ms": 1.0 if planes == 1 else picture_ms},
         background={"position_um": (200.0, 0.0)},
     )
     instrument = _instrument(config)
     emulator = WiredEmulator(*config.dmd.shape, instrument=instrument)
-    dmd = WiredDlpc900(emulator, config.dmd.shape)
-    return _opened(config, instrument, dmd, triggered=True)
+    device = WiredDlpc900(emulator, config.dmd.shape)
+    return _opened(config, instrument, device, triggered=True)
 
 
-def _demo(name: str, picture_ms: float) -> Bench:
+def _demo(name: str, picture_ms: float, planes: int) -> Bench:
     pytest.importorskip("mm_test_adapters", reason="no Micro-Manager adapters here")
     config = small_config(
         microscope={"kind": "hardware"},
-        dmd={**_DMD, "picture_ms": picture_ms},
+        dmd={**_DMD, "picture_ms": picture_ms, "planes": planes},
         camera={
             "label": "Camera",
             "adapter": "DemoCamera",

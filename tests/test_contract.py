@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,25 @@ def test_lost_frames_cost_their_angles_alone(triggered: Bench) -> None:
     assert stack.lost == (2, 7)
     for angle in set(range(ANGLES)) - {2, 7}:
         assert shown(stack.frames[angle], triggered) == angle
+
+
+@pytest.mark.parametrize("name", TRIGGERED)
+def test_several_planes_are_one_angle(name: str) -> None:
+    """One trigger, one frame and one light for the four gratings of an angle."""
+    with open_bench(name, picture_ms=8.0, planes=4) as bench:
+        assert bench.instrument is not None
+        bench.instrument.bench.laser_power = 1 / 8  # for an exposure that is so much longer
+        stack = bench.microscope.scan()
+        assert_whole(stack, bench)
+        received = bench.microscope.core.getProperty("Camera", "TriggersReceived")
+        assert int(received) == ANGLES
+        optical = bench.instrument.bench
+        planes = bench.microscope.config.dmd.bit_planes(bench.microscope.angles.k[1])
+        lights = [optical.illuminate(plane) for plane in planes]
+        assert len({light.amplitude for light in lights}) > 1
+        mean = replace(lights[0], amplitude=float(np.mean([one.amplitude for one in lights])))
+        expected = optical.expose(mean, 0.0, bench.instrument.stage_um, 8.0).astype(int)
+        assert np.abs(expected - stack.frames[1]).max() <= 1
 
 
 def demo_camera(**changes: Any) -> AcquisitionConfig:

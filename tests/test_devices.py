@@ -23,7 +23,7 @@ def microscope() -> Iterator[Microscope]:
 
 def grating(microscope: Microscope, angle: int) -> np.ndarray:
     dmd = microscope.config.dmd
-    return dmd.bit_plane(microscope.angles.k[angle])
+    return dmd.bit_planes(microscope.angles.k[angle])[0]
 
 
 def show_and_snap(microscope: Microscope, picture: np.ndarray) -> np.ndarray:

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acquisition.errors import DataError
-from acquisition.gratings import DmdGeometry, diffracted_order, far_field, lee_grating, stray_light
+from acquisition.errors import ConfigurationError, DataError
+from acquisition.gratings import (
+    DmdGeometry,
+    diffracted_order,
+    far_field,
+    lee_grating,
+    stray_light,
+    time_multiplexed,
+)
 from pipeline.patterns import run_patterns
 
 MICROSCOPE = """
@@ -38,6 +45,36 @@ def test_pictures_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert order is not None
     with pytest.raises(DataError, match="must be a new folder"):
         run_patterns(file, output)
+
+
+def test_planes_of_one_exposure_have_no_second_and_third_order() -> None:
+    """A carrier whose higher orders pass the stop, aliased by the mirrors."""
+    geometry = DmdGeometry((250, 250), (0.25, 0.0), 0.05, 0.08)
+    frequency, around = (0.23, 0.01), 8 / 250
+    strays = {}
+    for planes in (1, 4, 16):
+        mean = np.stack(time_multiplexed((250, 250), frequency, planes)).mean(axis=0)
+        mean = mean.astype(np.float32)
+        first = diffracted_order(mean, geometry)
+        assert first is not None
+        assert (first.fx, first.fy) == pytest.approx(frequency, abs=1e-4)
+        assert abs(first.amplitude) == pytest.approx(0.25 if planes > 1 else 1 / np.pi, rel=0.05)
+        strays[planes] = stray_light(far_field(mean), geometry, first, around)
+    assert strays[1] > 0.05
+    assert strays[4] < strays[1] / 10
+    assert strays[16] < strays[4]
+
+
+def test_planes_are_written_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, output = tmp_path / "microscope.toml", tmp_path / "patterns"
+    camera = "[camera]\nexposure_ms = 4.5\n"
+    file.write_text(MICROSCOPE + "planes = 3\n" + camera, encoding="utf-8")
+    assert run_patterns(file, output, as_json=True) == 0
+    assert len(json.loads(capsys.readouterr().out)["patterns"]) == 4
+    assert (output / "angle_003_02.png").exists()
+    file.write_text(MICROSCOPE + "planes = 3\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"must be above 3\.333\d* to see all 3"):
+        run_patterns(file, tmp_path / "other")
 
 
 def test_spots_of_a_dmd_in_the_pupil(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from acquisition.devices.camera import SimulatedCamera
 from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
 from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanError, ScanStopped
 from acquisition.microscope import Microscope
-from acquisition.scan import picture
+from acquisition.scan import pictures
 from pipeline.archive.recording import read_recording
 from pipeline.archive.series import RecordedScan
 from pipeline.autofocus import Autofocus
@@ -212,7 +212,7 @@ def test_a_device_that_fails_is_named_the_light_goes_off_and_it_can_go_on(
     )
     path = tmp_path / "scan.h5"
     dmd = microscope.config.dmd.label
-    microscope.core.setSLMImage(dmd, picture(microscope.config, microscope.angles.k[0]))
+    microscope.core.setSLMImage(dmd, pictures(microscope.config, microscope.angles.k[0])[0])
     microscope.core.displaySLMImage(dmd)
     assert not is_dark(microscope)
     with TimeLapse(microscope, plan, path) as lapse:

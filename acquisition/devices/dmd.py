@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from pymmcore_plus.experimental.unicore import SLMDevice
+from pymmcore_plus.experimental.unicore import SLMDevice, pymm_property
 
 from acquisition.devices.instrument import Display, SimulatedInstrument
 
@@ -29,6 +29,16 @@ class SimulatedDmd(SLMDevice):
         self._picture_ms = 5.0
         self._picture = np.zeros(instrument.bench.geometry.shape, dtype=np.uint8)
         self._sequence: tuple[Any, ...] = ()
+        self._per_trigger = 1
+
+    @pymm_property(name="PicturesPerTrigger", limits=(1, 32))
+    def pictures_per_trigger(self) -> int:
+        """Return of how many pictures the first triggers the camera."""
+        return self._per_trigger
+
+    @pictures_per_trigger.setter
+    def _set_pictures_per_trigger(self, pictures: int) -> None:
+        self._per_trigger = int(pictures)
 
     def shape(self) -> tuple[int, int]:
         """Return (rows, columns) of mirrors."""
@@ -70,12 +80,13 @@ class SimulatedDmd(SLMDevice):
         self._sequence = tuple(self._instrument.bench.illuminate(picture) for picture in pictures)
 
     def start_sequence(self) -> None:
-        """Show the pictures one after another and raise the trigger line at the start of each."""
+        """Show the pictures one after another, with an edge on the trigger line as they begin."""
         instrument, period_s = self._instrument, self._picture_ms / 1000
         start_s = time.perf_counter() + _START_DELAY_S
         instrument.display = Display(instrument.display.still, self._sequence, start_s, period_s)
-        edges = [start_s + number * period_s for number in range(len(self._sequence))]
-        instrument.line.raise_edges(instrument.faults.edges(edges, period_s))
+        shown = range(0, len(self._sequence), self._per_trigger)
+        edges = [start_s + number * period_s for number in shown]
+        instrument.line.raise_edges(instrument.faults.edges(edges, self._per_trigger * period_s))
 
     def stop_sequence(self) -> None:
         """Return to the still picture."""

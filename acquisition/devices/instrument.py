@@ -3,8 +3,9 @@
 Times are seconds on ``time.perf_counter``; the bench's own time starts with the instrument.
 """
 
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from acquisition.simulation.bench import Illumination, OpticalBench
 __all__ = ["Display", "SimulatedInstrument"]
 
 _SATURATING_POWER = 8.0
+_INSTANT = 1e-6  # of an exposure: times are sums of many periods
+_SAME_ANGLE = 1e-3  # cycles/um between gratings of one frequency: how well an order is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,27 @@ class Display:
         if not self.sequence or number < 0:
             return self.still
         return self.sequence[min(number, len(self.sequence) - 1)]
+
+    def during(self, start_s: float, exposure_s: float) -> Illumination:
+        """Return the light of an exposure: of one angle's pictures the mean, else the middle's."""
+        middle = self.at(start_s + exposure_s / 2)
+        first, last = (self._number(time_s) for time_s in (start_s, start_s + exposure_s))
+        if middle.k is None or first == last:
+            return middle
+        amplitude = 0.0
+        for number in range(first, last + 1):
+            begin_s = self.start_s + number * self.period_s
+            seen_s = min(start_s + exposure_s, begin_s + self.period_s) - max(start_s, begin_s)
+            if seen_s < _INSTANT * exposure_s:
+                continue
+            light = self.at(begin_s + self.period_s / 2)
+            if light.k is None or math.dist(light.k, middle.k) > _SAME_ANGLE:
+                return middle
+            amplitude += light.amplitude * seen_s / exposure_s
+        return replace(middle, amplitude=amplitude)
+
+    def _number(self, time_s: float) -> int:
+        return math.floor((time_s - self.start_s) / self.period_s)
 
 
 @dataclass(slots=True)
@@ -79,5 +103,5 @@ class SimulatedInstrument:
     def expose(self, start_s: float, exposure_ms: float) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Return the picture (y, x) of an exposure that starts at ``start_s``."""
         middle_s = start_s + exposure_ms / 2000
-        light = self.display.at(middle_s)
+        light = self.display.during(start_s, exposure_ms / 1000)
         return self.bench.expose(light, self.clock_s(middle_s), self.stage_um, exposure_ms)

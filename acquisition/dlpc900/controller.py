@@ -76,12 +76,15 @@ class Timing:
         darkness before it.
     forever : bool
         Whether the sequence starts again after its end.
+    per_trigger : int
+        Of how many patterns the first raises trigger output 2.
     """
 
     exposure_us: int
     dark_us: int = 0
     triggered: bool = False
     forever: bool = False
+    per_trigger: int = 1
 
     def __post_init__(self) -> None:
         if not SHORTEST_US <= self.exposure_us <= _SLOWEST_US:
@@ -372,7 +375,8 @@ class Controller:
 
     def _definition(self, index: int, timing: Timing) -> bytes:
         flags = 0x01 | (0x80 if timing.triggered else 0)  # cleared after it; 1 bit; no LED
-        output = 0 if self.wiring.trigger_out_2_disables else 1
+        raised = index % timing.per_trigger == 0
+        output = int(raised != self.wiring.trigger_out_2_disables)
         image = index // PLANES | (index % PLANES) << 11
         exposure, dark = (v.to_bytes(3, "little") for v in (timing.exposure_us, timing.dark_us))
         return struct.pack("<H3sB3sBH", index, exposure, flags, dark, output, image)

@@ -45,7 +45,7 @@ class Dlpc900(SLMDevice):
         self._wiring = Wiring(shape, controllers)
         self._controller: Controller | None = None
         self._failure = "the DLPC900 must be initialized before it is used"
-        self._picture_us, self._dark_us = 5000, 0
+        self._picture_us, self._dark_us, self._per_trigger = 5000, 0, 1
         self._picture: Plane = np.zeros(shape, np.uint8)
         self._sequence: list[Plane] = []
         self._ready = False  # whether the controller's table is the sequence's
@@ -84,6 +84,15 @@ class Dlpc900(SLMDevice):
     @dark_time_us.setter
     def _set_dark_time_us(self, value: int) -> None:
         self._dark_us, self._ready = int(value), False
+
+    @pymm_property(name="PicturesPerTrigger", limits=(1, 32))
+    def pictures_per_trigger(self) -> int:
+        """Return of how many patterns the first triggers the camera."""
+        return self._per_trigger
+
+    @pictures_per_trigger.setter
+    def _set_pictures_per_trigger(self, patterns: int) -> None:
+        self._per_trigger, self._ready = int(patterns), False
 
     @pymm_property(name="TriggerOut2Bit", allowed_values=_TRIGGER_BIT)
     def trigger_bit(self) -> str:
@@ -166,7 +175,7 @@ class Dlpc900(SLMDevice):
         self._prepare()
 
     def start_sequence(self) -> None:
-        """Show the sequence once, with an edge at trigger output 2 for each pattern."""
+        """Show the sequence once, with edges at trigger output 2 as patterns begin."""
         if not self._ready:
             self._prepare()
         self._open.stop()
@@ -184,4 +193,5 @@ class Dlpc900(SLMDevice):
         self._ready = True
 
     def _timing(self, *, forever: bool = False) -> Timing:
-        return Timing(self._picture_us - self._dark_us, self._dark_us, forever=forever)
+        bright_us = self._picture_us - self._dark_us
+        return Timing(bright_us, self._dark_us, forever=forever, per_trigger=self._per_trigger)
