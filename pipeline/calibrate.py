@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from pipeline.calibration_report import Check, write_report
 from pipeline.commands import Bar, progress_bar
 from reconstruction.calibration import AngleFit, CarrierFit, carrier_fit, emptiness, fit_angles
 
-__all__ = ["Exposure", "Findings", "Timing", "measure", "run_calibrate"]
+__all__ = ["Exposure", "Findings", "Timing", "checks_of", "measure", "run_calibrate"]
 
 _STEPS = 5
 _FILLED = (0.6, 0.9)  # of the camera's range, by the brightest pixels of the brightest angle
@@ -130,7 +130,7 @@ def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = 
         bar.say("opening the microscope")
         with open_microscope(config) as instrument:
             found = measure(instrument, bar)
-    checks = _checks(found)
+    checks = checks_of(found)
     calibration = _calibration(found, checks)
     folder.mkdir(parents=True)
     calibration.save(folder / "calibration.json")
@@ -154,6 +154,7 @@ def measure(microscope: Microscope, bar: Bar) -> Findings:
         bar.advance_to(2)
         bar.say("angles")
         angles = fit_angles(background, microscope.angles)
+        background = replace(background, illumination_k=angles.vectors.k)
         carrier = carrier_fit(angles.vectors.carrier, microscope.optics)
         bar.advance_to(3)
         bar.say("empty field")
@@ -209,7 +210,7 @@ def _empty(microscope: Microscope, background: InterferogramStack) -> float | No
         beside = average([microscope.scan() for _ in range(2)])
     finally:
         microscope.stage.move_to(x, y)
-    return emptiness(background, beside)
+    return emptiness(background, replace(beside, illumination_k=background.illumination_k))
 
 
 def _time(microscope: Microscope, background: InterferogramStack) -> Timing:
@@ -245,7 +246,7 @@ def _lost(microscope: Microscope, exposure_ms: float, picture_ms: float) -> int 
         return None
 
 
-def _checks(found: Findings) -> list[Check]:
+def checks_of(found: Findings) -> list[Check]:
     """Compare what was found with what a good scan needs."""
     angles, carrier = found.angles, found.carrier
     cutoff = found.config.build_optics().cutoff
@@ -333,7 +334,14 @@ def _timing(found: Findings) -> list[Check]:
         f"{picture_ms:.3g} ms: {'refused' if lost is None else f'{lost} lost'}"
         for picture_ms, lost in timing.tried
     )
+    dark_ms = wanted_ms - found.exposure.exposure_ms
     checks = [
+        Check(
+            "Dark time",
+            dark_ms > 0,
+            f"{dark_ms:.3g} ms of a picture's {wanted_ms:.3g} are left for the camera's read-out",
+            "shorten the exposure, or lengthen [dmd] picture_ms",
+        ),
         Check(
             "Rate",
             shortest is not None,
@@ -341,7 +349,7 @@ def _timing(found: Findings) -> list[Check]:
             if shortest is not None
             else f"frames are lost at {wanted_ms:.3g} ms a picture ({rates})",
             "lengthen [dmd] picture_ms, shorten the exposure, or free the camera's bus",
-        )
+        ),
     ]
     if math.isfinite(timing.period_ms):
         checks.append(

@@ -6,7 +6,7 @@ sample in it; whether it has none is told by a second one, taken beside the firs
 the light path's own dust and aberrations stay where they are, a sample moves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.signal
@@ -24,6 +24,10 @@ __all__ = ["AngleFit", "CarrierFit", "carrier_fit", "emptiness", "fit_angles"]
 
 Points = NDArray[np.float64]
 
+_TRIPLES = 500
+_IN_A_LINE = 0.02  # of the plan's extent, squared: three angles that make no good matrix
+_STANDSTILL = 0.05  # determinant of the map
+_AGREES = 0.05  # NA/wavelength
 _DUPLICATE = 0.5  # of the least distance that was planned
 _DARK = 0.2  # of the median visibility: below it there are no fringes to speak of
 _OBJECT = 0.15  # of the field: what differs by more is no noise of a well exposed background
@@ -78,6 +82,9 @@ class AngleFit:
 def fit_angles(background: InterferogramStack, planned: AngleSet) -> AngleFit:
     """Measure the angles of a background and fit the plan to them.
 
+    The DMD's image may be turned, mirrored and stretched in any way; a turn by 180 degrees cannot
+    be told from none, of the two the fit nearer to the plan is taken.
+
     Parameters
     ----------
     background : InterferogramStack
@@ -90,19 +97,15 @@ def fit_angles(background: InterferogramStack, planned: AngleSet) -> AngleFit:
         If there are no fringes, or fewer than three angles that are not in a line: a matrix cannot
         be told from them.
     """
-    vectors = find_wave_vectors(background)
+    _check_plane(planned.k)
+    image, vectors = _measured(background, planned)
     usable = np.ones(len(planned), bool)
     usable[[*vectors.unusable, *background.lost]] = False
     design = np.column_stack([planned.k, np.ones(len(planned))])
-    if np.linalg.matrix_rank(design[usable]) < 3:
-        raise DataError(
-            f"at least three angles that are not in a line must show fringes, {usable.sum()} do: "
-            "check the reference beam, the Fourier stop and the gratings"
-        )
-    robust = usable.copy()
-    robust[list(vectors.outliers)] = False
-    if np.linalg.matrix_rank(design[robust]) < 3:
-        robust = usable
+    _check_plane(planned.k[usable])
+    off = vectors.k - image
+    off = np.hypot(*(off - np.median(off[usable], axis=0)).T)
+    robust = usable & (off <= max(_AGREES * background.optics.cutoff, np.median(off[usable])))
     fit = np.linalg.lstsq(design[robust], vectors.k[robust], rcond=None)[0]  # (3, 2)
     residual = np.where(usable, np.hypot(*(vectors.k - design @ fit).T), np.nan)
     (xx, yx), (xy, yy), offset = fit.tolist()
@@ -118,6 +121,49 @@ def fit_angles(background: InterferogramStack, planned: AngleSet) -> AngleFit:
         tuple(int(i) for i in np.flatnonzero(dark)),
         _duplicates(vectors.k, planned.k, usable),
     )
+
+
+def _check_plane(k: Points) -> None:
+    if np.linalg.matrix_rank(np.column_stack([k, np.ones(len(k))])) < 3:
+        raise DataError(
+            f"at least three angles that are not in a line must show fringes, got {len(k)} that "
+            "are or are too few: check the reference beam, the Fourier stop and the pictures"
+        )
+
+
+def _measured(background: InterferogramStack, planned: AngleSet) -> tuple[Points, WaveVectors]:
+    """Return the plan's image, looked for without knowing it, and the wave vectors near it."""
+    normal = planned.normal if planned.normal not in background.lost else None
+    blind = find_wave_vectors(replace(background, illumination_k=None, normal=normal))
+    image = planned.k @ _most_agreed(planned.k, blind.k)
+    return image, find_wave_vectors(replace(background, illumination_k=image))
+
+
+def _most_agreed(planned: Points, found: Points) -> Points:
+    """Return the matrix of the affine map that most angles agree on, for rows of k.
+
+    The best of many maps through three angles each: a least-squares fit would be misled by a few
+    pictures that come in a wrong order.
+    """
+    design = np.column_stack([planned, np.ones(len(planned))])
+    usable = np.flatnonzero(np.isfinite(found).all(axis=1))
+    rng = np.random.default_rng(0)
+    best, smallest = np.eye(3, 2), np.inf
+    for _ in range(_TRIPLES):
+        three = rng.choice(usable, 3, replace=False)
+        if abs(np.linalg.det(design[three])) < _IN_A_LINE * np.ptp(planned) ** 2:
+            continue
+        fit = np.linalg.solve(design[three], found[three])
+        error = float(np.median(np.hypot(*(found - design @ fit)[usable].T)))
+        if error < smallest:
+            best, smallest = fit, error
+    matrix = np.asarray(best[:2])
+    if not abs(np.linalg.det(matrix)) > _STANDSTILL:
+        raise DataError(
+            "the measured angles must move with the planned ones, they stay where they are: check "
+            "that the DMD shows its pictures and triggers the camera"
+        )
+    return -matrix if np.trace(matrix) < 0 else matrix
 
 
 def _duplicates(

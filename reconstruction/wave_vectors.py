@@ -203,7 +203,8 @@ def _align(
     if best[0] > 0.1 * optics.cutoff:
         raise DataError(
             f"measured and planned wave vectors must agree within 0.1 NA/wavelength, median "
-            f"difference {best[0]:.3f} cycles/um: check pixel size, orientation and angle order"
+            f"difference {best[0]:.3f} cycles/um: check pixel size and angle order, or calibrate "
+            "the microscope, which finds out how the DMD's image is turned"
         )
     return _fold(best[1], optics), best[2]
 

@@ -24,12 +24,14 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination import AngleSet, circular_scan
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import read_recording
-from pipeline.calibrate import run_calibrate
+from pipeline.calibrate import checks_of, measure, run_calibrate
+from pipeline.commands import progress_bar
 from reconstruction.calibration import carrier_fit, fit_angles
 from reconstruction.wave_vectors import find_wave_vectors
+from tests.benches import open_bench
 from tests.scans import CELL, interferograms
 
-TURNED_DEG, MAGNIFIED = 4.0, 1.06
+MAGNIFIED = 1.06
 MICROSCOPE = """
 [optics]
 preset = "cell"
@@ -81,17 +83,21 @@ def misses(file: Path) -> float:
 SPOTS = 'conjugate = "pupil"\nmirrors_per_k = 95.0'
 
 
-@pytest.mark.parametrize("dmd", ["", SPOTS])
+@pytest.mark.parametrize(("dmd", "turned_deg"), [("", 4.0), (SPOTS, 4.0), (SPOTS, -75.0)])
 def test_a_turned_dmd_is_found_and_corrected(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], dmd: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dmd: str, turned_deg: float
 ) -> None:
     """Conjugate to the sample, with gratings, and to the pupil, with spots of whole mirrors."""
-    file = microscope_file(tmp_path, dmd_rotation_deg=TURNED_DEG, dmd_magnification=MAGNIFIED)
+    file = microscope_file(tmp_path, dmd_rotation_deg=turned_deg, dmd_magnification=MAGNIFIED)
     file.write_text(file.read_text("utf-8").replace("[dmd]", f"[dmd]\n{dmd}"), "utf-8")
-    assert misses(file) > 0.05
+    if abs(turned_deg) > 10:
+        with pytest.raises(DataError, match="or calibrate"):
+            misses(file)
+    else:
+        assert misses(file) > 0.05
     figures, checks = calibrated(file, capsys)
     assert all(check["met"] for check in checks.values())
-    turn = math.radians(TURNED_DEG)
+    turn = math.radians(turned_deg)
     truth = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     found = np.array(figures["calibration"]["correction"])
     np.testing.assert_allclose(found, truth / MAGNIFIED, atol=2e-3)
@@ -188,6 +194,33 @@ def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert figures["calibration"]["shortest_picture_ms"] == min(whole)
 
 
+@pytest.mark.parametrize("name", ["simulated", "stepped", "dlpc900"])
+def test_every_bench_can_be_calibrated(name: str) -> None:
+    """The DLPC900 gets new times many times over, and keeps its images."""
+    with open_bench(name) as bench, progress_bar("Calibrating", 5) as bar:
+        before = bench.microscope.config
+        found = measure(bench.microscope, bar)
+        assert [check.name for check in checks_of(found) if not check.met] == []
+        assert bench.microscope.config == before
+        assert bench.microscope.scan().complete
+        assert found.empty == 1.0
+        tried = [picture_ms for picture_ms, _ in found.timing.tried]
+        assert tried[0] == before.dmd.picture_ms
+        assert len(tried) > 3
+        # a DMD that is stepped by software has no rhythm of its own
+        assert math.isfinite(found.timing.period_ms) == (name != "stepped")
+
+
+def test_a_picture_that_does_not_follow_the_dmd_is_said() -> None:
+    """The C++ camera draws waves that look like fringes."""
+    with (
+        open_bench("demo") as bench,
+        progress_bar("Calibrating", 5) as bar,
+        pytest.raises(DataError, match="must move with the planned ones"),
+    ):
+        measure(bench.microscope, bar)
+
+
 PLANNED = circular_scan(9, 0.8 * CELL.optics.cutoff)
 
 
@@ -204,6 +237,27 @@ def test_missing_and_duplicate_angles_are_named() -> None:
     assert found.duplicates == ((3, 4),)
     assert int(np.nanargmax(found.residual)) == 3
     np.testing.assert_allclose(found.correction, np.eye(2), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param([[0.0, -1.0], [1.0, 0.0]], id="quarter turn"),
+        pytest.param([[0.8, 0.6], [0.6, -0.8]], id="mirrored"),
+        pytest.param([[1.1, 0.1], [0.0, 0.9]], id="sheared"),
+        pytest.param([[-0.95, 0.05], [-0.05, -0.95]], id="half turn, which none can tell"),
+    ],
+)
+def test_any_image_of_the_dmd_is_found(image: list[list[float]]) -> None:
+    truth = np.array(image)
+    shown = PLANNED.k @ truth.T
+    shown[[2, 6]] = shown[[6, 2]]  # two pictures in the wrong order do not mislead
+    background = replace(interferograms(CELL.optics, shown), illumination_k=PLANNED.k)
+    found = fit_angles(background, PLANNED)
+    expected = -truth if np.trace(truth) < 0 else truth
+    np.testing.assert_allclose(found.correction, expected, atol=2e-3)
+    worst = np.argsort(found.residual)[-2:]
+    assert set(worst.tolist()) == {2, 6}
 
 
 def test_two_angles_make_no_matrix() -> None:
