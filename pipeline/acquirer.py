@@ -2,18 +2,20 @@
 
 Stacks leave over PUSH with a short queue; a scan that finds it full is counted and dropped. The
 background goes the same way under its own kind, and again whenever the processor asks for it.
+A time-lapse takes its scans when they are due, live ones fill the time between; the scans of both
+are sent, but what is recorded is in the file before.
 """
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from acquisition.calibration import load_calibrated
-from acquisition.errors import ScanStopped
+from acquisition.configuration import AcquisitionConfig
+from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from pipeline.messages import (
@@ -24,11 +26,15 @@ from pipeline.messages import (
     send,
     stack_message,
 )
+from pipeline.recorder import Recorder
 from pipeline.service import Desk, Publisher, Rate, Remember, Settings
 from pipeline.sockets import PipelineError, Socket
 from pipeline.state import InterferogramView, Phase
 
 __all__ = ["Acquirer"]
+
+_FAILURES = 3  # in a row, before this process ends and its next life opens the devices again
+_BREATH_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,10 @@ class Acquirer:
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
         self._wake = threading.Event()
         self._halt = threading.Event()  # cuts a scan short
+        self._recorder = Recorder(remember)
+        self._config: AcquisitionConfig | None = None
+        self._scan_s = 0.0  # how long the last live scan took
+        self._failures, self._trouble = 0, ""
         if settings.live:
             self._live.set()
 
@@ -86,10 +96,15 @@ class Acquirer:
         self._desk.start()
         try:
             calibrated = load_calibrated(self._settings.microscope_file)
+            self._config = calibrated.config
+            self._recorder.take_up(self._settings.recording)
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
-                self._serve(microscope, ending)
+                try:
+                    self._serve(microscope, ending)
+                finally:
+                    self._recorder.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
             self._desk.end()
@@ -103,8 +118,13 @@ class Acquirer:
         self._retake.set()
         while not ending.is_set():
             self._wake.clear()
-            with suppress(ScanStopped):  # cut short by a command, or by the end
+            try:
                 self._step(microscope)
+                self._failures, self._trouble = 0, ""
+            except ScanStopped:  # cut short by a command, or by the end
+                pass
+            except DeviceError as error:
+                self._try_again_after(error)
             if not ending.is_set():
                 self._halt.clear()
 
@@ -113,13 +133,32 @@ class Acquirer:
             self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
-        if self._live.is_set():
-            self._show(Phase.LIVE, f"live; {microscope.remark}".removesuffix("; "))
-            self._scan(microscope)
+        live = self._live.is_set()
+        due_s = self._recorder.due_s
+        if live:
+            said = filter(None, ("live", self._trouble, microscope.remark))
+            self._show(Phase.LIVE, "; ".join(said))
         else:
             self._show(Phase.IDLE, "idle: live imaging is stopped")
-            self._rate.reset()
-            self._wake.wait(0.1)
+        if due_s == 0:
+            self._record(microscope)
+        elif live and due_s > self._scan_s:
+            begin = time.monotonic()
+            self._scan(microscope)
+            self._scan_s = time.monotonic() - begin
+        else:
+            if not live:
+                self._rate.reset()
+            self._wake.wait(min(due_s, 0.1))
+
+    def _try_again_after(self, error: DeviceError) -> None:
+        """Say what failed, and go on; after some failures in a row the devices are opened anew."""
+        self._failures += 1
+        if self._failures > _FAILURES:
+            raise error
+        self._trouble = f"the last scan failed, trying again: {error}"
+        self._rate.reset()
+        self._wake.wait(_BREATH_S)
 
     def _take_background(self, microscope: Microscope) -> None:
         self._show(Phase.BACKGROUND, "taking the background")
@@ -133,8 +172,22 @@ class Acquirer:
         if self._background is not None and self._send(self._background, "background"):
             self._resend.clear()
 
+    def _record(self, microscope: Microscope) -> None:
+        """Do a step of the time-lapse, and send its scan as a live one."""
+        stack = self._recorder.step(microscope, self._background, self._halt)
+        background = self._recorder.background
+        if background is not None and background is not self._background:
+            self._background = background
+            self._backgrounds += 1
+            self._resend.set()
+        if stack is not None:
+            self._pass_on(stack, microscope)
+
     def _scan(self, microscope: Microscope) -> None:
-        stack = replace(microscope.scan(stop=self._halt), sequence=self._counts.scans)
+        self._pass_on(microscope.scan(stop=self._halt), microscope)
+
+    def _pass_on(self, stack: InterferogramStack, microscope: Microscope) -> None:
+        stack = replace(stack, sequence=self._counts.scans)
         sent = self._send(stack, "stack")
         self._rate.tick()
         self._counts = _Counts(
@@ -167,18 +220,35 @@ class Acquirer:
             case "stop":
                 self._live.clear()
                 self._remember("live", False)
-                if self._phase is Phase.LIVE:
-                    self._halt.set()  # a slow time-lapse may be waiting for its next scan
+                if self._phase is Phase.LIVE and not self._recorder.active:
+                    self._halt.set()  # the next scan may have to wait for its least period
             case "background":
                 self._retake.set()
             case "resend":
                 if self._background is None:
                     raise PipelineError("resend: there is no background yet: wait for it")
                 self._resend.set()
+            case "record" | "pause" | "continue" | "finish":
+                return self._obey_recording(command)
             case _:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
+
+    def _obey_recording(self, command: Command) -> str:
+        match command.name:
+            case "pause":
+                return self._recorder.pause()
+            case "continue":
+                answer = self._recorder.go_on()
+            case "finish":
+                answer = self._recorder.finish()
+            case _:
+                if self._config is None or self._background is None:
+                    raise PipelineError("record: the microscope is still starting: try again soon")
+                answer = self._recorder.ask(command.argument, self._config)
+        self._wake.set()
+        return answer
 
     def _show(self, phase: Phase, message: str) -> None:
         self._phase, self._message = phase, message
@@ -194,5 +264,6 @@ class Acquirer:
             incomplete=counts.incomplete,
             unsent=counts.unsent,
             scan_rate_hz=self._rate.hz,
+            recording=self._recorder.state(),
             **self._stamp(),
         )

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import zmq
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from acquisition.errors import DataError
 from pipeline.messages import (
@@ -33,10 +34,12 @@ from pipeline.state import (
     InstrumentState,
     News,
     Phase,
+    RecordRequest,
 )
 
 __all__ = ["InstrumentClient", "merge"]
 
+RECORD_LIMIT_S = 20.0  # the forecast of its size may have to load torch first
 H = TypeVar("H")
 V = TypeVar("V")
 
@@ -106,6 +109,23 @@ class InstrumentClient:
         """Regularize the next scans with the method ``name``."""
         self._request(self._endpoints.processor_commands, "regularizer", name)
 
+    def record(self, request: RecordRequest) -> None:
+        """Record a time-lapse; refused where it cannot be done or does not fit on the disk."""
+        text = TypeAdapter(RecordRequest).dump_json(request).decode()
+        self._request(self._endpoints.acquirer_commands, "record", text, RECORD_LIMIT_S)
+
+    def pause_recording(self) -> None:
+        """Take no more scans for the time-lapse, until it is told to go on."""
+        self._request(self._endpoints.acquirer_commands, "pause")
+
+    def continue_recording(self) -> None:
+        """Go on with the time-lapse that was paused."""
+        self._request(self._endpoints.acquirer_commands, "continue")
+
+    def finish_recording(self) -> None:
+        """End the time-lapse after the scan that runs."""
+        self._request(self._endpoints.acquirer_commands, "finish")
+
     def close(self) -> None:
         """Let go of the instrument; it keeps running."""
         self._context.destroy(linger=0)
@@ -121,8 +141,11 @@ class InstrumentClient:
     ) -> None:
         self.close()
 
-    def _request(self, endpoint: str, name: str, argument: str = "") -> None:
-        request(self._context, endpoint, command(name, argument, stamp=self._stamp))
+    def _request(
+        self, endpoint: str, name: str, argument: str = "", timeout_s: float = 3.0
+    ) -> None:
+        asked = command(name, argument, stamp=self._stamp)
+        request(self._context, endpoint, asked, timeout_s)
 
     def _note(self, message: Message) -> None:
         match message.header:
@@ -189,6 +212,7 @@ def merge(
         message=message,
         processes=() if supervisor is None else supervisor.processes,
         quality=_checking(supervisor, quality),
+        recording=None if acquirer is None else acquirer.recording,
         **scanned,
         **processed,
     )

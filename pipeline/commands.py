@@ -24,6 +24,7 @@ from rich.progress import (
 from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
 from pipeline.computing import torch_device
+from pipeline.disk import check_output
 from pipeline.service import check_regularizer
 from pipeline.tomogram_job import Recipe, ScanRow, TomogramJob, settings_for
 
@@ -148,11 +149,3 @@ def _figures(row: ScanRow, method: str) -> str:
         f"mean RI {row.mean_index:.4f}, highest {row.max_index:.4f}; reconstruction "
         f"{row.reconstruction_s:.2f} s, {method} {row.regularization_s:.2f} s"
     )
-
-
-def check_output(path: Path) -> None:
-    """Refuse an output that cannot be written before any work is done."""
-    if path.exists():
-        raise DataError(f"{path} exists and is not overwritten: choose another name")
-    if not path.parent.is_dir():
-        raise DataError(f"the folder of {path} must exist: make it, or choose another")

@@ -1,11 +1,11 @@
-"""Whether what will be written fits on the disk: asked before a start, and while it runs."""
+"""Whether what will be written can be, and fits on the disk: asked before a start and later."""
 
 import shutil
 from pathlib import Path
 
 from acquisition.errors import DataError
 
-__all__ = ["SPARE_BYTES", "check_space", "free_bytes"]
+__all__ = ["SPARE_BYTES", "check_output", "check_space", "free_bytes"]
 
 SPARE_BYTES = 256 * 2**20  # that are left to the rest of the computer
 
@@ -41,3 +41,11 @@ def check_space(file: Path, needed: int, what: str, free: int | None = None) -> 
             f"{free / 1e9:.2f} GB free and must keep {SPARE_BYTES / 1e9:.2f}: make room, or choose "
             "another disk or fewer scans"
         )
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that cannot be written before any work is done."""
+    if path.exists():
+        raise DataError(f"{path} exists and is not overwritten: choose another name")
+    if not path.parent.is_dir():
+        raise DataError(f"the folder of {path} must exist: make it, or choose another")

@@ -4,16 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from acquisition.configuration import AcquisitionConfig
 from pipeline.disk import check_space
 from pipeline.sequence import TimelapsePlan
-from reconstruction.fields import FieldPlan
-from reconstruction.settings import ReconstructionSettings
-from reconstruction.views import Views
-from reconstruction.volume import plan_volume
-from reconstruction.wave_vectors import WaveVectors
 
 __all__ = ["Forecast", "tomogram_shape"]
 
@@ -87,6 +80,14 @@ class Forecast:
 
 def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
     """Return the shape (z, y, x) that tomograms of a microscope will have."""
+    import torch  # loaded only where tomograms are to be made
+
+    from reconstruction.fields import FieldPlan
+    from reconstruction.settings import ReconstructionSettings
+    from reconstruction.views import Views
+    from reconstruction.volume import plan_volume
+    from reconstruction.wave_vectors import WaveVectors
+
     optics, camera = config.build_optics(), config.camera
     frame = (camera.height, camera.width)
     fields = FieldPlan(frame, optics, _NO_CARRIER, torch.device("cpu"))

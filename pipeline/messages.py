@@ -20,7 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, 
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from pipeline.state import InterferogramView, Phase, ProcessState, QualityView, TomogramView
+from pipeline.state import (
+    InterferogramView,
+    Phase,
+    ProcessState,
+    QualityView,
+    RecordingState,
+    TomogramView,
+)
 from regularizer.report import QualityReport
 
 __all__ = [
@@ -161,6 +168,7 @@ class AcquirerStatus(Header):
     incomplete: NonNegativeInt = 0
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
+    recording: RecordingState | None = None
 
 
 class ProcessorStatus(Header):
@@ -199,10 +207,16 @@ class SupervisorStatus(Header):
 
 
 class Command(Header):
-    """A request; answered by a Reply."""
+    """A request; answered by a Reply.
+
+    The argument of "record" is a ``RecordRequest`` in JSON.
+    """
 
     kind: Literal["command"] = "command"
-    name: Literal["start", "stop", "background", "resend", "regularizer", "newest"]
+    name: Literal[
+        "start", "stop", "background", "resend", "regularizer", "newest",
+        "record", "pause", "continue", "finish",
+    ]  # fmt: skip
     argument: str = ""
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import Literal, TextIO
+from typing import TextIO
 
 import zmq
 
@@ -17,6 +17,7 @@ from pipeline.messages import Stamp
 from pipeline.service import (
     EXIT_CONFIGURATION,
     Publisher,
+    Remembered,
     Report,
     Settings,
     end_with_parent,
@@ -39,7 +40,7 @@ def main(argument: str) -> int:
         commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
         publisher = Publisher(context, settings.endpoint(settings.name))
 
-        def remember(name: Literal["live", "regularizer"], value: bool | str) -> None:
+        def remember(name: Remembered, value: bool | str) -> None:
             _tell(reports, Report(remember={name: value}))
 
         bound = {settings.name: publisher.endpoint, f"{settings.name}_commands": address}

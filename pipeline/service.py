@@ -29,6 +29,7 @@ __all__ = [
     "Publisher",
     "Rate",
     "Remember",
+    "Remembered",
     "Report",
     "Settings",
     "check_regularizer",
@@ -38,12 +39,16 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # restarting would not help
 HEARTBEAT_S = 0.25
-Remember = Callable[[Literal["live", "regularizer"], bool | str], None]
+Remembered = Literal["live", "regularizer", "recording"]
+Remember = Callable[[Remembered, bool | str], None]
 LAST_WORDS_S = 5.0  # how long a process may take to end by itself
 
 
 class Settings(BaseModel):
-    """What a process is started with."""
+    """What a process is started with.
+
+    ``recording`` is the request of a time-lapse that its former life did not finish.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Literal["acquirer", "processor", "quality"]
@@ -51,6 +56,7 @@ class Settings(BaseModel):
     device: str | None = None
     regularizer: str | None = None
     live: bool = True
+    recording: str = ""
     life: int = 0
     endpoints: dict[str, str] = {}
 
@@ -67,7 +73,7 @@ class Report(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     endpoints: dict[str, str] = {}
-    remember: dict[Literal["live", "regularizer"], bool | str] = {}
+    remember: dict[Remembered, bool | str] = {}
     error: str = ""
 
 

@@ -20,6 +20,8 @@ __all__ = [
     "Phase",
     "ProcessState",
     "QualityView",
+    "RecordRequest",
+    "RecordingState",
     "TomogramView",
 ]
 
@@ -48,6 +50,69 @@ class ProcessState:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordRequest:
+    """A time-lapse to be recorded by the running instrument.
+
+    Parameters
+    ----------
+    output : str
+        A new file.
+    stacks : int or None
+        How many scans; None where there is a sequence.
+    interval_s : float
+        From the start of one to the start of the next.
+    sequence : str or None
+        File of a useq MDASequence.
+    background_every_scans, background_every_min : int, float or None
+        When the background is taken again.
+    tomograms : str or None
+        A new file for the tomograms of all scans.
+    regularizer : str
+        Of these tomograms.
+    """
+
+    output: str
+    stacks: int | None = None
+    interval_s: float = 0.0
+    sequence: str | None = None
+    background_every_scans: int | None = None
+    background_every_min: float | None = None
+    tomograms: str | None = None
+    regularizer: str = "deep"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingState:
+    """A time-lapse that is recorded, or was recorded last.
+
+    Parameters
+    ----------
+    output : str
+    sentence : str
+        What it is doing, how far it is and how much time is left.
+    running, paused : bool
+    done, total : int
+        Scans.
+    tomograms : int or None
+        How many are made; None where none are asked for.
+    warning : str
+        The last thing that went wrong without ending it.
+    error : str
+        Why it ended before its time.
+    """
+
+    output: str
+    sentence: str
+    running: bool = True
+    paused: bool = False
+    done: int = 0
+    total: int = 0
+    tomograms: int | None = None
+    warning: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InstrumentState:
     """The instrument as a whole; ``message`` is one line for the status bar, never empty.
 
@@ -68,6 +133,7 @@ class InstrumentState:
     processes: tuple[ProcessState, ...] = ()
     microscope: str = ""
     quality: str = ""
+    recording: RecordingState | None = None
 
 
 @dataclass(frozen=True, slots=True)

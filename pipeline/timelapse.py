@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -28,10 +28,12 @@ from pipeline.archive.recording import (
     resume_recording,
 )
 from pipeline.archive.series import SeriesDescription, Visited
-from pipeline.autofocus import Autofocus
 from pipeline.disk import SPARE_BYTES, check_space, free_bytes
 from pipeline.schedule import Schedule
 from pipeline.sequence import TimelapsePlan, Visit
+
+if TYPE_CHECKING:
+    from pipeline.autofocus import Autofocus
 
 __all__ = ["Doing", "Progress", "TimeLapse", "duration"]
 
@@ -268,7 +270,10 @@ class TimeLapse:
             self._focus(visit.position, stop)
 
     def _focus(self, position: int, stop: threading.Event | None) -> None:
-        self._autofocus = self._autofocus or Autofocus(self._microscope)
+        if self._autofocus is None:
+            from pipeline.autofocus import Autofocus  # with torch: only where a plan needs it
+
+            self._autofocus = Autofocus(self._microscope)
         assert self.background is not None
         found = self._autofocus(self.background, stop)
         self._focused_um[position] = found.z_um

@@ -1,0 +1,207 @@
+"""Whether a long time-lapse loses anything: frames, memory, handles, or the tomograms' identity.
+
+``launcher.py record`` runs as a user runs it, at full speed on the simulated microscope, with
+tomograms on the fly. Meanwhile memory, open files and threads of its processes are followed; after
+that every frame is looked for, and tomograms are made anew of the archive and compared.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.configuration import load_configuration
+from benchmarks.machine import machine
+from pipeline.archive.recording import Recording, read_recording
+from pipeline.archive.tomograms import DATASETS, read_tomograms
+from pipeline.tomogram_job import Recipe, TomogramJob, settings_for
+
+__all__ = ["main"]
+
+_ROOT = Path(__file__).resolve().parents[1]
+_RESULTS = Path(__file__).parent / "results"
+_LOOK_S = 1.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a process took, look by look: MB of memory, open files, threads."""
+
+    memory_mb: list[float] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+
+    def look(self, process: int) -> None:
+        """Look once more; a process that has just gone is passed over."""
+        folder = Path("/proc") / str(process)
+        try:
+            status = dict(line.split(":", 1) for line in (folder / "status").open())
+            memory = int(status["VmRSS"].split()[0]) / 1024
+            files = len(list((folder / "fd").iterdir()))
+        except (OSError, KeyError):
+            return
+        self.memory_mb.append(memory)
+        self.files.append(files)
+        self.threads.append(int(status["Threads"]))
+
+    def row(self, name: str) -> str:
+        """Return the medians of the second and of the last quarter: the first one warms up."""
+        cells = [name]
+        for values, digits in ((self.memory_mb, 0), (self.files, 0), (self.threads, 0)):
+            quarter = max(len(values) // 4, 1)
+            early, late = np.median(values[quarter : 2 * quarter]), np.median(values[-quarter:])
+            cells.append(f"{early:.{digits}f} -> {late:.{digits}f} (at most {max(values):.0f})")
+        return "| " + " | ".join(cells) + " |"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the time-lapse said of itself, and what its processes took."""
+
+    figures: dict[str, object]
+    seconds: float
+    usage: dict[str, Usage]
+
+
+def record(recording: Path, tomograms: Path, options: argparse.Namespace) -> Run:
+    """Run the time-lapse and follow its processes."""
+    command = [sys.executable, str(_ROOT / "launcher.py"), "record", "--json", "-o", str(recording)]
+    command += ["--stacks", str(options.stacks), "--tomograms", str(tomograms)]
+    command += ["--regularizer", options.regularizer, "--background-every", "50"]
+    command += ["--microscope", str(options.microscope)] if options.microscope else []
+    begin = time.monotonic()
+    usage = {"record": Usage(), "follower": Usage()}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            usage["record"].look(process.pid)
+            for child in _children(process.pid):
+                usage["follower"].look(child)
+            time.sleep(_LOOK_S)
+        assert process.stdout is not None
+        said = process.stdout.read()
+    if process.returncode != 0:
+        raise RuntimeError(f"record ended with status {process.returncode}: {said}")
+    return Run(json.loads(said), time.monotonic() - begin, usage)
+
+
+def _children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task")
+    try:
+        return [int(pid) for f in tasks.glob("*/children") for pid in f.read_text().split()]
+    except OSError:
+        return []
+
+
+def lost_frames(recording: Recording) -> int:
+    """Return how many frames are marked as lost, or are black or of another scan."""
+    lost = 0
+    last: NDArray[Any] | None = None
+    for stack in recording.stacks():
+        frames = stack.frames
+        bad: NDArray[np.bool_] = ~frames.any(axis=(1, 2))
+        bad[list(stack.lost)] = True
+        if last is not None:
+            bad |= (frames == last).all(axis=(1, 2))  # noise makes every frame another
+        lost += int(bad.sum())
+        last = frames
+    return lost
+
+
+class _Silent:
+    def say(self, what: str) -> None:
+        """Say nothing."""
+
+    def advance_to(self, done: float) -> None:
+        """Show nothing."""
+
+
+def greatest_difference(
+    recording: Recording, tomograms: Path, folder: Path, options: argparse.Namespace
+) -> tuple[int, float]:
+    """Make tomograms of the archive anew; return how many, and by how much any voxel differs."""
+    kept = read_tomograms(tomograms)
+    step = 1 if options.all else max(len(kept) // options.sample, 1)
+    recipe = Recipe(options.regularizer, settings=settings_for(recording, {}))
+    chosen = range(0, len(kept), step)
+    again = folder / "again.h5"
+    with TomogramJob(recording, again, recipe, _Silent(), stop=Event()) as job:
+        for number in chosen:
+            job.run(next(recording.scans(number)))
+    made = read_tomograms(again)
+    worst = 0.0
+    for row, number in enumerate(chosen):
+        pairs = [(kept.raw(number), made.raw(row))]
+        if options.regularizer != "none":
+            name = DATASETS[options.regularizer]
+            left, right = kept.regularized(name, number), made.regularized(name, row)
+            assert left is not None and right is not None
+            pairs.append((left, right))
+        worst = max(worst, *(float((a.index - b.index).abs().max()) for a, b in pairs))
+    return len(chosen), worst
+
+
+def report(options: argparse.Namespace, run: Run, lost: int, again: tuple[int, float]) -> str:
+    """Return the result in words and a table."""
+    config = load_configuration(options.microscope)
+    angles = len(config.build_angles())
+    stacks = options.stacks
+    scanning_s = float(str(run.figures["seconds"]))
+    bare_s = angles * config.dmd.picture_ms / 1e3
+    count, worst = again
+    return "\n".join(
+        [
+            f"Time-lapse of {stacks} scans at full speed, {angles} angles of {config.camera.height}"
+            f" x {config.camera.width}, regularizer {options.regularizer}, background retaken "
+            "every 50 scans",
+            f"machine: {machine()}",
+            f"scans recorded: {run.figures['stacks']} of {stacks}, "
+            f"{scanning_s / stacks:.3f} s each with retaking and writing "
+            f"(the pictures alone take {bare_s:.3f} s)",
+            f"frames lost: {lost} of {stacks * angles}",
+            f"tomograms on the fly: {run.figures['tomograms']['made']} of {stacks}, "  # type: ignore[index]
+            f"the last one {run.seconds - scanning_s:.0f} s after the last scan, start included",
+            f"made again from the archive: {count}, greatest difference of a voxel {worst:.2g}",
+            "",
+            "| process | memory, MB | open files | threads |",
+            "| --- | --- | --- | --- |",
+            *(usage.row(name) for name, usage in run.usage.items() if usage.memory_mb),
+        ]
+    )
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Run it, print and keep the result; 1 if a frame was lost or a tomogram differs."""
+    parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
+    parser.add_argument("--stacks", type=int, default=200)
+    parser.add_argument("--regularizer", default="deep")
+    parser.add_argument("--microscope", type=Path, help="microscope.toml")
+    parser.add_argument("--sample", type=int, default=20, help="tomograms that are made again")
+    parser.add_argument("--all", action="store_true", help="make all of them again")
+    parser.add_argument("--folder", type=Path, help="where the files go, and stay")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        recording, tomograms = folder / "soak.h5", folder / "soak_tomograms.h5"
+        run = record(recording, tomograms, options)
+        source = read_recording(recording)
+        lost = lost_frames(source)
+        again = greatest_difference(source, tomograms, folder, options)
+    text = report(options, run, lost, again)
+    print(text)
+    (_RESULTS / "soak.txt").write_text(text + "\n", encoding="utf-8")
+    return 1 if lost or again[1] > 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
