@@ -15,16 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acquisition.configuration import load_configuration
 from benchmarks.machine import machine
 from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.tomograms import DATASETS, read_tomograms
 from pipeline.tomogram_job import Recipe, TomogramJob, settings_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["main"]
 
@@ -108,10 +110,10 @@ def lost_frames(recording: Recording) -> int:
     last: NDArray[Any] | None = None
     for stack in recording.stacks():
         frames = stack.frames
-        bad: NDArray[np.bool_] = ~frames.any(axis=(1, 2))
+        bad = np.asarray(~frames.any(axis=(1, 2)))
         bad[list(stack.lost)] = True
         if last is not None:
-            bad |= (frames == last).all(axis=(1, 2))  # noise makes every frame another
+            bad = bad | (frames == last).all(axis=(1, 2))  # noise makes every frame another
         lost += int(bad.sum())
         last = frames
     return lost
@@ -158,6 +160,8 @@ def report(options: argparse.Namespace, run: Run, lost: int, again: tuple[int, f
     scanning_s = float(str(run.figures["seconds"]))
     bare_s = angles * config.dmd.picture_ms / 1e3
     count, worst = again
+    tomograms = run.figures["tomograms"]
+    made = tomograms["made"] if isinstance(tomograms, dict) else 0
     return "\n".join(
         [
             f"Time-lapse of {stacks} scans at full speed, {angles} angles of {config.camera.height}"
@@ -168,7 +172,7 @@ def report(options: argparse.Namespace, run: Run, lost: int, again: tuple[int, f
             f"{scanning_s / stacks:.3f} s each with retaking and writing "
             f"(the pictures alone take {bare_s:.3f} s)",
             f"frames lost: {lost} of {stacks * angles}",
-            f"tomograms on the fly: {run.figures['tomograms']['made']} of {stacks}, "  # type: ignore[index]
+            f"tomograms on the fly: {made} of {stacks}, "
             f"the last one {run.seconds - scanning_s:.0f} s after the last scan, start included",
             f"made again from the archive: {count}, greatest difference of a voxel {worst:.2g}",
             "",

@@ -9,12 +9,11 @@ are sent, but what is recorded is in the file before.
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from acquisition.calibration import load_calibrated
-from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
@@ -30,6 +29,9 @@ from pipeline.recorder import Recorder
 from pipeline.service import Desk, Publisher, Rate, Remember, Settings
 from pipeline.sockets import PipelineError, Socket
 from pipeline.state import InterferogramView, Phase
+
+if TYPE_CHECKING:
+    from acquisition.configuration import AcquisitionConfig
 
 __all__ = ["Acquirer"]
 
