@@ -5,14 +5,18 @@
 Sizes are computed: parameters, operations for a patch of 64^3 (two for a multiplication and an
 addition, in convolutions), and the receptive field, the edge of the cube of input voxels that an
 output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO
-and MONAI are no part of LiveTomo: they take part where they are installed.
+and MONAI are no part of LiveTomo: they take part where they are installed. Memory is what a process
+of its own takes at its highest while it runs a network, over what it has before (Linux, macOS).
 """
 
 import argparse
 import importlib.util
+import multiprocessing
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -134,6 +138,37 @@ def _settled(name: str) -> nn.Module:
     return network.eval()
 
 
+def memory() -> str:
+    """Return the table of what every network takes on the live volume, each in a fresh process."""
+    spawn = multiprocessing.get_context("spawn")
+    rows = []
+    for name, recipe in NETWORKS.items():
+        ways = (True,) if recipe.patches else (False, True)
+        for patches in ways:
+            with ProcessPoolExecutor(1, spawn) as pool:
+                peak_mb = pool.submit(_peak_mb, name, patches).result()
+            how = "patches of 64^3, four at once" if patches else "the whole volume"
+            weights_mb = sum(p.numel() for p in recipe.build().parameters()) * 4e-6
+            rows.append([f"`{name}`", how, f"{weights_mb:.1f}", f"{peak_mb:.0f}"])
+    return markdown(("network", "how"), ("weights, MB", "peak, MB"), rows)
+
+
+def _peak_mb(name: str, patches: bool) -> float:
+    """Return by how much this process grows while it runs a network, 10^6 bytes."""
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    network = fold_batch_norm(NETWORKS[name].build())
+    seen = torch.rand((len(NETWORKS[name].channels), *_VOLUME))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.inference_mode():
+        if patches:
+            apply_patches(network, seen)
+        else:
+            apply_whole(network, seen, NETWORKS[name].multiple)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 1e6
+
+
 Run = Callable[[], torch.Tensor]
 
 
@@ -222,4 +257,6 @@ def _seconds(work: Callable[[], object], turns: int = 7) -> float:
 def main(argv: Sequence[str]) -> int:
     """Make the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks networks", description=__doc__)
-    return make_tables(_PAGE, {"sizes": sizes, "speeds": speeds}, {}, parser, argv)
+    return make_tables(
+        _PAGE, {"sizes": sizes, "speeds": speeds, "memory": memory}, {}, parser, argv
+    )

@@ -77,6 +77,7 @@ class CapPlan:
         self.optics = views.optics
         self.grid = plan_volume(settings, views)
         self.views = len(views)
+        self._geometry = views
         caps = _caps(views, self.grid)
         self.count = count = len(caps.source)
         self.device = device
@@ -107,6 +108,10 @@ class CapPlan:
     def half_shape(self) -> tuple[int, int, int]:
         """Shape of the half spectrum."""
         return _half(self.shape)
+
+    def positions(self) -> NDArray[np.float64]:
+        """Return where the samples of all views lie in k-space, (n, 3) as (z, y, x), cycles/um."""
+        return _caps(self._geometry, self.grid).K
 
     def samples(self, psi: torch.Tensor, first: int = 0) -> torch.Tensor:
         """Return the contrast's spectrum (n,) complex64 on the caps of some views.

@@ -147,6 +147,36 @@ def crossed(weights: Sequence[Path], kinds: Sequence[str], objects: int, cache: 
     return "\n".join(lines)
 
 
+def unseen_kinds(weights: Sequence[Path], objects: int, cache: Path) -> str:
+    """Return the paper's figure S2: networks that were trained without a kind, on that kind.
+
+    Errors against the truth. The first weights, trained with all kinds as long as the others, say
+    what a network makes of the kind when it knows it.
+    """
+    lines = [
+        "| kind | total variation (`auto`) | trained with all kinds | trained without this one |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    known, *others = (DeepRegularizer("cpu", "light-unet", weights=path) for path in weights)
+    for other in others:
+        taught = other.trained.about["kinds"].split(", ")
+        for kind in (kind for kind in KINDS if kind not in taught):
+            samples = [test_sample(kind, TEST_SEED + i, cache) for i in range(objects)]
+            compared = (regularizer("auto"), known, other)
+            errors = (f"{_mean_error(method, samples):.3f}" for method in compared)
+            lines.append(f"| {kind} | {' | '.join(errors)} |")
+    return "\n".join(lines)
+
+
+def _mean_error(method: Regularizer, samples: Sequence[Sample]) -> float:
+    """Return the mean of ||f - truth|| / ||truth||."""
+    errors = [
+        relative_error(method(sample.tomogram, sample.spectrum).contrast, sample.truth)
+        for sample in samples
+    ]
+    return float(np.mean(errors))
+
+
 def _slice_errors(sample: Sample, method: Regularizer) -> torch.Tensor:
     """Return the MSE of every z slice against converged TV, over its squared range."""
     converged = SplitBregman(sample.spectrum, _CONVERGED).run()
@@ -166,7 +196,9 @@ def evaluate(kinds: Sequence[str], objects: int, cache: Path, device: torch.devi
     return rows
 
 
-def page(rows: Sequence[Row], sure: Sequence[Sureness] = (), cross: str = "") -> str:
+def page(
+    rows: Sequence[Row], sure: Sequence[Sureness] = (), cross: str = "", held_out: str = ""
+) -> str:
     """Return the page: a table over all kinds, then one for each, means over the objects."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
     lines = [_HEAD, _table("All kinds", rows)]
@@ -175,6 +207,8 @@ def page(rows: Sequence[Row], sure: Sequence[Sureness] = (), cross: str = "") ->
         lines += [_SURE, *_sure_table(sure)]
     if cross:
         lines += [_CROSS, cross]
+    if held_out:
+        lines += [_HELD_OUT, held_out]
     return "\n".join(lines) + "\n"
 
 
@@ -190,6 +224,12 @@ _CROSS = """
 
 The paper's figure 5: `light-unet-tv` trained on some kinds only, MSE against converged total
 variation over its squared range, mean and standard deviation over z slices.
+"""
+_HELD_OUT = """
+## Kinds that the training left out
+
+The paper's figure S2: `light-unet` trained without one kind of object, tested on that kind; mean
+error against the truth.
 """
 
 
@@ -270,6 +310,13 @@ def main(argv: list[str]) -> int:
         metavar="WEIGHTS",
         help="of light-unet-tv, trained on some kinds only (train --kinds)",
     )
+    parser.add_argument(
+        "--held-out",
+        nargs="+",
+        type=Path,
+        metavar="WEIGHTS",
+        help="of light-unet: trained on all kinds, then without some (train --kinds)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, help="write the page to this Markdown file")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -284,7 +331,8 @@ def main(argv: list[str]) -> int:
         for seed in range(TEST_SEED, TEST_SEED + objects)
     ]
     cross = crossed(options.cross, kinds, objects, options.cache) if options.cross else ""
-    text = page(rows, sure, cross)
+    held = unseen_kinds(options.held_out, objects, options.cache) if options.held_out else ""
+    text = page(rows, sure, cross, held)
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     print(json.dumps([asdict(row) for row in rows]) if options.json else text)

@@ -1,12 +1,12 @@
 """Training of the networks: pairs from our own instrument, Adam, l2 loss.
 
-``python launcher.py train --network NAME`` makes the data that is missing, trains with a checkpoint
-every minute, goes on where an interrupted run stopped, and writes the weights of the best
-validation MSE. As in the paper: patches of 64^3, l2 loss, He initialisation, flips and rotations
-with probability 0.3 (about z only: the missing cone has an axis). Ours: a cosine schedule; for the
-live view's networks a higher rate and smaller batches; and every object's squared errors are
-divided by the rms of its target, without which a chain of cocci, a hundredth of a cell's volume,
-would count a hundredth.
+``python launcher.py train --network NAME`` makes the data that is missing (with ``--bulk``, samples
+without scattering as well), trains with a checkpoint every minute, goes on where an interrupted run
+stopped, and writes the weights of the best validation MSE. As in the paper: patches of 64^3, l2
+loss, He initialisation, flips and rotations with probability 0.3 (about z only: the missing cone
+has an axis). Ours: a cosine schedule; for the live view's networks a higher rate and smaller
+batches; and every object's squared errors are divided by the rms of its target, without which a
+chain of cocci, a hundredth of a cell's volume, would count a hundredth.
 """
 
 import argparse
@@ -27,11 +27,12 @@ from torch.nn import functional
 
 from reconstruction.tomogram import Spectrum
 from regularizer import training_data
+from regularizer.bulk_data import BULK_SEED, make_bulk
 from regularizer.inference import apply_patches, apply_whole, turned
 from regularizer.metrics import data_residual
 from regularizer.networks import channels_last
 from regularizer.trained import NETWORKS, WEIGHTS, Recipe, load_network, network_input, save_network
-from regularizer.training_data import KINDS, TEST_SEED, VALIDATION_SEED, Sample
+from regularizer.training_data import KINDS, TEST_SEED, VALIDATION_SEED, Sample, target_tv
 from regularizer.training_range import TrainingRange, figures, unexplained
 
 __all__ = ["Settings", "main", "train"]
@@ -65,9 +66,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """What the network sees (channels, z, y, x) of an object, its target, where the object is."""
+    """What the network sees (channels, z, y, x) of an object, its target, where the object is.
 
-    spectrum: Spectrum
+    Both float16, as in the files: some hundred objects have to fit into memory.
+    """
+
     scale: float  # contrast of 1 in the two
     weight: float  # of its squared errors
     seen: torch.Tensor
@@ -75,13 +78,30 @@ class _Pair:
     inside: torch.Tensor  # (n, 3) voxels above a tenth of the range
 
 
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """An object of the validation split, and what was measured of it."""
+
+    pair: _Pair
+    spectrum: Spectrum
+
+
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """The objects of one training run."""
+
+    scans: int  # how many of ``trained`` were scanned; the others were made in bulk
+    trained: list[_Pair]
+    unseen: list[_Unseen]
+    range: TrainingRange  # of the scans
+
+
 def _pair(sample: Sample, recipe: Recipe) -> _Pair:
     seen, scale = network_input(sample.raw, sample.spectrum, recipe.channels)
-    target = (sample.tv if recipe.target == "tv" else sample.truth) / scale
+    target = (target_tv(sample) if recipe.target == "tv" else sample.truth) / scale
     weight = 1 / math.sqrt(max(float(target.square().mean()), _FAINTEST))
-    return _Pair(
-        sample.spectrum, scale, weight, seen, target, torch.nonzero(target > 0.1).to(torch.int16)
-    )
+    inside = torch.nonzero(target > 0.1).to(torch.int16)
+    return _Pair(scale, weight, seen.to(torch.float16), target.to(torch.float16), inside)
 
 
 def _cut(pair: _Pair, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,7 +116,7 @@ def _cut(pair: _Pair, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Ten
     flips = [axis - 3 for axis in range(3) if rng.uniform() < 0.3]
     turns = int(rng.integers(1, 4)) if rng.uniform() < 0.3 else 0
     seen, target = (
-        torch.rot90(v.flip(flips), turns, (-2, -1))
+        torch.rot90(v.to(torch.float32).flip(flips), turns, (-2, -1))
         for v in (pair.seen[:, z, y, x], pair.target[None, z, y, x])
     )
     return seen, target
@@ -112,17 +132,18 @@ def _batch(
 
 
 def _validate(
-    network: nn.Module, recipe: Recipe, pairs: Sequence[_Pair], device: torch.device
+    network: nn.Module, recipe: Recipe, unseen: Sequence[_Unseen], device: torch.device
 ) -> tuple[float, float]:
     """Return the objects' mean weighted MSE, and the most that a result leaves unexplained."""
     network.eval()
     errors, left = [], []
     with torch.inference_mode():
-        for pair in pairs:
-            result = _whole(network, recipe, pair.seen.to(device)).cpu()
-            errors.append(pair.weight * float(functional.mse_loss(result, pair.target)))
-            residual = data_residual(result * pair.scale, pair.spectrum)
-            left.append(unexplained(residual, pair.spectrum.noise))
+        for one in unseen:
+            result = _whole(network, recipe, one.pair.seen.to(device, torch.float32)).cpu()
+            wrong = functional.mse_loss(result, one.pair.target.to(torch.float32))
+            errors.append(one.pair.weight * float(wrong))
+            residual = data_residual(result * one.pair.scale, one.spectrum)
+            left.append(unexplained(residual, one.spectrum.noise))
     network.train()
     return float(np.mean(errors)), max(left)
 
@@ -205,20 +226,19 @@ def train(
     ``stop_at`` ends the run early, at a step; the next call goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trained, range_ = _load(data, 0, VALIDATION_SEED, settings)
-    unseen, _ = _load(data, VALIDATION_SEED, TEST_SEED, settings)
+    objects = _load(data, settings)
     run = _Run(settings, folder, device)
     saved = time.monotonic()
     started, first, losses = saved, run.step, []
     last = settings.steps if stop_at is None else min(stop_at, settings.steps)
     while run.step < last:
-        losses.append(run.advance(trained))
+        losses.append(run.advance(objects.trained))
         if run.step % settings.validate_every == 0 or run.step == last:
-            error, left_out = _validate(run.network, settings.recipe, unseen, device)
+            error, left_out = _validate(run.network, settings.recipe, objects.unseen, device)
             if error < run.best:
                 run.best = error
-                about = _about(settings, run, error, len(trained))
-                limits = {**range_.limits, "unexplained": (0.0, left_out)}
+                about = _about(settings, run, error, objects)
+                limits = {**objects.range.limits, "unexplained": (0.0, left_out)}
                 seen = TrainingRange(limits)
                 save_network(settings.network, run.network, output, seen, about)
             left = (time.monotonic() - started) / (run.step - first) * (settings.steps - run.step)
@@ -232,11 +252,11 @@ def train(
         if time.monotonic() - saved > 60 or run.step == last:
             run.save()
             saved = time.monotonic()
-    _calibrate(settings.network, output, unseen, device)
+    _calibrate(settings.network, output, objects.unseen, device)
     return run.best
 
 
-def _calibrate(name: str, path: Path, unseen: Sequence[_Pair], device: torch.device) -> None:
+def _calibrate(name: str, path: Path, unseen: Sequence[_Unseen], device: torch.device) -> None:
     """Add to the weights what the spread over half turns is multiplied by to be an uncertainty.
 
     With it the mean square of the errors on the validation objects is that of the uncertainties.
@@ -245,9 +265,10 @@ def _calibrate(name: str, path: Path, unseen: Sequence[_Pair], device: torch.dev
     network = trained.network.to(device)
     wrong = spread = 0.0
     with torch.inference_mode():
-        for pair in unseen:
+        for pair in (one.pair for one in unseen):
             run = functools.partial(_whole, network, trained.recipe)
-            deviation, mean = torch.std_mean(turned(run, pair.seen.to(device)), dim=0)
+            seen = pair.seen.to(device, torch.float32)
+            deviation, mean = torch.std_mean(turned(run, seen), dim=0)
             wrong += float((mean.cpu() - pair.target).square().sum())
             spread += float(deviation.square().sum())
     about = {**trained.about, "uncertainty_scale": f"{math.sqrt(wrong / max(spread, 1e-30)):.4f}"}
@@ -261,16 +282,22 @@ def _whole(network: nn.Module, recipe: Recipe, seen: torch.Tensor) -> torch.Tens
     return apply_whole(network, seen, recipe.multiple)
 
 
-def _load(
-    data: Path, first: int, end: int, settings: Settings
-) -> tuple[list[_Pair], TrainingRange]:
-    """Return the pairs of the seeds from ``first`` to before ``end``, and their range."""
-    pairs, seen = [], []
-    for path in training_data.files(data, first, end, settings.kinds):
+def _load(data: Path, settings: Settings) -> _Objects:
+    """Load what there is of the training and the validation split."""
+    recipe, kinds = settings.recipe, settings.kinds
+    trained, seen = [], []
+    for path in training_data.files(data, 0, VALIDATION_SEED, kinds):
         sample = training_data.load(path)
-        pairs.append(_pair(sample, settings.recipe))
+        trained.append(_pair(sample, recipe))
         seen.append(figures(sample.raw, sample.spectrum))
-    return pairs, TrainingRange.over(seen)
+    scans = len(trained)
+    bulk = training_data.files(data, BULK_SEED, 10 * BULK_SEED, kinds)
+    trained += [_pair(training_data.load(path), recipe) for path in bulk]
+    unseen = []
+    for path in training_data.files(data, VALIDATION_SEED, TEST_SEED, kinds):
+        sample = training_data.load(path)
+        unseen.append(_Unseen(_pair(sample, recipe), sample.spectrum))
+    return _Objects(scans, trained, unseen, TrainingRange.over(seen))
 
 
 def _record(path: Path, step: int, loss: float, error: float) -> None:
@@ -282,10 +309,11 @@ def _record(path: Path, step: int, loss: float, error: float) -> None:
         writer.writerow([step, f"{loss:.4e}", f"{error:.4e}"])
 
 
-def _about(settings: Settings, run: _Run, error: float, objects: int) -> dict[str, str]:
+def _about(settings: Settings, run: _Run, error: float, objects: _Objects) -> dict[str, str]:
+    bulk = len(objects.trained) - objects.scans
     return {
-        "training_data": f"{objects} simulated scans of {', '.join(settings.kinds)}; "
-        "presets cell and bacteria, and random optics",
+        "training_data": f"{objects.scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "
+        f"of {', '.join(settings.kinds)}; presets cell and bacteria, and random optics",
         "kinds": ", ".join(settings.kinds),
         "tv": str(training_data.TARGET),
         "settings": f"{settings.steps} steps of Adam, batch {run.batch}, rate {run.rate:g}, "
@@ -302,17 +330,27 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--run", type=Path, help="checkpoints; runs/NETWORK if not given")
     parser.add_argument("--output", type=Path, help="weights; the shipped ones if not given")
     parser.add_argument("--objects", type=int, default=30, help="cells; fewer of other kinds")
+    parser.add_argument("--bulk", type=int, default=0, metavar="N", help="objects of each kind "
+                        "without scattering, in N geometries")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes for the data")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, help="patches a step")
     parser.add_argument("--rate", type=float, help="of Adam, at its highest")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and patches")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(argv)
-    training_data.make_data(options.data, options.objects, options.jobs)
     settings = Settings(
-        options.network, options.steps, options.batch, options.rate, kinds=tuple(options.kinds)
+        options.network,
+        options.steps,
+        options.batch,
+        options.rate,
+        seed=options.seed,
+        kinds=tuple(options.kinds),
     )
+    tv = settings.recipe.target == "tv"
+    training_data.make_data(options.data, options.objects, options.jobs, tv=tv)
+    make_bulk(options.data, options.bulk, options.jobs)
     run = options.run or Path("runs") / options.network
     output = options.output or WEIGHTS / f"{options.network}.safetensors"
     best = train(settings, options.data, run, output, torch.device(options.device))

@@ -4,16 +4,17 @@ Each sample is a new object seen by the simulated bench (multi-slice scattering,
 aberration, phase drift), reconstructed by the code that reconstructs live scans, and regularized by
 split Bregman. It holds the contrast (n/n_m)^2 - 1 of raw, TV and truth on the tomogram's voxels and
 the measured spectrum, so that training and evaluation need nothing else. Deterministic by seed; a
-split is a range of seeds, so no object is in two of them.
+split is a range of seeds, so no object is in two of them. Samples in bulk, without scattering:
+``regularizer.bulk_data``.
 """
 
 import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,32 +28,41 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
 from acquisition.simulation.phantom import Phantom
-from acquisition.simulation.scene import Motion, Scene, SceneObject
+from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.specimens import SPECIMENS, bead
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.total_variation import PARAMETERS, SplitBregman
 
 __all__ = [
+    "FAR_UM",
     "KINDS",
     "TEST_SEED",
     "VALIDATION_SEED",
     "Sample",
+    "draw_optics",
+    "draw_phantom",
+    "draw_position",
     "files",
+    "in_processes",
     "load",
     "make_data",
     "make_sample",
+    "open_bench",
+    "record",
     "sample_file",
     "sample_of",
     "save",
+    "target_tv",
+    "true_contrast",
+    "true_potential",
 ]
 
 TARGET = PARAMETERS["tv"]
 VALIDATION_SEED = 1000  # seeds from here on are never trained on
 TEST_SEED = 2000  # nor do these choose the weights
-_SHARE = {"cell": 1.0, "cocci": 0.8, "bead": 0.6}  # of the number of cells
-_OTHERS = 0.45
-_FAR_UM = 1000.0  # a stage position without objects
+_SHARE = {"cocci": 0.8, "bead": 0.6, "rods": 0.45, "fatty": 0.45}  # of the number of cells
+FAR_UM = 1000.0  # a stage position without objects
 
 # The seed of an object depends on its kind's place here: append only.
 KINDS = ("cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random", "several")
@@ -61,13 +71,16 @@ _SMALL = ("cocci", "rods", "debris")  # looked at with the larger field of "bact
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One object: contrasts (z, y, x) float32 and the measured spectrum."""
+    """One object: contrasts (z, y, x) float32 and the measured spectrum.
+
+    ``tv`` is None where it was not computed: ``target_tv``.
+    """
 
     kind: str
     seed: int
     spectrum: Spectrum
     raw: torch.Tensor
-    tv: torch.Tensor
+    tv: torch.Tensor | None
     truth: torch.Tensor
 
     @property
@@ -78,24 +91,27 @@ class Sample:
         return Tomogram(index, self.spectrum.voxel_size_um, optics)
 
 
-def make_sample(kind: str, seed: int, frame: int = 192, *, varied: bool = False) -> Sample:
+def make_sample(
+    kind: str, seed: int, frame: int = 192, *, varied: bool = False, tv: bool = True
+) -> Sample:
     """Simulate, reconstruct and regularize the object of that kind and seed.
 
     ``varied`` optics are not one of the presets: aperture, medium, number of angles and their
-    pattern are random, too.
+    pattern are random, too. Without ``tv`` total variation is left out.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     chosen = preset("bacteria" if kind in _SMALL and rng.uniform() < 0.7 else "cell")
     if varied:
-        chosen = _varied(rng)
+        chosen = draw_optics(rng)
     pixel = chosen.optics.pixel_size_um
-    phantom = _phantom(kind, (2 * pixel, pixel, pixel), rng)
-    return sample_of(phantom, chosen, kind, seed, rng, frame)
+    phantom = draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
+    return sample_of(phantom, chosen, kind, seed, rng, frame, tv=tv)
 
 
 def sample_of(
-    phantom: Phantom, chosen: Preset, kind: str, seed: int, rng: np.random.Generator, frame: int
-) -> Sample:
+    phantom: Phantom, chosen: Preset, kind: str, seed: int, rng: np.random.Generator, frame: int,
+    *, tv: bool = True,
+) -> Sample:  # fmt: skip
     """Simulate a scan of a phantom near the centre of the field, reconstruct and regularize it.
 
     Parameters
@@ -111,17 +127,23 @@ def sample_of(
         Draws position and light.
     frame : int
         Camera pixels a side.
+    tv : bool
+        Whether total variation is computed, too.
     """
-    position = tuple(float(v) for v in rng.uniform(-1, 1, 3) * (1.0, 1.0, 0.6))
-    scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))  # type: ignore[arg-type]
+    position = draw_position(rng)
+    scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
     result = _scan(scene, chosen.angles, seed, rng)
-    tv = SplitBregman(result.spectrum, TARGET).run()
-    raw = result.tomogram.contrast
-    truth = _true_contrast(phantom, position, chosen.optics, result)
-    return Sample(kind, seed, result.spectrum, raw, tv, torch.tensor(truth))
+    truth = true_contrast(phantom, position, result.spectrum)
+    sample = Sample(kind, seed, result.spectrum, result.tomogram.contrast, None, truth)
+    return replace(sample, tv=target_tv(sample)) if tv else sample
 
 
-def _varied(rng: np.random.Generator) -> Preset:
+def target_tv(sample: Sample) -> torch.Tensor:
+    """Return the contrast of least total variation: the target of networks that learn it."""
+    return SplitBregman(sample.spectrum, TARGET).run() if sample.tv is None else sample.tv
+
+
+def draw_optics(rng: np.random.Generator) -> Preset:
     """Return optics and angles as other instruments have them."""
     aperture, medium = rng.uniform(0.75, 1.22), rng.uniform(1.333, 1.36)
     optics = Optics(0.532, aperture, medium, 0.096 / aperture)
@@ -129,59 +151,75 @@ def _varied(rng: np.random.Generator) -> Preset:
     return Preset(optics, scan(int(rng.integers(30, 90)), rng.uniform(0.8, 0.95) * optics.cutoff))
 
 
-def _phantom(kind: str, voxel: tuple[float, float, float], rng: np.random.Generator) -> Phantom:
+def draw_phantom(kind: str, voxel: tuple[float, float, float], rng: np.random.Generator) -> Phantom:
+    """Return an object of that kind on voxels (dz, dy, dx) in um."""
     if kind == "bead":
         return bead(voxel, rng.uniform(0.6, 3.0), rng.uniform(0.01, 0.06))
     return SPECIMENS[kind](voxel, rng)
 
 
+def draw_position(rng: np.random.Generator) -> Position:
+    """Return where an object is (x, y, z), um from the middle of the field."""
+    x, y, z = (float(v) for v in rng.uniform(-1, 1, 3) * (1.0, 1.0, 0.6))
+    return x, y, z
+
+
 def _scan(scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator) -> Reconstruction:
     """Record background and sample and reconstruct them."""
+    bench = open_bench(scene, seed, rng)
+    scene.prepare(angles.k)
+    background = record(bench, angles, FAR_UM, 0.0)
+    return Reconstructor(background)(record(bench, angles, 0.0, float(rng.uniform(1, 60))))
+
+
+def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBench:
+    """Return the bench of a scene, with a camera of 3,000 to 30,000 photo-electrons."""
     settings = SimulationSettings(
         frame_shape=scene.frame_shape,
         seed=seed,
         full_well=float(np.exp(rng.uniform(np.log(3e3), np.log(3e4)))),
     )
     geometry = DmdGeometry((64, 64), (0.34, 0.24), 0.06, 0.2)  # not used: light is set directly
-    bench = OpticalBench(scene, geometry, settings)
-
-    def record(stage_x: float, start: float) -> InterferogramStack:
-        frames = [
-            bench.expose(
-                Illumination((float(kx), float(ky)), 1.0),
-                start + 0.005 * i,
-                (stage_x, 0.0, 0.0),
-                settings.exposure_ms,
-            )
-            for i, (kx, ky) in enumerate(angles.k)
-        ]
-        return InterferogramStack(np.stack(frames), scene.optics, angles.k)
-
-    scene.prepare(angles.k)
-    background = record(_FAR_UM, 0.0)
-    return Reconstructor(background)(record(0.0, float(rng.uniform(1, 60))))
+    return OpticalBench(scene, geometry, settings)
 
 
-def _true_contrast(
-    phantom: Phantom, position: tuple[float, ...], optics: Optics, result: Reconstruction
-) -> NDArray[np.float32]:
-    """Sample the phantom's contrast on the tomogram's voxels, averaged over each."""
-    voxel = result.tomogram.voxel_size_um
-    index = 1 + phantom.contrast / optics.medium_index
-    fine = (index * index - 1).astype(np.float32)
+def record(
+    bench: OpticalBench, angles: AngleSet, stage_x_um: float, start_s: float
+) -> InterferogramStack:
+    """Record one scan, 5 ms a frame from ``start_s`` on."""
+    frames = [
+        bench.expose(
+            Illumination((float(kx), float(ky)), 1.0),
+            start_s + 0.005 * i,
+            (stage_x_um, 0.0, 0.0),
+            bench.settings.exposure_ms,
+        )
+        for i, (kx, ky) in enumerate(angles.k)
+    ]
+    return InterferogramStack(np.stack(frames), bench.optics, angles.k)
+
+
+def true_potential(phantom: Phantom, medium_index: float) -> NDArray[np.float32]:
+    """Return (n/n_m)^2 - 1 on the phantom's own voxels."""
+    index = 1 + phantom.contrast / medium_index
+    return np.asarray(index * index - 1, dtype=np.float32)
+
+
+def true_contrast(phantom: Phantom, position_um: Position, spectrum: Spectrum) -> torch.Tensor:
+    """Sample the phantom's contrast on the tomogram's voxels, averaged over each, (z, y, x)."""
+    voxel, shape = spectrum.voxel_size_um, spectrum.shape
     ratio = [v / p for v, p in zip(voxel, phantom.voxel_size_um, strict=True)]
+    fine = true_potential(phantom, spectrum.optics.medium_index)
     blurred = scipy.ndimage.gaussian_filter(fine, [0.4 * max(q - 1, 0) for q in ratio])
-    shape = result.spectrum.shape
     # output index i is at (i - n//2) v - position, input index at that over p, plus n_in//2
     shift = [
         n_in // 2 - (n // 2 * v + at) / p
         for n_in, n, v, p, at in zip(
-            fine.shape, shape, voxel, phantom.voxel_size_um, reversed(position), strict=True
+            fine.shape, shape, voxel, phantom.voxel_size_um, reversed(position_um), strict=True
         )
     ]
-    return np.asarray(
-        scipy.ndimage.affine_transform(blurred, ratio, shift, output_shape=shape, order=1),
-        dtype=np.float32,
+    return torch.tensor(
+        scipy.ndimage.affine_transform(blurred, ratio, shift, output_shape=shape, order=1)
     )
 
 
@@ -194,7 +232,7 @@ def save(sample: Sample, path: Path) -> None:
         kind=sample.kind,
         seed=sample.seed,
         raw=sample.raw.numpy().astype(np.float16),
-        tv=sample.tv.numpy().astype(np.float16),
+        tv=np.zeros(0, np.float16) if sample.tv is None else sample.tv.numpy().astype(np.float16),
         truth=sample.truth.numpy().astype(np.float16),
         values=spectrum.values.numpy(),
         measured=spectrum.measured.numpy().astype(np.float16),
@@ -225,7 +263,8 @@ def load(path: Path) -> Sample:
             Optics(*(float(v) for v in data["optics"])),
             _noise(data),
         )
-        return Sample(str(data["kind"]), int(data["seed"]), spectrum, raw, tv, truth)
+        found = tv if tv.numel() else None
+        return Sample(str(data["kind"]), int(data["seed"]), spectrum, raw, found, truth)
 
 
 def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
@@ -234,29 +273,43 @@ def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
     return None if math.isnan(noise) else noise
 
 
-def make_data(data: Path, objects: int, jobs: int) -> None:
+def make_data(data: Path, objects: int, jobs: int, *, tv: bool = True) -> None:
     """Make the samples that are missing, in ``jobs`` processes.
 
-    ``objects`` cells, fewer of the other kinds; every other one of each kind with random optics.
+    ``objects`` cells, at most as many of each other kind; every other one with random optics.
+    Without ``tv`` total variation, a third of the time, is left to those who need it.
     """
     data.mkdir(parents=True, exist_ok=True)
     wanted = [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
     for seed in range(objects):
-        wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, _OTHERS) * objects]
+        wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, 1.0) * objects]
     missing = [one for one in wanted if not sample_file(data, *one).exists()]
-    if not missing:
+    in_processes(_make, [(data, kind, seed, tv) for kind, seed in missing], jobs, "training data")
+
+
+def in_processes(
+    work: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, what: str
+) -> None:
+    """Call work(*task) for every task in ``jobs`` processes of one thread; say how far it is."""
+    if not tasks:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
-        made = [pool.submit(_make, data, kind, seed) for kind, seed in missing]
-        for done, future in enumerate(as_completed(made), 1):
+    with ProcessPoolExecutor(jobs, spawn, _take_one_thread) as pool:
+        begun = [pool.submit(work, *task) for task in tasks]
+        for done, future in enumerate(as_completed(begun), 1):
             future.result()
-            print(f"\rtraining data {done} of {len(missing)}", end="", file=sys.stderr, flush=True)
+            print(f"\r{what} {done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
 
-def _make(data: Path, kind: str, seed: int) -> None:
-    save(make_sample(kind, seed, varied=seed % 2 == 1), sample_file(data, kind, seed))
+def _take_one_thread() -> None:
+    """Keep this process to one core; numba's idle threads would wait for work at full speed."""
+    torch.set_num_threads(1)
+    os.environ["NUMBA_NUM_THREADS"] = "1"  # read when numba is imported, with the first iteration
+
+
+def _make(data: Path, kind: str, seed: int, tv: bool) -> None:
+    save(make_sample(kind, seed, varied=seed % 2 == 1, tv=tv), sample_file(data, kind, seed))
 
 
 def sample_file(data: Path, kind: str, seed: int) -> Path:

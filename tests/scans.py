@@ -6,11 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.illumination import preset
+from acquisition.gratings import DmdGeometry
+from acquisition.illumination import Preset, preset
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from acquisition.simulation.bench import OpticalBench, SimulationSettings
+from acquisition.simulation.phantom import Phantom
+from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from reconstruction.inversion import contrast_of
+from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
+from regularizer.training_data import FAR_UM, record
 
 CELL = preset("cell")
 CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
@@ -28,6 +34,21 @@ def interferograms(
         field = wave if fields is None else wave * fields[i]
         frames.append(np.rint(np.abs(1 + field) ** 2 / 9 * 65535))
     return InterferogramStack(np.stack(frames).astype(np.uint16), optics, k)
+
+
+def perfect_scan(
+    phantom: Phantom, position_um: Position, chosen: Preset, frame: int
+) -> Reconstruction:
+    """Reconstruct a simulated scan by a camera without noise, through clean and still optics."""
+    scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position_um, Motion()),))
+    settings = SimulationSettings(
+        frame_shape=(frame, frame), bit_depth=16, read_noise=0, wavefront_rad=0, dust=0,
+        phase_drift_rad=0,
+    )  # fmt: skip
+    bench = OpticalBench(scene, DmdGeometry((64, 64), (0.34, 0.24), 0.06, 0.2), settings)
+    scene.prepare(chosen.angles.k)
+    background = record(bench, chosen.angles, FAR_UM, 0.0)
+    return Reconstructor(background)(record(bench, chosen.angles, 0.0, 1.0))
 
 
 Centre = tuple[float, float, float]  # (x, y, z) in um
