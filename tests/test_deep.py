@@ -309,6 +309,21 @@ def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
         assert torch.allclose(value, outputs[1][key], atol=1e-6), key
 
 
+def test_training_goes_on_from_weights_and_says_so(bead: Sample, tmp_path: Path) -> None:
+    for seed in (0, 1000, 10_000):
+        save(bead, tmp_path / f"bead-{seed:05d}.npz")
+    first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
+    network = LightUNet(2)
+    shake(network)
+    save_network("light-unet", network, first, RANGE, {"settings": "one step"})
+    settings = Settings(steps=1, batch=1, rate=0.0, start=first)
+    train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
+    trained = load_network("light-unet", then)
+    assert torch.equal(trained.network.state_dict()["head.weight"], network.head.weight)
+    assert trained.about["settings"].startswith("one step, then 1 steps of Adam")
+    assert "1 simulated scans and 1 in bulk of" in trained.about["training_data"]
+
+
 def test_the_page_says_how_large_the_networks_are() -> None:
     page = (DOCS / "networks.md").read_text("utf-8")
     assert f"<!-- sizes -->\n\n{sizes()}\n\n<!-- /sizes -->" in page
