@@ -17,6 +17,8 @@ from pipeline.state import (
     Phase,
     ProcessState,
     QualityView,
+    RecordingState,
+    RecordRequest,
     TomogramView,
 )
 
@@ -148,3 +150,23 @@ class RecordedSession:
 
     def retake_background(self) -> None:
         self._obey("background")
+
+    def record(self, request: RecordRequest) -> None:
+        self._obey(f"record {request.stacks} {request.tomograms is not None}")
+        state = RecordingState(request.output, "1 of 20 scans, 95 s left", done=1, total=20)
+        self.announce(recording=state)
+
+    def pause_recording(self) -> None:
+        self._obey("pause")
+        assert self.state.recording is not None
+        self.announce(recording=replace(self.state.recording, paused=True))
+
+    def continue_recording(self) -> None:
+        self._obey("continue")
+        assert self.state.recording is not None
+        self.announce(recording=replace(self.state.recording, paused=False))
+
+    def finish_recording(self) -> None:
+        self._obey("finish")
+        assert self.state.recording is not None
+        self.announce(recording=replace(self.state.recording, running=False))

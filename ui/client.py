@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.state import News
+from pipeline.state import News, RecordRequest
 
 __all__ = ["Client"]
 
@@ -28,3 +28,15 @@ class Client(Protocol):
 
     def retake_background(self) -> None:
         """Record the empty field again."""
+
+    def record(self, request: RecordRequest) -> None:
+        """Record a time-lapse while live imaging goes on."""
+
+    def pause_recording(self) -> None:
+        """Take no more scans for the time-lapse, until it is told to go on."""
+
+    def continue_recording(self) -> None:
+        """Go on with the time-lapse that was paused."""
+
+    def finish_recording(self) -> None:
+        """End the time-lapse after the scan that runs."""

@@ -40,6 +40,7 @@ class Key:
 KEYS = (
     Key("live", ("Space",), "Start or stop live imaging", "Instrument"),
     Key("background", ("B",), "Record the background again", "Instrument"),
+    Key("record", ("Ctrl+R",), "Record a time-lapse, or stop the one that runs", "Instrument"),
     Key("volume", ("R",), "Raw or regularized volume", "Volume"),
     Key("tv", ("T",), "Total variation live, or the regularizer before it", "Volume"),
     Key("projection", ("P",), "Sections or maximum projections", "Volume"),

@@ -31,6 +31,7 @@ class Toolbar(QWidget):
         self.live = self._button("live", "Start")
         self.live.setObjectName("primary")
         self.background = self._button("background", "Background")
+        self.record = self._button("record", "Record")
         self.raw = self._button("volume", "Raw", checkable=True)
         self.regularized = self._button("volume", "Regularized", checkable=True)
         self.raw.setObjectName("left")
@@ -63,6 +64,7 @@ class Toolbar(QWidget):
         row.setSpacing(6)
         row.addWidget(self.live)
         row.addWidget(self.background)
+        row.addWidget(self.record)
         row.addSpacing(10)
         pair = QHBoxLayout()
         pair.setSpacing(0)
@@ -87,6 +89,9 @@ class Toolbar(QWidget):
         self.live.setEnabled(state is not None and not busy)
         self.background.setEnabled(state is not None and not busy)
         self.method.setEnabled(state is not None and not busy)
+        recording = state.recording if state is not None else None
+        self.record.setText("Stop recording" if recording and recording.running else "Record")
+        self.record.setEnabled(state is not None and not busy)
         if state is not None and not busy:
             self._draw_methods(state)
 

@@ -20,12 +20,13 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.errors import LiveTomoError
-from pipeline.state import InstrumentState, TomogramView
+from pipeline.state import InstrumentState, RecordRequest, TomogramView
 from ui.client import Client
 from ui.commands import CommandRunner
 from ui.contrast import ContrastColumn
 from ui.grid import X, Y, Z
 from ui.panels import OrthogonalView
+from ui.recording import RecordDialog, RecordingBar
 from ui.shortcuts import HelpDialog, bind
 from ui.sidebar import Sidebar
 from ui.status import StatusBar
@@ -50,6 +51,7 @@ class Window(QMainWindow):
         self.tomogram: TomogramView | None = None
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
+        self._folder = Path.home()
         self.commands = CommandRunner(self)
         self.setWindowTitle(title)
         self._build()
@@ -64,6 +66,7 @@ class Window(QMainWindow):
         self.views = OrthogonalView()
         self.contrast = ContrastColumn()
         self.sidebar = Sidebar()
+        self.recording = RecordingBar()
         self.status = StatusBar()
         self.picture = QWidget()
         self.stack = QStackedWidget()
@@ -92,6 +95,7 @@ class Window(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(body, 1)
+        column.addWidget(self.recording)
         column.addWidget(self.status)
         self.setCentralWidget(centre)
 
@@ -106,6 +110,13 @@ class Window(QMainWindow):
         self.contrast.colormap_chosen.connect(
             lambda name: self.show_state(replace(self.state, colormap=name))
         )
+        self.recording.paused.connect(
+            lambda: self.commands.submit("Pause", self._client.pause_recording)
+        )
+        self.recording.continued.connect(
+            lambda: self.commands.submit("Continue", self._client.continue_recording)
+        )
+        self.recording.finished.connect(self._finish_recording)
         self.commands.started.connect(lambda name: self._draw_instrument())
         self.commands.succeeded.connect(lambda name: self._answered(""))
         self.commands.failed.connect(lambda name, why: self._answered(f"{name} failed: {why}"))
@@ -114,6 +125,7 @@ class Window(QMainWindow):
         return {
             "live": lambda _: self.toggle_live(),
             "background": lambda _: self.retake_background(),
+            "record": lambda _: self.toggle_recording(),
             "volume": lambda _: self.show_state(self.state.toggled("regularized")),
             "tv": lambda _: self.toggle_tv(),
             "projection": lambda _: self.show_state(self.state.toggled("projection")),
@@ -200,6 +212,8 @@ class Window(QMainWindow):
 
     def _draw_instrument(self) -> None:
         self.toolbar.draw_instrument(self.instrument, self.commands.busy)
+        recording = self.instrument.recording if self.instrument is not None else None
+        self.recording.draw(recording, busy=self.commands.busy)
 
     # --- what the user asks for ---
 
@@ -231,6 +245,24 @@ class Window(QMainWindow):
         """Record the empty field again."""
         if self.instrument is not None and not self.commands.busy:
             self.commands.submit("Background", self._client.retake_background)
+
+    def toggle_recording(self) -> None:
+        """Ask for a time-lapse and record it, or end the one that runs."""
+        if self.instrument is None or self.commands.busy:
+            return
+        if self.instrument.recording is not None and self.instrument.recording.running:
+            self._finish_recording()
+            return
+        dialog = RecordDialog(self, self.instrument.regularizer, self._folder)
+        dialog.accepted.connect(lambda: self._record(dialog.request()))
+        dialog.open()
+
+    def _record(self, request: RecordRequest) -> None:
+        self._folder = Path(request.output).parent
+        self.commands.submit("Record", lambda: self._client.record(request))
+
+    def _finish_recording(self) -> None:
+        self.commands.submit("Stop recording", self._client.finish_recording)
 
     def choose_regularizer(self, name: str) -> None:
         """Regularize the next scans in another way."""
