@@ -138,8 +138,7 @@ class Acquirer:
         live = self._live.is_set()
         due_s = self._recorder.due_s
         if live:
-            said = filter(None, ("live", self._trouble, microscope.remark))
-            self._show(Phase.LIVE, "; ".join(said))
+            self._show(Phase.LIVE, "live", microscope.remark)
         else:
             self._show(Phase.IDLE, "idle: live imaging is stopped")
         if due_s == 0:
@@ -163,7 +162,7 @@ class Acquirer:
         self._wake.wait(_BREATH_S)
 
     def _take_background(self, microscope: Microscope) -> None:
-        self._show(Phase.BACKGROUND, "taking the background")
+        self._show(Phase.BACKGROUND, "taking the background", microscope.remark)
         self._background = microscope.background(stop=self._halt)
         self._retake.clear()
         self._backgrounds += 1
@@ -252,8 +251,8 @@ class Acquirer:
         self._wake.set()
         return answer
 
-    def _show(self, phase: Phase, message: str) -> None:
-        self._phase, self._message = phase, message
+    def _show(self, phase: Phase, *said: str) -> None:
+        self._phase, self._message = phase, "; ".join(filter(None, (*said, self._trouble)))
 
     def _status(self) -> AcquirerStatus:
         counts = self._counts

@@ -20,7 +20,8 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.calibration import Calibrated, load_calibrated
+from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import ConfigurationError, DataError, ScanStopped
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, read_recording
@@ -109,16 +110,16 @@ def run_record(
         if sequence is not None or stacks is not None or interval_s or background is not None:
             raise ConfigurationError("a recording is resumed with its own plan: leave others out")
         recorded = read_recording(output)
-        config, plan = _as_begun(recorded, microscope)
+        calibrated, plan = _as_begun(recorded, microscope)
     else:
         plan = _plan(stacks, interval_s, sequence, background)
-        config = load_configuration(microscope)
+        calibrated = load_calibrated(microscope)
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
                 check_output(file)
-    _check_room(config, plan, output, tomograms, recorded)
+    _check_room(calibrated.config, plan, output, tomograms, recorded)
     with sole_writer(output), _orders() as orders:
-        session = _Session(config, plan, output, tomograms, orders)
+        session = _Session(calibrated, plan, output, tomograms, orders)
         session.run(recorded)
     return session.report(as_json)
 
@@ -167,9 +168,7 @@ def _plan(
     return read_plan(sequence, background)
 
 
-def _as_begun(
-    recording: Recording, microscope: Path | None
-) -> tuple[AcquisitionConfig, TimelapsePlan]:
+def _as_begun(recording: Recording, microscope: Path | None) -> tuple[Calibrated, TimelapsePlan]:
     """Return the microscope, unless another file is given, and the plan of a recording."""
     series = recording.series
     if series is None:
@@ -178,8 +177,8 @@ def _as_begun(
         )
     plan = TimelapsePlan.from_json(series.plan)
     if microscope is not None:
-        return load_configuration(microscope), plan
-    return AcquisitionConfig.model_validate_json(series.microscope), plan
+        return load_calibrated(microscope), plan
+    return Calibrated(AcquisitionConfig.model_validate_json(series.microscope)), plan
 
 
 def _check_room(
@@ -243,18 +242,18 @@ class _Session:
 
     def __init__(
         self,
-        config: AcquisitionConfig,
+        calibrated: Calibrated,
         plan: TimelapsePlan,
         output: Path,
         tomograms: Tomograms | None,
         orders: _Orders,
     ) -> None:
-        self._config, self._plan, self._output = config, plan, output
+        self._calibrated, self._plan, self._output = calibrated, plan, output
         self._tomograms, self._orders = tomograms, orders
         self._short: dict[int, tuple[int, ...]] = {}
         self._done = self._before = 0
         self._seconds = 0.0
-        self._warning = ""
+        self._warning = self._remark = ""
         self._followed = Followed()
 
     def run(self, recorded: Recording | None) -> None:
@@ -274,7 +273,8 @@ class _Session:
     def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> Following | None:
         """Record; return the follower, which ``held`` will end."""
         following = None
-        with open_microscope(self._config) as instrument:
+        with open_microscope(self._calibrated) as instrument:
+            self._remark = instrument.remark
             with TimeLapse(instrument, self._plan, self._output) as lapse:
                 bar.say("taking the background")
                 try:
@@ -366,6 +366,7 @@ class _Session:
             "seconds": self._seconds,
             "short": self._short,
             "warning": self._warning,
+            "remark": self._remark,
         }
         if self._tomograms is not None:
             figures["tomograms"] = {
@@ -383,8 +384,8 @@ class _Session:
         print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
         for number, lost in self._short.items():
             print(f"scan {number} is short: angles {', '.join(map(str, lost))} are lost")
-        if self._warning:
-            print(self._warning)
+        for sentence in filter(None, (self._warning, self._remark)):
+            print(sentence)
         if self._tomograms is not None:
             print(f"{self._followed.made} of {self._done} tomograms: {self._tomograms.output}")
             for number, why in self._followed.failed:

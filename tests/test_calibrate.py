@@ -26,6 +26,7 @@ from acquisition.microscope import open_microscope
 from pipeline.archive.recording import read_recording
 from pipeline.calibrate import checks_of, measure, run_calibrate
 from pipeline.commands import progress_bar
+from pipeline.record import run_record
 from reconstruction.calibration import carrier_fit, fit_angles
 from reconstruction.wave_vectors import find_wave_vectors
 from tests.benches import open_bench
@@ -180,6 +181,8 @@ def test_what_is_wrong_is_found(
     assert re.search(says, checks[failed]["value"])
     # it is used nevertheless, and said
     assert failed in load_calibrated(file).notes[0]
+    assert run_record(file, 1, 0.0, tmp_path / "one.h5", as_json=True) == 0
+    assert failed in json.loads(capsys.readouterr().out)["remark"]
 
 
 def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

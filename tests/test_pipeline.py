@@ -133,6 +133,17 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
     assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
 
 
+def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
+    microscope: Path,
+) -> None:
+    microscope.write_text(SMALL + "[faults]\ntrigger_cable_cut = true\n")
+    with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
+        seen = watch(client, lambda s: "trying again" in s.state.message)
+        assert "camera 'Camera' must deliver 9 frames" in seen.state.message
+        assert all(process.restarts == 0 for process in seen.state.processes)
+        watch(client, lambda s: any(p.restarts for p in s.state.processes))
+
+
 def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
     with Instrument(microscope, regularizer="tv-fast") as instrument, instrument.client() as client:
         seen = watch(client, lambda s: bool(s.checks) and bool(s.views))
