@@ -10,7 +10,7 @@ useq time-lapse over stage positions takes a scan at each.
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,12 +83,13 @@ class AngleScan:
         """Load the pictures into the DMD and set its exposure; once, not for every scan."""
         dmd = self.config.dmd
         shown = [one for k in self.angles.k for one in pictures(self.config, k)]
-        self._pictures = shown if self._must_step(len(shown)) else []
+        dark = [np.zeros(dmd.shape, np.uint8)] * (dmd.dark_pictures * dmd.planes)
+        self._pictures = shown if self._must_step(len(shown) + len(dark)) else []
         if dmd.planes > 1:
             set_property(self.core, dmd.label, "PicturesPerTrigger", dmd.planes)
         with naming(dmd.label, "take its pictures"):
             if not self.stepped:
-                self.core.loadSLMSequence(dmd.label, [one.tobytes() for one in shown])
+                self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in (*shown, *dark)])
         self.set_picture_time()
 
     def set_picture_time(self) -> None:
@@ -154,7 +155,7 @@ class AngleScan:
     def _run(self, stop: threading.Event) -> list[_Frame]:
         """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
         with naming(self.config.camera.label, "be armed"):
-            self.core.startSequenceAcquisition(len(self.angles), 0, True)
+            self.core.startSequenceAcquisition(self._shown, 0, True)
         with naming(self.config.dmd.label, "start its sequence"):
             self.core.startSLMSequence(self.config.dmd.label)
         return self._collect(stop)
@@ -162,11 +163,11 @@ class AngleScan:
     def _check_alive(self, frames: list[_Frame], attribution: Attribution) -> None:
         """Tell a camera that broke in the middle from one that lost frames on the way."""
         camera = self.config.camera.label
-        if set(attribution.angles) != {None} or len(frames) == len(self.angles):
+        if set(attribution.angles) != {None} or len(frames) == self._shown:
             return
         if not self.core.isSequenceRunning():
             raise ScanError(
-                f"camera {camera!r} must deliver {len(self.angles)} frames, it stopped by itself "
+                f"camera {camera!r} must deliver {self._shown} frames, it stopped by itself "
                 f"after {len(frames)}: look at its power, its cable and its temperature"
             )
 
@@ -213,7 +214,7 @@ class AngleScan:
         frames: list[_Frame] = []
         patience_s = self.config.scan.patience_s
         deadline = time.perf_counter() + self._duration_s + patience_s
-        while len(frames) < len(self.angles):
+        while len(frames) < self._shown:
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {len(frames)} frames")
             running = self.core.isSequenceRunning()  # asked first: its last frame may come after
@@ -230,14 +231,17 @@ class AngleScan:
 
     @property
     def _duration_s(self) -> float:
-        return (
-            len(self.angles) * self.config.dmd.picture_ms + self.config.camera.exposure_ms
-        ) / 1e3
+        return (self._shown * self.config.dmd.picture_ms + self.config.camera.exposure_ms) / 1e3
+
+    @property
+    def _shown(self) -> int:
+        """Pictures of a scan, the dark ones at its end included: each makes a frame."""
+        return len(self.angles) + self.config.dmd.dark_pictures
 
     def _silence(self) -> str:
         camera, dmd = self.config.camera.label, self.config.dmd.label
         return (
-            f"camera {camera!r} must deliver {len(self.angles)} frames, got none within "
+            f"camera {camera!r} must deliver {self._shown} frames, got none within "
             f"{self._duration_s + self.config.scan.patience_s:.2f} s of starting {dmd!r}: check "
             "the trigger cable, the camera's trigger settings and the DMD's trigger output"
         )
@@ -267,16 +271,18 @@ class AngleScan:
             return Attribution(tuple(range(len(frames))))
         tags = self.config.frame_tags()
         triggers = None
-        if tags.triggers_property is not None and len(frames) < len(self.angles):
+        if tags.triggers_property is not None and len(frames) < self._shown:
             camera = self.config.camera.label
             triggers = int(self.core.getProperty(camera, tags.triggers_property))
-        return attribute(
+        found = attribute(
             [frame.report for frame in frames],
-            len(self.angles),
+            self._shown,
             self.config.dmd.picture_ms / 1e3,
             tags.counter_start,
             triggers,
         )
+        angles = range(len(self.angles))
+        return replace(found, angles=tuple(a if a in angles else None for a in found.angles))
 
     def _stack(
         self, frames: list[_Frame], attribution: Attribution, timestamp: float
@@ -314,8 +320,10 @@ def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
         "frame_counters": f"{min(counters)}-{max(counters)}",
         "frame_order": "as shown" if counters == sorted(counters) else "shuffled",
     }
-    times = [frame.report.time_s for frame in frames]
-    if attribution.angles == tuple(range(len(frames))) and len(frames) > 2 and None not in times:
+    known = [f.report for f, a in zip(frames, attribution.angles, strict=True) if a is not None]
+    times = [report.time_s for report in known]
+    in_order = [a for a in attribution.angles if a is not None] == list(range(len(known)))
+    if in_order and len(known) > 2 and None not in times:
         period_s, jitter_s = _rhythm(np.array(times, dtype=np.float64))
         received |= {"period_ms": f"{1e3 * period_s:.4f}", "jitter_ms": f"{1e3 * jitter_s:.4f}"}
     return received | ({"attribution": attribution.note} if attribution.note else {})

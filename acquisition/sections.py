@@ -166,6 +166,8 @@ class DmdSection(_DeviceSection):
 
     conjugate : to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k`` mirrors
     tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
+    dark_pictures : pictures without light at the end of a scan, for adapters that leave the last
+    picture of a sequence on.
     planes : binary gratings that one exposure adds up to a sinusoidal one, with fewer stray orders;
     the DMD triggers the camera with the first of each ``planes``.
 
@@ -181,6 +183,7 @@ class DmdSection(_DeviceSection):
     stop_radius: Positive = 0.118
     duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
     disk_radius: Positive | None = None  # mirrors; None: the whole DMD
+    dark_pictures: Annotated[int, Field(ge=0)] = 0
     planes: Annotated[int, Field(ge=1, le=32)] = 1
     mirrors_per_k: Positive = 90.0
     centre: Pair | None = None

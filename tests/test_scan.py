@@ -82,6 +82,27 @@ def test_faults_cost_the_angles_they_touch(
     assert microscope.scan().complete
 
 
+@pytest.mark.parametrize(
+    ("faults", "lost"),
+    [
+        ({}, ()),
+        ({"lost_frames": (4,)}, (4,)),  # the camera then takes a dark picture for its ninth frame
+        ({"lost_frames": (0, 5, ANGLES - 1)}, (0, 5, ANGLES - 1)),
+        ({"missed_triggers": (4,)}, ALL),
+    ],
+)
+def test_dark_pictures_end_a_scan_and_are_none_of_its_angles(
+    faults: dict[str, Any], lost: tuple[int, ...]
+) -> None:
+    with small_microscope(dmd={"picture_ms": 4.0, "dark_pictures": 2}) as microscope:
+        with faulty(microscope, **faults) as instrument:
+            stack = microscope.scan()
+            assert len(instrument.display.sequence) == 0
+        assert stack.lost == lost
+        assert_rows_show_their_angles(stack, microscope)
+        assert microscope.scan().complete
+
+
 def test_a_shuffled_scan_is_put_in_order_and_says_so(microscope: Microscope) -> None:
     with faulty(microscope, swapped_frames=(1, 6)):
         stack = microscope.scan()
