@@ -4,6 +4,7 @@ Simulation and hardware differ only in which devices are loaded into the core.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,8 @@ def open_microscope(
     """
     # It writes three lines a scan into its log file, which live imaging would fill for hours.
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
+    # beside a Qt application it would take Qt's signals: a package more, and an event loop
+    os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
     calibrated = config if isinstance(config, Calibrated) else Calibrated(config or _SIMULATED)
     core = UniMMCore() if core is None else core
     try:

@@ -100,3 +100,17 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
     asked = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     missing = {re.split(r"[<>=!]", requirement)[0].lower() for requirement in asked} - names
     assert not missing
+
+
+def test_a_microscope_opens_beside_a_qt_application() -> None:
+    run_python(
+        """
+import os
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+from PySide6.QtWidgets import QApplication
+application = QApplication([])
+from tests.simulated import small_microscope
+with small_microscope() as microscope:
+    assert microscope.scan().complete
+"""
+    )
