@@ -1,10 +1,9 @@
-"""Time-lapses of the running instrument: asked for in the window, recorded by the acquirer."""
+"""Time-lapses in the window: the dialog, the bar, and the commands that they send."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -12,13 +11,8 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 from PySide6.QtTest import QTest  # after the platform
 from PySide6.QtWidgets import QApplication
 
-from pipeline.archive.recording import read_recording
-from pipeline.archive.tomograms import read_tomograms
-from pipeline.sockets import PipelineError
-from pipeline.state import Phase, RecordingState, RecordRequest
-from pipeline.supervisor import Instrument
+from pipeline.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
-from tests.test_pipeline import SMALL, watch
 from ui.recording import RecordDialog, RecordingBar
 from ui.style import apply_style
 from ui.window import Window
@@ -123,68 +117,3 @@ def test_how_it_ended_is_said(application: QApplication) -> None:
     assert bar.trouble.property("tone") == "error"
     assert bar.stop.isHidden() and not bar.dismiss.isHidden()
     bar.deleteLater()
-
-
-@pytest.fixture
-def microscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "state"))
-    path = tmp_path / "microscope.toml"
-    path.write_text(SMALL)
-    return path
-
-
-def test_the_running_instrument_records_what_it_is_asked_for(
-    microscope: Path, tmp_path: Path
-) -> None:
-    output, tomograms = tmp_path / "live.h5", tmp_path / "live_tomograms.h5"
-    request = RecordRequest(str(output), 6, 0.0, tomograms=str(tomograms), regularizer="none")
-    with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
-        watch(client, lambda s: bool(s.views))
-        with pytest.raises(PipelineError, match="no time-lapse is running"):
-            client.pause_recording()
-        client.record(request)
-        with pytest.raises(PipelineError, match="a time-lapse is running"):
-            client.record(request)
-        seen = watch(client, lambda s: _ended(s.state.recording, 6))
-        recording = seen.state.recording
-        assert recording is not None
-        assert (recording.done, recording.total, recording.error) == (6, 6, "")
-        assert seen.state.phase is Phase.LIVE  # live imaging goes on meanwhile and after
-        watch(client, lambda s: bool(s.views))
-        with pytest.raises(PipelineError, match="exists and is not overwritten"):
-            client.record(request)
-    stacks = list(read_recording(output).stacks())
-    assert len(stacks) == 6
-    assert all(stack.complete for stack in stacks)
-    assert len({stack.frames.tobytes() for stack in stacks}) == 6
-    kept = read_tomograms(tomograms)
-    assert len(kept) == 6
-    times = [kept.raw(number).timestamp for number in range(6)]
-    np.testing.assert_allclose(times, [stack.timestamp for stack in stacks])
-
-
-def test_a_paused_recording_takes_no_scans_and_goes_on(microscope: Path, tmp_path: Path) -> None:
-    output = tmp_path / "live.h5"
-    with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
-        watch(client, lambda s: bool(s.views))
-        client.record(RecordRequest(str(output), 1000, 0.0))
-        watch(client, lambda s: s.state.recording is not None and s.state.recording.done >= 2)
-        client.pause_recording()
-        seen = watch(client, lambda s: s.state.recording is not None and s.state.recording.paused)
-        assert seen.state.recording is not None
-        done = seen.state.recording.done
-        scans = seen.state.scans
-        seen = watch(client, lambda s: s.state.scans > scans + 2)  # live ones go on
-        assert seen.state.recording is not None
-        assert seen.state.recording.done <= done + 1
-        client.continue_recording()
-        watch(client, lambda s: s.state.recording is not None and s.state.recording.done > done + 2)
-        client.finish_recording()
-        seen = watch(client, lambda s: _ended(s.state.recording))
-        assert seen.state.recording is not None
-        assert len(read_recording(output)) == seen.state.recording.done
-
-
-def _ended(state: RecordingState | None, tomograms: int | None = None) -> bool:
-    return state is not None and not state.running and state.tomograms == tomograms
