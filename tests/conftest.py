@@ -1,14 +1,17 @@
 """What all tests share: where the ground truth is, and that no test leaves anything running."""
 
-import gc
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zmq
+from zmq.utils.garbage import gc as collector
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVING_S = 5.0  # how long what a test has ended may take to be gone
@@ -70,13 +73,24 @@ def _command_line(process: int) -> str:
         return "just ended"
 
 
-def _sockets() -> dict[int, str]:
-    if "zmq" not in sys.modules:
-        return {}
-    import zmq
-    from zmq.utils.garbage import gc as collector
+_OPENED: "weakref.WeakValueDictionary[int, zmq.Socket[Any]]" = weakref.WeakValueDictionary()
 
-    # by type(): isinstance() would wake the lazy objects of other packages
-    sockets = [thing for thing in gc.get_objects() if issubclass(type(thing), zmq.Socket)]
+
+def _remember_sockets() -> None:
+    """Keep track of sockets as they are made: to look through all objects took minutes in all."""
+    make = zmq.Socket.__init__
+
+    def made(self: "zmq.Socket[Any]", *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        _OPENED[id(self)] = self
+
+    zmq.Socket.__init__ = made  # type: ignore[method-assign]  # that is what this is for
+
+
+_remember_sockets()
+
+
+def _sockets() -> dict[int, str]:
     own = collector.context if collector.is_alive() else None  # of the thread named above
+    sockets = list(_OPENED.values())
     return {id(s): f"socket {s!r}" for s in sockets if not s.closed and s.context is not own}
