@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
-from regularizer.evaluation import evaluate_sample, page, sureness
+from regularizer.evaluation import evaluate_sample, page, sureness, unseen_kinds
 from regularizer.inference import (
     HALO,
     apply_occupied,
@@ -26,9 +26,24 @@ from regularizer.metrics import compare, relative_error
 from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
 from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
-from regularizer.trained import NETWORKS, load_network, network_input, save_network, shipped
+from regularizer.trained import (
+    NETWORKS,
+    WEIGHTS,
+    load_network,
+    network_input,
+    save_network,
+    shipped,
+)
 from regularizer.training import Settings, train
-from regularizer.training_data import Sample, load, make_sample, save
+from regularizer.training_data import (
+    KINDS,
+    TEST_SEED,
+    Sample,
+    load,
+    make_sample,
+    sample_file,
+    save,
+)
 from regularizer.training_range import TrainingRange
 
 RANGE = TrainingRange({"noise": (0.1, 0.5)})
@@ -344,6 +359,27 @@ def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
     text = page(rows)
     assert "## bead (1 unseen object)" in text
     assert f"| raw | {raw.seconds:.2f} | {raw.truth.ssim:.3f} |" in text
+
+
+def test_kinds_that_a_training_left_out_are_compared(bead: Sample, tmp_path: Path) -> None:
+    """A fresh network gives what it sees last, the shipped one is better."""
+    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+    without = tmp_path / "without.safetensors"
+    others = ", ".join(kind for kind in KINDS if kind != "bead")
+    about = {"kinds": others, "training_data": "none", "settings": "no step"}
+    save_network("light-unet", LightUNet(2), without, RANGE, about)
+    known = WEIGHTS / "light-unet.safetensors"
+    *_, row = unseen_kinds([known, without], 1, tmp_path).splitlines()
+    kind, automatic, taught, untaught = (cell.strip() for cell in row.strip("|").split("|"))
+    sample = load(sample_file(tmp_path, "bead", TEST_SEED))
+    for text, method in (
+        (automatic, regularizer("auto")),
+        (taught, DeepRegularizer("cpu", "light-unet", weights=known)),
+    ):
+        result = method(sample.tomogram, sample.spectrum).contrast
+        assert text == f"{relative_error(result, sample.truth):.3f}"
+    assert kind == "bead"
+    assert float(untaught) > float(taught)
 
 
 def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
