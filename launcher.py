@@ -24,11 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acquisition.errors import LiveTomoError
+from acquisition.locking import lock
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
@@ -196,22 +193,12 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock that the system releases when its holder dies; wait for another's."""
     with path.open("a+b") as file:
         waits = False
-        while not _locks(file.fileno()):
+        while not lock(file.fileno()):
             if not waits:
                 print("Another set-up of this checkout is running; waiting for it.", flush=True)
             waits = True
             time.sleep(TICK_S)
         yield
-
-
-def _locks(descriptor: int) -> bool:
-    with contextlib.suppress(OSError):
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 # ---- Requirements --------------------------------------------------------------------------------

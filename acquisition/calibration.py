@@ -5,7 +5,6 @@ and the exposure that fills the camera's range. It is made for one set of optics
 camera: a calibration of another set-up is not used, an old one is, and both are pointed out.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,12 +92,10 @@ class Calibrated:
 
 def setup_of(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that a calibration depends on, as they are written to JSON."""
-    sections = {
+    return {
         name: getattr(config, name).model_dump(mode="json", include=set(keys) if keys else None)
         for name, keys in _SETUP.items()
     }
-    found: dict[str, dict[str, Any]] = json.loads(json.dumps(sections))
-    return found
 
 
 def calibration_beside(microscope: Path) -> Path:

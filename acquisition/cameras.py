@@ -7,7 +7,6 @@ another allows it (a trigger source before its selector, an exposure while it is
 import difflib
 from collections.abc import Mapping
 
-import numpy as np
 from pymmcore_plus import CMMCorePlus
 
 from acquisition.configuration import AcquisitionConfig
@@ -15,7 +14,7 @@ from acquisition.errors import DeviceError
 from acquisition.naming import naming
 from acquisition.sections import CameraSection
 
-__all__ = ["frame_dtype", "prepare_camera", "set_exposure", "set_properties", "set_property"]
+__all__ = ["prepare_camera", "set_exposure", "set_properties", "set_property"]
 
 _ROUNDING = 0.05  # of the exposure: what a camera's clock may change it by without being told
 
@@ -71,11 +70,6 @@ def set_property(core: CMMCorePlus, label: str, name: str, value: str | int | fl
         core.setProperty(label, name, value)
 
 
-def frame_dtype(bit_depth: int) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
-    """Return the type of a frame's pixels."""
-    return np.dtype(np.uint8) if bit_depth == 8 else np.dtype(np.uint16)
-
-
 def _check_exposure(exposure_ms: float, config: AcquisitionConfig) -> None:
     wanted_ms, picture_ms = config.camera.exposure_ms, config.dmd.picture_ms
     if exposure_ms > picture_ms or abs(exposure_ms - wanted_ms) > _ROUNDING * wanted_ms:
@@ -88,7 +82,7 @@ def _check_exposure(exposure_ms: float, config: AcquisitionConfig) -> None:
 
 def _check_frames(core: CMMCorePlus, camera: CameraSection) -> None:
     """Refuse frames of another size or depth now, not in the first scan."""
-    wanted = (camera.height, camera.width, frame_dtype(camera.bit_depth).itemsize)
+    wanted = (*camera.shape, camera.dtype.itemsize)
     with naming(camera.label, "say what its frames are"):
         found = (core.getImageHeight(), core.getImageWidth(), core.getBytesPerPixel())
     if found != wanted:

@@ -109,9 +109,8 @@ class AcquisitionConfig(Section):
 
     def scan_bytes(self) -> int:
         """Return the size of a scan's frames."""
-        camera = self.camera
-        pixel = 1 if camera.bit_depth == 8 else 2
-        return camera.width * camera.height * pixel * len(self.build_angles())
+        pixels = self.camera.height * self.camera.width
+        return pixels * self.camera.dtype.itemsize * len(self.build_angles())
 
     def build_angles(self) -> AngleSet:
         """Return the planned illumination, checked against the aperture and the DMD's optics."""
@@ -133,7 +132,7 @@ class AcquisitionConfig(Section):
     def simulation_settings(self) -> SimulationSettings:
         """Return what the simulated microscope looks at, and how well."""
         return SimulationSettings(
-            frame_shape=(self.camera.height, self.camera.width),
+            frame_shape=self.camera.shape,
             bit_depth=self.camera.bit_depth,
             **dict(self.simulation),
         )

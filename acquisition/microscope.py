@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,18 @@ from useq import MDAEvent
 
 from acquisition.calibration import Calibrated
 from acquisition.cameras import prepare_camera, set_exposure, set_properties, set_property
+from acquisition.closing import Closing
 from acquisition.configuration import AcquisitionConfig
-from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.naming import naming
 from acquisition.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.stage import Stage
+
+if (
+    TYPE_CHECKING
+):  # the bench brings torch along, which a microscope of glass and metal does not need
+    from acquisition.devices.instrument import SimulatedInstrument
 
 __all__ = ["Microscope", "open_microscope"]
 
@@ -77,10 +81,10 @@ def _open(core: UniMMCore, calibrated: Calibrated) -> "Microscope":
     return microscope
 
 
-def _load_simulated(core: UniMMCore, config: AcquisitionConfig) -> SimulatedInstrument:
-    # the bench brings torch along, which a microscope of glass and metal does not need
+def _load_simulated(core: UniMMCore, config: AcquisitionConfig) -> "SimulatedInstrument":
     from acquisition.devices.camera import SimulatedCamera
     from acquisition.devices.dmd import SimulatedDmd
+    from acquisition.devices.instrument import SimulatedInstrument
     from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
     from acquisition.simulation.bench import build_bench
 
@@ -148,7 +152,7 @@ def _buffer_mb(config: AcquisitionConfig) -> int:
     return max(16, _SCANS_BUFFERED * config.scan_bytes() // 2**20)
 
 
-class Microscope:
+class Microscope(Closing):
     """An open microscope. Use it as a context manager, from one thread at a time.
 
     Attributes
@@ -169,7 +173,7 @@ class Microscope:
         self,
         core: UniMMCore,
         calibrated: Calibrated,
-        instrument: SimulatedInstrument | None,
+        instrument: "SimulatedInstrument | None",
         exposure_ms: float,
     ) -> None:
         self.core = core
@@ -185,17 +189,6 @@ class Microscope:
         self._engine = AngleScanEngine(core, self._scan)
         self._next_start_s = 0.0
         core.mda.set_engine(self._engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def remark(self) -> str:
@@ -261,16 +254,16 @@ class Microscope:
     @contextmanager
     def empty_field(self) -> Iterator[None]:
         """Stand on the empty field meanwhile, where one is configured, and then go back."""
-        position, core = self.config.background_position_um(), self.core
+        position = self.config.background_position_um()
         if position is None:
             yield
             return
-        if not core.getXYStageDevice():
+        if not self.core.getXYStageDevice():
             raise DeviceError(
                 f"[background] position_um {position} needs a sample stage, got none: name it in "
                 "[stage], or leave position_um out and move by hand"
             )
-        here = core.getXYPosition()
+        here = self.stage.position_um()[:2]
         try:
             self.stage.move_to(*position)
             yield

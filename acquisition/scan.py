@@ -20,7 +20,7 @@ from pymmcore_plus.mda import MDAEngine
 from useq import MDAEvent, MDASequence
 
 from acquisition.attribution import Attribution, FrameReport, attribute
-from acquisition.cameras import frame_dtype, set_property
+from acquisition.cameras import set_property
 from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanError, ScanStopped
 from acquisition.illumination import AngleSet
@@ -53,7 +53,7 @@ class _Frame:
 
 @dataclass(slots=True)
 class AngleScan:
-    """Hardware-sequenced scans of one set of angles.
+    """Scans of one set of angles: a sequence that triggers, or one picture after another.
 
     Parameters
     ----------
@@ -98,16 +98,16 @@ class AngleScan:
         with naming(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
             self.core.setSLMExposure(dmd.label, dmd.picture_ms / dmd.planes)
 
-    def _must_step(self, pictures: int) -> bool:
+    def _must_step(self, count: int) -> bool:
         dmd = self.config.dmd
         with naming(dmd.label, "say how long a sequence it takes"):
             longest = self.core.getSLMSequenceMaxLength(dmd.label)
-        if longest < pictures and (dmd.stepping == "hardware" or dmd.planes > 1):
+        if longest < count and (dmd.stepping == "hardware" or dmd.planes > 1):
             raise DeviceError(
-                f"device {dmd.label!r} must take a sequence of {pictures} pictures, its longest is "
+                f"device {dmd.label!r} must take a sequence of {count} pictures, its longest is "
                 f'{longest}: use fewer angles or planes, or allow [dmd] stepping = "software"'
             )
-        return dmd.stepping == "software" or longest < pictures
+        return dmd.stepping == "software" or longest < count
 
     def __call__(self, stop: threading.Event | None = None) -> InterferogramStack:
         """Take one scan.
@@ -288,7 +288,7 @@ class AngleScan:
         self, frames: list[_Frame], attribution: Attribution, timestamp: float
     ) -> InterferogramStack:
         camera = self.config.camera
-        shape, dtype = (camera.height, camera.width), frame_dtype(camera.bit_depth)
+        shape, dtype = camera.shape, camera.dtype
         stack = np.zeros((len(self.angles), *shape), dtype=dtype)
         found = set()
         for frame, angle in zip(frames, attribution.angles, strict=True):

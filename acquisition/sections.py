@@ -284,6 +284,16 @@ class CameraSection(_DeviceSection):
     trigger: TriggerSection = TriggerSection()
     frame_tags: FrameTagSection | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (y, x) of a frame."""
+        return self.height, self.width
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+        """Type of a pixel."""
+        return np.dtype(np.uint8) if self.bit_depth == 8 else np.dtype(np.uint16)
+
 
 class StageSection(Section):
     """Labels of the sample stage and the focus drive; empty where there is none."""

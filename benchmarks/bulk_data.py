@@ -43,7 +43,7 @@ def bulk() -> str:
         weak, strong = (_difference(scans[0], kind, part) for part in (_WEAK, 1.0))
         real, real_s = _timed(lambda: [make_sample(kind, s, _FRAME, tv=False) for s in _SEEDS])  # noqa: B023  # called at once
         made, made_s = _timed(
-            lambda: [bulk_sample(scan, kind, s) for scan, s in zip(scans, _SEEDS, strict=True)]  # noqa: B023
+            lambda: [bulk_sample(scan, kind, s) for scan, s in zip(scans, _SEEDS, strict=True)]  # noqa: B023  # called at once
         )
         noises = (np.mean([_noise(sample.spectrum) for sample in part]) for part in (real, made))
         times = (real_s / len(_SEEDS), made_s / len(_SEEDS))

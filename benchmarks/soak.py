@@ -23,7 +23,7 @@ from acquisition.configuration import load_configuration
 from benchmarks.machine import machine
 from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.tomograms import DATASETS, read_tomograms
-from pipeline.tomogram_job import Recipe, TomogramJob, settings_for
+from pipeline.tomogram_job import Recipe, Silent, TomogramJob, settings_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,14 +119,6 @@ def lost_frames(recording: Recording) -> int:
     return lost
 
 
-class _Silent:
-    def say(self, what: str) -> None:
-        """Say nothing."""
-
-    def advance_to(self, done: float) -> None:
-        """Show nothing."""
-
-
 def greatest_difference(
     recording: Recording, tomograms: Path, folder: Path, options: argparse.Namespace
 ) -> tuple[int, float]:
@@ -136,7 +128,7 @@ def greatest_difference(
     recipe = Recipe(options.regularizer, settings=settings_for(recording, {}))
     chosen = range(0, len(kept), step)
     again = folder / "again.h5"
-    with TomogramJob(recording, again, recipe, _Silent(), stop=Event()) as job:
+    with TomogramJob(recording, again, recipe, Silent(), stop=Event()) as job:
         for number in chosen:
             job.run(next(recording.scans(number)))
     made = read_tomograms(again)

@@ -145,25 +145,32 @@ def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = 
 def measure(microscope: Microscope, bar: Bar) -> Findings:
     """Take all measurements on the empty field, and leave the microscope as it was."""
     before = microscope.config
-    with microscope.empty_field():
-        bar.say("exposure")
-        exposure = _expose(microscope)
-        bar.advance_to(1)
-        bar.say("background")
-        background = average([microscope.scan() for _ in range(before.background.scans)])
-        bar.advance_to(2)
-        bar.say("angles")
-        angles = fit_angles(background, microscope.angles)
-        background = replace(background, illumination_k=angles.vectors.k)
-        carrier = carrier_fit(angles.vectors.carrier, microscope.optics)
-        bar.advance_to(3)
-        bar.say("empty field")
-        empty = _empty(microscope, background)
-        bar.advance_to(4)
-        bar.say("timing")
-        timing = _time(microscope, background)
-        bar.advance_to(_STEPS)
-    microscope.retime(before.camera.exposure_ms, before.dmd.picture_ms)
+    try:
+        with microscope.empty_field():
+            return _measured(microscope, bar)
+    finally:
+        microscope.retime(before.camera.exposure_ms, before.dmd.picture_ms)
+
+
+def _measured(microscope: Microscope, bar: Bar) -> Findings:
+    before = microscope.config
+    bar.say("exposure")
+    exposure = _expose(microscope)
+    bar.advance_to(1)
+    bar.say("background")
+    background = microscope.background()
+    bar.advance_to(2)
+    bar.say("angles")
+    angles = fit_angles(background, microscope.angles)
+    background = replace(background, illumination_k=angles.vectors.k)
+    carrier = carrier_fit(angles.vectors.carrier, microscope.optics)
+    bar.advance_to(3)
+    bar.say("empty field")
+    empty = _empty(microscope, background)
+    bar.advance_to(4)
+    bar.say("timing")
+    timing = _time(microscope, background)
+    bar.advance_to(_STEPS)
     return Findings(before, background, exposure, angles, carrier, empty, timing)
 
 
@@ -252,8 +259,7 @@ def checks_of(found: Findings) -> list[Check]:
     cutoff = found.config.build_optics().cutoff
     worst = float(np.nanmax(angles.residual)) / cutoff
     off = float(np.abs(np.array(angles.correction) - np.eye(2)).max())
-    visible = angles.visibility[[i for i in range(len(angles.visibility)) if i not in
-                                 angles.missing]]  # fmt: skip
+    visible = np.delete(angles.visibility, angles.missing)
     return [
         Check(
             "Exposure",

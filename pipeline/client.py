@@ -6,13 +6,13 @@ every viewer, with or without a window, shows the same.
 
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import zmq
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from acquisition.closing import Closing
 from acquisition.errors import DataError
 from pipeline.messages import (
     AcquirerStatus,
@@ -44,7 +44,7 @@ H = TypeVar("H")
 V = TypeVar("V")
 
 
-class InstrumentClient:
+class InstrumentClient(Closing):
     """A view of a running instrument; any number of them may look at the same one.
 
     Parameters
@@ -129,17 +129,6 @@ class InstrumentClient:
     def close(self) -> None:
         """Let go of the instrument; it keeps running."""
         self._context.destroy(linger=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _request(
         self, endpoint: str, name: str, argument: str = "", timeout_s: float = 3.0

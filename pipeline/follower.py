@@ -25,7 +25,7 @@ from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.reopening import FileBusy, sole_writer
 from pipeline.computing import torch_device
 from pipeline.disk import check_space
-from pipeline.tomogram_job import Recipe, TomogramJob, pending, settings_for
+from pipeline.tomogram_job import Recipe, Silent, TomogramJob, pending, settings_for
 
 __all__ = ["FollowerSettings", "main"]
 
@@ -44,16 +44,6 @@ class FollowerSettings(BaseModel):
     method: str
     device: str | None = None
     planned: int = 0
-
-
-class _Silent:
-    """A listener that is not interested in parts of scans."""
-
-    def say(self, what: str) -> None:
-        pass
-
-    def advance_to(self, done: float) -> None:
-        pass
 
 
 def main(argument: str) -> int:
@@ -84,7 +74,7 @@ def _follow(
     recipe = Recipe(settings.method, torch_device(settings.device), settings_for(source, {}))
     with (
         _when_free(settings.output, stop),
-        TomogramJob(source, settings.output, recipe, _Silent(), resume=True, stop=stop) as job,
+        TomogramJob(source, settings.output, recipe, Silent(), resume=True, stop=stop) as job,
     ):
         _tell(reports, {"held": len(job.done)})
         for scan in pending(job, ended, stop):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.supervisor import ROOT, log_folder
+from pipeline.children import environment, last_lines, log_folder
 
 __all__ = ["Followed", "Following"]
 
@@ -132,7 +132,8 @@ class Following:
             if status == 0 or self._stopped or self.state.error:
                 break
             if in_a_row > _RESTARTS:
-                error = f"the follower ended {in_a_row} times with status {status}: {self._last()}"
+                last = last_lines(self._log, 5)
+                error = f"the follower ended {in_a_row} times with status {status}: {last}"
                 self.state = replace(self.state, error=error)
                 break
         self.state = replace(self.state, running=False)
@@ -155,7 +156,8 @@ class Following:
                 stderr=log,
                 text=True,
                 encoding="utf-8",
-                env=_environment(),
+                # the cores are shared with the scans
+                env=environment({"OMP_WAIT_POLICY": "PASSIVE"}),
             )
             if self._over:
                 self._close()
@@ -172,18 +174,3 @@ class Following:
         else:
             warning = "; ".join(row["warnings"]) or state.warning
             self.state = replace(state, made=state.made + 1, warning=warning)
-
-    def _last(self, count: int = 5) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
-        return " | ".join(line.strip() for line in lines) + f" (log: {self._log})"
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "OMP_WAIT_POLICY": "PASSIVE",  # the cores are shared with the scans
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PYTHONFAULTHANDLER": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }

@@ -8,7 +8,7 @@ from acquisition.configuration import AcquisitionConfig
 from pipeline.disk import check_space
 from pipeline.sequence import TimelapsePlan
 
-__all__ = ["Forecast", "tomogram_shape"]
+__all__ = ["Forecast", "tomogram_shape", "volumes"]
 
 _NO_CARRIER = (0.0, 0.0)  # the grid does not depend on it
 
@@ -34,7 +34,7 @@ class Forecast:
         cls,
         config: AcquisitionConfig,
         plan: TimelapsePlan,
-        volumes: int,
+        method: str | None,
         recorded: int = 0,
         made: int = 0,
     ) -> "Forecast":
@@ -44,8 +44,8 @@ class Forecast:
         ----------
         config : AcquisitionConfig
         plan : TimelapsePlan
-        volumes : int
-            How many each scan becomes: 0 without tomograms, 1 raw, 2 with a regularized one.
+        method : str or None
+            The tomograms' regularizer; None without tomograms.
         recorded, made : int
             Scans and tomograms that are in the files already.
         """
@@ -54,9 +54,9 @@ class Forecast:
         backgrounds = 1 + plan.background.count(scans, plan.seconds)
         recording = (left + backgrounds) * config.scan_bytes() if left else 0
         tomograms = 0
-        if volumes:
+        if each := volumes(method):
             z, y, x = tomogram_shape(config)
-            tomograms = (scans - made) * volumes * 4 * z * y * x
+            tomograms = (scans - made) * each * 4 * z * y * x
         return cls(scans, recording, tomograms)
 
     def check(self, recording: Path, tomograms: Path | None) -> None:
@@ -78,6 +78,16 @@ class Forecast:
             check_space(tomograms, self.tomograms, f"the tomograms of {self.scans} scans")
 
 
+def volumes(method: str | None) -> int:
+    """Return how many volumes a scan becomes: the raw one, and that of the regularizer ``method``.
+
+    None is for no tomograms at all.
+    """
+    if method is None:
+        return 0
+    return 1 if method == "none" else 2
+
+
 def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
     """Return the shape (z, y, x) that tomograms of a microscope will have."""
     import torch  # loaded only where tomograms are to be made
@@ -88,9 +98,8 @@ def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
     from reconstruction.volume import plan_volume
     from reconstruction.wave_vectors import WaveVectors
 
-    optics, camera = config.build_optics(), config.camera
-    frame = (camera.height, camera.width)
-    fields = FieldPlan(frame, optics, _NO_CARRIER, torch.device("cpu"))
+    optics = config.build_optics()
+    fields = FieldPlan(config.camera.shape, optics, _NO_CARRIER, torch.device("cpu"))
     vectors = WaveVectors(_NO_CARRIER, config.build_angles().k, ())
     views = Views(vectors, optics, fields.shape, fields.pixel_size_um)
     return plan_volume(ReconstructionSettings(**config.reconstruction.given()), views).shape

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from acquisition.calibration import Calibrated, load_calibrated
 from acquisition.configuration import AcquisitionConfig
-from acquisition.errors import ConfigurationError, DataError, ScanStopped
+from acquisition.errors import ConfigurationError, ScanStopped
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.reopening import sole_writer
@@ -30,9 +30,9 @@ from pipeline.commands import Bar, check_output, progress_bar
 from pipeline.computing import torch_device
 from pipeline.following import Followed, Following
 from pipeline.forecast import Forecast
-from pipeline.sequence import BackgroundPlan, TimelapsePlan, evenly, read_plan
+from pipeline.sequence import BackgroundPlan, TimelapsePlan, chosen_plan
 from pipeline.service import check_regularizer
-from pipeline.timelapse import TimeLapse
+from pipeline.timelapse import TimeLapse, series_of
 from pipeline.tomogram_job import Recipe, scans_held, settings_for
 
 __all__ = ["Tomograms", "run_record", "what_else"]
@@ -50,11 +50,6 @@ class Tomograms:
 
     def __post_init__(self) -> None:
         check_regularizer(self.method)
-
-    @property
-    def volumes(self) -> int:
-        """How many each scan becomes."""
-        return 1 if self.method == "none" else 2
 
 
 def run_record(
@@ -112,7 +107,7 @@ def run_record(
         recorded = read_recording(output)
         calibrated, plan = _as_begun(recorded, microscope)
     else:
-        plan = _plan(stacks, interval_s, sequence, background)
+        plan = chosen_plan(stacks, interval_s, sequence, background)
         calibrated = load_calibrated(microscope)
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
@@ -156,25 +151,9 @@ def what_else(
     return {"background": background if background.retakes else None, "tomograms": tomograms}
 
 
-def _plan(
-    stacks: int | None, interval_s: float, sequence: Path | None, background: BackgroundPlan | None
-) -> TimelapsePlan:
-    if sequence is None:
-        return evenly(stacks or 0, interval_s, background)
-    if stacks is not None or interval_s:
-        raise ConfigurationError(
-            "a sequence says how many scans and when: leave out stacks and interval"
-        )
-    return read_plan(sequence, background)
-
-
 def _as_begun(recording: Recording, microscope: Path | None) -> tuple[Calibrated, TimelapsePlan]:
     """Return the microscope, unless another file is given, and the plan of a recording."""
-    series = recording.series
-    if series is None:
-        raise DataError(
-            f"{recording.path} must be the recording of a time-lapse to be resumed: record anew"
-        )
+    series = series_of(recording)
     plan = TimelapsePlan.from_json(series.plan)
     if microscope is not None:
         return load_calibrated(microscope), plan
@@ -191,13 +170,13 @@ def _check_room(
     """Refuse what does not fit on the disk, and tomograms that were made in another way."""
     scans = 0 if recorded is None else len(recorded)
     if tomograms is None:
-        Forecast.of(config, plan, 0, scans).check(output, None)
+        Forecast.of(config, plan, None, scans).check(output, None)
         return
     made = 0
     if recorded is not None and tomograms.output.exists():
         settings = settings_for(recorded, {})
         made = len(scans_held(tomograms.output, Recipe(tomograms.method, settings=settings)))
-    Forecast.of(config, plan, tomograms.volumes, scans, made).check(output, tomograms.output)
+    Forecast.of(config, plan, tomograms.method, scans, made).check(output, tomograms.output)
 
 
 @dataclass(slots=True)

@@ -21,11 +21,11 @@ from pipeline.archive.reopening import sole_writer
 from pipeline.disk import check_output
 from pipeline.following import Following
 from pipeline.forecast import Forecast
-from pipeline.sequence import BackgroundPlan, TimelapsePlan, evenly, read_plan
+from pipeline.sequence import BackgroundPlan, TimelapsePlan, chosen_plan
 from pipeline.service import Remember, check_regularizer
 from pipeline.sockets import PipelineError
 from pipeline.state import RecordingState, RecordRequest
-from pipeline.timelapse import Doing, TimeLapse
+from pipeline.timelapse import Doing, TimeLapse, series_of
 
 __all__ = ["Recorder"]
 
@@ -163,9 +163,12 @@ class Recorder:
             return
         request = _REQUEST.validate_json(text)  # it was checked when it was asked for
         try:
-            begun = Path(request.output).exists()
-            plan = _begun_plan(Path(request.output)) if begun else _plan(request)
-            self._wanted = _Wanted(request, plan, resume=begun)
+            output = Path(request.output)
+            if output.exists():
+                plan = TimelapsePlan.from_json(series_of(read_recording(output)).plan)
+                self._wanted = _Wanted(request, plan, resume=True)
+            else:
+                self._wanted = _Wanted(request, _plan(request))
         except LiveTomoError as error:
             self._last = RecordingState(request.output, "", running=False, error=str(error))
             self._remember("recording", "")
@@ -286,16 +289,8 @@ def _plan(request: RecordRequest) -> TimelapsePlan:
         background_every_min=request.background_every_min,
     )
     chosen = background if background.retakes else None
-    if request.sequence is not None:
-        return read_plan(Path(request.sequence), chosen)
-    return evenly(request.stacks or 0, request.interval_s, chosen)
-
-
-def _begun_plan(output: Path) -> TimelapsePlan:
-    series = read_recording(output).series
-    if series is None:
-        raise DataError(f"{output} is no time-lapse that can be gone on with")
-    return TimelapsePlan.from_json(series.plan)
+    sequence = None if request.sequence is None else Path(request.sequence)
+    return chosen_plan(request.stacks, request.interval_s, sequence, chosen)
 
 
 def _check(request: RecordRequest, plan: TimelapsePlan, config: AcquisitionConfig) -> None:
@@ -304,5 +299,5 @@ def _check(request: RecordRequest, plan: TimelapsePlan, config: AcquisitionConfi
     output, tomograms = Path(request.output), request.tomograms
     for name in filter(None, (request.output, tomograms)):
         check_output(Path(name))
-    volumes = 0 if tomograms is None else 1 if request.regularizer == "none" else 2
-    Forecast.of(config, plan, volumes).check(output, Path(tomograms) if tomograms else None)
+    method = None if tomograms is None else request.regularizer
+    Forecast.of(config, plan, method).check(output, Path(tomograms) if tomograms else None)

@@ -32,7 +32,7 @@ from useq import (
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["BackgroundPlan", "TimelapsePlan", "Visit", "evenly", "read_plan"]
+__all__ = ["BackgroundPlan", "TimelapsePlan", "Visit", "chosen_plan", "evenly", "read_plan"]
 
 _MOST_VISITS = 1_000_000  # of a sequence that has to be written out: minutes and gigabytes
 _MEANINGLESS = {
@@ -217,6 +217,19 @@ def read_plan(path: Path, background: BackgroundPlan | None = None) -> Timelapse
         raise ConfigurationError(f"{path}: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
+
+
+def chosen_plan(
+    stacks: int | None, interval_s: float, sequence: Path | None, background: BackgroundPlan | None
+) -> TimelapsePlan:
+    """Return the plan of a sequence, or of evenly spaced scans; not both may be given."""
+    if sequence is None:
+        return evenly(stacks or 0, interval_s, background)
+    if stacks is not None or interval_s:
+        raise ConfigurationError(
+            "a sequence says how many scans and when: leave out stacks and interval"
+        )
+    return read_plan(sequence, background)
 
 
 def _first_problem(error: ValidationError) -> str:

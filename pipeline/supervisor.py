@@ -8,7 +8,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import zmq
 from pydantic import ValidationError
 
 from acquisition.errors import ConfigurationError
+from pipeline.children import environment, last_lines, log_folder
 from pipeline.client import InstrumentClient
 from pipeline.messages import Message, Stamp, SupervisorStatus
 from pipeline.service import (
@@ -33,9 +33,8 @@ from pipeline.service import (
 from pipeline.sockets import ANY_PORT, Endpoints, PipelineError
 from pipeline.state import ProcessState
 
-__all__ = ["Instrument", "log_folder", "open_instrument"]
+__all__ = ["Instrument", "open_instrument"]
 
-ROOT = Path(__file__).resolve().parents[1]
 RESTARTS = 5  # in a row, each within HEALTHY_S of the one before
 HEALTHY_S = 30.0
 FIRST_DELAY_S = 0.25
@@ -57,22 +56,6 @@ _THREADS = {
 _DISPENSABLE = ("quality",)  # the instrument goes on without
 # lowest priority where it can only be set from outside (POSIX: the process does it itself)
 _CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
-
-
-def log_folder() -> Path:
-    """Return the folder of the logs, per user; the temporary folder where it cannot be made."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Logs"
-    else:
-        base = Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state"))
-    folder = base / "livetomo"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir())
-    return folder
 
 
 class _Child:
@@ -109,7 +92,7 @@ class _Child:
                 stderr=log,
                 text=True,
                 encoding="utf-8",
-                env=self._environment(),
+                env=environment(_THREADS[self.name]),
                 creationflags=_CREATION.get(self.name, 0),
             )
         self._reader = threading.Thread(
@@ -151,7 +134,7 @@ class _Child:
         if status == EXIT_CONFIGURATION:
             return self.detail
         if self._in_a_row >= RESTARTS:
-            return f"{self.name} failed {RESTARTS + 1} times: {self.detail}: {self._last_lines()}"
+            return f"{self.name} failed {RESTARTS + 1} times: {self.detail}: {last_lines(self.log)}"
         self.restart_at = time.monotonic() + FIRST_DELAY_S * 2**self._in_a_row
         self._in_a_row += 1
         return ""
@@ -196,20 +179,6 @@ class _Child:
             if report.endpoints:
                 self.endpoints = report.endpoints
                 self.bound.set()
-
-    def _last_lines(self, count: int = 8) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
-        return " | ".join(line.strip() for line in lines) + f" (log: {self.log})"
-
-    def _environment(self) -> dict[str, str]:
-        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        return {
-            **os.environ,
-            **_THREADS[self.name],
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "PYTHONFAULTHANDLER": "1",
-            "PYTHONIOENCODING": "utf-8",
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acquisition.errors import ConfigurationError, DataError, ScanStopped
+from acquisition.closing import Closing
+from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
 from pipeline.archive.recording import (
@@ -35,7 +35,7 @@ from pipeline.sequence import TimelapsePlan, Visit
 if TYPE_CHECKING:
     from pipeline.autofocus import Autofocus
 
-__all__ = ["Doing", "Progress", "TimeLapse", "duration"]
+__all__ = ["Doing", "Progress", "TimeLapse", "duration", "series_of"]
 
 
 class Doing(StrEnum):
@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class TimeLapse:
+class TimeLapse(Closing):
     """Records a plan into a file; a context manager that closes it.
 
     Parameters
@@ -136,6 +136,7 @@ class TimeLapse:
         self._autofocus: Autofocus | None = None
         self._focused_um: dict[int, float] = {}
         self._schedule = Schedule(plan.visits)
+        self._scan_bytes = microscope.config.scan_bytes()
         self._since_background = 0
         self._background_at_s = 0.0
         self._doing = Doing.WAITING
@@ -184,17 +185,6 @@ class TimeLapse:
         self._schedule.skip(done, float(recording.timestamps[-1]) if done else None)
         if not self.finished and self._microscope.config.background_position_um() is not None:
             self._retake(stop)  # what was restarted in the meantime has drifted
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; what was recorded is in it."""
@@ -298,7 +288,7 @@ class TimeLapse:
     def _retake(self, stop: threading.Event | None) -> None:
         assert self._writer is not None
         self._doing = Doing.BACKGROUND
-        check_space(self._output, self._microscope.config.scan_bytes(), "a new background")
+        check_space(self._output, self._scan_bytes, "a new background")
         stack = self._microscope.background(stop=stop)
         self._writer.append_background(stack)
         self._valid(stack)
@@ -314,7 +304,7 @@ class TimeLapse:
 
     def _check_disk(self, number: int) -> None:
         """Refuse the scan that does not fit; say before that not all of them will."""
-        scan_bytes, total = self._microscope.config.scan_bytes(), len(self._plan.visits)
+        scan_bytes, total = self._scan_bytes, len(self._plan.visits)
         free = free_bytes(self._output)
         check_space(self._output, scan_bytes, f"scan {number + 1} of {total}", free)
         fit = (free - SPARE_BYTES) // scan_bytes
@@ -336,11 +326,20 @@ class TimeLapse:
         )
 
 
+def series_of(recording: Recording) -> SeriesDescription:
+    """Return what a recording says of its time-lapse; DataError where it is of none."""
+    if recording.series is None:
+        raise DataError(
+            f"{recording.path} must be the recording of a time-lapse to be resumed: record anew"
+        )
+    return recording.series
+
+
 def _go_dark(microscope: Microscope) -> None:
     """Take the light off the sample, if the DMD can still do that: another error is on its way."""
     try:
         microscope.blank()
-    except Exception as error:  # the first error is the one to be reported
+    except DeviceError as error:  # the first error is the one to be reported
         print(f"the DMD could not be blanked: {error}")
 
 
@@ -361,12 +360,11 @@ def _check_same(recording: Recording, microscope: Microscope, plan: TimelapsePla
             f"{path} must be resumed with the plan that it was begun with: leave it out"
         )
     config = microscope.config
-    before, now = recording.background, (config.camera.height, config.camera.width)
-    dtype = np.uint8 if config.camera.bit_depth == 8 else np.uint16
+    before, camera = recording.background, config.camera
     if (
         before.optics != microscope.optics
-        or before.frames.shape != (len(microscope.angles), *now)
-        or before.frames.dtype != dtype
+        or before.frames.shape != (len(microscope.angles), *camera.shape)
+        or before.frames.dtype != camera.dtype
         or recording.illumination_k is None
         or not np.array_equal(recording.illumination_k, microscope.angles.k)
     ):

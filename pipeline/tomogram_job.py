@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
+from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from pipeline.archive.recording import Recording
@@ -32,7 +32,16 @@ from regularizer.metrics import data_residual
 from regularizer.quality import check
 from regularizer.report import QualityReport
 
-__all__ = ["Listener", "Recipe", "ScanRow", "TomogramJob", "pending", "scans_held", "settings_for"]
+__all__ = [
+    "Listener",
+    "Recipe",
+    "ScanRow",
+    "Silent",
+    "TomogramJob",
+    "pending",
+    "scans_held",
+    "settings_for",
+]
 
 _POLL_S = 0.1  # how often a recording that grows is looked at
 
@@ -45,6 +54,16 @@ class Listener(Protocol):
 
     def advance_to(self, done: float) -> None:
         """Show how much is done."""
+
+
+class Silent:
+    """A listener that tells nobody."""
+
+    def say(self, what: str) -> None:
+        """Say nothing."""
+
+    def advance_to(self, done: float) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +138,7 @@ class ScanRow:
         return not self.error and not self.lost
 
 
-class TomogramJob:
+class TomogramJob(Closing):
     """Makes tomograms and writes them; a context manager that closes the file.
 
     Parameters
@@ -164,15 +183,8 @@ class TomogramJob:
             self.done = scans_held(output, recipe)
             self._writer = resume_tomograms(output)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file; what was made is in it."""
         if self._writer is not None:
             self._writer.close()
 

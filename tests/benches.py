@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,31 +72,29 @@ def open_bench(name: str, picture_ms: float = 4.0, planes: int = 1) -> Iterator[
 
 
 def _simulated(name: str, picture_ms: float, planes: int) -> Bench:
-    config = small_config(
-        microscope={"kind": "hardware"},
-        optics={"preset": "cell", "pixel_size_um": 0.07},
-        dmd={**_DMD, "picture_ms": picture_ms, "planes": planes},
-        camera={**_CAMERA, "exposure_ms": 1.0 if planes == 1 else picture_ms},
-        background={"position_um": (200.0, 0.0)},
-    )
+    config = _lit(picture_ms, planes)
     instrument = _instrument(config)
     dmd = (SteppedDmd if name == "stepped" else SimulatedDmd)(instrument)
     return _opened(config, instrument, dmd, triggered=name == "simulated")
 
 
 def _dlpc900(name: str, picture_ms: float, planes: int) -> Bench:
-    dmd = {**_DMD, "picture_ms": picture_ms, "planes": planes}
-    config = small_config(
-        microscope={"kind": "hardware"},
-        optics={"preset": "cell", "pixel_size_um": 0.07},
-        dmd={**dmd, "properties": {"DarkTime-us": 200}},
-        camera={**_CAMERA, "exposure_ms": 1.0 if planes == 1 else picture_ms},
-        background={"position_um": (200.0, 0.0)},
-    )
+    config = _lit(picture_ms, planes, properties={"DarkTime-us": 200})
     instrument = _instrument(config)
     emulator = WiredEmulator(*config.dmd.shape, instrument=instrument)
     device = WiredDlpc900(emulator, config.dmd.shape)
     return _opened(config, instrument, device, triggered=True)
+
+
+def _lit(picture_ms: float, planes: int, **dmd: Any) -> AcquisitionConfig:
+    """Return the configuration of a bench whose camera sees what the DMD shows."""
+    return small_config(
+        microscope={"kind": "hardware"},
+        optics={"preset": "cell", "pixel_size_um": 0.07},
+        dmd={**_DMD, "picture_ms": picture_ms, "planes": planes, **dmd},
+        camera={**_CAMERA, "exposure_ms": 1.0 if planes == 1 else picture_ms},
+        background={"position_um": (200.0, 0.0)},
+    )
 
 
 def _demo(name: str, picture_ms: float, planes: int) -> Bench:

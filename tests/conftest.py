@@ -7,11 +7,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
 from zmq.utils.garbage import gc as collector
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVING_S = 5.0  # how long what a test has ended may take to be gone
@@ -31,6 +34,27 @@ def ground_truth() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the ground truth is not at {folder}; LIVETOMO_DATA says where it is")
     return folder
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the logs of failed tests out of the user's folder; return where they go."""
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="session")
+def application() -> "QApplication":
+    """Return the Qt application, in the window's style."""
+    from PySide6.QtWidgets import QApplication
+
+    from ui.style import apply_style
+
+    application = QApplication.instance() or QApplication(["test"])
+    assert isinstance(application, QApplication)
+    apply_style(application)
+    return application
 
 
 @pytest.fixture(autouse=True)

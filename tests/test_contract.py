@@ -289,15 +289,11 @@ def demo_camera(**changes: Any) -> AcquisitionConfig:
     )
 
 
-def opened(config: AcquisitionConfig) -> Microscope:
-    return open_microscope(config)
-
-
 def test_a_camera_gets_its_properties_binning_region_and_exposure() -> None:
     config = demo_camera(
         binning=2, width=64, height=80, bit_depth=16, properties={"PixelType": "16bit", "Gain": 3}
     )
-    with opened(config) as microscope:
+    with open_microscope(config) as microscope:
         core = microscope.core
         assert core.getROI("Camera") == [8, 16, 64, 80]
         assert core.getProperty("Camera", "Binning") == "2"
@@ -324,14 +320,14 @@ def test_what_a_camera_cannot_do_is_said_when_it_is_opened(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DeviceError, match=message):
-        opened(demo_camera(**changes))
+        open_microscope(demo_camera(**changes))
 
 
 def test_a_tag_that_frames_lack_is_named_with_those_they_have() -> None:
     config = demo_camera()
     tags = config.frame_tags().model_copy(update={"counter": "FrameNo"})
     with (
-        opened(demo_camera(frame_tags=tags)) as microscope,
+        open_microscope(demo_camera(frame_tags=tags)) as microscope,
         pytest.raises(ScanError, match=r"must carry the tag 'FrameNo', got .*ImageNumber"),
     ):
         microscope.scan()
@@ -341,11 +337,11 @@ def test_a_camera_that_rounds_its_exposure_is_believed(monkeypatch: pytest.Monke
     """By little it is taken and written down, by much it is an error."""
     config = small_config()
     monkeypatch.setattr(SimulatedCamera, "get_exposure", lambda _: 1.004)
-    with opened(config) as microscope:
+    with open_microscope(config) as microscope:
         assert microscope.scan().provenance["exposure_ms"] == "1.004"
     monkeypatch.setattr(SimulatedCamera, "get_exposure", lambda _: 12.0)
     with pytest.raises(DeviceError, match="must expose for 1 ms, it set 12 ms"):
-        opened(config)
+        open_microscope(config)
 
 
 def test_a_dmd_may_be_required_to_take_a_sequence() -> None:

@@ -52,6 +52,11 @@ def test_the_window_process_is_light(module: str) -> None:
     assert not {"torch", "pymmcore", "pymmcore_plus", "scipy"} & set(loaded)
 
 
+def test_a_microscope_of_glass_and_metal_needs_no_torch() -> None:
+    loaded = run_python("import sys, acquisition.microscope; print(*sys.modules)").split()
+    assert "torch" not in loaded
+
+
 def test_set_up_needs_the_standard_library_only() -> None:
     own = {"launcher", "acquisition"}
     code = "import sys, launcher; print(*{name.partition('.')[0] for name in sys.modules})"

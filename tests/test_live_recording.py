@@ -12,9 +12,9 @@ from pipeline.archive.tomograms import read_tomograms
 from pipeline.sockets import PipelineError
 from pipeline.state import InstrumentState, RecordingState, RecordRequest
 from pipeline.supervisor import Instrument
-from tests.test_pipeline import SMALL, logs, watch
+from tests.test_pipeline import SMALL, watch
 
-__all__ = ["logs"]  # a fixture that every test here uses
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 @pytest.fixture

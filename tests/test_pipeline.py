@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ from pipeline.state import (
     TomogramView,
 )
 from pipeline.supervisor import Instrument
+
+pytestmark = pytest.mark.usefixtures("logs")
 
 STAMP = Stamp("test", 1)
 SMALL = """
@@ -63,14 +65,6 @@ def microscope(tmp_path: Path) -> Path:
     path = tmp_path / "microscope.toml"
     path.write_text(SMALL)
     return path
-
-
-@pytest.fixture(autouse=True)
-def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Keep the logs of failed tests out of the user's folder."""
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "state"))
-    yield tmp_path / "state"
 
 
 @dataclass

@@ -27,6 +27,8 @@ from pipeline.record import Tomograms, run_record, what_else
 from pipeline.sequence import BackgroundPlan
 from tests.test_pipeline import SMALL
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 ROOT = Path(__file__).parents[1]
 FAST = SMALL + "[simulation]\nphantom = 'bead'\n"
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -37,13 +39,6 @@ def microscope(tmp_path: Path) -> Path:
     path = tmp_path / "microscope.toml"
     path.write_text(FAST)
     return path
-
-
-@pytest.fixture(autouse=True)
-def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the logs of failed tests out of the user's folder."""
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "state"))
 
 
 @contextmanager

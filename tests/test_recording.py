@@ -14,16 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pipeline.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
 from ui.recording import RecordDialog, RecordingBar
-from ui.style import apply_style
 from ui.window import Window
-
-
-@pytest.fixture(scope="module")
-def application() -> QApplication:
-    application = QApplication.instance() or QApplication(["test"])
-    assert isinstance(application, QApplication)
-    apply_style(application)
-    return application
 
 
 @pytest.fixture

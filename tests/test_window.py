@@ -26,7 +26,7 @@ from tests.recorded_session import RecordedSession, fringes, volumes
 from ui.grid import X, Y, Z
 from ui.main import run_window
 from ui.shortcuts import KEYS, HelpDialog
-from ui.style import apply_style, signed
+from ui.style import signed
 from ui.viewmodel import (
     COLORMAPS,
     Contrast,
@@ -45,14 +45,6 @@ def tomograms() -> list[TomogramView]:
 @pytest.fixture
 def session(tomograms: list[TomogramView]) -> RecordedSession:
     return RecordedSession(list(tomograms))
-
-
-@pytest.fixture(scope="module")
-def application() -> QApplication:
-    application = QApplication.instance() or QApplication(["test"])
-    assert isinstance(application, QApplication)
-    apply_style(application)
-    return application
 
 
 @pytest.fixture

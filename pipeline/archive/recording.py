@@ -22,13 +22,13 @@ is finished when it has one, and a scan that was cut off by a crash is not retur
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
@@ -64,7 +64,7 @@ _KNOWN = {
 _PIXELS = (np.uint8, np.uint16)
 
 
-class RecordingAppender:
+class RecordingAppender(Closing):
     """Adds scans to a recording; a context manager that closes its file.
 
     Parameters
@@ -118,17 +118,6 @@ class RecordingAppender:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class RecordingWriter(RecordingAppender):

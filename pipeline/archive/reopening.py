@@ -23,12 +23,8 @@ from typing import IO
 import h5py
 
 from acquisition.errors import DataError
+from acquisition.locking import lock
 from pipeline.archive import hdf5
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 __all__ = ["FileBusy", "lookup3", "mend", "reopen", "sole_writer"]
 
@@ -149,7 +145,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{beside} cannot be written: {error}") from error
     with holder:
-        if not _locks(holder.fileno()):
+        if not lock(holder.fileno()):
             raise FileBusy(f"{path} is being written by another program: wait until it has ended")
         try:
             yield
@@ -159,13 +155,3 @@ def sole_writer(path: Path) -> Iterator[None]:
     if sys.platform == "win32":
         with suppress(OSError):
             beside.unlink()
-
-
-def _locks(descriptor: int) -> bool:
-    with suppress(OSError):
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

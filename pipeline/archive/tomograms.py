@@ -18,14 +18,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
@@ -58,7 +58,7 @@ _KNOWN = {
 }
 
 
-class TomogramAppender:
+class TomogramAppender(Closing):
     """Adds time points to a tomogram file; a context manager that closes it.
 
     Parameters
@@ -140,17 +140,6 @@ class TomogramAppender:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class TomogramWriter(TomogramAppender):
@@ -364,14 +353,14 @@ def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) ->
 def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
     if "tomograms/timestamps" not in file:
         return np.zeros(count)
-    return file["tomograms/timestamps"][:count].astype(np.float64)  # type: ignore[no-any-return]
+    return np.asarray(file["tomograms/timestamps"][:count], np.float64)
 
 
 def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
     if "tomograms/scan" not in file:
         return np.arange(count)
     found = hdf5.dataset(file, "tomograms/scan", (None,), (np.int64,))
-    return found[:count].astype(np.int64)  # type: ignore[no-any-return]
+    return np.asarray(found[:count], np.int64)
 
 
 def _voxel_size(file: h5py.File) -> tuple[float, float, float]:

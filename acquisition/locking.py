@@ -1,0 +1,22 @@
+"""A lock on a file that the system releases when its holder dies; the standard library only."""
+
+import contextlib
+import sys
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["lock"]
+
+
+def lock(descriptor: int) -> bool:
+    """Take the lock of an open file, without waiting; return whether it was free."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
