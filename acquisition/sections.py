@@ -325,7 +325,7 @@ class ProcessingSection(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: Literal["none", "gp", "tv", "tv-fast", "deep"] = "deep"
-    uncertainty: bool = False  # of each voxel of "deep", which takes it longer
+    uncertainty: bool = False  # of each voxel of "deep"
     quality: bool = True  # total variation behind the live tomograms says how good they are
 
 

@@ -4,9 +4,10 @@
 
 Sizes are computed: parameters, operations for a patch of 64^3 (two for a multiplication and an
 addition, in convolutions), and the receptive field, the edge of the cube of input voxels that an
-output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO
-and MONAI are no part of LiveTomo: they take part where they are installed. Memory is what a process
-of its own takes at its highest while it runs a network, over what it has before (Linux, macOS).
+output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO,
+an extra, and MONAI, which LiveTomo does not use, take part where they are installed. Memory is what
+a process of its own takes at its highest while it runs a network, over what it has before (Linux,
+macOS).
 """
 
 import argparse
@@ -26,7 +27,8 @@ from torch.nn import functional
 
 from benchmarks.pages import DOCS, make_tables, markdown
 from regularizer.inference import apply_patches, apply_whole
-from regularizer.networks import fold_batch_norm
+from regularizer.networks import LightUNet, fold_batch_norm
+from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.trained import NETWORKS, Recipe, load_network, shipped
 
 __all__ = ["main", "sizes"]
@@ -190,23 +192,12 @@ def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
 
 
 def _openvino(network: nn.Module, seen: torch.Tensor) -> Run | None:
-    """OpenVINO in float32 for volumes of any size, where it is installed.
-
-    By its front end, because ``openvino.convert_model`` tells its maker about each call.
-    """
-    if importlib.util.find_spec("openvino") is None:
+    """OpenVINO in float32, as LiveTomo runs it where it is installed."""
+    if not is_installed():
         return None
-    openvino: Any = importlib.import_module("openvino")
-    frontend: Any = importlib.import_module("openvino.frontend")
-    decoder: Any = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
-    front = frontend.FrontEndManager().load_by_framework("pytorch")
-    example = (torch.rand(1, seen.shape[1], _PATCH, _PATCH, _PATCH),)
-    traced = decoder.TorchScriptPythonDecoder(network, example_input=example)
-    loaded = front.load(traced)
-    model = front.convert(loaded)
-    model.reshape([-1, seen.shape[1], -1, -1, -1])
-    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda: torch.from_numpy(compiled(seen.numpy())[0])
+    assert isinstance(network, LightUNet)
+    run = in_openvino(network)
+    return lambda: run(seen)
 
 
 def _patches(network: nn.Module, seen: torch.Tensor) -> Run:

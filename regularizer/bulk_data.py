@@ -35,6 +35,7 @@ from regularizer.training_data import (
     record,
     sample_file,
     save,
+    started,
     true_contrast,
     true_potential,
 )
@@ -153,7 +154,7 @@ def make_bulk(data: Path, scans: int, jobs: int) -> None:
 def _make(data: Path, seed: int, kinds: Sequence[str]) -> None:
     scan = EmptyScan(_geometry(seed), seed)
     for kind in kinds:
-        save(bulk_sample(scan, kind, seed), sample_file(data, kind, seed))
+        save(started(bulk_sample(scan, kind, seed)), sample_file(data, kind, seed))
 
 
 def _geometry(seed: int) -> Preset:

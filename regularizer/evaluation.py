@@ -6,25 +6,25 @@ the true object and with converged TV, by the strict metrics of ``regularizer.me
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from reconstruction.tomogram import index_from_contrast
-from regularizer import training_data
+from regularizer import generalisation
 from regularizer.methods import DeepRegularizer, Regularizer, regularizer
 from regularizer.metrics import Comparison, compare, data_residual, relative_error
-from regularizer.total_variation import PARAMETERS, SplitBregman
+from regularizer.total_variation import SplitBregman
 from regularizer.trained import shipped
-from regularizer.training_data import KINDS, TEST_SEED, Sample
+from regularizer.training_data import CONVERGED, KINDS, TEST_SEED, Sample, kept_sample
 
 __all__ = ["Row", "evaluate", "main", "page"]
 
-_CONVERGED = replace(PARAMETERS["tv"], inner=200)
 _CLASSICAL = ("none", "gp", "tv-fast", "tv", "auto", "beads", "s-pyogenes", "oci-aml3")
 _NAMES = {
     "none": "raw",
@@ -33,6 +33,8 @@ _NAMES = {
     "oci-aml3": "the paper's, OCI-AML3: 3 x 60, mu 150",
 }
 _FINISH = 4
+_LEFT_OUT = ("cell", "cocci", "bead", "adherent")  # each by a network of its own
+_QUICK_STEPS = 20
 _SEEN = 0.1  # of the highest true contrast: what is called an object
 
 
@@ -64,7 +66,7 @@ def methods(device: torch.device) -> dict[str, Regularizer]:
 def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]:
     """Return a row for each method."""
     tomogram, spectrum = sample.tomogram, sample.spectrum
-    converged = SplitBregman(spectrum, _CONVERGED).run()
+    converged = SplitBregman(spectrum, CONVERGED).run()
     medium = spectrum.optics.medium_index
     rows = []
     for name, method in chosen.items():
@@ -84,15 +86,6 @@ def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]
             )
         )
     return rows
-
-
-def test_sample(kind: str, seed: int, cache: Path) -> Sample:
-    """Return an object of the test split; its scan is kept in ``cache``."""
-    path = training_data.sample_file(cache, kind, seed)
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        training_data.save(training_data.make_sample(kind, seed), path)
-    return training_data.load(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,92 +116,24 @@ def sureness(sample: Sample, method: Regularizer) -> Sureness:
     )
 
 
-def crossed(weights: Sequence[Path], kinds: Sequence[str], objects: int, cache: Path) -> str:
-    """Return the paper's figure 5: networks trained on one kind of sample, tested on others.
-
-    MSE against converged TV, z slice by z slice; mean and standard deviation over all slices.
-    """
-    lines = [
-        f"| trained on | {' | '.join(kinds)} |",
-        f"| --- |{' ---: |' * len(kinds)}",
-    ]
-    for path in weights:
-        network = DeepRegularizer("cpu", "light-unet-tv", weights=path)
-        cells = []
-        for kind in kinds:
-            slices = torch.cat(
-                [
-                    _slice_errors(test_sample(kind, seed, cache), network)
-                    for seed in range(TEST_SEED, TEST_SEED + objects)
-                ]
-            )
-            cells.append(f"{float(slices.mean()):.1e} ± {float(slices.std()):.1e}")
-        lines.append(f"| {network.trained.about['kinds']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def unseen_kinds(weights: Sequence[Path], objects: int, cache: Path) -> str:
-    """Return the paper's figure S2: networks that were trained without a kind, on that kind.
-
-    Errors against the truth. The first weights, trained with all kinds as long as the others, say
-    what a network makes of the kind when it knows it.
-    """
-    lines = [
-        "| kind | total variation (`auto`) | trained with all kinds | trained without this one |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    known, *others = (DeepRegularizer("cpu", "light-unet", weights=path) for path in weights)
-    for other in others:
-        taught = other.trained.about["kinds"].split(", ")
-        for kind in (kind for kind in KINDS if kind not in taught):
-            samples = [test_sample(kind, TEST_SEED + i, cache) for i in range(objects)]
-            compared = (regularizer("auto"), known, other)
-            errors = (f"{_mean_error(method, samples):.3f}" for method in compared)
-            lines.append(f"| {kind} | {' | '.join(errors)} |")
-    return "\n".join(lines)
-
-
-def _mean_error(method: Regularizer, samples: Sequence[Sample]) -> float:
-    """Return the mean of ||f - truth|| / ||truth||."""
-    errors = [
-        relative_error(method(sample.tomogram, sample.spectrum).contrast, sample.truth)
-        for sample in samples
-    ]
-    return float(np.mean(errors))
-
-
-def _slice_errors(sample: Sample, method: Regularizer) -> torch.Tensor:
-    """Return the MSE of every z slice against converged TV, over its squared range."""
-    converged = SplitBregman(sample.spectrum, _CONVERGED).run()
-    result = method(sample.tomogram, sample.spectrum).contrast
-    extent = converged.max() - converged.min()
-    return ((result - converged) / extent).square().mean(dim=(1, 2))
-
-
 def evaluate(kinds: Sequence[str], objects: int, cache: Path, device: torch.device) -> list[Row]:
     """Evaluate on ``objects`` unseen objects of each kind; scans are kept in ``cache``."""
     chosen = methods(device)
     rows: list[Row] = []
     for kind in kinds:
         for seed in range(TEST_SEED, TEST_SEED + objects):
-            rows += evaluate_sample(test_sample(kind, seed, cache), chosen)
+            rows += evaluate_sample(kept_sample(kind, seed, cache), chosen)
             print(f"{kind} {seed} done", flush=True)
     return rows
 
 
-def page(
-    rows: Sequence[Row], sure: Sequence[Sureness] = (), cross: str = "", held_out: str = ""
-) -> str:
+def page(rows: Sequence[Row], sure: Sequence[Sureness] = ()) -> str:
     """Return the page: a table over all kinds, then one for each, means over the objects."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
     lines = [_HEAD, _table("All kinds", rows)]
     lines += [_table(kind, [row for row in rows if row.kind == kind]) for kind in kinds]
     if sure:
         lines += [_SURE, *_sure_table(sure)]
-    if cross:
-        lines += [_CROSS, cross]
-    if held_out:
-        lines += [_HELD_OUT, held_out]
     return "\n".join(lines) + "\n"
 
 
@@ -218,18 +143,6 @@ _SURE = """
 The uncertainty of `deep` (`uncertainty = true` in microscope.toml) against its errors, where truth
 or result has more than a tenth of the highest true contrast. A normal distribution would have 0.68
 of the errors below the uncertainty, and 0.95 below twice that.
-"""
-_CROSS = """
-## Trained on one kind, tested on others
-
-The paper's figure 5: `light-unet-tv` trained on some kinds only, MSE against converged total
-variation over its squared range, mean and standard deviation over z slices.
-"""
-_HELD_OUT = """
-## Kinds that the training left out
-
-The paper's figure S2: `light-unet` trained without one kind of object, tested on that kind; mean
-error against the truth.
 """
 
 
@@ -296,6 +209,24 @@ def _line(method: str, rows: Sequence[Row]) -> str:
     return f"| {_NAMES.get(method, method)} | {' | '.join(figures)} |"
 
 
+def _study(
+    options: argparse.Namespace, kinds: Sequence[str], objects: int, device: torch.device
+) -> generalisation.Study:
+    quick = options.quick
+    return generalisation.Study(
+        kinds,
+        kinds[:1] if quick else [kind for kind in _LEFT_OUT if kind in kinds],
+        objects,
+        options.cache,
+        options.data,
+        Path("runs/generalisation"),
+        _QUICK_STEPS if quick else options.steps,
+        2 if quick else 60,
+        os.cpu_count() or 1,
+        device,
+    )
+
+
 def main(argv: list[str]) -> int:
     """Run the ``evaluate`` command."""
     parser = argparse.ArgumentParser(prog="launcher.py evaluate", description=__doc__)
@@ -304,35 +235,28 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one cell, chain and bead: minutes")
     parser.add_argument("--cache", type=Path, default=Path("runs/test"))
     parser.add_argument(
-        "--cross",
-        nargs="+",
-        type=Path,
-        metavar="WEIGHTS",
-        help="of light-unet-tv, trained on some kinds only (train --kinds)",
+        "--generalisation",
+        action="store_true",
+        help="train networks without some kinds of objects, which takes hours, and test them on "
+        "those: docs/generalisation.md",
     )
-    parser.add_argument(
-        "--held-out",
-        nargs="+",
-        type=Path,
-        metavar="WEIGHTS",
-        help="of light-unet: trained on all kinds, then without some (train --kinds)",
-    )
+    parser.add_argument("--data", type=Path, default=Path("runs/data"), help="training samples")
+    parser.add_argument("--steps", type=int, default=500, help="of each of those trainings")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, help="write the page to this Markdown file")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args(argv)
     kinds, objects = (KINDS[:3], 1) if options.quick else (options.kinds, options.objects)
     device = torch.device(options.device)
-    rows = evaluate(kinds, objects, options.cache, device)
-    unsure = DeepRegularizer(device, uncertainty=True)
-    sure = [
-        sureness(test_sample(kind, seed, options.cache), unsure)
-        for kind in kinds
-        for seed in range(TEST_SEED, TEST_SEED + objects)
-    ]
-    cross = crossed(options.cross, kinds, objects, options.cache) if options.cross else ""
-    held = unseen_kinds(options.held_out, objects, options.cache) if options.held_out else ""
-    text = page(rows, sure, cross, held)
+    rows: list[Row] = []
+    if options.generalisation:
+        text = generalisation.page(_study(options, kinds, objects, device))
+    else:
+        rows = evaluate(kinds, objects, options.cache, device)
+        unsure = DeepRegularizer(device, uncertainty=True)
+        seeds = range(TEST_SEED, TEST_SEED + objects)
+        samples = (kept_sample(kind, seed, options.cache) for kind in kinds for seed in seeds)
+        text = page(rows, [sureness(sample, unsure) for sample in samples])
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     print(json.dumps([asdict(row) for row in rows]) if options.json else text)

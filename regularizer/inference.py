@@ -2,7 +2,7 @@
 
 Patches of 64^3 with stride 32 are weighted by a quadratic B-spline window, summed and normalised
 by the summed windows (Ryu et al. 2021). A volume is padded by reflection to what is needed.
-Volumes are (channels, z, y, x), as the network sees them; what comes back is (z, y, x).
+Volumes are (channels, z, y, x), as the network sees them and as its results come back.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from acquisition.errors import ConfigurationError
 
 __all__ = [
     "HALO",
+    "Network",
     "apply_occupied",
     "apply_patches",
     "apply_tiles",
     "apply_whole",
     "occupied",
     "spline_window",
-    "turned",
 ]
 
 HALO = 48  # voxels around a tile; more than the light U-Net sees to each side
@@ -42,12 +42,16 @@ def spline_window(size: int) -> torch.Tensor:
 def apply_patches(
     network: Network, volume: torch.Tensor, size: int = 64, stride: int = 32, batch: int = 4
 ) -> torch.Tensor:
-    """Return network(volume) stitched from overlapping patches, (z, y, x).
+    """Return network(volume) stitched from overlapping patches.
 
     Parameters
     ----------
     network : callable on (batch, channels, size, size, size)
     volume : (channels, z, y, x) float32
+
+    Returns
+    -------
+    (outputs of the network, z, y, x)
     """
     if not 0 < stride <= size:
         raise ConfigurationError(f"stride must be 1 to the patch size {size}, got {stride}")
@@ -61,43 +65,28 @@ def apply_patches(
     ]
     w = spline_window(size).to(volume)
     window = w[:, None, None] * w[:, None] * w
-    total, weight = torch.zeros_like(padded[0]), torch.zeros_like(padded[0])
+    weight = torch.zeros_like(padded[0])
+    total: torch.Tensor | None = None
     for start in range(0, len(corners), batch):
         cuts = [
             tuple(slice(c, c + size) for c in corner) for corner in corners[start : start + batch]
         ]
-        results = network(torch.stack([padded[:, *cut] for cut in cuts]))[:, 0]
+        results = network(torch.stack([padded[:, *cut] for cut in cuts]))
+        if total is None:
+            total = padded.new_zeros((results.shape[1], *weight.shape))
         for cut, result in zip(cuts, results, strict=True):
-            total[cut] += window * result
+            total[:, *cut] += window * result
             weight[cut] += window
+    assert total is not None  # there is a patch
     _, z, y, x = volume.shape
-    return (total / weight)[:z, :y, :x]
+    return (total / weight)[:, :z, :y, :x]
 
 
 def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
     """Return network(volume) of the whole volume in one go."""
     padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape[1:]])
     _, z, y, x = volume.shape
-    return network(padded[None])[0, 0, :z, :y, :x]
-
-
-# Half turns about z, y and x: all leave the missing cone where it is.
-TURNS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-3, -1), (-3, -2))
-
-
-def turned(run: Network, volume: torch.Tensor) -> torch.Tensor:
-    """Return run(volume) of the volume as it is and after each half turn, all turned back.
-
-    Parameters
-    ----------
-    run : callable, (channels, z, y, x) to (z, y, x)
-    volume : (channels, z, y, x)
-
-    Returns
-    -------
-    (4, z, y, x)
-    """
-    return torch.stack([run(volume.flip(axes)).flip(axes) for axes in TURNS])
+    return network(padded[None])[0, :, :z, :y, :x]
 
 
 def apply_tiles(
@@ -109,15 +98,16 @@ def apply_tiles(
     that the result is the whole's. Along z nothing is cut.
     """
     _, _, y, x = volume.shape
-    result = torch.empty_like(volume[0])
+    bands = []
     for top in range(0, y, tile):
+        rows, tiles = _with_halo(top, tile, y), []
         for left in range(0, x, tile):
-            rows, columns = _with_halo(top, tile, y), _with_halo(left, tile, x)
+            columns = _with_halo(left, tile, x)
             part = apply_whole(network, volume[:, :, rows, columns], multiple)
-            result[:, top : top + tile, left : left + tile] = part[
-                :, top - rows.start :, left - columns.start :
-            ][:, :tile, :tile]
-    return result
+            first = left - columns.start
+            tiles.append(part[:, :, top - rows.start :, first : first + tile][:, :, :tile])
+        bands.append(torch.cat(tiles, dim=3))
+    return torch.cat(bands, dim=2)
 
 
 def _with_halo(first: int, tile: int, n: int) -> slice:
@@ -140,10 +130,11 @@ def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
 
 
 def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) where its last channel has objects, and no contrast elsewhere."""
+    """Return network(volume) where its last channel has objects, and zeros elsewhere."""
     rows, columns = occupied(volume[-1])
-    result = torch.zeros_like(volume[-1])
-    result[:, rows, columns] = apply_tiles(network, volume[:, :, rows, columns], multiple)
+    part = apply_tiles(network, volume[:, :, rows, columns], multiple)
+    result = part.new_zeros((len(part), *volume.shape[1:]))
+    result[:, :, rows, columns] = part
     return result
 
 

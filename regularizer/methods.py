@@ -20,10 +20,10 @@ import torch
 from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters, quick_parameters
+from regularizer.engines import fastest
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
-from regularizer.inference import apply_occupied, apply_patches, turned
+from regularizer.inference import apply_occupied, apply_patches
 from regularizer.metrics import data_residual
-from regularizer.networks import fold_batch_norm
 from regularizer.total_variation import (
     PARAMETERS,
     Progress,
@@ -75,7 +75,7 @@ def regularizer(
     warm : bool
         Whether "tv-fast" and "deep" go on from the last tomogram.
     uncertainty : bool
-        Whether "deep" says how sure it is of each voxel, which takes it longer.
+        Whether "deep" says how sure it is of each voxel.
 
     Raises
     ------
@@ -223,8 +223,7 @@ class DeepRegularizer:
     finish : int
         Warm split-Bregman iterations after the network.
     uncertainty : bool
-        Whether the network runs on half turns of the tomogram about its axes, too: the mean is the
-        result, the spread, scaled as on the validation objects, its uncertainty.
+        Whether the result has the standard deviation that the network expects of its error.
     patches : bool
         Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
         that holds objects in one go. Networks that look at a whole patch always do.
@@ -243,7 +242,7 @@ class DeepRegularizer:
     ) -> None:
         device = torch.device(device)
         self.trained = load_network(network or best_network(device), weights)
-        self._network = fold_batch_norm(self.trained.network).to(device)
+        self._network = fastest(self.trained.network, device, doubt=uncertainty)
         self._quick = TotalVariation("quick", device, warm=warm)
         self.uncertainty = uncertainty
         self.finish = finish
@@ -264,16 +263,12 @@ class DeepRegularizer:
             lambda: self._quick.solved(tomogram, spectrum, progress, stop)[0],
         )
         with torch.inference_mode():
-            if not self.uncertainty:
-                return self._run(seen).clone() * scale, None
-            spread, mean = torch.std_mean(turned(self._run, seen), dim=0)
-        factor = float(self.trained.about.get("uncertainty_scale", 1.0))
-        return mean.clone() * scale, spread.clone() * (factor * scale)
-
-    def _run(self, seen: torch.Tensor) -> torch.Tensor:
-        if self.patches:
-            return apply_patches(self._network, seen)
-        return apply_occupied(self._network, seen, self.trained.recipe.multiple)
+            if self.patches:
+                found = apply_patches(self._network, seen)
+            else:
+                found = apply_occupied(self._network, seen, self.trained.recipe.multiple)
+        contrast, *deviation = found.clone() * scale
+        return contrast, deviation[0] if deviation else None
 
     def __call__(
         self,

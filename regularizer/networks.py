@@ -4,11 +4,12 @@ Input is (batch, channels, z, y, x) of contrasts over the maximum of the last on
 (batch, 1, z, y, x). ``UNet`` is the standard one of the paper's appendix D (Ryu et al. 2021).
 ``LightUNet`` is made for the live view: it works at half resolution (pixel unshuffle: each
 2 x 2 x 2 block becomes 8 channels), has two further levels, and predicts the correction to its last
-input channel. Batch norm only, no patch-global operation, so that a tile and the whole volume give
-the same result away from their borders.
+input channel, and how large the error of what it says may be. Batch norm only, no patch-global
+operation, so that a tile and the whole volume give the same result away from their borders.
 """
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,10 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = ["LightUNet", "UNet", "channels_last", "fold_batch_norm"]
+
+SLOPE = 0.1  # of leaky ReLU below zero
+LEAST = 1e-3  # uncertainty, over the highest contrast
+_FIRST = 0.05  # what a fresh network takes for its error
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -28,9 +33,27 @@ class _Block(nn.Sequential):
         layers: list[nn.Module] = []
         for channels in (inputs, outputs):
             convolution = nn.Conv3d(channels, outputs, 3, padding=1, bias=False)
-            nn.init.kaiming_normal_(convolution.weight, a=0.1)  # He, as in the paper
-            layers += [convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(0.1, inplace=True)]
+            nn.init.kaiming_normal_(convolution.weight, a=SLOPE)  # He, as in the paper
+            layers += [convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE, inplace=True)]
         super().__init__(*layers)
+
+
+class _Doubt(nn.Sequential):
+    """What the standard deviation of the error is the softplus of, before it is scaled.
+
+    Not its logarithm: where a scan is unlike any that was trained on, that would explode.
+    """
+
+    scale: torch.Tensor
+
+    def __init__(self, inputs: int) -> None:
+        last = nn.Conv3d(inputs, 8, 1)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.constant_(last.bias, math.log(math.expm1(_FIRST)))
+        first = nn.Conv3d(inputs, inputs, 3, padding=1)
+        super().__init__(first, nn.LeakyReLU(SLOPE, inplace=True), last)
+        self.register_buffer("scale", torch.ones(()))
 
 
 class LightUNet(nn.Module):
@@ -43,11 +66,20 @@ class LightUNet(nn.Module):
     ----------
     inputs : channels of the input
     widths : channels at half, quarter and eighth resolution
+    doubt : whether a head of its own says the standard deviation of the output's error
+        (``with_doubt``); it is trained when the rest is done, and changes nothing of it
     """
 
-    def __init__(self, inputs: int = 2, widths: tuple[int, int, int] = (16, 32, 64)) -> None:
+    def __init__(
+        self,
+        inputs: int = 2,
+        widths: tuple[int, int, int] = (16, 32, 64),
+        *,
+        doubt: bool = False,
+    ) -> None:
         super().__init__()
         fine, middle, coarse = widths
+        self.inputs = inputs
         self.encode_fine = _Block(8 * inputs, fine)
         self.encode_middle = _Block(fine, middle)
         self.encode_coarse = _Block(middle, coarse)
@@ -57,17 +89,45 @@ class LightUNet(nn.Module):
         nn.init.zeros_(self.head.weight)  # start as the identity
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
+        self.doubt = _Doubt(fine) if doubt else None
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the regularized volume (batch, 1, z, y, x) of (batch, inputs, z, y, x)."""
+        return self.corrected(volume, self.features(volume))
+
+    def with_doubt(self, volume: torch.Tensor) -> torch.Tensor:
+        """Return the regularized volume and the standard deviation of its error.
+
+        Parameters
+        ----------
+        volume : (batch, inputs, z, y, x)
+
+        Returns
+        -------
+        (batch, 2, z, y, x)
+        """
+        features = self.features(volume)
+        return torch.cat([self.corrected(volume, features), self.deviation(features)], dim=1)
+
+    def features(self, volume: torch.Tensor) -> torch.Tensor:
+        """Return what both heads work on (batch, channels, z/2, y/2, x/2)."""
         fine = self.encode_fine(unshuffle(volume))
         middle = self.encode_middle(_halve(fine))
         coarse = self.encode_coarse(_halve(middle))
         up = torch.cat([functional.interpolate(coarse, scale_factor=2.0), middle], dim=1)
         up = self.decode_middle(up)
         up = torch.cat([functional.interpolate(up, scale_factor=2.0), fine], dim=1)
-        correction = shuffle(self.head(self.decode_fine(up)))
-        return (volume[:, -1:] + correction).clamp_min(0)
+        decoded: torch.Tensor = self.decode_fine(up)
+        return decoded
+
+    def corrected(self, volume: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of a volume and its features, (batch, 1, z, y, x)."""
+        return (volume[:, -1:] + shuffle(self.head(features))).clamp_min(0)
+
+    def deviation(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the standard deviation of the error (batch, 1, z, y, x), at least ``LEAST``."""
+        assert self.doubt is not None
+        return functional.softplus(shuffle(self.doubt(features))) * self.doubt.scale + LEAST
 
 
 class UNet(nn.Module):

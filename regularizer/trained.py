@@ -40,7 +40,7 @@ __all__ = [
 
 WEIGHTS = Path(__file__).parent / "weights"
 _FORMAT = "livetomo.network"
-_VERSION = "2"
+_VERSION = "3"
 _NOTHING = 1e-9  # contrast; a tomogram without any is left as it is
 
 
@@ -77,8 +77,8 @@ _BOTH = ("raw", "tv-quick")
 
 NETWORKS: dict[str, Recipe] = {
     # the live view's: on two cores, on a GPU
-    "light-unet": Recipe(LightUNet, _BOTH, "truth", 2e-3, 4),
-    "full-unet": Recipe(lambda: LightUNet(2, (32, 64, 128)), _BOTH, "truth", 1e-3, 16),
+    "light-unet": Recipe(lambda: LightUNet(doubt=True), _BOTH, "truth", 2e-3, 4),
+    "full-unet": Recipe(lambda: LightUNet(2, (32, 64, 128), doubt=True), _BOTH, "truth", 1e-3, 16),
     # in the manner of the paper: raw in, total variation out
     "light-unet-tv": Recipe(lambda: LightUNet(1), ("raw",), "tv", 2e-3, 4),
     "unet": Recipe(UNet, ("raw",), "tv", 1e-4, 80),

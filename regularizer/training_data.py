@@ -32,9 +32,11 @@ from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.specimens import SPECIMENS, bead
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from regularizer.automatic import quick_parameters
 from regularizer.total_variation import PARAMETERS, SplitBregman
 
 __all__ = [
+    "CONVERGED",
     "FAR_UM",
     "KINDS",
     "TEST_SEED",
@@ -45,6 +47,7 @@ __all__ = [
     "draw_position",
     "files",
     "in_processes",
+    "kept_sample",
     "load",
     "make_data",
     "make_sample",
@@ -53,12 +56,14 @@ __all__ = [
     "sample_file",
     "sample_of",
     "save",
+    "started",
     "target_tv",
     "true_contrast",
     "true_potential",
 ]
 
 TARGET = PARAMETERS["tv"]
+CONVERGED = replace(TARGET, inner=200)
 VALIDATION_SEED = 1000  # seeds from here on are never trained on
 TEST_SEED = 2000  # nor do these choose the weights
 _SHARE = {"cocci": 0.8, "bead": 0.6, "rods": 0.45, "fatty": 0.45}  # of the number of cells
@@ -73,7 +78,8 @@ _SMALL = ("cocci", "rods", "debris")  # looked at with the larger field of "bact
 class Sample:
     """One object: contrasts (z, y, x) float32 and the measured spectrum.
 
-    ``tv`` is None where it was not computed: ``target_tv``.
+    ``tv`` is None where it was not computed: ``target_tv``; ``quick``, the iterations that networks
+    start from, too: ``started``.
     """
 
     kind: str
@@ -82,6 +88,7 @@ class Sample:
     raw: torch.Tensor
     tv: torch.Tensor | None
     truth: torch.Tensor
+    quick: torch.Tensor | None = None
 
     @property
     def tomogram(self) -> Tomogram:
@@ -141,6 +148,12 @@ def sample_of(
 def target_tv(sample: Sample) -> torch.Tensor:
     """Return the contrast of least total variation: the target of networks that learn it."""
     return SplitBregman(sample.spectrum, TARGET).run() if sample.tv is None else sample.tv
+
+
+def started(sample: Sample) -> Sample:
+    """Return a sample with the iterations that networks start from."""
+    solver = SplitBregman(sample.spectrum, quick_parameters(sample.spectrum))
+    return replace(sample, quick=solver.run())
 
 
 def draw_optics(rng: np.random.Generator) -> Preset:
@@ -232,7 +245,8 @@ def save(sample: Sample, path: Path) -> None:
         kind=sample.kind,
         seed=sample.seed,
         raw=sample.raw.numpy().astype(np.float16),
-        tv=np.zeros(0, np.float16) if sample.tv is None else sample.tv.numpy().astype(np.float16),
+        tv=_halved(sample.tv),
+        quick=_halved(sample.quick),
         truth=sample.truth.numpy().astype(np.float16),
         values=spectrum.values.numpy(),
         measured=spectrum.measured.numpy().astype(np.float16),
@@ -248,11 +262,16 @@ def save(sample: Sample, path: Path) -> None:
     os.replace(partial, path)
 
 
+def _halved(volume: torch.Tensor | None) -> NDArray[np.float16]:
+    """Return a volume in half precision; nothing, where there is none."""
+    return np.zeros(0, np.float16) if volume is None else volume.numpy().astype(np.float16)
+
+
 def load(path: Path) -> Sample:
     """Read a sample written by ``save``."""
     with np.load(path) as data:
-        raw, tv, truth = (
-            torch.tensor(data[key].astype(np.float32)) for key in ("raw", "tv", "truth")
+        raw, tv, truth, quick = (
+            torch.tensor(data[key].astype(np.float32)) for key in ("raw", "tv", "truth", "quick")
         )
         dz, dy, dx = (float(v) for v in data["voxel_size_um"])
         spectrum = Spectrum(
@@ -263,13 +282,20 @@ def load(path: Path) -> Sample:
             Optics(*(float(v) for v in data["optics"])),
             _noise(data),
         )
-        found = tv if tv.numel() else None
-        return Sample(str(data["kind"]), int(data["seed"]), spectrum, raw, found, truth)
+        return Sample(
+            str(data["kind"]),
+            int(data["seed"]),
+            spectrum,
+            raw,
+            tv if tv.numel() else None,
+            truth,
+            quick if quick.numel() else None,
+        )
 
 
 def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
-    """Return the noise of a sample's spectrum; samples from before it was measured have none."""
-    noise = float(data["noise"]) if "noise" in data else math.nan
+    """Return the noise of a sample's spectrum, where it is known."""
+    noise = float(data["noise"])
     return None if math.isnan(noise) else noise
 
 
@@ -309,12 +335,22 @@ def _take_one_thread() -> None:
 
 
 def _make(data: Path, kind: str, seed: int, tv: bool) -> None:
-    save(make_sample(kind, seed, varied=seed % 2 == 1, tv=tv), sample_file(data, kind, seed))
+    sample = make_sample(kind, seed, varied=seed % 2 == 1, tv=tv)
+    save(started(sample), sample_file(data, kind, seed))
 
 
 def sample_file(data: Path, kind: str, seed: int) -> Path:
     """Return where a sample is kept."""
     return data / f"{kind}-{seed:05d}.npz"
+
+
+def kept_sample(kind: str, seed: int, cache: Path) -> Sample:
+    """Return a sample of the presets' optics; it is kept in ``cache``, without total variation."""
+    path = sample_file(cache, kind, seed)
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        save(make_sample(kind, seed, tv=False), path)
+    return load(path)
 
 
 def files(data: Path, first: int, end: int, kinds: Collection[str] = KINDS) -> list[Path]:

@@ -1,5 +1,9 @@
 """The networks, their stitching and files, and what they do for objects they have not seen."""
 
+import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +14,23 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
-from regularizer.evaluation import evaluate_sample, page, sureness, unseen_kinds
+from regularizer.engines import fastest, in_bfloat16
+from regularizer.evaluation import evaluate_sample, page, sureness
+from regularizer.generalisation import Study, crossed, held_out
 from regularizer.inference import (
     HALO,
+    Network,
     apply_occupied,
     apply_patches,
     apply_tiles,
     apply_whole,
     occupied,
     spline_window,
-    turned,
 )
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
 from regularizer.metrics import compare, relative_error
 from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
+from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
 from regularizer.trained import (
@@ -47,12 +54,13 @@ from regularizer.training_data import (
 from regularizer.training_range import TrainingRange
 
 RANGE = TrainingRange({"noise": (0.1, 0.5)})
+NEEDS_OPENVINO = pytest.mark.skipif(not is_installed(), reason="OpenVINO is an extra")
 
 
 def shaken_network(channels: int = 1) -> LightUNet:
     """Return a network whose every weight and running statistic matters."""
     torch.manual_seed(0)
-    network = LightUNet(channels, (4, 6, 8)).eval()
+    network = LightUNet(channels, (4, 6, 8), doubt=True).eval()
     shake(network)
     return network
 
@@ -147,14 +155,14 @@ def test_the_spline_window_sums_to_one_at_a_third_of_its_length() -> None:
 @pytest.mark.parametrize("shape", [(64, 64, 64), (64, 192, 160), (40, 70, 100), (97, 64, 65)])
 def test_constant_in_constant_out_for_any_size(shape: tuple[int, int, int]) -> None:
     volume = torch.full((1, *shape), 0.37)
-    assert torch.allclose(apply_patches(lambda patches: 2 * patches, volume), 2 * volume[0])
+    assert torch.allclose(apply_patches(lambda patches: 2 * patches, volume), 2 * volume)
 
 
 def test_patches_of_a_local_network_are_the_whole() -> None:
     """Stitching is exact for an operation that looks at one voxel only."""
     volume = torch.rand(2, 64, 100, 130)
     stitched = apply_patches(lambda patches: patches[:, :1] * patches[:, 1:], volume)
-    assert torch.allclose(stitched, volume[0] * volume[1], atol=1e-6)
+    assert torch.allclose(stitched[0], volume[0] * volume[1], atol=1e-6)
 
 
 def test_tiles_are_the_whole() -> None:
@@ -171,11 +179,11 @@ def test_the_empty_part_of_the_field_is_not_computed() -> None:
     rows, columns = occupied(volume)
     assert (rows.start, rows.stop) == (24, 80)
     assert (columns.start, columns.stop) == (80, 136)
-    result = apply_occupied(lambda v: 2 * v, volume[None])
+    result = apply_occupied(lambda v: 2 * v, volume[None])[0]
     assert torch.equal(result[:, rows, columns], 2 * volume[:, rows, columns])
     assert float(result[:, :24].abs().max()) == 0
     everywhere = torch.rand(1, 16, 40, 50)
-    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere[0])
+    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere)
     assert float(apply_occupied(lambda v: v, torch.zeros(1, 16, 40, 50)).max()) == 0
 
 
@@ -196,7 +204,7 @@ def test_a_stride_beyond_the_patch_is_refused() -> None:
 @pytest.mark.parametrize("volume_edge", [17, 64, 65])
 def test_the_whole_volume_may_have_any_size(volume_edge: int) -> None:
     volume = torch.rand(1, volume_edge, 24, 20)
-    assert apply_whole(lambda v: v, volume).shape == volume.shape[1:]
+    assert apply_whole(lambda v: v, volume).shape == volume.shape
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +264,7 @@ def test_a_scan_outside_the_training_says_so(bead: Sample) -> None:
 
 
 def test_a_result_that_leaves_the_measurement_says_so(bead: Sample, tmp_path: Path) -> None:
-    network, path = LightUNet(2), tmp_path / "n.safetensors"
+    network, path = LightUNet(2, doubt=True), tmp_path / "n.safetensors"
     assert network.head.bias is not None
     network.head.bias.data.fill_(0.5)  # contrast that nothing has measured
     trained = TrainingRange({"unexplained": (0.0, 0.3)})
@@ -311,7 +319,7 @@ def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
     data.mkdir()
     for seed in (0, 1000):
         save(bead, data / f"bead-{seed:05d}.npz")
-    settings = Settings(steps=4, batch=2, chunk=1, validate_every=2)
+    settings = Settings(steps=4, batch=2, chunk=1, validate_every=2, doubt_steps=1)
     outputs = []
     for name, stops in (("through", (4,)), ("halves", (2, 4))):
         for stop in stops:
@@ -328,10 +336,10 @@ def test_training_goes_on_from_weights_and_says_so(bead: Sample, tmp_path: Path)
     for seed in (0, 1000, 10_000):
         save(bead, tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
-    network = LightUNet(2)
+    network = LightUNet(2, doubt=True)
     shake(network)
     save_network("light-unet", network, first, RANGE, {"settings": "one step"})
-    settings = Settings(steps=1, batch=1, rate=0.0, start=first)
+    settings = Settings(steps=1, batch=1, rate=0.0, start=first, doubt_steps=1)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     trained = load_network("light-unet", then)
     assert torch.equal(trained.network.state_dict()["head.weight"], network.head.weight)
@@ -363,45 +371,151 @@ def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
 
 def test_kinds_that_a_training_left_out_are_compared(bead: Sample, tmp_path: Path) -> None:
     """A fresh network gives what it sees last, the shipped one is better."""
-    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
     without = tmp_path / "without.safetensors"
     others = ", ".join(kind for kind in KINDS if kind != "bead")
     about = {"kinds": others, "training_data": "none", "settings": "no step"}
-    save_network("light-unet", LightUNet(2), without, RANGE, about)
+    save_network("light-unet", LightUNet(2, doubt=True), without, RANGE, about)
     known = WEIGHTS / "light-unet.safetensors"
-    *_, row = unseen_kinds([known, without], 1, tmp_path).splitlines()
+    *_, row = held_out(known, {"bead": without}, lambda kind: [bead]).splitlines()
     kind, automatic, taught, untaught = (cell.strip() for cell in row.strip("|").split("|"))
-    sample = load(sample_file(tmp_path, "bead", TEST_SEED))
     for text, method in (
         (automatic, regularizer("auto")),
         (taught, DeepRegularizer("cpu", "light-unet", weights=known)),
     ):
-        result = method(sample.tomogram, sample.spectrum).contrast
-        assert text == f"{relative_error(result, sample.truth):.3f}"
+        result = method(bead.tomogram, bead.spectrum).contrast
+        assert text == f"{relative_error(result, bead.truth):.3f}"
     assert kind == "bead"
     assert float(untaught) > float(taught)
+
+
+def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
+    bead: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called a cell here is the bead once more."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for kind in ("bead", "cell"):
+        for seed in (0, 1000):
+            save(replace(bead, kind=kind), data / f"{kind}-{seed:05d}.npz")
+    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+    asked: list[int] = []
+    monkeypatch.setattr("regularizer.generalisation.make_data", lambda *a, **_: asked.append(a[1]))
+    study = Study(("bead",), ("cell",), 1, tmp_path, data, tmp_path, 1, 3, 1, torch.device("cpu"))
+    paths = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["cell", "bead"])]
+    again = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["bead", "cell"])]
+    assert again == paths
+    assert asked == [3, 3]
+    told = [load_network("light-unet-tv", path).about["kinds"] for path in paths]
+    assert told == ["bead", "cell, bead"]
+    *_, row = crossed(paths[:1], study).splitlines()
+    assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
 
 
 def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     method = DeepRegularizer("cpu", "light-unet", uncertainty=True)
     found = sureness(bead, method)
-    assert found.uncertainty / 4 < found.error < 4 * found.uncertainty
-    assert 0 < found.within_one < found.within_two <= 1
+    assert found.uncertainty / 3 < found.error < 3 * found.uncertainty
+    assert 0.4 < found.within_one < found.within_two <= 1
     plain = DeepRegularizer("cpu", "light-unet")(bead.tomogram, bead.spectrum)
     assert plain.uncertainty is None
-    mean = method(bead.tomogram, bead.spectrum)
-    assert relative_error(mean.contrast, plain.contrast) < 0.1
+    unsure = method(bead.tomogram, bead.spectrum)
+    assert relative_error(unsure.contrast, plain.contrast) < 1e-4  # it changes nothing
 
 
-def test_half_turns_are_turned_back() -> None:
-    volume = torch.rand(2, 4, 6, 8)
-    results = turned(lambda v: v[1] - v[0], volume)
-    assert torch.equal(results, (volume[1] - volume[0]).expand(4, -1, -1, -1))
-    seen = []
+@pytest.mark.parametrize("network", [UNet((4, 6)), LightUNet(1, (4, 6, 8))])
+def test_a_network_without_doubt_says_so(network: torch.nn.Module) -> None:
+    with pytest.raises(ConfigurationError, match="uncertainty must be left out"):
+        fastest(UNet((4, 6)), torch.device("cpu"), doubt=True)
 
-    def run(turned_volume: torch.Tensor) -> torch.Tensor:
-        seen.append(float(turned_volume[0, 0, 0, 0]))
-        return turned_volume[0]
 
-    turned(run, volume)
-    assert len(set(seen)) == 4  # different ones
+def test_doubt_is_taught_without_changing_the_rest(bead: Sample, tmp_path: Path) -> None:
+    """Fresh heads expect the same error everywhere, taught ones most of it in the object."""
+    for seed in (0, 1000):
+        save(bead, tmp_path / f"bead-{seed:05d}.npz")
+    first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
+    network, fresh = load_network("light-unet").network, LightUNet(2, doubt=True)
+    network.register_module("doubt", fresh.doubt)
+    save_network("light-unet", network, first, RANGE, {"settings": "none"})
+    settings = Settings(steps=0, batch=1, start=first, doubt_steps=60)
+    train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
+    before, after = load_network("light-unet", first).network, load_network("light-unet", then)
+    for key, value in before.state_dict().items():
+        if not key.startswith("doubt"):
+            assert torch.equal(value, after.network.state_dict()[key]), key
+    seen, scale = network_input(bead.raw, bead.spectrum, after.recipe.channels)
+    assert isinstance(after.network, LightUNet)
+    with torch.inference_mode():
+        result, deviation = apply_whole(after.network.with_doubt, seen)
+    wrong, inside = (result - bead.truth / scale).abs(), bead.truth > 0.1 * scale
+    assert float(deviation[inside].mean()) > 2 * float(deviation[~inside].mean())
+    ratio = wrong[inside].square().mean().sqrt() / deviation[inside].square().mean().sqrt()
+    assert 0.5 < float(ratio) < 2
+
+
+@NEEDS_OPENVINO
+@pytest.mark.parametrize("doubt", [False, True])
+def test_openvino_gives_the_same(doubt: bool) -> None:
+    network = fold_batch_norm(shaken_network(2))
+    assert isinstance(network, LightUNet)
+    run = in_openvino(network, doubt=doubt)
+    for shape in ((1, 2, 16, 40, 24), (3, 2, 8, 8, 32)):
+        volume = torch.rand(shape)
+        with torch.inference_mode():
+            expected = network.with_doubt(volume) if doubt else network(volume)
+        assert float((run(volume) - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+@NEEDS_OPENVINO
+def test_openvino_reports_nothing_to_its_maker() -> None:
+    text = (
+        "import sys; from tests.test_deep import shaken_network, fold_batch_norm, in_openvino; "
+        "assert 'openvino' not in sys.modules; in_openvino(fold_batch_norm(shaken_network(2))); "
+        "print('openvino' in sys.modules, [m for m in sys.modules if 'telemetry' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"
+
+
+@pytest.mark.parametrize(("speed", "off"), [(2.0, 0.0), (0.0, 0.0), (0.0, 1.0)])
+def test_another_engine_has_to_be_faster_and_the_same(
+    speed: float, off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = shaken_network(2)
+
+    def other(folded: LightUNet, *, doubt: bool) -> Network:
+        def run(volume: torch.Tensor) -> torch.Tensor:
+            time.sleep(speed)
+            return expected + off
+
+        expected: torch.Tensor = folded(
+            torch.rand((1, 2, 64, 64, 64), generator=torch.Generator().manual_seed(0))
+        )
+        return run
+
+    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
+    monkeypatch.setattr("regularizer.engines.in_openvino", other)
+    chosen = fastest(network, torch.device("cpu"))
+    assert isinstance(chosen, LightUNet) == (speed > 0 or off > 0)
+
+
+def test_in_half_precision_only_the_correction_is_rounded() -> None:
+    """As on a GPU, on the processor."""
+    network, volume = load_network("light-unet").network, torch.rand(1, 2, 16, 16, 16)
+    rounded = in_bfloat16(network, torch.device("cpu"))
+    with torch.inference_mode():
+        plain, half = network(volume), rounded(volume)
+    assert half.dtype == torch.float32
+    correction = (plain - volume[:, 1:]).abs().max()
+    assert 0 < float((half - plain).abs().max()) < 0.03 * float(correction)
+
+
+def test_an_engine_that_fails_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(folded: LightUNet, *, doubt: bool) -> Network:
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
+    monkeypatch.setattr("regularizer.engines.in_openvino", broken)
+    assert isinstance(fastest(shaken_network(2), torch.device("cpu")), LightUNet)
+    assert "OpenVINO is not used: no such processor" in caplog.text

@@ -89,8 +89,11 @@ def _packages(requirements: Sequence[str]) -> dict[str, Any]:
 def _compute() -> dict[str, Any]:
     import torch
 
+    from regularizer.openvino_graph import is_installed
+
     found: dict[str, Any] = {
         "torch": torch.__version__,
+        "openvino": metadata.version("openvino") if is_installed() else None,
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.is_available(),
         "cuda built for": torch.version.cuda,
