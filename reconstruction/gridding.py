@@ -166,13 +166,17 @@ class VoxelAverages:
         )
         total = direct + mirrored
         known = (direct > 0) & (mirrored > 0)
-        inverse = (known / weight.clamp_min(_LEAST_WEIGHT) for weight in (direct, mirrored))
-        return _Weights(total, 1 / total.clamp_min(_LEAST_WEIGHT), *inverse)
+        parts = ((total > 0, total), (known, direct), (known, mirrored))
+        inverse = (there / weight.clamp_min(_LEAST_WEIGHT) for there, weight in parts)
+        return _Weights(total, *inverse)
 
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both are."""
+    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both are.
+
+    Inverses are 0 where there is nothing: angles may have been lost that alone reach a voxel.
+    """
 
     total: torch.Tensor
     inverse: torch.Tensor

@@ -67,6 +67,7 @@ CONVERGED = replace(TARGET, inner=200)
 VALIDATION_SEED = 1000  # seeds from here on are never trained on
 TEST_SEED = 2000  # nor do these choose the weights
 _SHARE = {"cocci": 0.8, "bead": 0.6, "rods": 0.45, "fatty": 0.45}  # of the number of cells
+_LOST = 0.2  # of the angles, at most
 FAR_UM = 1000.0  # a stage position without objects
 
 # The seed of an object depends on its kind's place here: append only.
@@ -104,7 +105,8 @@ def make_sample(
     """Simulate, reconstruct and regularize the object of that kind and seed.
 
     ``varied`` optics are not one of the presets: aperture, medium, number of angles and their
-    pattern are random, too. Without ``tv`` total variation is left out.
+    pattern are random, too, and so are the angles that are lost, up to a fifth. Without ``tv``
+    total variation is left out.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     chosen = preset("bacteria" if kind in _SMALL and rng.uniform() < 0.7 else "cell")
@@ -112,12 +114,12 @@ def make_sample(
         chosen = draw_optics(rng)
     pixel = chosen.optics.pixel_size_um
     phantom = draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
-    return sample_of(phantom, chosen, kind, seed, rng, frame, tv=tv)
+    return sample_of(phantom, chosen, kind, seed, rng, frame, losing=varied, tv=tv)
 
 
 def sample_of(
     phantom: Phantom, chosen: Preset, kind: str, seed: int, rng: np.random.Generator, frame: int,
-    *, tv: bool = True,
+    *, losing: bool = False, tv: bool = True,
 ) -> Sample:  # fmt: skip
     """Simulate a scan of a phantom near the centre of the field, reconstruct and regularize it.
 
@@ -134,12 +136,14 @@ def sample_of(
         Draws position and light.
     frame : int
         Camera pixels a side.
+    losing : bool
+        Whether some angles are lost.
     tv : bool
         Whether total variation is computed, too.
     """
     position = draw_position(rng)
     scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
-    result = _scan(scene, chosen.angles, seed, rng)
+    result = _scan(scene, chosen.angles, seed, rng, losing)
     truth = true_contrast(phantom, position, result.spectrum)
     sample = Sample(kind, seed, result.spectrum, result.tomogram.contrast, None, truth)
     return replace(sample, tv=target_tv(sample)) if tv else sample
@@ -177,12 +181,19 @@ def draw_position(rng: np.random.Generator) -> Position:
     return x, y, z
 
 
-def _scan(scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator) -> Reconstruction:
+def _scan(
+    scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator, losing: bool
+) -> Reconstruction:
     """Record background and sample and reconstruct them."""
     bench = open_bench(scene, seed, rng)
     scene.prepare(angles.k)
     background = record(bench, angles, FAR_UM, 0.0)
-    return Reconstructor(background)(record(bench, angles, 0.0, float(rng.uniform(1, 60))))
+    stack = record(bench, angles, 0.0, float(rng.uniform(1, 60)))
+    if losing:
+        count = len(angles.k)
+        lost = rng.choice(count, int(rng.uniform(0, _LOST) * count), replace=False)
+        stack = replace(stack, lost=tuple(sorted(int(angle) for angle in lost)))
+    return Reconstructor(background)(stack)
 
 
 def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBench:

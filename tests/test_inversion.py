@@ -136,6 +136,18 @@ def test_noise_is_known_from_the_scan_alone(chosen: dict[str, Any], electrons: f
     assert clean.noise < 0.35 * true
 
 
+@pytest.mark.parametrize("lost", [(3,), (1, 4, 9, 12)])
+def test_lost_angles_are_no_noise(lost: tuple[int, ...]) -> None:
+    """Voxels that they alone would have reached have no weight: what is 1 over it is not large."""
+    fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.345, (144, 144)).numpy()
+    background = noisy(interferograms(CELL.optics, ANGLES.k, frame=(144, 144)), 3_000.0, 1)
+    sample = noisy(interferograms(CELL.optics, ANGLES.k, fields, (144, 144)), 3_000.0, 2)
+    reconstructor = Reconstructor(background, settings=ReconstructionSettings(planes=1, slices=32))
+    complete, less = (reconstructor(replace(sample, lost=some)).spectrum for some in ((), lost))
+    assert complete.noise is not None
+    assert less.noise == pytest.approx(complete.noise, rel=0.25)
+
+
 @pytest.mark.parametrize("absorbing", [False, True])
 def test_absorption_is_reported_not_folded_in(absorbing: bool) -> None:
     """A field that is only attenuated has an imaginary contrast, one that is only delayed none."""
