@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 from PySide6.QtTest import QTest  # after the platform
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from pipeline.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
@@ -29,7 +30,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.show()
     window.show_instrument(session.state)
     yield window
-    window.close()
+    window.leave()
     window.end()
     window.deleteLater()
     QApplication.processEvents()
@@ -108,3 +109,26 @@ def test_how_it_ended_is_said(application: QApplication) -> None:
     assert bar.trouble.property("tone") == "error"
     assert bar.stop.isHidden() and not bar.dismiss.isHidden()
     bar.deleteLater()
+
+
+@pytest.mark.parametrize("button", ["Keep recording", "End it and close"])
+def test_a_window_that_is_closed_during_a_recording_asks(
+    window: Window, session: RecordedSession, tmp_path: Path, button: str
+) -> None:
+    window.show_instrument(replace(session.state, recording=RecordingState("a/b.h5", "", done=3)))
+    window.close()
+    assert window.isVisible()
+    (box,) = window.findChildren(QMessageBox)
+    assert "b.h5 is being recorded: 3 of 0 scans" in box.text()
+    (chosen,) = (one for one in box.buttons() if one.text() == button)
+    chosen.click()
+    assert window.isVisible() == (button == "Keep recording")
+
+
+def test_a_window_without_a_recording_closes_at_once(
+    window: Window, session: RecordedSession
+) -> None:
+    over = RecordingState("b.h5", "", running=False)
+    window.show_instrument(replace(session.state, recording=over))
+    window.close()
+    assert not window.isVisible()

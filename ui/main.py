@@ -54,12 +54,14 @@ def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> i
 def _closed_by_signals(window: Window) -> Iterator[None]:
     """Let Ctrl+C and a request to terminate close the window instead of killing the process.
 
+    Nobody is asked then whether a recording may end.
+
     Python runs the handler when the poll timer next gives it control, maybe in the middle of
     painting: the window closes from the event loop, afterwards.
     """
 
     def close(number: int, frame: FrameType | None) -> None:
-        QTimer.singleShot(0, window.close)
+        QTimer.singleShot(0, window.leave)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

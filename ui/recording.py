@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLineEdit,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QRadioButton,
@@ -26,7 +27,7 @@ from PySide6.QtWidgets import (
 from pipeline.state import RecordingState, RecordRequest
 from ui.labels import ElidedLabel, dim, say
 
-__all__ = ["RecordDialog", "RecordingBar"]
+__all__ = ["RecordDialog", "RecordingBar", "ask_to_end"]
 
 _MOST_SCANS = 1_000_000
 _LONGEST_S = 7 * 86400.0
@@ -194,6 +195,25 @@ class RecordingBar(QFrame):
         self.pause.setEnabled(not busy)
         self.stop.setEnabled(not busy)
         self.show()
+
+
+def ask_to_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
+    """Ask whether a recording may end with the window; call ``end`` if so."""
+    name = Path(state.output).name
+    box = QMessageBox(window)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle("End the recording?")
+    box.setText(f"{name} is being recorded: {state.done} of {state.total} scans.")
+    box.setInformativeText(
+        f"Closing the window ends it. What is recorded is kept, and record --resume -o {name} "
+        "goes on with it."
+    )
+    ending = box.addButton("End it and close", QMessageBox.ButtonRole.DestructiveRole)
+    keep = box.addButton("Keep recording", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(keep)
+    box.setEscapeButton(keep)
+    ending.clicked.connect(end)
+    box.open()
 
 
 def _count(low: int, high: int, value: int, suffix: str) -> QSpinBox:

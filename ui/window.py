@@ -26,7 +26,7 @@ from ui.commands import CommandRunner
 from ui.contrast import ContrastColumn
 from ui.grid import X, Y, Z
 from ui.panels import OrthogonalView
-from ui.recording import RecordDialog, RecordingBar
+from ui.recording import RecordDialog, RecordingBar, ask_to_end
 from ui.shortcuts import HelpDialog, bind
 from ui.sidebar import Sidebar
 from ui.status import StatusBar
@@ -52,6 +52,7 @@ class Window(QMainWindow):
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
         self._folder = Path.home()
+        self._leaving = False
         self.commands = CommandRunner(self)
         self.setWindowTitle(title)
         self._build()
@@ -299,9 +300,19 @@ class Window(QMainWindow):
             self.status.tell(f"the picture could not be written to {path}", "error")
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Stop polling; ``end`` is for after the window has gone."""
+        """Ask where that would end a recording; ``end`` is for after the window has gone."""
+        recording = self.instrument.recording if self.instrument is not None else None
+        if recording is not None and recording.running and not self._leaving:
+            event.ignore()
+            ask_to_end(self, recording, self.leave)
+            return
         self.stop_polling()
         super().closeEvent(event)
+
+    def leave(self) -> None:
+        """Close without a question."""
+        self._leaving = True
+        self.close()
 
     def end(self) -> None:
         """Wait for the command that is under way, with which the instrument may take its time."""
