@@ -142,7 +142,7 @@ _SURE = """
 
 The uncertainty of `deep` (`uncertainty = true` in microscope.toml) against its errors, where truth
 or result has more than a tenth of the highest true contrast. A normal distribution would have 0.68
-of the errors below the uncertainty, and 0.95 below twice that.
+of the errors below the uncertainty, and 0.95 below twice that; theirs have longer tails.
 """
 
 
