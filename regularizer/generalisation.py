@@ -86,6 +86,7 @@ def page(study: Study) -> str:
     """Return docs/generalisation.md."""
     return _PAGE.format(
         steps=study.steps,
+        objects=study.objects,
         crossed=crossed([study.trained("light-unet-tv", kinds) for kinds in _CROSSED], study),
         held_out=held_out(
             study.trained("light-unet", KINDS),
@@ -166,8 +167,8 @@ def _slice_errors(sample: Sample, method: Regularizer) -> torch.Tensor:
 _PAGE = """# Objects of kinds that a network has not seen
 
 Made by `python launcher.py evaluate --generalisation --output docs/generalisation.md`, which trains
-the networks, {steps} steps each: a sixth or less of the shipped ones' training, so that only the
-differences between them count.
+the networks, {steps} steps each: a fifth or less of the shipped ones' training, so that only the
+differences between them count. Tested on {objects} objects of each kind.
 
 ## Trained on one kind, tested on others
 
