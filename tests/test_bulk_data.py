@@ -12,7 +12,7 @@ from acquisition.simulation.specimens import bead
 from reconstruction.tomogram import Spectrum
 from regularizer.bulk_data import BULK_SEED, EmptyScan, bulk_sample, make_bulk, on_caps, put_into
 from regularizer.metrics import compare
-from regularizer.training_data import files, load, save
+from regularizer.training_data import files, load, make_sample, save
 from tests.scans import perfect_scan
 
 CHOSEN = preset("cell")
@@ -93,3 +93,12 @@ def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(made) == 2
     make_bulk(tmp_path, 1, 1)
     assert [path.stat().st_mtime_ns for path in made] == times
+
+
+def test_scans_with_random_optics_lose_angles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are the same otherwise."""
+    lossy = make_sample("bead", 1, frame=96, varied=True, tv=False)
+    monkeypatch.setattr("regularizer.training_data._LOST", 0.0)
+    complete = make_sample("bead", 1, frame=96, varied=True, tv=False)
+    assert torch.equal(lossy.truth, complete.truth)
+    assert 0.7 < float(lossy.spectrum.measured.sum() / complete.spectrum.measured.sum()) < 1

@@ -1,9 +1,6 @@
 """The networks, their stitching and files, and what they do for objects they have not seen."""
 
 import re
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +11,10 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
-from regularizer.engines import fastest, in_bfloat16
 from regularizer.evaluation import evaluate_sample, page, sureness
 from regularizer.generalisation import Study, crossed, held_out
 from regularizer.inference import (
     HALO,
-    Network,
     apply_occupied,
     apply_patches,
     apply_tiles,
@@ -30,7 +25,6 @@ from regularizer.inference import (
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
 from regularizer.metrics import compare, relative_error
 from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
-from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
 from regularizer.trained import (
@@ -52,26 +46,9 @@ from regularizer.training_data import (
     save,
 )
 from regularizer.training_range import TrainingRange
+from tests.networks import shake, shaken_network
 
 RANGE = TrainingRange({"noise": (0.1, 0.5)})
-NEEDS_OPENVINO = pytest.mark.skipif(not is_installed(), reason="OpenVINO is an extra")
-
-
-def shaken_network(channels: int = 1) -> LightUNet:
-    """Return a network whose every weight and running statistic matters."""
-    torch.manual_seed(0)
-    network = LightUNet(channels, (4, 6, 8), doubt=True).eval()
-    shake(network)
-    return network
-
-
-def shake(network: torch.nn.Module) -> None:
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 2)
-            elif value.is_floating_point():
-                value.normal_(0, 0.3)
 
 
 def test_unshuffle_and_shuffle_are_inverse() -> None:
@@ -422,12 +399,6 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     assert relative_error(unsure.contrast, plain.contrast) < 1e-4  # it changes nothing
 
 
-@pytest.mark.parametrize("network", [UNet((4, 6)), LightUNet(1, (4, 6, 8))])
-def test_a_network_without_doubt_says_so(network: torch.nn.Module) -> None:
-    with pytest.raises(ConfigurationError, match="uncertainty must be left out"):
-        fastest(UNet((4, 6)), torch.device("cpu"), doubt=True)
-
-
 def test_doubt_is_taught_without_changing_the_rest(bead: Sample, tmp_path: Path) -> None:
     """Fresh heads expect the same error everywhere, taught ones most of it in the object."""
     for seed in (0, 1000):
@@ -450,72 +421,3 @@ def test_doubt_is_taught_without_changing_the_rest(bead: Sample, tmp_path: Path)
     assert float(deviation[inside].mean()) > 2 * float(deviation[~inside].mean())
     ratio = wrong[inside].square().mean().sqrt() / deviation[inside].square().mean().sqrt()
     assert 0.5 < float(ratio) < 2
-
-
-@NEEDS_OPENVINO
-@pytest.mark.parametrize("doubt", [False, True])
-def test_openvino_gives_the_same(doubt: bool) -> None:
-    network = fold_batch_norm(shaken_network(2))
-    assert isinstance(network, LightUNet)
-    run = in_openvino(network, doubt=doubt)
-    for shape in ((1, 2, 16, 40, 24), (3, 2, 8, 8, 32)):
-        volume = torch.rand(shape)
-        with torch.inference_mode():
-            expected = network.with_doubt(volume) if doubt else network(volume)
-        assert float((run(volume) - expected).abs().max() / expected.abs().max()) < 1e-5
-
-
-@NEEDS_OPENVINO
-def test_openvino_reports_nothing_to_its_maker() -> None:
-    text = (
-        "import sys; from tests.test_deep import shaken_network, fold_batch_norm, in_openvino; "
-        "assert 'openvino' not in sys.modules; in_openvino(fold_batch_norm(shaken_network(2))); "
-        "print('openvino' in sys.modules, [m for m in sys.modules if 'telemetry' in m])"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True []"
-
-
-@pytest.mark.parametrize(("speed", "off"), [(2.0, 0.0), (0.0, 0.0), (0.0, 1.0)])
-def test_another_engine_has_to_be_faster_and_the_same(
-    speed: float, off: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = shaken_network(2)
-
-    def other(folded: LightUNet, *, doubt: bool) -> Network:
-        def run(volume: torch.Tensor) -> torch.Tensor:
-            time.sleep(speed)
-            return expected + off
-
-        expected: torch.Tensor = folded(
-            torch.rand((1, 2, 64, 64, 64), generator=torch.Generator().manual_seed(0))
-        )
-        return run
-
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
-    monkeypatch.setattr("regularizer.engines.in_openvino", other)
-    chosen = fastest(network, torch.device("cpu"))
-    assert isinstance(chosen, LightUNet) == (speed > 0 or off > 0)
-
-
-def test_in_half_precision_only_the_correction_is_rounded() -> None:
-    """As on a GPU, on the processor."""
-    network, volume = load_network("light-unet").network, torch.rand(1, 2, 16, 16, 16)
-    rounded = in_bfloat16(network, torch.device("cpu"))
-    with torch.inference_mode():
-        plain, half = network(volume), rounded(volume)
-    assert half.dtype == torch.float32
-    correction = (plain - volume[:, 1:]).abs().max()
-    assert 0 < float((half - plain).abs().max()) < 0.03 * float(correction)
-
-
-def test_an_engine_that_fails_is_done_without(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(folded: LightUNet, *, doubt: bool) -> Network:
-        raise RuntimeError("no such processor")
-
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
-    monkeypatch.setattr("regularizer.engines.in_openvino", broken)
-    assert isinstance(fastest(shaken_network(2), torch.device("cpu")), LightUNet)
-    assert "OpenVINO is not used: no such processor" in caplog.text
