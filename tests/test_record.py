@@ -1,5 +1,6 @@
 """``record`` as a user runs it: signals, crashes, full disks, and tomograms on the fly."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("logs")
 ROOT = Path(__file__).parents[1]
 FAST = SMALL + "[simulation]\nphantom = 'bead'\n"
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def microscope(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def launched(*argv: object) -> Iterator["subprocess.Popen[str]"]:
     """Start ``launcher.py record`` in a group of its own; what is left of it is killed."""
     command = [sys.executable, str(ROOT / "launcher.py"), "record", *map(str, argv)]
@@ -69,6 +70,17 @@ def scans_in(path: Path) -> int:
         return len(read_recording(path))
     except DataError:  # there is none yet
         return 0
+
+
+def followers(group: int) -> list[int]:
+    """Return the processes of a group that make tomograms (Linux)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            number = int(path.parent.name)
+            if b"pipeline.follower" in path.read_bytes() and os.getpgid(number) == group:
+                found.append(number)
+    return found
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -135,7 +147,7 @@ def test_killed_in_the_middle_it_goes_on_and_is_what_reconstruct_makes_of_it(
     assert sorted(file.name for file in tmp_path.glob("*.lock")) == []
 
 
-@posix
+@linux
 def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_for_later(
     microscope: Path, tmp_path: Path
 ) -> None:
@@ -143,10 +155,15 @@ def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_
     files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "tv")
     plan = ("--microscope", microscope, "--stacks", 500)
     with launched(*plan, *files, "--json") as process:
+        wait_for(lambda: bool(followers(process.pid)))
+        (follower,) = followers(process.pid)
+        os.kill(follower, signal.SIGSTOP)  # or it may keep up with the scans
         wait_for(lambda: scans_in(recording) >= 30)
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        os.kill(follower, signal.SIGCONT)
         output, errors = process.communicate()
     assert process.returncode == 130, errors
     figures = json.loads(output)
