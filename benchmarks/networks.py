@@ -191,6 +191,17 @@ def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
     return run
 
 
+def _doubting(network: nn.Module, seen: torch.Tensor) -> Run:
+    """Torch, with the head that says how large the errors are."""
+    assert isinstance(network, LightUNet)
+
+    def run() -> torch.Tensor:
+        with torch.inference_mode():
+            return network.with_doubt(seen)[:, :1]
+
+    return run
+
+
 def _openvino(network: nn.Module, seen: torch.Tensor) -> Run | None:
     """OpenVINO in float32, as LiveTomo runs it where it is installed."""
     if not is_installed():
@@ -227,6 +238,7 @@ def _monai(network: nn.Module, seen: torch.Tensor) -> Run | None:
 
 
 _ENGINES: dict[str, Callable[[nn.Module, torch.Tensor], Run | None]] = {
+    "torch, and how large the error may be": _doubting,
     "torch.compile, frozen": _compiled,
     "OpenVINO, float32": _openvino,
     "torch, patches of 64^3, stride 32": _patches,

@@ -12,9 +12,9 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from acquisition.closing import Closing
 from pipeline.children import environment, last_lines, log_folder
 
 __all__ = ["Followed", "Following"]
@@ -46,7 +46,7 @@ class Followed:
     warning: str = ""
 
 
-class Following:
+class Following(Closing):
     """One follower; a context manager that ends it.
 
     Parameters
@@ -83,12 +83,8 @@ class Following:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let it end now, and wait until it has."""
         self.stop()
         self._thread.join()
 
@@ -101,7 +97,7 @@ class Following:
         """Say that nothing more will be recorded: it catches up and ends."""
         with self._lock:
             self._over = True
-            self._close()
+            self._close_input()
 
     def stop(self) -> None:
         """Let it end now; its file can be gone on with."""
@@ -111,14 +107,14 @@ class Following:
                 with contextlib.suppress(OSError, ValueError):  # it may have gone already
                     self._process.stdin.write("stop\n")
                     self._process.stdin.flush()
-            self._close()
+            self._close_input()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it has ended; return whether it has."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _close(self) -> None:
+    def _close_input(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -160,7 +156,7 @@ class Following:
                 env=environment({"OMP_WAIT_POLICY": "PASSIVE"}),
             )
             if self._over:
-                self._close()
+                self._close_input()
             return self._process
 
     def _hear(self, report: dict[str, Any]) -> None:

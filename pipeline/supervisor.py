@@ -12,12 +12,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import zmq
 from pydantic import ValidationError
 
+from acquisition.closing import Closing
 from acquisition.errors import ConfigurationError
 from pipeline.children import environment, last_lines, log_folder
 from pipeline.client import InstrumentClient
@@ -190,7 +190,7 @@ class _Options:
     quality: bool
 
 
-class Instrument:
+class Instrument(Closing):
     """The running instrument; a context manager.
 
     Entering starts the processes and returns at once; leaving it ends them all.
@@ -249,14 +249,6 @@ class Instrument:
         )
         self._thread.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def endpoints(self) -> Endpoints:

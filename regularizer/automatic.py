@@ -23,7 +23,7 @@ import torch
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import PARAMETERS, Gradient, TvParameters
+from regularizer.total_variation import PARAMETERS, Gradient, SplitBregman, TvParameters
 
 __all__ = [
     "GRADIENT",
@@ -31,6 +31,7 @@ __all__ = [
     "OUTER",
     "automatic_parameters",
     "noise_and_norm",
+    "quick_contrast",
     "quick_parameters",
 ]
 
@@ -72,6 +73,11 @@ def quick_parameters(spectrum: Spectrum) -> TvParameters:
     """
     mu = PARAMETERS["tv"].mu if spectrum.noise is None else 2 * automatic_parameters(spectrum).mu
     return TvParameters(1, 20, mu, _TAU, _GAMMA, gradient=GRADIENT)
+
+
+def quick_contrast(spectrum: Spectrum) -> torch.Tensor:
+    """Return what networks start from, (z, y, x), made from nothing but the spectrum."""
+    return SplitBregman(spectrum, quick_parameters(spectrum)).run()
 
 
 def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:

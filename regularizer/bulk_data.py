@@ -12,6 +12,7 @@ What is not in it: all that the Rytov approximation gets wrong on a strong objec
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,10 @@ from regularizer.training_data import (
     draw_position,
     in_processes,
     open_bench,
+    quick_start,
     record,
     sample_file,
     save,
-    started,
     true_contrast,
     true_potential,
 )
@@ -154,7 +155,8 @@ def make_bulk(data: Path, scans: int, jobs: int) -> None:
 def _make(data: Path, seed: int, kinds: Sequence[str]) -> None:
     scan = EmptyScan(_geometry(seed), seed)
     for kind in kinds:
-        save(started(bulk_sample(scan, kind, seed)), sample_file(data, kind, seed))
+        sample = bulk_sample(scan, kind, seed)
+        save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
 
 
 def _geometry(seed: int) -> Preset:

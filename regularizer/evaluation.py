@@ -214,16 +214,16 @@ def _study(
 ) -> generalisation.Study:
     quick = options.quick
     return generalisation.Study(
-        kinds,
-        kinds[:1] if quick else [kind for kind in _LEFT_OUT if kind in kinds],
-        objects,
-        options.cache,
-        options.data,
-        Path("runs/generalisation"),
-        _QUICK_STEPS if quick else options.steps,
-        2 if quick else 60,
-        os.cpu_count() or 1,
-        device,
+        kinds=kinds,
+        left_out=kinds[:1] if quick else [kind for kind in _LEFT_OUT if kind in kinds],
+        objects=objects,
+        cache=options.cache,
+        data=options.data,
+        runs=Path("runs/generalisation"),
+        steps=_QUICK_STEPS if quick else options.steps,
+        scans=2 if quick else 60,
+        jobs=os.cpu_count() or 1,
+        device=device,
     )
 
 

@@ -267,7 +267,7 @@ class DeepRegularizer:
                 found = apply_patches(self._network, seen)
             else:
                 found = apply_occupied(self._network, seen, self.trained.recipe.multiple)
-        contrast, *deviation = found.clone() * scale
+        contrast, *deviation = found * scale
         return contrast, deviation[0] if deviation else None
 
     def __call__(

@@ -44,7 +44,7 @@ def in_openvino(
         For any batch and any volume whose edges are multiples of 8.
     """
     openvino = _imported()
-    model = _Graph(network).model(doubt)
+    model = _Graph(openvino, network).model(doubt)
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -74,9 +74,8 @@ def _imported() -> Any:
 class _Graph:
     """Writes down a folded light U-Net in OpenVINO's operations."""
 
-    def __init__(self, network: LightUNet) -> None:
-        self._network = network
-        self._openvino = _imported()
+    def __init__(self, openvino: Any, network: LightUNet) -> None:
+        self._openvino, self._network = openvino, network
         self._ops: Any = importlib.import_module("openvino.opset13")
 
     def model(self, doubt: bool) -> Any:

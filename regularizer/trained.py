@@ -3,7 +3,7 @@
 A network sees the channels that its recipe names, over the maximum of the last one:
 
 raw       the raw tomogram's contrast
-tv-quick  20 split-Bregman iterations with mu by the scan's noise (``quick_parameters``)
+tv-quick  20 split-Bregman iterations with mu by the scan's noise (``quick_contrast``)
 
 Weights are safetensors; the header says network, training data, its range and what was reached.
 """
@@ -20,10 +20,9 @@ from torch import nn
 
 from acquisition.errors import ConfigurationError, DataError
 from reconstruction.tomogram import Spectrum
-from regularizer.automatic import quick_parameters
+from regularizer.automatic import quick_contrast
 from regularizer.networks import LightUNet, UNet
 from regularizer.scnas import ScnasNetwork
-from regularizer.total_variation import SplitBregman
 from regularizer.training_range import TrainingRange
 
 __all__ = [
@@ -126,7 +125,7 @@ def network_input(
         elif quick is not None:
             parts.append(quick())
         else:
-            parts.append(SplitBregman(spectrum, quick_parameters(spectrum)).run())
+            parts.append(quick_contrast(spectrum))
     scale = max(float(parts[-1].max()), _NOTHING)
     return torch.stack(parts) / scale, scale
 

@@ -31,7 +31,14 @@ from regularizer.inference import apply_patches, apply_whole
 from regularizer.metrics import data_residual
 from regularizer.networks import LightUNet, channels_last
 from regularizer.trained import NETWORKS, WEIGHTS, Recipe, load_network, network_input, save_network
-from regularizer.training_data import KINDS, TEST_SEED, VALIDATION_SEED, Sample, target_tv
+from regularizer.training_data import (
+    KINDS,
+    TEST_SEED,
+    VALIDATION_SEED,
+    Sample,
+    quick_start,
+    target_tv,
+)
 from regularizer.training_range import TrainingRange, figures, unexplained
 
 __all__ = ["Settings", "main", "train"]
@@ -99,9 +106,9 @@ class _Objects:
 
 
 def _pair(sample: Sample, recipe: Recipe) -> _Pair:
-    known = sample.quick
-    quick = None if known is None else lambda: known
-    seen, scale = network_input(sample.raw, sample.spectrum, recipe.channels, quick)
+    seen, scale = network_input(
+        sample.raw, sample.spectrum, recipe.channels, lambda: quick_start(sample)
+    )
     target = (target_tv(sample) if recipe.target == "tv" else sample.truth) / scale
     weight = 1 / math.sqrt(max(float(target.square().mean()), _FAINTEST))
     inside = torch.nonzero(target > 0.1).to(torch.int16)

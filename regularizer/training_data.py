@@ -32,7 +32,7 @@ from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.specimens import SPECIMENS, bead
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.automatic import quick_parameters
+from regularizer.automatic import quick_contrast
 from regularizer.total_variation import PARAMETERS, SplitBregman
 
 __all__ = [
@@ -52,11 +52,11 @@ __all__ = [
     "make_data",
     "make_sample",
     "open_bench",
+    "quick_start",
     "record",
     "sample_file",
     "sample_of",
     "save",
-    "started",
     "target_tv",
     "true_contrast",
     "true_potential",
@@ -79,8 +79,8 @@ _SMALL = ("cocci", "rods", "debris")  # looked at with the larger field of "bact
 class Sample:
     """One object: contrasts (z, y, x) float32 and the measured spectrum.
 
-    ``tv`` is None where it was not computed: ``target_tv``; ``quick``, the iterations that networks
-    start from, too: ``started``.
+    ``tv`` is None where it was not computed: ``target_tv``; ``quick``, what networks start from,
+    too: ``quick_start``.
     """
 
     kind: str
@@ -154,10 +154,9 @@ def target_tv(sample: Sample) -> torch.Tensor:
     return SplitBregman(sample.spectrum, TARGET).run() if sample.tv is None else sample.tv
 
 
-def started(sample: Sample) -> Sample:
-    """Return a sample with the iterations that networks start from."""
-    solver = SplitBregman(sample.spectrum, quick_parameters(sample.spectrum))
-    return replace(sample, quick=solver.run())
+def quick_start(sample: Sample) -> torch.Tensor:
+    """Return the contrast that networks start from."""
+    return quick_contrast(sample.spectrum) if sample.quick is None else sample.quick
 
 
 def draw_optics(rng: np.random.Generator) -> Preset:
@@ -347,7 +346,7 @@ def _take_one_thread() -> None:
 
 def _make(data: Path, kind: str, seed: int, tv: bool) -> None:
     sample = make_sample(kind, seed, varied=seed % 2 == 1, tv=tv)
-    save(started(sample), sample_file(data, kind, seed))
+    save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
 
 
 def sample_file(data: Path, kind: str, seed: int) -> Path:

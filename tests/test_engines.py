@@ -48,15 +48,15 @@ def test_openvino_reports_nothing_to_its_maker() -> None:
     assert done.stdout.strip() == "True []"
 
 
-@pytest.mark.parametrize(("speed", "off"), [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("seconds", "off"), [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)])
 def test_another_engine_has_to_be_faster_and_the_same(
-    speed: float, off: float, monkeypatch: pytest.MonkeyPatch
+    seconds: float, off: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = shaken_network(2)
 
     def other(folded: LightUNet, *, doubt: bool) -> Network:
         def run(volume: torch.Tensor) -> torch.Tensor:
-            time.sleep(speed)
+            time.sleep(seconds)  # a slow engine, or not
             return expected + off
 
         expected: torch.Tensor = folded(
@@ -67,7 +67,7 @@ def test_another_engine_has_to_be_faster_and_the_same(
     monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
     monkeypatch.setattr("regularizer.engines.in_openvino", other)
     chosen = fastest(network, torch.device("cpu"))
-    assert isinstance(chosen, LightUNet) == (speed > 0 or off > 0)
+    assert isinstance(chosen, LightUNet) == (seconds > 0 or off > 0)
 
 
 def test_in_half_precision_only_the_correction_is_rounded() -> None:
