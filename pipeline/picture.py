@@ -67,7 +67,7 @@ def draw_tomograms(
     zoom = panel_height / (reference.shape[1] * voxel_size_um[1])  # pixels per um
     place = _densest(reference)
     drawn = [_row(title, v, voxel_size_um, limits, zoom, place) for title, v in rows]
-    return np.concatenate([*drawn, _legend(drawn[0].shape[1], limits, zoom)])
+    return _stacked([*drawn, _legend(limits, zoom)])
 
 
 def draw_grid(
@@ -115,10 +115,19 @@ def draw_grid(
         return np.concatenate([text, *parts, _blank(_GAP, width + _GAP)])
 
     rows = [np.concatenate([cell(*content) for content in row], axis=1) for row in cells]
-    width = max(row.shape[1] for row in rows)
-    filled = [np.concatenate([r, _blank(r.shape[0], width - r.shape[1])], axis=1) for r in rows]
-    picture = np.concatenate([*filled, _legend(width, limits, zoom)])
-    return np.pad(picture, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=_PAPER)
+    picture = _stacked([*rows, _legend(limits, zoom)])
+    return np.concatenate([_blank(_GAP, picture.shape[1]), picture])
+
+
+def _stacked(parts: Sequence[Picture]) -> Picture:
+    """Return pictures below each other, as wide as the widest and with a margin to the left."""
+    width = max(part.shape[1] for part in parts)
+    widths = [(_GAP, width - part.shape[1]) for part in parts]
+    filled = [
+        np.pad(part, ((0, 0), margins, (0, 0)), constant_values=_PAPER)
+        for part, margins in zip(parts, widths, strict=True)
+    ]
+    return np.concatenate(filled)
 
 
 def _limits(reference: Volume, medium_index: float) -> tuple[float, float]:
@@ -155,7 +164,7 @@ def _row(
     names = [f"{title}: XY", "XZ", "YZ"]
     height = max(panel.shape[0] for panel in panels)
     parts = [_panel(p, n, height, limits) for p, n in zip(panels, names, strict=True)]
-    return np.concatenate([_blank(parts[0].shape[0], _GAP), *parts], axis=1)
+    return np.concatenate(parts, axis=1)
 
 
 def _panel(
@@ -168,20 +177,24 @@ def _panel(
     return picture
 
 
-def _legend(width: int, limits: tuple[float, float], zoom: float) -> Picture:
+def _legend(limits: tuple[float, float], zoom: float) -> Picture:
     """Return a line with the colour scale and a scale bar of 5 um."""
-    picture = _blank(2 * _LINE, width)
-    left, length = _GAP, 160
-    ramp = np.broadcast_to(np.linspace(*limits, length), (_LINE - 8, length))
-    label = f"{limits[0]:.3f}"
-    start = left + _write(picture, label, 4, left) + 8
-    picture[4 : _LINE - 4, start : start + length] = _coloured(ramp, limits)
-    after = start + length + 8
-    after += _write(picture, f"{limits[1]:.3f} RI", 4, after) + 3 * _GAP
-    bar = round(5 * zoom)
-    picture[8:12, after : after + bar] = _INK
-    _write(picture, "5 um", 4, after + bar + 8)
+    ramp = np.broadcast_to(np.linspace(*limits, 160), (_LINE - 8, 160))
+    bar = np.broadcast_to(_INK, (4, round(5 * zoom), 3))
+    low, high, length = (_text(t) for t in (f"{limits[0]:.3f}", f"{limits[1]:.3f} RI", "5 um"))
+    parts = ((low, 0), (_coloured(ramp, limits), 8), (high, 8), (bar, 3 * _GAP), (length, 8))
+    picture = _blank(2 * _LINE, sum(part.shape[1] + gap for part, gap in parts) + _GAP)
+    left = 0
+    for part, gap in parts:
+        left += gap
+        top = _LINE // 2 - len(part) // 2
+        picture[top : top + len(part), left : left + part.shape[1]] = part
+        left += part.shape[1]
     return picture
+
+
+def _text(text: str) -> Picture:
+    return np.where(text_mask(text)[..., None], _INK, np.uint8(_PAPER))
 
 
 def _coloured(values: NDArray[np.float64], limits: tuple[float, float]) -> Picture:
@@ -216,12 +229,11 @@ def _blank(height: int, width: int) -> Picture:
     return np.full((height, width, 3), _PAPER, np.uint8)
 
 
-def _write(picture: Picture, text: str, top: int, left: int) -> int:
-    """Write text onto the picture as far as it fits; return its width."""
+def _write(picture: Picture, text: str, top: int, left: int) -> None:
+    """Write text onto the picture as far as it fits."""
     mask = text_mask(text)
     area = picture[top : top + mask.shape[0], left : left + mask.shape[1]]
     area[mask[: area.shape[0], : area.shape[1]]] = _INK
-    return int(mask.shape[1])
 
 
 def write_png(path: Path, picture: Picture) -> None:

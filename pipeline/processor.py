@@ -67,14 +67,20 @@ class _Receiver(threading.Thread):
         self._last: tuple[int, int] | None = None  # session and number of the last scan taken
         self.background: _Arrival | None = None
         self.skipped = 0
-        self.malformed = 0
+        self._unusable = 0
+        self._inbox: Inbox | None = None
+
+    @property
+    def malformed(self) -> int:
+        """How many messages were not of the schema, or no scan that can be used."""
+        return self._unusable + (0 if self._inbox is None else self._inbox.malformed)
 
     def run(self) -> None:
         """Receive until ``end``."""
         with connect(self._context, zmq.PULL, self._endpoint) as socket:
-            inbox = Inbox(socket)
+            self._inbox = Inbox(socket)
             while not self._ended.is_set():
-                message = inbox.receive(50)
+                message = self._inbox.receive(50)
                 if message is not None:
                     self._keep(message.header, message.arrays)
 
@@ -98,7 +104,7 @@ class _Receiver(threading.Thread):
                 raise PipelineError(f"a scan was expected, got a message of kind {header.kind!r}")
             arrival = _Arrival(header, stack_from(header, arrays))
         except LiveTomoError:
-            self.malformed += 1
+            self._unusable += 1
             return
         with self._changed:
             if header.kind == "background":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
@@ -23,7 +24,7 @@ from pipeline.client import InstrumentClient, merge
 from pipeline.commands import run_reconstruct
 from pipeline.headless import run_headless
 from pipeline.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
-from pipeline.picture import draw_tomograms, write_png
+from pipeline.picture import draw_grid, draw_tomograms, write_png
 from pipeline.record import run_record
 from pipeline.sockets import PipelineError, bind
 from pipeline.state import (
@@ -35,6 +36,8 @@ from pipeline.state import (
     TomogramView,
 )
 from pipeline.supervisor import Instrument
+from tests.processors import process
+from tests.scans import CELL, interferograms
 
 pytestmark = pytest.mark.usefixtures("logs")
 
@@ -288,6 +291,13 @@ def test_the_status_line_says_what_the_instrument_does(
     assert (state.phase, state.message) == (phase, message)
 
 
+def test_the_processor_counts_what_it_cannot_read(microscope: Path) -> None:
+    empty = interferograms(CELL.optics, CELL.angles.k[::6], frame=(96, 96))
+    views, status = process(microscope, empty, [empty], rubbish=[b"stack", b"nonsense"])
+    assert len(views) == 1
+    assert status.malformed == 1
+
+
 def test_record_and_reconstruct(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -400,3 +410,21 @@ def test_picture_is_a_png_of_what_was_drawn(tmp_path: Path) -> None:
     # the object is the brightest place of its slice, the medium the darkest
     assert (picture == (253, 231, 37)).all(axis=2).any()
     assert (picture == (68, 1, 84)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("draw", [draw_grid, draw_tomograms])
+def test_pictures_of_narrow_volumes_have_their_legend(
+    draw: Callable[..., NDArray[np.uint8]],
+) -> None:
+    """One column of 30 pixels is narrower than the colour scale under it."""
+    volume = np.full((4, 60, 6), 1.337, np.float32)
+    volume[2, 30, 3] = 1.38
+    rows: list[object] = [("deep", volume)]
+    if draw is draw_grid:
+        picture = draw([rows], volume, (0.2, 0.1, 0.1), 1.337, 30)
+    else:
+        picture = draw(rows, (0.2, 0.1, 0.1), 1.337, 30)
+    legend = picture[-40:]
+    assert (legend == (253, 231, 37)).all(axis=2).any()  # both ends of the scale
+    assert (legend == (68, 1, 84)).all(axis=2).any()
+    assert (legend[:, -20:] == 235).any()  # and what the bar is long, at its right end

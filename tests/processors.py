@@ -1,0 +1,91 @@
+"""A processor in the thread of a test, between sockets of its own."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from queue import Queue
+
+import zmq
+
+from acquisition.interferograms import InterferogramStack
+from pipeline.messages import (
+    Message,
+    ProcessorStatus,
+    Stamp,
+    TomogramHeader,
+    send,
+    stack_message,
+    tomogram_view,
+)
+from pipeline.processor import Processor
+from pipeline.service import Publisher, Settings
+from pipeline.sockets import ANY_PORT, Context, bind
+from pipeline.state import TomogramView
+
+__all__ = ["process"]
+
+
+class _Listening(Publisher):
+    """A publisher that keeps the tomograms and the last status."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, ANY_PORT)
+        self.views: Queue[TomogramView] = Queue()
+        self.planned = threading.Event()
+        self.status: ProcessorStatus | None = None
+
+    def publish(self, message: Message) -> None:
+        if isinstance(message.header, TomogramHeader):
+            self.views.put(tomogram_view(message.header, message.arrays))
+        elif isinstance(message.header, ProcessorStatus):
+            self.status = message.header
+            if self.status.message == "waiting for a scan":
+                self.planned.set()
+        super().publish(message)
+
+
+def process(
+    microscope: Path, background: InterferogramStack, scans: Sequence[InterferogramStack],
+    rubbish: Sequence[bytes] = (),
+) -> tuple[list[TomogramView], ProcessorStatus]:  # fmt: skip
+    """Run a processor on a background and scans; return the tomograms and the last status.
+
+    A scan is sent when that before it has become a tomogram. ``rubbish`` are the parts of a message
+    that comes before the first.
+    """
+    ending = threading.Event()
+    with zmq.Context() as context:
+        stacks, endpoint = bind(context, zmq.PUSH, ANY_PORT)
+        commands, _ = bind(context, zmq.REP, ANY_PORT)
+        listening = _Listening(context)
+
+        def play() -> list[TomogramView]:
+            made = partial(stack_message, stamp=Stamp("acquirer", 1), background=0, sent_at=0.0)
+            views = []
+            with stacks:
+                while not send(stacks, made(background, kind="background")):
+                    time.sleep(0.05)  # the processor is still to connect
+                if rubbish:
+                    stacks.send_multipart(rubbish)
+                assert listening.planned.wait(60)
+                for number, scan in enumerate(scans):
+                    assert send(stacks, made(replace(scan, sequence=number), kind="stack"))
+                    views.append(listening.views.get(timeout=60))
+            return views
+
+        settings = Settings(
+            name="processor", microscope_file=microscope, endpoints={"stacks": endpoint}
+        )
+        stamp = Stamp("processor", 2)
+        processor = Processor(settings, context, commands, listening, stamp, lambda *_: None)
+        with ThreadPoolExecutor(1) as pool:
+            played = pool.submit(play)
+            played.add_done_callback(lambda _: ending.set())
+            processor.run(ending)
+        listening.close()
+    assert listening.status is not None
+    return played.result(), listening.status
