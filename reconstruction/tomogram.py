@@ -7,7 +7,7 @@ V = K^2 ((n/n_m)^2 - 1), so n = n_m sqrt(1 + V/K^2). Spectra are kept for the di
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -63,6 +63,10 @@ class Spectrum:
                 f"a spectrum of a {self.shape} volume has shape {half}, got values "
                 f"{tuple(self.values.shape)} and measured {tuple(self.measured.shape)}"
             )
+
+    def to(self, device: str | torch.device) -> "Spectrum":
+        """Return the spectrum on a device."""
+        return replace(self, values=self.values.to(device), measured=self.measured.to(device))
 
 
 @dataclass(frozen=True, slots=True)

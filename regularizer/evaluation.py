@@ -122,7 +122,7 @@ def evaluate(kinds: Sequence[str], objects: int, cache: Path, device: torch.devi
     rows: list[Row] = []
     for kind in kinds:
         for seed in range(TEST_SEED, TEST_SEED + objects):
-            rows += evaluate_sample(kept_sample(kind, seed, cache), chosen)
+            rows += evaluate_sample(kept_sample(kind, seed, cache).to(device), chosen)
             print(f"{kind} {seed} done", flush=True)
     return rows
 
@@ -256,7 +256,7 @@ def main(argv: list[str]) -> int:
         unsure = DeepRegularizer(device, uncertainty=True)
         seeds = range(TEST_SEED, TEST_SEED + objects)
         samples = (kept_sample(kind, seed, options.cache) for kind in kinds for seed in seeds)
-        text = page(rows, [sureness(sample, unsure) for sample in samples])
+        text = page(rows, [sureness(sample.to(device), unsure) for sample in samples])
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     print(json.dumps([asdict(row) for row in rows]) if options.json else text)

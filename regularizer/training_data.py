@@ -98,6 +98,17 @@ class Sample:
         index = index_from_contrast(self.raw, optics.medium_index)
         return Tomogram(index, self.spectrum.voxel_size_um, optics)
 
+    def to(self, device: str | torch.device) -> "Sample":
+        """Return the sample on a device."""
+        return replace(
+            self,
+            spectrum=self.spectrum.to(device),
+            raw=self.raw.to(device),
+            tv=None if self.tv is None else self.tv.to(device),
+            truth=self.truth.to(device),
+            quick=None if self.quick is None else self.quick.to(device),
+        )
+
 
 def make_sample(
     kind: str, seed: int, frame: int = 192, *, varied: bool = False, tv: bool = True

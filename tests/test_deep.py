@@ -12,7 +12,7 @@ from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
 from regularizer.evaluation import evaluate_sample, page, sureness
-from regularizer.generalisation import Study, crossed, held_out
+from regularizer.generalisation import Study, compared, crossed, held_out
 from regularizer.inference import (
     HALO,
     apply_occupied,
@@ -37,6 +37,7 @@ from regularizer.trained import (
 )
 from regularizer.training import Settings, train
 from regularizer.training_data import (
+    CONVERGED,
     KINDS,
     TEST_SEED,
     Sample,
@@ -346,6 +347,12 @@ def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
     assert f"| raw | {raw.seconds:.2f} | {raw.truth.ssim:.3f} |" in text
 
 
+def study_in(folder: Path) -> Study:
+    """Return one of beads, with trainings of one step."""
+    where = (folder, folder, folder)  # test objects, training objects, networks
+    return Study(("bead",), ("cell",), 1, *where, 1, 3, 1, torch.device("cpu"))
+
+
 def test_kinds_that_a_training_left_out_are_compared(bead: Sample, tmp_path: Path) -> None:
     """A fresh network gives what it sees last, the shipped one is better."""
     without = tmp_path / "without.safetensors"
@@ -353,7 +360,8 @@ def test_kinds_that_a_training_left_out_are_compared(bead: Sample, tmp_path: Pat
     about = {"kinds": others, "training_data": "none", "settings": "no step"}
     save_network("light-unet", LightUNet(2, doubt=True), without, RANGE, about)
     known = WEIGHTS / "light-unet.safetensors"
-    *_, row = held_out(known, {"bead": without}, lambda kind: [bead]).splitlines()
+    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+    *_, row = held_out(known, {"bead": without}, study_in(tmp_path)).splitlines()
     kind, automatic, taught, untaught = (cell.strip() for cell in row.strip("|").split("|"))
     for text, method in (
         (automatic, regularizer("auto")),
@@ -377,7 +385,7 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     save(bead, sample_file(tmp_path, "bead", TEST_SEED))
     asked: list[int] = []
     monkeypatch.setattr("regularizer.generalisation.make_data", lambda *a, **_: asked.append(a[1]))
-    study = Study(("bead",), ("cell",), 1, tmp_path, data, tmp_path, 1, 3, 1, torch.device("cpu"))
+    study = replace(study_in(tmp_path), data=data)
     paths = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["cell", "bead"])]
     again = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["bead", "cell"])]
     assert again == paths
@@ -386,6 +394,21 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     assert told == ["bead", "cell, bead"]
     *_, row = crossed(paths[:1], study).splitlines()
     assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
+
+
+def test_networks_of_the_same_training_are_compared(bead: Sample, tmp_path: Path) -> None:
+    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+    taught = {"light-unet-tv": WEIGHTS / "light-unet-tv.safetensors"}
+    *_, raw, network = compared(taught, study_in(tmp_path)).splitlines()
+    converged = SplitBregman(bead.spectrum, CONVERGED).run()
+    found = DeepRegularizer("cpu", "light-unet-tv")(bead.tomogram, bead.spectrum)
+    expected = compare(found.contrast, converged, bead.spectrum.optics.medium_index)
+    name, _, ssim, mse, correlation, _ = (cell.strip() for cell in network.strip("|").split("|"))
+    assert name == "`light-unet-tv`"
+    assert float(ssim) == pytest.approx(expected.ssim, abs=1e-3)
+    assert float(mse) == pytest.approx(expected.mse, rel=0.05)
+    assert float(correlation) == pytest.approx(expected.correlation, abs=1e-4)
+    assert float(ssim) > float(raw.strip("|").split("|")[2])
 
 
 def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:

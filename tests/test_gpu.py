@@ -1,0 +1,189 @@
+"""What runs on a GPU, on one that is only pretended: nothing is left behind on the processor."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acquisition.illumination import preset
+from acquisition.simulation.scene import Motion, Scene, SceneObject
+from acquisition.simulation.specimens import bead
+from pipeline.archive.recording import RecordingWriter, read_recording
+from pipeline.archive.tomograms import read_tomograms
+from pipeline.commands import run_reconstruct
+from pipeline.tuning import run_tune
+from reconstruction.reconstructor import Reconstructor
+from regularizer.evaluation import evaluate, sureness
+from regularizer.generalisation import Study, compared, crossed, held_out
+from regularizer.methods import DeepRegularizer, regularizer
+from regularizer.trained import WEIGHTS, load_network
+from regularizer.training import Settings, train
+from regularizer.training_data import (
+    FAR_UM,
+    TEST_SEED,
+    Sample,
+    make_sample,
+    open_bench,
+    record,
+    sample_file,
+    save,
+)
+from tests.pretend_gpu import PretendGpu
+from tests.processors import process
+
+FRAME = 96
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record a bead once, with one lost angle."""
+    chosen = preset("cell")
+    phantom = bead((0.2, 0.1, 0.1), 1.5, 0.03)
+    scene = Scene(chosen.optics, (FRAME, FRAME), (SceneObject(phantom, (0, 0, 0), Motion()),))
+    scene.prepare(chosen.angles.k)
+    bench = open_bench(scene, 1, np.random.default_rng(1))
+    path = tmp_path_factory.mktemp("gpu") / "bead.h5"
+    with RecordingWriter(path, record(bench, chosen.angles, FAR_UM, 0.0)) as writer:
+        writer.append(replace(record(bench, chosen.angles, 0.0, 1.0), lost=(3,)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return make_sample("bead", 3, FRAME)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
+    """Pretend a GPU; half precision is the processor's there."""
+    half = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: half("cpu", dtype))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    threads = torch.get_num_threads()
+    with PretendGpu() as pretended:
+        yield pretended
+    torch.set_num_threads(threads)
+
+
+def test_the_pretended_gpu_refuses_what_a_gpu_does(gpu: PretendGpu) -> None:
+    here, there = torch.rand(3), torch.rand(3, device="cuda")
+    assert there.device == torch.device("cuda", 0)
+    for on_gpu in (here.to("cuda"), here.to(there), there[1:], there + 1, torch.fft.rfft(there)):
+        assert on_gpu.is_cuda
+    assert there.grad is None
+    for on_cpu in (here, there.cpu(), there.to("cpu", torch.float64), torch.zeros_like(here)):
+        assert on_cpu.device.type == "cpu"
+        assert len(on_cpu.numpy()) == 3
+    for refused in (
+        lambda: here + there,
+        lambda: torch.stack([here, there]),
+        lambda: here.add_(there),
+        lambda: here[torch.tensor([0], device="cuda")],
+        lambda: torch.where(there > 0, here, there),
+    ):
+        with pytest.raises(RuntimeError, match="same device"):
+            refused()  # type: ignore[no-untyped-call]  # torch's gap
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
+    assert torch.equal((there * torch.tensor(2.0)).cpu(), 2 * there.cpu())  # a number may be here
+    network = torch.nn.Linear(3, 3).to("cuda")
+    with pytest.raises(RuntimeError, match="same device"):
+        network(here)
+    torch.autograd.backward(network(there).sum())
+    assert network.weight.grad is not None
+    assert network.weight.grad.is_cuda
+
+
+@pytest.mark.parametrize(
+    ("method", "within"), [("none", 1e-5), ("gp", 1e-5), ("tv-fast", 1e-3), ("deep", 1e-2)]
+)
+def test_recordings_are_reconstructed_and_checked(
+    gpu: PretendGpu, recording: Path, tmp_path: Path, method: str, within: float
+) -> None:
+    """The file on the GPU has what the file on the processor has.
+
+    Without the processor's fused pass TV rounds otherwise; in half precision the network does.
+    """
+    volumes = []
+    for device in ("cpu", "cuda"):
+        output = tmp_path / f"{device}.h5"
+        assert run_reconstruct(recording, output, method, device, True, check_every=1) == 1  # lost
+        series = read_tomograms(output)
+        assert series.provenance["device"] == device
+        shown = series.raw(0) if method == "none" else series.regularized(_held(method), 0)
+        assert shown is not None
+        volumes.append(shown.index)
+    difference = float((volumes[1] - volumes[0]).abs().max())
+    assert difference <= within * float(volumes[0].max() - volumes[0].min())
+
+
+def _held(method: str) -> str:
+    return "tv" if method == "tv-fast" else method
+
+
+def test_parameters_are_tuned(gpu: PretendGpu, recording: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "tune.png"
+    assert run_tune(recording, drawn, mus=(10.0,), outers=(1,), inner=5, device="cuda") == 0
+    assert drawn.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("method", ["tv-fast", "deep"])
+def test_the_processor_publishes_tomograms(
+    gpu: PretendGpu, recording: Path, tmp_path: Path, method: str
+) -> None:
+    """Two scans, of which the second goes on from the first, with their uncertainty."""
+    microscope = tmp_path / "microscope.toml"
+    microscope.write_text(
+        f'[processing]\ndevice = "cuda"\nregularizer = "{method}"\nuncertainty = true\n'
+    )
+    source = read_recording(recording)
+    scan = next(source.stacks())
+    views, status = process(microscope, source.background, [scan, scan])
+    assert status.device == "cuda"
+    made, here = Reconstructor(source.background)(scan), regularizer(method, warm=True)
+    for view in views:
+        assert view.regularized is not None
+        expected = here(made.tomogram, made.spectrum).index.numpy()
+        assert np.abs(view.regularized - expected).max() < 5e-4
+        assert (view.uncertainty is not None) == (method == "deep")
+
+
+def test_samples_are_evaluated(gpu: PretendGpu, sample: Sample, tmp_path: Path) -> None:
+    save(sample, sample_file(tmp_path, "bead", TEST_SEED))
+    found, expected = (
+        evaluate(["bead"], 1, tmp_path, torch.device(device)) for device in ("cuda", "cpu")
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert one.method == other.method
+        assert one.truth.mse == pytest.approx(other.truth.mse, rel=0.02)
+        assert one.tv.ssim == pytest.approx(other.tv.ssim, abs=2e-3)
+    assert sureness(sample.to("cuda"), DeepRegularizer("cuda", uncertainty=True)).error < 0.01
+
+
+def test_kinds_that_a_training_left_out_are_compared(
+    gpu: PretendGpu, sample: Sample, tmp_path: Path
+) -> None:
+    save(sample, sample_file(tmp_path, "bead", TEST_SEED))
+    folders = (tmp_path, tmp_path, tmp_path)
+    study = Study(("bead",), ("bead",), 1, *folders, 1, 1, 1, torch.device("cuda"))
+    known, teaching = (WEIGHTS / f"{name}.safetensors" for name in ("light-unet", "light-unet-tv"))
+    for table in (
+        crossed([teaching], study),
+        held_out(known, {"bead": known}, study),
+        compared({"light-unet-tv": teaching}, study),
+    ):
+        assert "bead" in table or "light-unet-tv" in table
+
+
+def test_networks_are_trained(gpu: PretendGpu, sample: Sample, tmp_path: Path) -> None:
+    for seed in (0, 1000):
+        save(sample, tmp_path / f"bead-{seed:05d}.npz")
+    for name in ("light-unet", "light-unet-tv"):
+        path = tmp_path / f"{name}.safetensors"
+        settings = Settings(name, 2, 1, doubt_steps=2)
+        train(settings, tmp_path, tmp_path / name, path, torch.device("cuda"))
+        network = load_network(name, path).network
+        assert all(torch.isfinite(one).all() for one in network.state_dict().values())
