@@ -31,7 +31,7 @@ from regularizer.networks import LightUNet, fold_batch_norm
 from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.trained import NETWORKS, Recipe, load_network, shipped
 
-__all__ = ["main", "sizes"]
+__all__ = ["main", "operations", "receptive_field", "settled", "sizes"]
 
 _PAGE = DOCS / "networks.md"
 _PATCH = 64
@@ -108,7 +108,7 @@ def speeds() -> str:
     rows = []
     for name in ("light-unet", "full-unet"):
         recipe = NETWORKS[name]
-        network = fold_batch_norm(_settled(name))
+        network = fold_batch_norm(settled(name))
         seen = torch.rand((len(recipe.channels), *_VOLUME), generator=generator)
         with torch.inference_mode():
             expected = apply_whole(network, seen)
@@ -126,7 +126,7 @@ def speeds() -> str:
     return markdown(("network", "how"), ("s", "ratio", "largest difference"), rows)
 
 
-def _settled(name: str) -> nn.Module:
+def settled(name: str) -> nn.Module:
     """Return the shipped network, or random weights whose batch norms have seen something."""
     if name in shipped():
         return load_network(name).network
