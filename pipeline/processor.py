@@ -35,7 +35,6 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.methods import Regularizer, regularizer
-from regularizer.metrics import data_residual
 
 __all__ = ["Processor"]
 
@@ -303,5 +302,5 @@ def _view(
         optics=raw.optics,
         measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
         uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
-        data_residual=data_residual((regularized or raw).contrast, spectrum),
+        data_residual=(regularized or raw).data_residual,
     )

@@ -28,7 +28,6 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.methods import regularizer
-from regularizer.metrics import data_residual
 from regularizer.quality import check
 from regularizer.report import QualityReport
 
@@ -222,7 +221,7 @@ class TomogramJob(Closing):
             middle - begin,
             end - middle,
             result.report.imaginary_part,
-            data_residual(shown.contrast, result.spectrum),
+            shown.data_residual,
             (*result.report.warnings, *shown.warnings),
             check=report,
         )
@@ -267,7 +266,9 @@ class TomogramJob(Closing):
         reference = None
         if self.recipe.method not in ("tv", "tv-fast"):
             index = index_from_contrast(found.reference, shown.optics.medium_index)
-            reference = replace(result.tomogram, index=index)
+            reference = replace(
+                result.tomogram, index=index, data_residual=found.report.residual_tv
+            )
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 

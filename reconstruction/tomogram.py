@@ -87,6 +87,9 @@ class Tomogram:
         Stage by stage, what made it, and what was discarded on the way.
     uncertainty : (z, y, x) float32 tensor or None
         Standard deviation of the index, where a stage estimates it.
+    data_residual : float
+        How far its spectrum is from what was measured, over that; 0 for the raw one, which is made
+        of it.
     """
 
     index: torch.Tensor
@@ -96,6 +99,7 @@ class Tomogram:
     sequence: int = 0
     provenance: Mapping[str, str] = field(default_factory=dict)
     uncertainty: torch.Tensor | None = None
+    data_residual: float = 0.0
 
     def __post_init__(self) -> None:
         if self.index.ndim != 3 or self.index.dtype != torch.float32:

@@ -18,7 +18,7 @@ import torch
 from reconstruction.tomogram import index_from_contrast
 from regularizer import generalisation
 from regularizer.methods import DeepRegularizer, Regularizer, regularizer
-from regularizer.metrics import Comparison, compare, data_residual, relative_error
+from regularizer.metrics import Comparison, compare, relative_error
 from regularizer.total_variation import SplitBregman
 from regularizer.trained import shipped
 from regularizer.training_data import CONVERGED, KINDS, TEST_SEED, Sample, kept_sample
@@ -71,8 +71,8 @@ def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]
     rows = []
     for name, method in chosen.items():
         start = time.perf_counter()
-        contrast = method(tomogram, spectrum).contrast
-        seconds = time.perf_counter() - start
+        result = method(tomogram, spectrum)
+        contrast, seconds = result.contrast, time.perf_counter() - start
         rows.append(
             Row(
                 sample.kind,
@@ -80,7 +80,7 @@ def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]
                 name,
                 seconds,
                 relative_error(contrast, sample.truth),
-                data_residual(contrast, spectrum),
+                result.data_residual,
                 compare(contrast, sample.truth, medium),
                 compare(contrast, converged, medium),
             )

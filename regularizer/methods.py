@@ -113,12 +113,18 @@ def _gerchberg_papoulis(
     stop: threading.Event | None = None,
 ) -> Tomogram:
     contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
-    return _with_contrast(tomogram, contrast, "Gerchberg-Papoulis, non-negative")
+    return _with_contrast(tomogram, contrast, spectrum, "Gerchberg-Papoulis, non-negative")
 
 
-def _with_contrast(tomogram: Tomogram, contrast: torch.Tensor, how: str) -> Tomogram:
-    index = index_from_contrast(contrast, tomogram.optics.medium_index)
-    return replace(tomogram, index=index, provenance={**tomogram.provenance, "regularizer": how})
+def _with_contrast(
+    tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, how: str
+) -> Tomogram:
+    return replace(
+        tomogram,
+        index=index_from_contrast(contrast, tomogram.optics.medium_index),
+        provenance={**tomogram.provenance, "regularizer": how},
+        data_residual=data_residual(contrast, spectrum),
+    )
 
 
 class TotalVariation:
@@ -152,7 +158,7 @@ class TotalVariation:
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum."""
         contrast, parameters = self.solved(tomogram, spectrum, progress, stop)
-        return _with_contrast(tomogram, contrast, f"{self.name}: {parameters}")
+        return _with_contrast(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
     def solved(
         self,
@@ -285,9 +291,9 @@ class DeepRegularizer:
             solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
             solver.start_from(contrast)
             contrast, how = solver.run(progress, stop), f"{how}; finish {self.finish}"
+        result = _with_contrast(tomogram, contrast, spectrum, how)
         found = figures(tomogram.contrast, spectrum)
-        found["unexplained"] = unexplained(data_residual(contrast, spectrum), spectrum.noise)
-        result = _with_contrast(tomogram, contrast, how)
+        found["unexplained"] = unexplained(result.data_residual, spectrum.noise)
         warning = "; ".join(self.trained.range.outside(found))
         provenance = {**result.provenance, "warning": warning} if warning else result.provenance
         if spread is not None:  # dn = n_m^2 / (2 n) df

@@ -23,7 +23,7 @@ from regularizer.inference import (
     spline_window,
 )
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
-from regularizer.metrics import compare, relative_error
+from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
 from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
@@ -345,6 +345,14 @@ def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
     text = page(rows)
     assert "## bead (1 unseen object)" in text
     assert f"| raw | {raw.seconds:.2f} | {raw.truth.ssim:.3f} |" in text
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_results_say_how_far_they_are_from_what_was_measured(bead: Sample, name: str) -> None:
+    result = regularizer(name)(bead.tomogram, bead.spectrum)
+    found = data_residual(result.contrast, bead.spectrum)
+    assert result.data_residual == pytest.approx(found, rel=1e-4, abs=1e-3)
+    assert (found > 0.02) == (name != "none")
 
 
 def study_in(folder: Path) -> Study:
