@@ -152,7 +152,11 @@ def test_the_processor_publishes_tomograms(
         assert (view.uncertainty is not None) == (method == "deep")
 
 
-def test_samples_are_evaluated(gpu: PretendGpu, sample: Sample, tmp_path: Path) -> None:
+def test_samples_are_evaluated(
+    gpu: PretendGpu, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the others are these with other parameters
+    monkeypatch.setattr("regularizer.evaluation._CLASSICAL", ("none", "gp", "auto"))
     save(sample, sample_file(tmp_path, "bead", TEST_SEED))
     found, expected = (
         evaluate(["bead"], 1, tmp_path, torch.device(device)) for device in ("cuda", "cpu")
