@@ -1,10 +1,11 @@
-"""Which machine a figure belongs to."""
+"""Which machine a figure belongs to, and what this process takes of its memory."""
 
 import os
 import platform
+import sys
 from pathlib import Path
 
-__all__ = ["machine"]
+__all__ = ["machine", "peak_mb", "resident_mb"]
 
 
 def machine() -> str:
@@ -12,6 +13,25 @@ def machine() -> str:
     affinity = getattr(os, "sched_getaffinity", None)  # not on Windows and macOS
     cores = len(affinity(0)) if affinity else os.cpu_count()
     return f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}"
+
+
+def resident_mb() -> float:
+    """Return the memory of this process, 10^6 bytes."""
+    import psutil  # not on machines that only compute
+
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def peak_mb() -> float:
+    """Return the memory of this process at its highest, 10^6 bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _processor() -> str:

@@ -6,15 +6,13 @@ Sizes are computed: parameters, operations for a patch of 64^3 (two for a multip
 addition, in convolutions), and the receptive field, the edge of the cube of input voxels that an
 output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO,
 an extra, and MONAI, which LiveTomo does not use, take part where they are installed. Memory is what
-a process of its own takes at its highest while it runs a network, over what it has before (Linux,
-macOS).
+a process of its own takes at its highest while it runs a network, over what it has before.
 """
 
 import argparse
 import importlib.util
 import multiprocessing
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.machine import peak_mb
 from benchmarks.pages import DOCS, make_tables, markdown
 from regularizer.inference import apply_patches, apply_whole
 from regularizer.networks import LightUNet, fold_batch_norm
@@ -157,18 +156,15 @@ def memory() -> str:
 
 def _peak_mb(name: str, patches: bool) -> float:
     """Return by how much this process grows while it runs a network, 10^6 bytes."""
-    import resource  # not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
     network = fold_batch_norm(NETWORKS[name].build())
     seen = torch.rand((len(NETWORKS[name].channels), *_VOLUME))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     with torch.inference_mode():
         if patches:
             apply_patches(network, seen)
         else:
             apply_whole(network, seen, NETWORKS[name].multiple)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 1e6
+    return peak_mb() - before
 
 
 Run = Callable[[], torch.Tensor]

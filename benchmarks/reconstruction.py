@@ -9,7 +9,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import sys
 import time
 import warnings
@@ -23,7 +22,7 @@ import torch
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from benchmarks.accuracy_cases import Sphere, View, record
-from benchmarks.machine import machine
+from benchmarks.machine import machine, resident_mb
 from reconstruction.field_inversion import FieldInversion
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.reconstructor import Reconstructor
@@ -101,21 +100,17 @@ def speed(frame: int, device: torch.device) -> list[str]:
 
 def growth(device: torch.device) -> str:
     """Return how much memory 1000 scans leave behind."""
+    text = f"memory after {_GROWTH_SCANS} scans of 49 x 128 x 128"
+    if importlib.util.find_spec("psutil") is None:
+        return f"{text}: psutil is not installed"
     background, sample = _scan(128)
     reconstructor = Reconstructor(background, device, ReconstructionSettings(slices=32))
     for _ in range(50):
         reconstructor(sample)
-    before = _resident()
+    before = resident_mb()
     for _ in range(_GROWTH_SCANS):
         reconstructor(sample)
-    return f"memory after {_GROWTH_SCANS} scans of 49 x 128 x 128: {_resident() - before:+.1f} MB"
-
-
-def _resident() -> float:
-    status = Path("/proc/self/statm")
-    if status.exists():
-        return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return f"{text}: {resident_mb() - before:+.1f} MB"
 
 
 def retrieval(device: torch.device) -> str:

@@ -18,6 +18,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from acquisition.configuration import load_configuration
 from benchmarks.machine import machine
@@ -43,18 +44,18 @@ class Usage:
     files: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
 
-    def look(self, process: int) -> None:
+    def look(self, process: psutil.Process) -> None:
         """Look once more; a process that has just gone is passed over."""
-        folder = Path("/proc") / str(process)
         try:
-            status = dict(line.split(":", 1) for line in (folder / "status").open())
-            memory = int(status["VmRSS"].split()[0]) / 1024
-            files = len(list((folder / "fd").iterdir()))
-        except (OSError, KeyError):
+            with process.oneshot():
+                memory_mb = process.memory_info().rss / 1e6
+                files = process.num_handles() if sys.platform == "win32" else process.num_fds()
+                threads = process.num_threads()
+        except psutil.Error:
             return
-        self.memory_mb.append(memory)
+        self.memory_mb.append(memory_mb)
         self.files.append(files)
-        self.threads.append(int(status["Threads"]))
+        self.threads.append(threads)
 
     def row(self, name: str) -> str:
         """Return the medians of the second and of the last quarter: the first one warms up."""
@@ -84,9 +85,10 @@ def record(recording: Path, tomograms: Path, options: argparse.Namespace) -> Run
     begin = time.monotonic()
     usage = {"record": Usage(), "follower": Usage()}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        own = psutil.Process(process.pid)
         while process.poll() is None:
-            usage["record"].look(process.pid)
-            for child in _children(process.pid):
+            usage["record"].look(own)
+            for child in _children(own):
                 usage["follower"].look(child)
             time.sleep(_LOOK_S)
         assert process.stdout is not None
@@ -96,11 +98,10 @@ def record(recording: Path, tomograms: Path, options: argparse.Namespace) -> Run
     return Run(json.loads(said), time.monotonic() - begin, usage)
 
 
-def _children(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task")
+def _children(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return [int(pid) for f in tasks.glob("*/children") for pid in f.read_text().split()]
-    except OSError:
+        return list(process.children())
+    except psutil.Error:
         return []
 
 
