@@ -119,7 +119,7 @@ class Checkout:
             if self.is_ready(extras):  # another start has just done it
                 return
             extras = extras | self.stamped()[1]
-            print(f"Setting up {self.venv}: some minutes, 2 GB or more.", flush=True)
+            say(f"Setting up {self.venv}: some minutes, 2 GB or more.")
             self.log.write_bytes(b"")
             self.make_venv()
             self.write_stamp("", extras)
@@ -195,7 +195,7 @@ def locked(path: Path) -> Iterator[None]:
         waits = False
         while not lock(file.fileno()):
             if not waits:
-                print("Another set-up of this checkout is running; waiting for it.", flush=True)
+                say("Another set-up of this checkout is running; waiting for it.")
             waits = True
             time.sleep(TICK_S)
         yield
@@ -241,12 +241,17 @@ def _release(version: str) -> tuple[int, ...]:
 # ---- Saying what it does -------------------------------------------------------------------------
 
 
+def say(text: str, end: str = "\n") -> None:
+    """Print beside what the command prints: with --json that alone is on standard output."""
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
 class ProgressLine:
     """The step under way and its time: one line redrawn on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
         self._begin = self._printed = time.monotonic()
-        self._terminal = sys.stdout.isatty()
+        self._terminal = sys.stderr.isatty()
         self._stage = ""
 
     def show(self, text: str) -> None:
@@ -256,15 +261,15 @@ class ProgressLine:
         stage = text.partition(":")[0]
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="", flush=True)
+            say(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="")
         elif stage != self._stage or now - self._printed > PLAIN_INTERVAL_S:
-            print(f"[{minutes}:{seconds:02}] {text}", flush=True)
+            say(f"[{minutes}:{seconds:02}] {text}")
             self._stage, self._printed = stage, now
 
     def end(self) -> None:
         """Leave the line."""
         if self._terminal:
-            print()
+            say("")
 
 
 class PipProgress:
