@@ -162,7 +162,7 @@ def test_ctrl_c_ends_a_set_up_and_the_next_start_finishes_it(project: Project) -
 
 def test_a_venv_without_its_python_is_made_again(project: Project) -> None:
     project.checkout.python.unlink()
-    status, output, errors = project.run("doctor")
+    status, _, errors = project.run("doctor")
     assert status == STARTED, errors
     assert "Creating .venv" in errors
 
