@@ -344,6 +344,8 @@ def command_line() -> Parser:
     add_grid(add("tune", _tune, text, device, output, figures))
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
+    text = "write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF"
+    add_formats(add("export", _export, text, figures))
     text = "measure a microscope's angles, fringes, exposure and timing on the empty field"
     text_folder = "a new folder for the report; by default one with today's date"
     calibrate = add("calibrate", _calibrate, text, microscope, figures)
@@ -440,6 +442,17 @@ def add_sources(convert: Parser) -> None:
     convert.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
 
 
+def add_formats(export: Parser) -> None:
+    """Add what an export takes, and what it becomes."""
+    export.add_argument("file", type=Path, metavar="FILE", help="of tomograms")
+    export.add_argument("--to", choices=("ome-zarr", "ome-tiff", "tcf"), required=True)
+    text = "by default beside FILE, with its name"
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+    text = "which volumes, each a channel; by default the regularized ones where complete, else raw"
+    volumes = ("raw", "deep", "tv", "gp")
+    export.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
+
+
 FORWARDED = ("test", "train", "evaluate", "benchmark")  # pytest, training, ... read what follows
 
 
@@ -502,6 +515,13 @@ def _import(options: argparse.Namespace) -> int:
 
     sources = (options.samples, options.background, options.optics)
     return run_import(*sources, options.output, as_json=options.json)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pipeline.exporting.convert import run_export
+
+    how = (options.output, options.volume, options.json)
+    return run_export(options.file, options.to, *how)
 
 
 def _calibrate(options: argparse.Namespace) -> int:

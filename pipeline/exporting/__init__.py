@@ -1,0 +1,1 @@
+"""Tomograms in the formats of other programs."""
