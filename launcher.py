@@ -344,6 +344,10 @@ def command_line() -> Parser:
     add_grid(add("tune", _tune, text, device, output, figures))
     text = "turn interferograms of another program into a recording"
     add_sources(add("import", _import, text, output, figures))
+    view = add("view", _view, "a recording or a tomogram file in the window", device)
+    view.add_argument("file", type=Path, metavar="FILE")
+    text = "the volume shown first; for a recording, how it is regularized"
+    view.add_argument("--regularizer", choices=METHODS, default="deep", help=text)
     text = "write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF"
     add_formats(add("export", _export, text, figures))
     text = "measure a microscope's angles, fringes, exposure and timing on the empty field"
@@ -515,6 +519,12 @@ def _import(options: argparse.Namespace) -> int:
 
     sources = (options.samples, options.background, options.optics)
     return run_import(*sources, options.output, as_json=options.json)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from ui.start import view
+
+    return view(options.file, options.regularizer, options.device)
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import zmq
 
@@ -30,7 +29,7 @@ from pipeline.messages import (
 )
 from pipeline.service import Desk, Publisher, Rate, Remember, Settings, check_regularizer
 from pipeline.sockets import Context, PipelineError, Socket, command, connect, request
-from pipeline.state import TomogramView
+from pipeline.views import view_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
@@ -231,7 +230,7 @@ class Processor:
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
         latency_s = times[-1] - header.timestamp
-        view = _view(reconstruction, regularized, method, latency_s, stages, warnings)
+        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s)
         self._newest = tomogram_message(view, self._stamp)
         self._publisher.publish(self._newest)
         self._reconstructed += 1
@@ -275,32 +274,3 @@ class Processor:
             latency_s=self._latency_s,
             **self._stamp(),
         )
-
-
-def _view(
-    reconstruction: Reconstruction,
-    regularized: Tomogram | None,
-    method: str,
-    latency_s: float,
-    stages_s: dict[str, float],
-    warnings: tuple[str, ...],
-) -> TomogramView:
-    raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
-    uncertainty = None if regularized is None else regularized.uncertainty
-    return TomogramView(
-        raw=raw.index.cpu().numpy(),
-        regularized=None if regularized is None else regularized.index.cpu().numpy(),
-        method=method,
-        voxel_size_um=raw.voxel_size_um,
-        medium_index=raw.optics.medium_index,
-        sequence=raw.sequence,
-        timestamp=raw.timestamp,
-        latency_s=latency_s,
-        lost_angles=reconstruction.report.left_out,
-        stages_s=stages_s,
-        warnings=warnings,
-        optics=raw.optics,
-        measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
-        uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
-        data_residual=(regularized or raw).data_residual,
-    )

@@ -9,27 +9,14 @@ import numpy as np
 import ome_types
 import pytest
 import tifffile
-import torch
 import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import DataError
-from acquisition.optics import Optics
 from launcher import main
-from pipeline.archive.tomograms import TomogramWriter
 from pipeline.exporting.convert import run_export
-from reconstruction.tomogram import Tomogram
-
-OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
-SHAPE = (9, 70, 67)
-VOXEL = (0.2, 0.1, 0.11)
-BEGUN = 1.7e9
-
-
-def tomogram(seed: int, time: int = 0) -> Tomogram:
-    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed))
-    return Tomogram(1.337 + noise / 20, VOXEL, OPTICS, BEGUN + 2.5 * time, time, {"made by": "ö"})
+from tests.tomogram_files import BEGUN, SHAPE, VOXEL, noise, write
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +29,12 @@ def zarr_ends() -> Iterator[None]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Write three time points: deep has all of them, tv the last, gp none."""
-    path = tmp_path / "cells.h5"
-    with TomogramWriter(path, tomogram(0), ("deep", "gp", "tv")) as writer:
-        for time in range(3):
-            more = {"tv": tomogram(20)} if time == 2 else {}
-            writer.append(tomogram(time, time), {"deep": tomogram(10 + time), **more})
-    return path
+    volumes = {"deep": {0: 10, 1: 11, 2: 12}, "gp": {}, "tv": {2: 20}}
+    return write(tmp_path / "cells.h5", [0, 1, 2], volumes)
 
 
 def expected(*seeds: int) -> NDArray[np.float32]:
-    return np.stack([tomogram(seed).index.numpy() for seed in seeds])
+    return np.stack([noise(seed).index.numpy() for seed in seeds])
 
 
 def exported(file: Path, kind: str, *volumes: str) -> Path:
@@ -137,10 +120,7 @@ def test_volumes_of_some_time_points_are_an_image_of_those(file: Path) -> None:
 
 
 def test_raw_is_exported_where_no_other_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "raw.h5"
-    with TomogramWriter(path, tomogram(0), ("deep",)) as writer:
-        writer.append(tomogram(0), {"deep": tomogram(1)})
-        writer.append(tomogram(2))
+    path = write(tmp_path / "raw.h5", [0, 2], {"deep": {0: 1}})
     with tifffile.TiffFile(exported(path, "ome-tiff")) as tiff:
         np.testing.assert_array_equal(tiff.asarray(), expected(0, 2))
 
@@ -176,7 +156,4 @@ def test_other_files_and_empty_ones_are_refused(file: Path, tmp_path: Path) -> N
         other.write_text("no tomograms")
         run_export(other, "tcf")
     with pytest.raises(DataError, match="at least one tomogram"):
-        empty = tmp_path / "empty.h5"
-        with TomogramWriter(empty, tomogram(0), ()):
-            pass
-        run_export(empty, "tcf")
+        run_export(write(tmp_path / "empty.h5", []), "tcf")

@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from acquisition.errors import DeviceError, LiveTomoError
 from pipeline.state import InterferogramView, Phase, QualityView, TomogramView
 from regularizer.report import QualityReport
 from tests.recorded_session import RecordedSession, fringes, volumes
+from tests.windows import wait_until
 from ui.grid import X, Y, Z
 from ui.main import run_window
 from ui.shortcuts import KEYS, HelpDialog
@@ -62,12 +63,6 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.end()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Run Qt's events until the condition holds; the test's own time limit ends a hang."""
-    while not condition():
-        QApplication.processEvents()
 
 
 def turn_wheel(

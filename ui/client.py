@@ -4,7 +4,7 @@ from typing import Protocol
 
 from pipeline.state import News, RecordRequest
 
-__all__ = ["Client"]
+__all__ = ["Client", "Timeline"]
 
 
 class Client(Protocol):
@@ -40,3 +40,10 @@ class Client(Protocol):
 
     def finish_recording(self) -> None:
         """End the time-lapse after the scan that runs."""
+
+
+class Timeline(Protocol):
+    """A client that plays a file: ``start`` and ``stop`` are play and pause."""
+
+    def seek(self, scan: int) -> None:
+        """Show that scan; does not wait, and may be called from the window's thread."""

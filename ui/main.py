@@ -8,7 +8,7 @@ from types import FrameType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from ui.client import Client
+from ui.client import Client, Timeline
 from ui.style import apply_style
 from ui.window import Window
 
@@ -17,7 +17,13 @@ __all__ = ["run_window"]
 SIZE = (1280, 800)
 
 
-def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> int:
+def run_window(
+    client: Client,
+    *,
+    title: str,
+    on_close: Callable[[], None],
+    timeline: Timeline | None = None,
+) -> int:
     """Show ``client`` in a window and return when it is closed.
 
     Parameters
@@ -28,6 +34,8 @@ def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> i
         Of the window.
     on_close : callable
         Called once, after the window is gone and its last command has ended, also after an error.
+    timeline : Timeline or None
+        Where the client plays a file.
 
     Returns
     -------
@@ -38,7 +46,7 @@ def run_window(client: Client, *, title: str, on_close: Callable[[], None]) -> i
         application = QApplication.instance() or QApplication([title])
         assert isinstance(application, QApplication)
         apply_style(application)
-        window = Window(client, title=title)
+        window = Window(client, title=title, timeline=timeline)
         window.resize(*SIZE)
         window.show()
         try:

@@ -47,6 +47,8 @@ KEYS = (
     Key("smooth", ("I",), "Interpolate between voxels, or show them as they are", "Volume"),
     Key("auto", ("A",), "Contrast from the volume on display", "Volume"),
     Key("colormap", ("G",), "Next colours: gray, viridis, inferno", "Volume"),
+    Key("earlier", (",",), "The scan before, the scan after", "File", ", ."),
+    Key("later", (".",), "", "File"),
     Key("left", ("Left",), "Move along x", "Cursor", "← →"),
     Key("right", ("Right",), "", "Cursor"),
     Key("up", ("Up",), "Move along y", "Cursor", "↑ ↓"),
@@ -104,7 +106,7 @@ class HelpDialog(QDialog):
         columns = QGridLayout()
         columns.setSpacing(10)
         for place, names in (
-            ((0, 0), ("Instrument", "Volume")),
+            ((0, 0), ("Instrument", "File", "Volume")),
             ((0, 1), ("Cursor", "View")),
             ((1, 1), ("Window",)),
         ):

@@ -92,6 +92,11 @@ class Sidebar(QScrollArea):
         self.figures = Figures(
             "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
         )
+        self.file = Figures(
+            "File",
+            ("Voxels", "Voxel size", "Medium", "Regularizer", "Data residual", "Lost angles"),
+        )
+        self.file.hide()
         self.quality = QualityCard()
         self.warning = QLabel()
         self.warning.setWordWrap(True)
@@ -108,14 +113,22 @@ class Sidebar(QScrollArea):
         column.setSpacing(8)
         column.addWidget(self.interferogram)
         column.addWidget(self.figures)
+        column.addWidget(self.file)
         column.addWidget(self.warnings)
         column.addWidget(self.quality)
         column.addWidget(self.times)
         column.addStretch()
         self.setWidget(cards)
 
+    def play(self) -> None:
+        """Be the sidebar of a file: no frames, no rates, nothing that checks behind the scenes."""
+        for card in (self.interferogram, self.figures, self.quality):
+            card.hide()
+        self.file.show()
+
     def draw_state(self, state: InstrumentState) -> None:
         """Show rates and counts."""
+        self.file.title.setText(state.microscope)
         self.figures.title.setText(state.microscope or "Instrument")
         values = self.figures.values
         values["Scans"].setText(f"{state.scan_rate_hz:.1f} /s")
@@ -128,12 +141,24 @@ class Sidebar(QScrollArea):
     def draw_tomogram(self, tomogram: TomogramView) -> None:
         """Show what was lost on the way, and keep the last warning for who looked away."""
         lost = ", ".join(map(str, tomogram.lost_angles))
-        say(self.figures.values["Lost angles"], lost or "none", "warning" if lost else "")
+        for card in (self.figures, self.file):
+            say(card.values["Lost angles"], lost or "none", "warning" if lost else "")
+        self._draw_file(tomogram)
         self.stages.setText(_stages(tomogram))
         self.times.setVisible(bool(tomogram.stages_s))
         if tomogram.warnings:
             self.warning.setText(f"Scan {tomogram.sequence}: {'; '.join(tomogram.warnings)}")
             self.warnings.show()
+
+    def _draw_file(self, tomogram: TomogramView) -> None:
+        values, residual = self.file.values, tomogram.data_residual
+        values["Voxels"].setText(" x ".join(map(str, tomogram.raw.shape[::-1])))
+        dz, dy, dx = tomogram.voxel_size_um
+        across = f"{dx:.3f}" if dx == dy else f"{dx:.3f}, y {dy:.3f}"
+        values["Voxel size"].setText(f"{across}, z {dz:.3f} µm")
+        values["Medium"].setText(f"{tomogram.medium_index:.4f}")
+        values["Regularizer"].setText(tomogram.method)
+        values["Data residual"].setText("" if residual is None else f"{residual:.3f}")
 
 
 def _stages(tomogram: TomogramView) -> str:

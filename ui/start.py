@@ -6,7 +6,7 @@ from pathlib import Path
 from acquisition.errors import LiveTomoError
 from ui.display import display_problem, has_display, install_libraries
 
-__all__ = ["first_light", "live"]
+__all__ = ["first_light", "live", "view"]
 
 
 def first_light() -> int:
@@ -31,6 +31,25 @@ def live(microscope: Path | None, device: str | None) -> int:
     if problem := _make_ready():
         raise LiveTomoError(f"live needs a window, but {problem}; record works without one")
     return _show(microscope, device)
+
+
+def view(file: Path, method: str, device: str | None) -> int:
+    """Show a recording or a tomogram file.
+
+    Raises
+    ------
+    LiveTomoError
+        If no window can open here, or the file is neither.
+    """
+    from pipeline.playback import open_playback
+
+    with open_playback(file, method, device) as playback:
+        if problem := _make_ready():
+            raise LiveTomoError(f"view needs a window, but {problem}; export works without one")
+        from ui.main import run_window
+
+        title = f"LiveTomo - {file.name}"
+        return run_window(playback, title=title, on_close=playback.close, timeline=playback)
 
 
 def _make_ready() -> str | None:

@@ -48,7 +48,17 @@ class Toolbar(QWidget):
         self.projection = self._button("projection", "Projection", checkable=True)
         self.smooth = self._button("smooth", "Interpolate", checkable=True)
         self.crosshair = self._button("crosshair", "Crosshair", checkable=True)
+        self._words = ("Start", "Stop")
         self._arrange()
+
+    def play(self) -> None:
+        """Be the toolbar of a file: nothing is measured, time goes on or stands still."""
+        self._words = ("Play", "Pause")
+        self.live.setText(self._words[0])
+        self.live.setToolTip("Play or pause (Space)")
+        self.method.setToolTip("Which regularized volume")
+        self.background.hide()
+        self.record.hide()
 
     def _button(self, action: str, text: str, checkable: bool = False) -> QPushButton:
         button = QPushButton(text)
@@ -85,7 +95,7 @@ class Toolbar(QWidget):
     def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
         """Show whether the instrument runs and how it regularizes; ``busy`` awaits an answer."""
         running = state is not None and state.phase in RUNNING
-        self.live.setText("Stop" if running else "Start")
+        self.live.setText(self._words[running])
         self.live.setEnabled(state is not None and not busy)
         self.background.setEnabled(state is not None and not busy)
         self.method.setEnabled(state is not None and not busy)

@@ -35,6 +35,7 @@ class WaitingView(QWidget):
         self.headline.setObjectName("title")
         self.message = QLabel()
         self.steps = tuple(QLabel() for _ in STEPS)
+        self._file = False
         column = QVBoxLayout(self)
         column.setSpacing(10)
         column.addStretch(2)
@@ -54,8 +55,17 @@ class WaitingView(QWidget):
             column.addWidget(label)
         return box
 
+    def play(self) -> None:
+        """Wait for the first scan of a file."""
+        self._file = True
+        self.headline.setText("Opening the file")
+
     def draw(self, state: InstrumentState) -> None:
         """Show how far the instrument has come."""
+        if self._file:
+            self.dot.draw(ACCENT, True)
+            say(self.message, state.message)
+            return
         phases = [phase for phase, _ in STEPS]
         reached = phases.index(state.phase) if state.phase in phases else -1
         self.dot.draw(PHASE_COLOURS[state.phase], reached >= 0)

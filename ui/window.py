@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from acquisition.errors import LiveTomoError
 from pipeline.state import InstrumentState, RecordRequest, TomogramView
-from ui.client import Client
+from ui.client import Client, Timeline
 from ui.commands import CommandRunner
 from ui.contrast import ContrastColumn
 from ui.grid import X, Y, Z
@@ -30,6 +30,7 @@ from ui.recording import RecordDialog, RecordingBar, ask_to_end
 from ui.shortcuts import HelpDialog, bind
 from ui.sidebar import Sidebar
 from ui.status import StatusBar
+from ui.timebar import TimeBar
 from ui.toolbar import RUNNING, Toolbar
 from ui.viewmodel import ViewState, auto_contrast, shown
 from ui.waiting import WaitingView
@@ -42,11 +43,11 @@ LIVE_TV = "tv-fast"
 
 
 class Window(QMainWindow):
-    """The live view of one instrument."""
+    """The live view of one instrument, or a file with its ``timeline``."""
 
-    def __init__(self, client: Client, *, title: str) -> None:
+    def __init__(self, client: Client, *, title: str, timeline: Timeline | None = None) -> None:
         super().__init__()
-        self._client = client
+        self._client, self._timeline = client, timeline
         self.state = ViewState()
         self.tomogram: TomogramView | None = None
         self.instrument: InstrumentState | None = None
@@ -57,6 +58,8 @@ class Window(QMainWindow):
         self.setWindowTitle(title)
         self._build()
         self._connect()
+        if timeline is not None:
+            self._play(timeline)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.poll)
         self._timer.start(POLL_MS)
@@ -67,6 +70,7 @@ class Window(QMainWindow):
         self.views = OrthogonalView()
         self.contrast = ContrastColumn()
         self.sidebar = Sidebar()
+        self.time = TimeBar()
         self.recording = RecordingBar()
         self.status = StatusBar()
         self.picture = QWidget()
@@ -96,6 +100,7 @@ class Window(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(body, 1)
+        column.addWidget(self.time)
         column.addWidget(self.recording)
         column.addWidget(self.status)
         self.setCentralWidget(centre)
@@ -122,6 +127,14 @@ class Window(QMainWindow):
         self.commands.succeeded.connect(lambda name: self._answered(""))
         self.commands.failed.connect(lambda name, why: self._answered(f"{name} failed: {why}"))
 
+    def _play(self, timeline: Timeline) -> None:
+        """Leave out what belongs to an instrument."""
+        self.toolbar.play()
+        self.waiting.play()
+        self.sidebar.play()
+        self.time.show()
+        self.time.sought.connect(timeline.seek)
+
     def _actions(self) -> dict[str, Callable[[int], object]]:
         return {
             "live": lambda _: self.toggle_live(),
@@ -134,6 +147,8 @@ class Window(QMainWindow):
             "crosshair": lambda _: self.show_state(self.state.toggled("crosshair")),
             "auto": lambda _: self.set_contrast(),
             "colormap": lambda _: self.show_state(self.state.next_colormap()),
+            "earlier": lambda _: self.time.step(-1),
+            "later": lambda _: self.time.step(1),
             "left": lambda steps: self.move_cursor(X, -steps),
             "right": lambda steps: self.move_cursor(X, steps),
             "up": lambda steps: self.move_cursor(Y, -steps),
@@ -183,6 +198,7 @@ class Window(QMainWindow):
         self.status.draw(state)
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
+        self.time.draw_state(state)
         self._draw_instrument()
 
     def show_tomogram(self, tomogram: TomogramView) -> None:
@@ -190,6 +206,7 @@ class Window(QMainWindow):
         first = self.tomogram is None
         self.tomogram = tomogram
         self.sidebar.draw_tomogram(tomogram)
+        self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
         state = self.state.showing(tomogram)
@@ -244,12 +261,12 @@ class Window(QMainWindow):
 
     def retake_background(self) -> None:
         """Record the empty field again."""
-        if self.instrument is not None and not self.commands.busy:
+        if self.instrument is not None and self._timeline is None and not self.commands.busy:
             self.commands.submit("Background", self._client.retake_background)
 
     def toggle_recording(self) -> None:
         """Ask for a time-lapse and record it, or end the one that runs."""
-        if self.instrument is None or self.commands.busy:
+        if self.instrument is None or self._timeline is not None or self.commands.busy:
             return
         if self.instrument.recording is not None and self.instrument.recording.running:
             self._finish_recording()
@@ -273,11 +290,12 @@ class Window(QMainWindow):
         """Regularize by live total variation, or as before that."""
         if self.instrument is None or self.commands.busy:
             return
-        if self.instrument.regularizer == LIVE_TV:
+        wanted = LIVE_TV if LIVE_TV in self.instrument.regularizers else "tv"  # in a file
+        if self.instrument.regularizer == wanted:
             self.choose_regularizer(self._before_tv)
         else:
             self._before_tv = self.instrument.regularizer
-            self.choose_regularizer(LIVE_TV)
+            self.choose_regularizer(wanted)
 
     def _answered(self, error: str) -> None:
         self.status.tell(error, "error")

@@ -1,0 +1,341 @@
+"""A file played back to the window: tomograms as they are, recordings as they are reconstructed.
+
+A thread of its own reads or computes what is looked at; the window polls it like an
+instrument. Both kinds of file may still be growing.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Protocol
+
+from acquisition.closing import Closing
+from acquisition.errors import DataError, LiveTomoError, Stopped
+from pipeline.archive import hdf5, recording, tomograms
+from pipeline.computing import torch_device
+from pipeline.service import check_regularizer
+from pipeline.sockets import PipelineError
+from pipeline.state import REGULARIZERS, InstrumentState, News, Phase, RecordRequest, TomogramView
+from pipeline.tomogram_job import settings_for
+from pipeline.views import view_of
+from reconstruction.reconstructor import Reconstruction, Reconstructor
+from regularizer.methods import Regularizer, regularizer
+
+__all__ = ["Playback", "open_playback"]
+
+_RATE_HZ = 5.0  # of playing, where reading or computing is as fast
+_LOOK_S = 2.0  # between looks at whether a file has grown
+_TICK_S = 0.05
+_KEPT_BYTES = 2**29  # of volumes that have been looked at
+
+
+class Source(Protocol):
+    """A file of scans."""
+
+    path: Path
+    methods: tuple[str, ...]
+
+    def count(self) -> int:
+        """Return how many scans there are by now."""
+
+    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
+        """Return the tomogram of a scan; raise Stopped soon after ``stop`` is set."""
+
+
+class _Tomograms:
+    """The volumes of a tomogram file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._series = tomograms.read_tomograms(path)
+        held = self._series.indices
+        found = tuple(name for name in tomograms.METHODS if len(held.get(name, ())))
+        self.methods = found or ("none",)
+
+    def count(self) -> int:
+        self._series = tomograms.read_tomograms(self.path)
+        return len(self._series)
+
+    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
+        raw, found = self._series.raw(scan), self._series.regularized(method, scan)
+        return TomogramView(
+            raw=raw.index.numpy(),
+            regularized=None if found is None else found.index.numpy(),
+            method="none" if found is None else method,
+            voxel_size_um=raw.voxel_size_um,
+            medium_index=raw.optics.medium_index,
+            sequence=scan,
+            timestamp=raw.timestamp,
+            latency_s=0.0,
+            optics=raw.optics,
+        )
+
+
+class _Recording:
+    """The scans of a recording, each reconstructed and regularized when it is looked at."""
+
+    methods: tuple[str, ...] = REGULARIZERS
+
+    def __init__(self, path: Path, device: str | None) -> None:
+        self.path = path
+        self._recording = recording.read_recording(path)
+        self._device = torch_device(device)
+        self._planned: tuple[object, Reconstructor] | None = None
+        self._regularizers: dict[str, Regularizer] = {}
+        self._made: tuple[int, Reconstruction] | None = None
+
+    def count(self) -> int:
+        now = recording.read_recording(self.path)
+        if len(now) != len(self._recording):  # else the background, and its plan, would be new
+            self._recording = now
+        return len(now)
+
+    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
+        begin = time.perf_counter()
+        made = self._reconstructed(scan)
+        middle = time.perf_counter()
+        regularized = None
+        if method != "none":
+            if method not in self._regularizers:
+                self._regularizers[method] = regularizer(method, self._device)
+            regularized = self._regularizers[method](made.tomogram, made.spectrum, stop=stop)
+        stages_s = {
+            "reconstruction": middle - begin,
+            "regularization": time.perf_counter() - middle,
+        }
+        warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
+        return view_of(made, regularized, method, stages_s, warnings)
+
+    def _reconstructed(self, scan: int) -> Reconstruction:
+        """Return the raw tomogram; the last one is kept for another regularizer."""
+        if self._made is None or self._made[0] != scan:
+            recorded = next(self._recording.scans(scan))
+            if self._planned is None or self._planned[0] is not recorded.background:
+                settings = settings_for(self._recording, {})
+                made = Reconstructor(recorded.background, self._device, settings)
+                self._planned = (recorded.background, made)
+            self._made = (scan, self._planned[1](recorded.stack))
+        return self._made[1]
+
+
+def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":
+    """Open a recording or a tomogram file.
+
+    Parameters
+    ----------
+    path : Path
+    method : str
+        Which volume is shown first, or how a recording is regularized.
+    device : str or None
+        Where a recording is reconstructed; None: the best there is.
+
+    Raises
+    ------
+    DataError
+        If it is neither, or has no scan.
+    """
+    check_regularizer(method)
+    with hdf5.read_file(path) as file:
+        kind = file.attrs.get("format")
+    if kind not in (recording.FORMAT, tomograms.FORMAT):
+        raise DataError(
+            f"{path} must be a recording or a tomogram file of LiveTomo, its format is {kind!r}: "
+            "import turns interferograms of other programs into a recording"
+        )
+    source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
+    if source.count() == 0:
+        raise DataError(f"{path} must hold at least one finished scan, found none")
+    return Playback(source, method if method in source.methods else source.methods[0])
+
+
+class Playback(Closing):
+    """Plays a file to a window, which polls it as an instrument.
+
+    Parameters
+    ----------
+    source : Source
+    method : str
+        One of the source's.
+    """
+
+    def __init__(self, source: Source, method: str) -> None:
+        self._source, self._method = source, method
+        self._count = source.count()
+        self._scan, self._shown = 0, (-1, "")
+        self._playing = False
+        self._message = "reading the first scan"
+        self._news = News(self._state())
+        self._views: OrderedDict[tuple[int, str], TomogramView] = OrderedDict()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()  # what is being computed is no longer wanted
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="playback", daemon=True)
+        self._thread.start()
+
+    # --- what the window asks for ---
+
+    def poll(self, timeout_ms: int = 0) -> News:
+        """Return what is new since the last poll."""
+        with self._changed:
+            news, self._news = self._news, News()
+        return news
+
+    def seek(self, scan: int) -> None:
+        """Show a scan; playing goes on from there."""
+        with self._changed:
+            self._scan = min(max(scan, 0), self._count - 1)
+            self._ask()
+
+    def start(self) -> None:
+        """Play on, from the beginning where the end was reached."""
+        with self._changed:
+            if self._scan == self._count - 1:
+                self._scan = 0
+            self._playing = True
+            self._ask()
+
+    def stop(self) -> None:
+        """Stay at the scan on display."""
+        with self._changed:
+            self._playing = False
+            self._tell()
+
+    def set_regularizer(self, name: str) -> None:
+        """Show another volume of the file, or regularize in another way."""
+        if name not in self._source.methods:
+            raise PipelineError(
+                f"{self._source.path.name} has volumes by {', '.join(self._source.methods)}, "
+                f"got {name!r}"
+            )
+        with self._changed:
+            self._method = name
+            self._ask()
+
+    def retake_background(self) -> None:
+        """Refuse: nothing is measured."""
+        raise self._refused()
+
+    def record(self, request: RecordRequest) -> None:
+        """Refuse: nothing is measured."""
+        raise self._refused()
+
+    def pause_recording(self) -> None:
+        """Refuse: nothing is measured."""
+        raise self._refused()
+
+    def continue_recording(self) -> None:
+        """Refuse: nothing is measured."""
+        raise self._refused()
+
+    def finish_recording(self) -> None:
+        """Refuse: nothing is measured."""
+        raise self._refused()
+
+    def close(self) -> None:
+        """End the thread, soon also where it computes."""
+        with self._changed:
+            self._closed = True
+            self._ask()
+        self._thread.join()
+
+    def _refused(self) -> PipelineError:
+        return PipelineError(f"{self._source.path.name} is a file: `live` opens an instrument")
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        looked = shown = time.monotonic()
+        while not self._closed:
+            wish, now = self._wish(), time.monotonic()
+            if wish is not None:
+                self._show(*wish)
+                shown = now
+            elif self._playing and now - shown > 1 / _RATE_HZ:
+                self._step()
+            elif now - looked > _LOOK_S:
+                self._look()
+                looked = now
+            else:
+                self._rest()
+
+    def _wish(self) -> tuple[int, str] | None:
+        """Return what is to be shown and is not."""
+        with self._changed:
+            wish = (self._scan, self._method)
+            self._stop.clear()
+            return None if wish == self._shown else wish
+
+    def _rest(self) -> None:
+        """Wait a moment, unless something is asked for."""
+        with self._changed:
+            self._changed.wait_for(self._stop.is_set, _TICK_S)
+
+    def _step(self) -> None:
+        """Go on to the next scan; stay at the last one."""
+        with self._changed:
+            if self._scan + 1 < self._count:
+                self._scan += 1
+            else:
+                self._playing = False
+                self._tell()
+
+    def _show(self, scan: int, method: str) -> None:
+        key = (scan, method)
+        try:
+            view = self._views.get(key) or self._made(scan, method)
+        except Stopped:
+            return
+        except LiveTomoError as error:
+            view, problem = None, f"scan {scan + 1} cannot be shown: {error}"
+        with self._changed:
+            self._shown = key
+            if view is None:
+                self._tell(problem)
+                return
+            self._keep(key, view)
+            self._tell()
+            self._news = News(self._news.state, tomogram=view)
+
+    def _made(self, scan: int, method: str) -> TomogramView:
+        with self._changed:
+            self._tell(f"scan {scan + 1} of {self._count}: {method}")
+        return self._source.view(scan, method, self._stop)
+
+    def _keep(self, key: tuple[int, str], view: TomogramView) -> None:
+        self._views[key] = view
+        self._views.move_to_end(key)
+        most = max(_KEPT_BYTES // (2 * view.raw.nbytes), 2)
+        while len(self._views) > most:
+            self._views.popitem(last=False)
+
+    def _look(self) -> None:
+        """See whether the file has grown."""
+        try:
+            count = self._source.count()
+        except LiveTomoError:
+            return  # its writer is at it; what is there stays on display
+        with self._changed:
+            if count != self._count:
+                self._count = count
+                self._tell()
+
+    def _ask(self) -> None:
+        """Have the thread look at what is wanted now."""
+        self._stop.set()
+        self._changed.notify_all()
+
+    def _tell(self, message: str = "") -> None:
+        doing = "playing, " if self._playing else ""
+        self._message = message or f"{doing}scan {self._scan + 1} of {self._count}"
+        self._news = News(self._state(), tomogram=self._news.tomogram)
+
+    def _state(self) -> InstrumentState:
+        return InstrumentState(
+            Phase.LIVE if self._playing else Phase.STOPPED,
+            self._message,
+            scans=self._count,
+            regularizer=self._method,
+            regularizers=self._source.methods,
+            microscope=self._source.path.name,
+        )
