@@ -34,7 +34,10 @@ class Source(Protocol):
     """A file of scans."""
 
     path: Path
-    methods: tuple[str, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The volumes that the file has by now, or how a recording can be regularized."""
 
     def count(self) -> int:
         """Return how many scans there are by now."""
@@ -49,9 +52,11 @@ class _Tomograms:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._series = tomograms.read_tomograms(path)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
         held = self._series.indices
-        found = tuple(name for name in tomograms.METHODS if len(held.get(name, ())))
-        self.methods = found or ("none",)
+        return tuple(name for name in tomograms.METHODS if len(held.get(name, ()))) or ("none",)
 
     def count(self) -> int:
         self._series = tomograms.read_tomograms(self.path)
@@ -75,8 +80,6 @@ class _Tomograms:
 class _Recording:
     """The scans of a recording, each reconstructed and regularized when it is looked at."""
 
-    methods: tuple[str, ...] = REGULARIZERS
-
     def __init__(self, path: Path, device: str | None) -> None:
         self.path = path
         self._recording = recording.read_recording(path)
@@ -84,6 +87,10 @@ class _Recording:
         self._planned: tuple[object, Reconstructor] | None = None
         self._regularizers: dict[str, Regularizer] = {}
         self._made: tuple[int, Reconstruction] | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return REGULARIZERS
 
     def count(self) -> int:
         now = recording.read_recording(self.path)
