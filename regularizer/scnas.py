@@ -4,7 +4,9 @@ No code of it is public. The paper fixes the stem with its channel gate, the cel
 outputs of the two before it and combines convolution, skip, average pooling and dilated convolution
 with rate 2 or 3; dilated ones dominate the decoder), the widths 18, 36, 72 and 144 and their
 resolutions. Ours are the edges: a cell has three nodes of a third of its channels, each node is the
-sum of two edges, and the nodes are concatenated. docs/networks.md draws it.
+sum of two edges, and the nodes are concatenated. Ours is also what the last convolution says: a
+correction of the input over the root of its mean square, since instance norm forgets how large
+anything was. docs/networks.md draws it.
 
 The gate averages over the whole patch and instance norm takes its statistics from it, so this
 network runs on patches of the size that it was trained on, never on a whole volume.
@@ -39,7 +41,10 @@ def _convolution(inputs: int, outputs: int, size: int, rate: int = 1) -> nn.Sequ
 
 
 class _Stem(nn.Module):
-    """Convolution and ReLU, times a gate for each channel from its global average."""
+    """Convolution, ReLU and instance norm, times a gate for each channel from its global average.
+
+    The gate comes after the norm, which would take every factor of a channel out again.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,12 +52,12 @@ class _Stem(nn.Module):
         nn.init.kaiming_normal_(self.convolution.weight)
         self.squeeze = nn.Linear(channels, channels // 2)
         self.excite = nn.Linear(channels // 2, channels)
-        self.norm = nn.InstanceNorm3d(channels, affine=True)
+        self.norm = nn.InstanceNorm3d(channels)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         seen = functional.relu(self.convolution(volume))
         gate = self.excite(functional.relu(self.squeeze(seen.mean(dim=(2, 3, 4)))))
-        result: torch.Tensor = self.norm(seen * torch.sigmoid(gate)[:, :, None, None, None])
+        result: torch.Tensor = self.norm(seen) * torch.sigmoid(gate)[:, :, None, None, None]
         return result
 
 
@@ -108,6 +113,9 @@ class ScnasNetwork(nn.Module):
             self.decode.append(_Cell(2 * width, last, width, _DECODER))
             before, last = 2 * width, width
         self.head = nn.Conv3d(widths[0], 1, 3, padding=1)
+        nn.init.zeros_(self.head.weight)  # start as the identity
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the regularized patches (batch, 1, n, n, n) of (batch, 1, n, n, n), n = 8 m."""
@@ -124,5 +132,6 @@ class ScnasNetwork(nn.Module):
             grown = expand(last, before, edge)
             before, joined = last, torch.cat([grown, skips.pop()], dim=1)
             before, last = joined, decode(joined, before, edge)
-        result: torch.Tensor = self.head(last)
+        scale = volume.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
+        result: torch.Tensor = volume + scale * self.head(last)
         return result
