@@ -140,6 +140,7 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
         watch(client, lambda s: any(p.restarts for p in s.state.processes))
 
 
+@pytest.mark.timeout(600)  # checks get the time that nobody else wants: on a busy machine, little
 def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
     with Instrument(microscope, regularizer="tv-fast") as instrument, instrument.client() as client:
         seen = watch(client, lambda s: bool(s.checks) and bool(s.views))
