@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
-
 import reconstruction.fields
 from acquisition.interferograms import InterferogramStack
-from acquisition.optics import Optics
 from benchmarks.accuracy_cases import Score, Sphere, View, record, score
 from benchmarks.pages import DOCS, make_tables, markdown
 from reconstruction.settings import ReconstructionSettings
+from tests.exact_bead import exact_bead
 
 __all__ = ["TABLES", "main"]
 
@@ -181,19 +179,14 @@ def _with_margin(
 
 def recording(data: Path) -> str:
     """Score the recording bead_exact, computed by others."""
-    with h5py.File(data / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
-        optics = Optics(**{name: float(value) for name, value in file["optics"].attrs.items()})
-        k = file["illumination/k"][:]
-        frames = file["background/interferograms"][:], file["sample/interferograms"][0]
+    pair = exact_bead(data)
+    unknown = replace(pair[0], illumination_k=None), replace(pair[1], illumination_k=None)
 
     def rows() -> Iterator[list[str]]:
         for planes in (1, 3, 5):
-            for known in (True, False):
-                stacks = [InterferogramStack(f, optics, k if known else None) for f in frames]
-                found = score(
-                    (BEAD,), (stacks[0], stacks[1]), ReconstructionSettings(planes=planes)
-                )
-                yield [f"{planes}", "yes" if known else "no", *_cells(found)]
+            for known, stacks in (("yes", pair), ("no", unknown)):
+                found = score((BEAD,), stacks, ReconstructionSettings(planes=planes))
+                yield [f"{planes}", known, *_cells(found)]
 
     return _table(("planes", "k stored"), rows())
 

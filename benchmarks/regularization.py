@@ -23,7 +23,6 @@ from acquisition.illumination import preset
 from acquisition.microscope import open_microscope
 from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
-from pipeline.archive.recording import read_recording
 from pipeline.picture import draw_grid, write_png
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
@@ -32,6 +31,7 @@ from regularizer.methods import regularizer
 from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
 from regularizer.training_data import Sample, make_sample, sample_of
+from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.scans import correlation, distance_um
 
 __all__ = ["main"]
@@ -43,7 +43,6 @@ _NAMES = {"none": "raw", "beads": "the paper's, beads: 2 x 400, mu 10",
           "s-pyogenes": "the paper's, S. pyogenes: 5 x 100, mu 50",
           "oci-aml3": "the paper's, OCI-AML3: 3 x 60, mu 150"}  # fmt: skip
 _TEST_SEEDS = (2000, 2001)  # that no training saw
-RADIUS_UM, INDEX = 2.0, 1.380  # of bead_exact
 _NOTHING_BELOW = 0.003  # of the HL60 map, whose background has a standard deviation of 0.0015
 
 
@@ -53,8 +52,8 @@ def _name(method: str) -> str:
 
 def sphere(data: Path) -> str:
     """Regularize the recording bead_exact by every method."""
-    source = read_recording(data / "bead_exact" / "bead_na1.20_49_angles.h5")
-    result = Reconstructor(source.background)(next(source.stacks()))
+    background, scan = exact_bead(data)
+    result = Reconstructor(background)(scan)
     medium = result.spectrum.optics.medium_index
 
     def rows() -> Iterator[list[str]]:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,7 +11,6 @@ from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry
 from acquisition.illumination import AngleSet, circular_scan, spiral_scan
 from acquisition.interferograms import InterferogramStack
-from acquisition.optics import Optics
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
 from acquisition.simulation.scene import Scene
 from reconstruction.empty_field import fit_empty_field
@@ -22,6 +20,7 @@ from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
 from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
+from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.partial_waves import sphere_fields
 from tests.scans import (
     CARRIER,
@@ -36,20 +35,18 @@ SMALL = ReconstructionSettings(slices=32)
 
 
 def test_the_exact_bead_recording(ground_truth: Path) -> None:
-    with h5py.File(ground_truth / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
-        optics = Optics(**{name: float(value) for name, value in file["optics"].attrs.items()})
-        k = file["illumination/k"][:]
-        background = InterferogramStack(file["background/interferograms"][:], optics, k)
-        sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
-    result = Reconstructor(background)(sample)
+    background, scan = exact_bead(ground_truth)
+    result = Reconstructor(background)(scan)
     index = result.tomogram.index
-    truth = band_limited_sphere(result.spectrum, 2.0, 1.380)
+    truth = band_limited_sphere(result.spectrum, RADIUS_UM, INDEX)
     r = distance_um(result.spectrum.shape, result.tomogram.voxel_size_um)
     assert float(index[r < 1.4].mean() - truth[r < 1.4].mean()) == pytest.approx(0, abs=0.001)
     assert float(index[r < 1.4].mean()) == pytest.approx(1.376, abs=0.001)
     assert correlation(index[r < 5], truth[r < 5]) >= 0.97
     assert float(index[r > 6].mean()) == pytest.approx(1.337, abs=0.0003)
-    planned = np.hypot(*((find_wave_vectors(background).k - k) * 256 * 0.08).T)
+    assert background.illumination_k is not None
+    off = find_wave_vectors(background).k - background.illumination_k
+    planned = np.hypot(*(off * 256 * 0.08).T)
     assert np.sqrt((planned**2).mean()) < 0.1  # frequency samples
     # this camera's sideband overlaps its folded conjugate in the 45 degree corner
     assert 31 in result.report.left_out

@@ -9,15 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError, Stopped
 from acquisition.illumination import preset
-from acquisition.interferograms import InterferogramStack
-from acquisition.optics import Optics
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
@@ -26,6 +23,7 @@ from regularizer.compiled import CompiledPass
 from regularizer.methods import TotalVariation
 from regularizer.metrics import compare, data_residual, structural_similarity
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
+from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 
 OPTICS = preset("cell").optics
 VOXEL = (0.178, 0.1067, 0.1067)
@@ -231,23 +229,19 @@ def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", ["tv", "tv-fast"])
 def test_the_exact_bead_gets_its_index_and_width_back(name: str, ground_truth: Path) -> None:
-    with h5py.File(ground_truth / "bead_exact" / "bead_na1.20_49_angles.h5") as file:
-        optics = Optics(**{key: float(value) for key, value in file["optics"].attrs.items()})
-        k = file["illumination/k"][:]
-        background = InterferogramStack(file["background/interferograms"][:], optics, k)
-        sample = InterferogramStack(file["sample/interferograms"][0], optics, k)
-    result = Reconstructor(background)(sample)
+    background, scan = exact_bead(ground_truth)
+    result = Reconstructor(background)(scan)
     contrast = SplitBregman(result.spectrum, PARAMETERS[name]).run()
-    index = index_from_contrast(contrast, optics.medium_index)
+    index = index_from_contrast(contrast, scan.optics.medium_index)
     dz, dy, dx = result.tomogram.voxel_size_um
     z, y, x = ((np.arange(n) - n // 2) * d for n, d in zip(index.shape, (dz, dy, dx), strict=True))
     r = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
     volume = index.numpy()
-    assert volume[r < 1.4].mean() == pytest.approx(1.380, abs=0.002)
+    assert volume[r < 1.4].mean() == pytest.approx(INDEX, abs=0.002)
     fine = np.linspace(z[0], z[-1], 8000)
     axis = np.interp(fine, z, volume[:, volume.shape[1] // 2, volume.shape[2] // 2])
-    width = float((axis > 1.337 + 0.043 / 2).sum() * (fine[1] - fine[0]))
-    assert width == pytest.approx(4.0, abs=0.2)
+    width = float((axis > (scan.optics.medium_index + INDEX) / 2).sum() * (fine[1] - fine[0]))
+    assert width == pytest.approx(2 * RADIUS_UM, abs=0.2)
     assert volume[r > 6].std() < 5e-4
 
 
