@@ -21,11 +21,10 @@ from pipeline.archive.recording import RecordingWriter, read_recording
 from pipeline.archive.tomograms import TomogramWriter, read_tomograms
 from reconstruction.tomogram import Tomogram
 from regularizer.report import QualityReport
+from tests.exact_bead import exact_bead_path
 
 OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
-DATA = Path(os.environ.get("LIVETOMO_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REPORT = QualityReport("deep", 0.9, (0.8,), 1e-4, 0.99, 0.05, 1e-7, 0.1, 0.2)
-BEAD = DATA / "bead_exact" / "bead_na1.20_49_angles.h5"
 
 
 def stack(seed: int, dtype: Any = np.uint8, k: bool = True, **fields: Any) -> InterferogramStack:
@@ -344,9 +343,8 @@ def test_a_broken_tomogram_file_is_named(
         read_tomograms(path)
 
 
-@pytest.mark.skipif(not BEAD.exists(), reason=f"the exact bead is not here: {BEAD}")
-def test_the_exact_bead_is_read() -> None:
-    recording = read_recording(BEAD)
+def test_the_exact_bead_is_read(ground_truth: Path) -> None:
+    recording = read_recording(exact_bead_path(ground_truth))
     (scan,) = recording.stacks()
     assert scan.frames.shape == recording.background.frames.shape == (49, 256, 256)
     assert recording.illumination_k is not None
