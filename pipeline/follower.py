@@ -101,8 +101,8 @@ def _check_disk(settings: FollowerSettings, source: Recording, job: TomogramJob)
     """Refuse a tomogram that would take the room of scans that are still to come."""
     needed = job.bytes_each
     if os.stat(settings.output.parent).st_dev == os.stat(settings.recording.parent).st_dev:
-        recorded = len(read_recording(settings.recording))
-        needed += max(settings.planned - recorded, 0) * source.background.frames.nbytes
+        to_come = max(settings.planned - source.finished(), 0)
+        needed += to_come * source.background.frames.nbytes
     check_space(settings.output, needed, "a tomogram, beside the scans to come,")
 
 

@@ -93,10 +93,7 @@ class _Recording:
         return REGULARIZERS
 
     def count(self) -> int:
-        now = recording.read_recording(self.path)
-        if len(now) != len(self._recording):  # else the background, and its plan, would be new
-            self._recording = now
-        return len(now)
+        return self._recording.finished()
 
     def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
         begin = time.perf_counter()

@@ -143,6 +143,7 @@ def test_reader_follows_a_growing_recording(tmp_path: Path) -> None:
         writer.append(stack(2, timestamp=2.0))
         assert next(follower).timestamp == 2.0
         assert list(follower) == []
+        assert (len(recording), recording.finished()) == (0, 2)
 
 
 WRITE_FOR_EVER = """

@@ -214,6 +214,11 @@ class Recording:
     def __len__(self) -> int:
         return len(self.timestamps)
 
+    def finished(self) -> int:
+        """Return how many scans are finished by now, those added since it was opened included."""
+        with hdf5.read_file(self.path) as file:
+            return _finished(file)
+
     def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
         """Yield the scans from ``start`` on, one at a time, those added meanwhile included."""
         return (scan.stack for scan in self.scans(start))
