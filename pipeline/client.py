@@ -29,7 +29,7 @@ from pipeline.messages import (
     quality_view,
     tomogram_view,
 )
-from pipeline.sockets import ANY_PORT, Endpoints, command, connect, request
+from pipeline.sockets import ANSWER_LIMIT_S, ANY_PORT, Endpoints, command, connect, request
 from pipeline.state import (
     InstrumentState,
     News,
@@ -131,7 +131,7 @@ class InstrumentClient(Closing):
         self._context.destroy(linger=0)
 
     def _request(
-        self, endpoint: str, name: str, argument: str = "", timeout_s: float = 3.0
+        self, endpoint: str, name: str, argument: str = "", timeout_s: float = ANSWER_LIMIT_S
     ) -> None:
         asked = command(name, argument, stamp=self._stamp)
         request(self._context, endpoint, asked, timeout_s)

@@ -28,6 +28,7 @@ __all__ = [
 
 Context = zmq.Context[Socket]
 ANY_PORT = "tcp://127.0.0.1:*"
+ANSWER_LIMIT_S = 3.0  # a process that is being restarted is there again in less
 # messages a queue may hold; a tomogram with its regularized volume can be 30 MB
 QUEUE = {zmq.PUSH: 2, zmq.PULL: 2, zmq.PUB: 4, zmq.SUB: 4, zmq.REQ: 10, zmq.REP: 10}
 
@@ -90,12 +91,14 @@ def _bounded(context: Context, kind: int) -> Socket:
     socket = context.socket(kind)
     socket.set_hwm(QUEUE[zmq.SocketType(kind)])
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)
+    # not IMMEDIATE: libzmq aborts where a peer goes away while its message is read, part by part
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     return socket
 
 
-def request(context: Context, endpoint: str, command: Command, timeout_s: float = 3.0) -> str:
+def request(
+    context: Context, endpoint: str, command: Command, timeout_s: float = ANSWER_LIMIT_S
+) -> str:
     """Send a command and return the detail of the answer.
 
     Raises
@@ -110,7 +113,7 @@ def request(context: Context, endpoint: str, command: Command, timeout_s: float 
 
 
 def fetch(
-    context: Context, endpoint: str, command: Command, timeout_s: float = 3.0
+    context: Context, endpoint: str, command: Command, timeout_s: float = ANSWER_LIMIT_S
 ) -> Message | None:
     """Send a command that asks for data and return it; None where there is nothing new.
 
@@ -125,12 +128,11 @@ def fetch(
 
 def _answer(context: Context, endpoint: str, command: Command, timeout_s: float) -> Message:
     with connect(context, zmq.REQ, endpoint) as socket:
-        # IMMEDIATE refuses to queue before the connection stands, so wait for it
-        if not socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
-            raise PipelineError(f"{command.name}: nobody answers at {endpoint}: is it running?")
         socket.send_multipart(encode(Message(command)))
         if not socket.poll(int(timeout_s * 1000)):
-            raise PipelineError(f"{command.name}: no answer from {endpoint} in {timeout_s:g} s")
+            raise PipelineError(
+                f"{command.name}: no answer from {endpoint} in {timeout_s:g} s: is it running?"
+            )
         message = decode(socket.recv_multipart(copy=False))
     if isinstance(message.header, Reply) and not message.header.ok:
         raise PipelineError(message.header.detail)

@@ -1,0 +1,56 @@
+"""Sockets between processes that may go away at any moment."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+
+from pipeline.messages import Stamp
+from pipeline.sockets import PipelineError, bind, command, request
+
+# more parts than libzmq hands over without looking what has happened to their sender
+RECEIVE_FROM_THE_DEAD = """
+import sys, time, zmq
+from pipeline.sockets import bind, connect
+context = zmq.Context()
+source, endpoint = bind(context, int(sys.argv[1]), "tcp://127.0.0.1:*")
+sink = connect(context, int(sys.argv[2]), endpoint)
+if sink.type == zmq.REQ:
+    sink.send(b"?")
+    source.recv()
+while not sink.poll(50):
+    if source.poll(0, zmq.POLLOUT):
+        source.send_multipart([b"part"] * 300)
+received = [sink.recv()]
+source.close()
+time.sleep(0.5)
+while sink.getsockopt(zmq.RCVMORE):
+    received.append(sink.recv())
+print(len(received))
+"""
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver"),
+    [(zmq.PUB, zmq.SUB), (zmq.PUSH, zmq.PULL), (zmq.REP, zmq.REQ)],
+    ids=["published", "pushed", "answered"],
+)
+def test_a_message_whose_sender_dies_while_it_is_read_arrives(sender: int, receiver: int) -> None:
+    """Or, had its socket the option IMMEDIATE, would end the reader: an abort of libzmq."""
+    arguments = [sys.executable, "-c", RECEIVE_FROM_THE_DEAD, str(int(sender)), str(int(receiver))]
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "300\n"), ended.stderr
+
+
+def test_a_command_to_nobody_is_given_up_in_time() -> None:
+    with zmq.Context() as context:
+        socket, nowhere = bind(context, zmq.REP, "tcp://127.0.0.1:*")
+        socket.close()
+        begin = time.monotonic()
+        with pytest.raises(PipelineError, match=r"start: no answer from .* in 0\.2 s: is it runn"):
+            request(context, nowhere, command("start", stamp=Stamp("test", 1)), timeout_s=0.2)
+        assert time.monotonic() - begin < 5
