@@ -93,7 +93,9 @@ class _Recording:
         return REGULARIZERS
 
     def count(self) -> int:
-        return self._recording.finished()
+        if self._recording.finished() != len(self._recording):  # its background is long to read
+            self._recording = recording.read_recording(self.path)
+        return len(self._recording)
 
     def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
         begin = time.perf_counter()

@@ -146,6 +146,15 @@ def test_reader_follows_a_growing_recording(tmp_path: Path) -> None:
         assert (len(recording), recording.finished()) == (0, 2)
 
 
+def test_a_recording_that_became_another_file_is_refused(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "scan.h5", stack(1, timestamp=1.0))
+    recording = read_recording(path)
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "another"
+    with pytest.raises(DataError, match="format"):
+        recording.finished()
+
+
 WRITE_FOR_EVER = """
 import itertools, sys
 from pathlib import Path

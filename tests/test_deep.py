@@ -79,10 +79,16 @@ def test_every_network_turns_patches_into_patches(name: str) -> None:
     assert result.shape == (2, 1, 32, 32, 32)
 
 
-def test_every_weight_of_the_papers_network_counts() -> None:
+def outspoken() -> ScnasNetwork:
+    """Return the paper's network with a head that says something; a fresh one corrects nothing."""
     torch.manual_seed(1)
     network = ScnasNetwork()
     torch.nn.init.normal_(network.head.weight)
+    return network
+
+
+def test_every_weight_of_the_papers_network_counts() -> None:
+    network = outspoken()
     network(torch.rand(2, 1, 32, 32, 32)).square().mean().backward()
     steepest = {
         name: 0.0 if p.grad is None else float(p.grad.abs().max())
@@ -93,9 +99,7 @@ def test_every_weight_of_the_papers_network_counts() -> None:
 
 
 def test_no_norm_takes_the_channel_gate_out_again() -> None:
-    torch.manual_seed(1)
-    network = ScnasNetwork().eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = outspoken()
     volume = torch.rand(1, 1, 32, 32, 32)
     with torch.inference_mode():
         before = network(volume)
@@ -107,9 +111,7 @@ def test_no_norm_takes_the_channel_gate_out_again() -> None:
 
 def test_the_papers_network_knows_how_large_the_contrast_is() -> None:
     """Instance norm does not: what it says of a tenth of the contrast is about a tenth."""
-    torch.manual_seed(1)
-    network = ScnasNetwork().eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = outspoken()
     volume = torch.rand(1, 1, 32, 32, 32)
     with torch.inference_mode():
         said, faint = (network(v) - v for v in (volume, volume / 10))

@@ -1,7 +1,5 @@
 """What runs the networks: torch, OpenVINO where it is installed, half precision on GPUs."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,6 +11,7 @@ from regularizer.inference import Network
 from regularizer.networks import LightUNet, UNet, fold_batch_norm
 from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.trained import load_network
+from tests.children import said_by
 from tests.networks import shaken_network
 
 NEEDS_OPENVINO = pytest.mark.skipif(not is_installed(), reason="OpenVINO is an extra")
@@ -44,8 +43,7 @@ def test_openvino_reports_nothing_to_its_maker() -> None:
         "assert 'openvino' not in sys.modules; in_openvino(fold_batch_norm(shaken_network(2))); "
         "print('openvino' in sys.modules, [m for m in sys.modules if 'telemetry' in m])"
     )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True []"
+    assert said_by(text).strip() == "True []"
 
 
 @pytest.mark.parametrize(("seconds", "off"), [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)])

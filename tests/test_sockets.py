@@ -1,15 +1,13 @@
 """Sockets between processes that may go away at any moment."""
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import zmq
 
 from pipeline.messages import Stamp
 from pipeline.sockets import PipelineError, bind, command, request
+from tests.children import said_by
 
 # more parts than libzmq hands over without looking what has happened to their sender
 RECEIVE_FROM_THE_DEAD = """
@@ -26,7 +24,7 @@ while not sink.poll(50):
         source.send_multipart([b"part"] * 300)
 received = [sink.recv()]
 source.close()
-time.sleep(0.5)
+time.sleep(0.5)  # until the reader's input/output thread has noticed; nothing says when it has
 while sink.getsockopt(zmq.RCVMORE):
     received.append(sink.recv())
 print(len(received))
@@ -40,10 +38,7 @@ print(len(received))
 )
 def test_a_message_whose_sender_dies_while_it_is_read_arrives(sender: int, receiver: int) -> None:
     """Or, had its socket the option IMMEDIATE, would end the reader: an abort of libzmq."""
-    arguments = [sys.executable, "-c", RECEIVE_FROM_THE_DEAD, str(int(sender)), str(int(receiver))]
-    root = Path(__file__).parents[1]
-    ended = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "300\n"), ended.stderr
+    assert said_by(RECEIVE_FROM_THE_DEAD, str(int(sender)), str(int(receiver))) == "300\n"
 
 
 def test_a_command_to_nobody_is_given_up_in_time() -> None:

@@ -1,9 +1,6 @@
 """Split Bregman against its textbook form, and on objects whose truth is known."""
 
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +20,7 @@ from regularizer.compiled import CompiledPass
 from regularizer.methods import TotalVariation
 from regularizer.metrics import compare, data_residual, structural_similarity
 from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
+from tests.children import said_by
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 
 OPTICS = preset("cell").optics
@@ -132,16 +130,8 @@ for isotropic in (True, False):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_the_pass_for_gpus_equals_the_plain_one() -> None:
     """Compiled for the processor: the same operations, other kernels; torch leaves threads."""
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    distances = [float(line) for line in done.stdout.split()]
+    said = said_by(COMPILED, TORCHINDUCTOR_COMPILE_THREADS="1")
+    distances = [float(line) for line in said.split()]
     assert len(distances) == 2
     assert max(distances) < 1e-5
 

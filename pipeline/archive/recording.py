@@ -217,6 +217,7 @@ class Recording:
     def finished(self) -> int:
         """Return how many scans are finished by now, those added since it was opened included."""
         with hdf5.read_file(self.path) as file:
+            hdf5.check_format(file, FORMAT)
             return _finished(file)
 
     def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
