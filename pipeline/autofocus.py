@@ -90,8 +90,8 @@ class Autofocus:
         return find_focus(reconstructor.field_stack(self._microscope.scan(stop)))
 
     def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
-        """Return one for the background; of its plan only the fields are used, so it is small."""
+        """Return one for the background; of its plan only the fields are used."""
         if self._planned is None or self._planned[0] is not background:
-            small = ReconstructionSettings(planes=1, slices=2)
-            self._planned = (background, Reconstructor(background, settings=small))
+            plain = ReconstructionSettings(planes=1)
+            self._planned = (background, Reconstructor(background, settings=plain))
         return self._planned[1]

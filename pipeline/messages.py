@@ -141,6 +141,7 @@ class TomogramHeader(Header):
     stages_s: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     data_residual: float | None = None
+    window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 
 class QualityHeader(Header):
@@ -413,6 +414,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         stages_s=view.stages_s,
         warnings=view.warnings,
         data_residual=view.data_residual,
+        window=view.window,
         **stamp(view.sequence),
     )
     arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
@@ -440,6 +442,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         optics=header.optics,
         measured=masks[0] if masks else None,
         data_residual=header.data_residual,
+        window=header.window,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 

@@ -230,9 +230,14 @@ class Processor:
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
         latency_s = times[-1] - header.timestamp
-        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s)
-        self._newest = tomogram_message(view, self._stamp)
-        self._publisher.publish(self._newest)
+        about = (reconstruction, regularized, method, stages, warnings, latency_s)
+        view = view_of(*about)
+        message = tomogram_message(view, self._stamp)
+        self._publisher.publish(message)
+        windowed = reconstruction.tomogram.window is not None
+        self._newest = (
+            tomogram_message(view_of(*about, whole=True), self._stamp) if windowed else message
+        )
         self._reconstructed += 1
         self._latency_s = view.latency_s
         self._rate.tick()

@@ -25,7 +25,12 @@ from pipeline.messages import (
 from pipeline.service import Desk, Publisher, Settings
 from pipeline.sockets import Context, PipelineError, Socket, command, fetch
 from pipeline.state import QualityView, TomogramView
-from reconstruction.tomogram import Spectrum, contrast_from_index, index_from_contrast
+from reconstruction.tomogram import (
+    Spectrum,
+    VolumeWindow,
+    contrast_from_index,
+    index_from_contrast,
+)
 from regularizer.quality import check
 from regularizer.total_variation import Progress
 
@@ -136,14 +141,19 @@ def check_view(
     regularized = None
     if view.regularized is not None:
         regularized = contrast_from_index(_tensor(view.regularized), medium)
-    found = check(regularized, spectrum, view.method, progress=progress, stop=stop)
+    window = None if view.window is None else VolumeWindow(*view.window)
+    found = check(regularized, spectrum, view.method, window=window, progress=progress, stop=stop)
     reference = index_from_contrast(found.reference, medium).numpy()
     compared = view.raw if view.regularized is None else view.regularized
+    if window is not None:
+        smooth = view.regularized is None
+        whole = _tensor(compared)
+        compared = window(whole, view.voxel_size_um, medium, smooth=smooth).numpy()
     return QualityView(
         report=found.report,
         reference=reference,
         error=compared - reference,
-        voxel_size_um=view.voxel_size_um,
+        voxel_size_um=view.voxel_size_um if window is None else window.voxel_size_um,
         sequence=view.sequence,
         timestamp=view.timestamp,
         seconds=time.monotonic() - begin,

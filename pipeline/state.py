@@ -157,6 +157,10 @@ class TomogramView:
     that was measured. ``data_residual`` is how far the regularized volume is from the measured
     spectrum, over its norm. ``uncertainty`` is the standard deviation of the regularized RI, where
     the regularizer estimates it, (z, y, x) float32.
+
+    ``window`` is None in a view to look at. The quality check gets the whole volumes that the
+    reconstruction works on, of which shape (z, y, x) and voxel size (dz, dy, dx) of the window say
+    what is shown.
     """
 
     raw: NDArray[np.float32]
@@ -174,6 +178,7 @@ class TomogramView:
     measured: NDArray[np.uint8] | None = None
     data_residual: float | None = None
     uncertainty: NDArray[np.float32] | None = None
+    window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

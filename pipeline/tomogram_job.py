@@ -209,8 +209,9 @@ class TomogramJob(Closing):
         volumes = self._regularized(result)
         end = time.perf_counter()
         self._write(result.tomogram, volumes)
-        shown = next(iter(volumes.values()), result.tomogram)
-        report = self._checked(shown, result)
+        best = next(iter(volumes.values()), result.tomogram)
+        report = self._checked(best, result)
+        shown = best.windowed()
         self._listener.advance_to(number + 1)
         return ScanRow(
             number,
@@ -257,18 +258,18 @@ class TomogramJob(Closing):
             return None
         self._say(number, "quality check")
         found = check(
-            shown.contrast,
+            None if self.recipe.method == "none" else shown.contrast,
             result.spectrum,
             self.recipe.method,
+            window=shown.window,
             progress=lambda done, total: self._listener.advance_to(number + done / total),
         )
         assert self._writer is not None
         reference = None
         if self.recipe.method not in ("tv", "tv-fast"):
             index = index_from_contrast(found.reference, shown.optics.medium_index)
-            reference = replace(
-                result.tomogram, index=index, data_residual=found.report.residual_tv
-            )
+            windowed = result.tomogram.windowed()
+            reference = replace(windowed, index=index, data_residual=found.report.residual_tv)
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 
@@ -277,8 +278,10 @@ class TomogramJob(Closing):
             story = _story(self.source, self.recipe)
             for name, volume in volumes.items():
                 story[name] = dict(volume.provenance)
-            self._writer = TomogramWriter(self.output, raw, self.recipe.datasets, story)
-        self._writer.append(raw, volumes)
+            first = raw.windowed()
+            self._writer = TomogramWriter(self.output, first, self.recipe.datasets, story)
+        windows = {name: volume.windowed() for name, volume in volumes.items()}
+        self._writer.append(raw.windowed(), windows)
         self.done.add(raw.sequence)
 
 

@@ -18,8 +18,10 @@ def view_of(
     stages_s: Mapping[str, float],
     warnings: tuple[str, ...],
     latency_s: float = 0.0,
+    *,
+    whole: bool = False,
 ) -> TomogramView:
-    """Return a scan's tomogram as the window shows it.
+    """Return a scan's tomogram: what of it is to be looked at, or the whole volume.
 
     Parameters
     ----------
@@ -32,8 +34,15 @@ def view_of(
     warnings : tuple of str
     latency_s : float
         From the start of the scan to now.
+    whole : bool
+        All of the volume that was reconstructed and regularized, for the quality check.
     """
     raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
+    window = raw.window
+    if not whole:
+        raw, regularized = raw.windowed(), regularized.windowed() if regularized else None
+    # the mask is that of the whole volume, without which it says nothing
+    measured = np.packbits((spectrum.measured > 0).cpu().numpy()) if raw.window is window else None
     uncertainty = None if regularized is None else regularized.uncertainty
     return TomogramView(
         raw=raw.index.cpu().numpy(),
@@ -48,7 +57,8 @@ def view_of(
         stages_s=dict(stages_s),
         warnings=warnings,
         optics=raw.optics,
-        measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
+        measured=measured,
         uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
         data_residual=(regularized or raw).data_residual,
+        window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
     )

@@ -110,9 +110,14 @@ class FieldInversion:
         spectrum, imaginary = self.spectrum(self.scattered(fields).samples)
         index = index_from_contrast(contrast_of(spectrum), stack.optics.medium_index)
         provenance = {**stack.provenance, "reconstruction": self.described(imaginary)}
-        return Tomogram(
-            index, spectrum.voxel_size_um, stack.optics, provenance=provenance
-        ), spectrum
+        tomogram = Tomogram(
+            index,
+            spectrum.voxel_size_um,
+            stack.optics,
+            provenance=provenance,
+            window=self.caps.grid.window,
+        )
+        return tomogram, spectrum
 
     def described(self, imaginary: float) -> str:
         """Return in words how this reconstructs, and how large the imaginary part is."""

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.views import Views
-from reconstruction.volume import VolumeGrid
+from reconstruction.volume import VolumeGrid, steepest_tangent
 
 __all__ = ["Blend", "FocusPlan", "axial_frequencies"]
 
 # Sideways, from plane to plane. With half of it, and twice the planes, the correlation with a
 # sphere of 2 um radius rises by 0.004 to 0.006 (docs/accuracy.md).
 _WALK_UM = 5.3
+# In a volume so deep that samples are shared along Kz: that fades a plane's slices with distance.
+_DEEP_WALK_UM = 2.7
 _PASSED = 1.05  # of the aperture: as wide as the band that is retrieved
 
 
@@ -54,7 +56,7 @@ class FocusPlan:
         device: torch.device,
     ) -> None:
         dz = grid.voxel_size_um[0]
-        planes = settings.planes or planes_needed(views, grid.shape[0] * dz)
+        planes = settings.planes or planes_needed(views, grid)
         self.steps = depths(planes if views.rotations is None else 1, grid.shape[0])
         axial, passed = axial_frequencies(views)
 
@@ -84,11 +86,10 @@ class FocusPlan:
             yield torch.fft.ifft2(spectrum)
 
 
-def planes_needed(views: Views, height_um: float) -> int:
+def planes_needed(views: Views, grid: VolumeGrid) -> int:
     """Return the odd number of planes between which the steepest light walks little sideways."""
-    steepest = float(np.nanmax(np.hypot(*views.vectors.k.T)))
-    tangent = steepest / views.optics.axial_frequency(steepest, 0.0)
-    needed = math.ceil(height_um * tangent / _WALK_UM)
+    walk_um = grid.shape[0] * grid.voxel_size_um[0] * steepest_tangent(views)
+    needed = math.ceil(walk_um / (_WALK_UM if grid.spread == 1 else _DEEP_WALK_UM))
     return needed + 1 - needed % 2
 
 

@@ -10,9 +10,10 @@ measured in it, however often that was.
 """
 
 import itertools
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -25,6 +26,7 @@ __all__ = ["Entries", "Sides", "VoxelAverages", "nearest_voxels", "shared_out"]
 
 _WIDTH = 0.5  # of the Gaussian weight of the nearest voxel; best of 0.25 to 9 by a hair
 _LEAST_WEIGHT = 1e-3
+_NEAREST = 0.5 + 1e-9  # voxels: as far as a sample is from the nearest one
 
 Shape = tuple[int, int, int]
 
@@ -52,32 +54,50 @@ def shared_out(
     shape: Shape,
     between: tuple[bool, bool, bool],
     gridding: Gridding,
+    spread: float = 1.0,
 ) -> Entries:
     """Return the entries of samples at ``position`` (n, 3) in voxels from K = 0, (z, y, x).
 
     "nearest": the nearest voxel, with a Gaussian weight of the distance. "linear": the 2, 4 or 8
     voxels around it. Axes that are not ``between`` hold whole numbers. What lies beyond the grid's
-    highest frequency is left out.
+    highest frequency is left out. With a ``spread`` above 1 both reach so many times farther along
+    Kz, over the voxels between.
     """
-    whole = np.rint(position).astype(np.int64)
-    free = np.array(between)
-    if gridding == "nearest":
-        distance = (position - whole)[:, free]
-        weight = np.exp(-((distance / _WIDTH) ** 2).sum(axis=1))
-        return _folded(whole, weight, shape)
-    low: NDArray[np.int64] = np.where(free, np.floor(position).astype(np.int64), whole)
+    lone = gridding == "nearest"
+    base = np.where(between, np.rint(position) if lone else np.floor(position), np.rint(position))
+    reach = np.where(between, (spread, 1.0, 1.0), 1.0)
     parts = []
-    for corner in itertools.product(*[(0, 1) if axis else (0,) for axis in between]):
-        at = low + np.array(corner, np.int64)
-        weight = np.where(free, 1 - np.abs(position - at), 1.0).prod(axis=1)
+    for steps in itertools.product(*_steps(between, spread, lone)):
+        at = base.astype(np.int64) + np.array(steps, np.int64)
+        distance = (position - at) / reach * between
+        if lone:
+            weight = np.exp(-((distance / _WIDTH) ** 2).sum(axis=1))
+            weight[(np.abs(distance) > _NEAREST).any(axis=1)] = 0
+        else:
+            weight = (1 - np.abs(distance)).clip(0).prod(axis=1)
         parts.append(_folded(at, weight, shape))
     return Entries(*(np.concatenate(column) for column in zip(*map(_columns, parts), strict=True)))
 
 
-def nearest_voxels(position: NDArray[np.float64], shape: Shape) -> Entries:
-    """Return the entries, of weight 1, that say which voxels are measured."""
-    whole = np.rint(position).astype(np.int64)
-    return _folded(whole, np.ones(len(whole)), shape)
+def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[range]:
+    """Return which voxels a sample may reach, from the nearest or the lower one, by axis."""
+    if lone:
+        far = 0 if spread == 1 else math.ceil(spread / 2)
+        along_z = range(-far, far + 1)
+    else:
+        along_z = range(1 - math.ceil(spread), math.ceil(spread) + 1)
+    other = range(1 if lone else 2)
+    chosen = zip(between, (along_z, other, other), strict=True)
+    return [steps if off_grid else range(1) for off_grid, steps in chosen]
+
+
+def nearest_voxels(position: NDArray[np.float64], shape: Shape, spread: float = 1.0) -> Entries:
+    """Return the entries, of weight 1, that say which voxels are measured.
+
+    Along Kz ``spread`` voxels belong to a sample.
+    """
+    around = shared_out(position, shape, (True, True, True), "nearest", spread)
+    return replace(around, weight=np.ones_like(around.weight))
 
 
 def _columns(e: Entries) -> tuple[NDArray[np.generic], ...]:

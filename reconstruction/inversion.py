@@ -86,7 +86,10 @@ class CapPlan:
         self._factor = torch.tensor(caps.factor, device=device)
         self.gridding = settings.gridding or ("nearest" if views.rotations is None else "linear")
         position = caps.K * self.grid.extent_um
-        entries = shared_out(position, self.grid.fine_shape, self.grid.between, self.gridding)
+        spread = self.grid.spread
+        entries = shared_out(
+            position, self.grid.fine_shape, self.grid.between, self.gridding, spread
+        )
         fine = math.prod(_half(self.grid.fine_shape))
         self._average = VoxelAverages(entries, count, fine, device)
         in_plane = fine // self.grid.fine_shape[0]
@@ -94,7 +97,7 @@ class CapPlan:
         self._ring = torch.tensor(_rings(self.grid, views.optics), device=device)[voxels % in_plane]
         self._voxels_by_column = voxels % in_plane * self.grid.fine_shape[0] + voxels // in_plane
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
-        counted = nearest_voxels(coarse, self.grid.shape)
+        counted = nearest_voxels(coarse, self.grid.shape, spread)
         self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
         self._taper = _taper(settings.apodisation, self.grid, views.optics, device)
         self._complete = self._measured(None)
@@ -123,11 +126,11 @@ class CapPlan:
         first : int
             The planned view that psi[0] is; the others follow it.
         """
-        spectra = torch.fft.fft2(_window(psi, self.grid.window)).reshape(-1)
+        spectra = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
         chosen = self.range_of(first, first + len(psi))
         source = self._source[chosen]
         if first:
-            source = source - first * math.prod(self.grid.window)
+            source = source - first * math.prod(self.grid.crop)
         on_caps: torch.Tensor = spectra[source] * self._factor[chosen]
         return on_caps
 
@@ -264,11 +267,11 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
     parts = []
     for view in np.flatnonzero(_usable(views.vectors)):
         kx, ky = (float(component) for component in views.vectors.k[view])
-        source, k_space, factor = _cap(kx, ky, optics, away, grid.window, views.pixel_size_um)
+        source, k_space, factor = _cap(kx, ky, optics, away, grid.crop, views.pixel_size_um)
         if rotations is not None:
             k_space = (k_space[:, ::-1] @ rotations[view])[:, ::-1]  # R^T K, (x, y, z)
         inside = (2 * np.abs(k_space) * grid.voxel_size_um < 1).all(axis=1)
-        source = source[inside] + view * math.prod(grid.window)
+        source = source[inside] + view * math.prod(grid.crop)
         factor = scale * factor[inside]
         parts.append(_Caps(np.full(len(source), view), source, k_space[inside], factor))
     if not parts:

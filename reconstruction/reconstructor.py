@@ -136,8 +136,8 @@ class Reconstructor:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape (z, y, x) of the tomograms."""
-        return self.inversion.caps.shape
+        """Shape (z, y, x) of the tomograms, as they were asked for."""
+        return self.inversion.caps.grid.shown_shape
 
     def _prepare_background(self) -> None:
         """Keep 1/u0, zero where the background is dark, and u/u0 = 1 for there.
@@ -207,6 +207,7 @@ class Reconstructor:
             stack.timestamp,
             stack.sequence,
             provenance,
+            window=self.inversion.caps.grid.window,
         )
         return Reconstruction(tomogram, spectrum, report)
 

@@ -14,7 +14,7 @@ import torch
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 
-__all__ = ["Spectrum", "Tomogram", "contrast_from_index", "index_from_contrast"]
+__all__ = ["Spectrum", "Tomogram", "VolumeWindow", "contrast_from_index", "index_from_contrast"]
 
 VoxelSize = tuple[float, float, float]
 
@@ -70,8 +70,83 @@ class Spectrum:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeWindow:
+    """A part of a volume, around the same centre, in voxels of its own.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+    voxel_size_um : (dz, dy, dx)
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size_um: VoxelSize
+
+    def __call__(
+        self, volume: torch.Tensor, voxel_size_um: VoxelSize, outside: float, *, smooth: bool
+    ) -> torch.Tensor:
+        """Return what is seen of a volume (z, y, x) through the window.
+
+        Parameters
+        ----------
+        volume : (z, y, x) float32
+        voxel_size_um : (dz, dy, dx)
+            Of the volume.
+        outside : float
+            The value beyond the volume.
+        smooth : bool
+            Whether the volume has no frequencies beyond those that its voxels sample, as a raw
+            tomogram: what lies between its voxels is then exact (trigonometric interpolation).
+            Others, with edges, are interpolated linearly.
+        """
+        seen = volume - outside
+        for axis in range(3):
+            size, n = self.voxel_size_um[axis], self.shape[axis]
+            ratio = size / voxel_size_um[axis]
+            seen = _along(seen, axis, n, ratio, smooth=smooth)
+        return seen + outside
+
+
+def _along(volume: torch.Tensor, axis: int, n: int, ratio: float, *, smooth: bool) -> torch.Tensor:
+    """Return ``volume`` at n positions along an axis, ``ratio`` voxels apart, zero beyond it."""
+    held = volume.shape[axis]
+    if abs(ratio - 1) < 1e-6:
+        return _cut(volume, axis, n)
+    at = (torch.arange(n, dtype=torch.float64) - n // 2) * ratio + held // 2
+    distance = at[:, None] - torch.arange(held, dtype=torch.float64)
+    weights = _dirichlet(distance, held) if smooth else (1 - distance.abs()).clamp_min(0)
+    weights *= ((at > -1) & (at < held))[:, None]
+    moved: torch.Tensor = torch.tensordot(weights.to(volume), volume, dims=([1], [axis]))
+    return moved.movedim(0, axis).contiguous()
+
+
+def _dirichlet(distance: torch.Tensor, n: int) -> torch.Tensor:
+    """Return the periodic kernel of trigonometric interpolation between n samples."""
+    turn = torch.pi * distance / n
+    below = torch.tan(turn) if n % 2 == 0 else torch.sin(turn)
+    whole = torch.sin(turn).abs() < 1e-9
+    return torch.where(whole, 1.0, torch.sin(torch.pi * distance) / (n * below))
+
+
+def _cut(volume: torch.Tensor, axis: int, n: int) -> torch.Tensor:
+    """Cut or pad with zeros along an axis, centre (n//2) on centre."""
+    held = volume.shape[axis]
+    start = n // 2 - held // 2  # of the volume in what is returned
+    first, last = max(-start, 0), min(n - start, held)
+    kept = volume.narrow(axis, first, last - first)
+    if n <= held:
+        return kept
+    wide = volume.new_zeros([n if a == axis else size for a, size in enumerate(volume.shape)])
+    wide.narrow(axis, start, held).copy_(kept)
+    return wide
+
+
+@dataclass(frozen=True, slots=True)
 class Tomogram:
     """A refractive-index volume.
+
+    It is the whole volume that was reconstructed; ``windowed`` returns the part of it that was
+    asked for.
 
     Parameters
     ----------
@@ -90,6 +165,8 @@ class Tomogram:
     data_residual : float
         How far its spectrum is from what was measured, over that; 0 for the raw one, which is made
         of it.
+    window : VolumeWindow or None
+        The part that was asked for; None: all of it.
     """
 
     index: torch.Tensor
@@ -100,6 +177,7 @@ class Tomogram:
     provenance: Mapping[str, str] = field(default_factory=dict)
     uncertainty: torch.Tensor | None = None
     data_residual: float = 0.0
+    window: VolumeWindow | None = None
 
     def __post_init__(self) -> None:
         if self.index.ndim != 3 or self.index.dtype != torch.float32:
@@ -120,3 +198,21 @@ class Tomogram:
     def contrast(self) -> torch.Tensor:
         """The scattering potential over K^2, (n/n_m)^2 - 1, (z, y, x) float32."""
         return contrast_from_index(self.index, self.optics.medium_index)
+
+    def windowed(self) -> "Tomogram":
+        """Return the part of the volume that was asked for, in the voxels that were asked for."""
+        window = self.window
+        if window is None:
+            return self
+        smooth = "regularizer" not in self.provenance  # the raw one holds measured frequencies only
+        index = window(self.index, self.voxel_size_um, self.optics.medium_index, smooth=smooth)
+        spread = self.uncertainty
+        if spread is not None:
+            spread = window(spread, self.voxel_size_um, 0.0, smooth=False)
+        return replace(
+            self,
+            index=index,
+            voxel_size_um=window.voxel_size_um,
+            uncertainty=spread,
+            window=None,
+        )

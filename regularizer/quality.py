@@ -7,7 +7,7 @@ import torch
 
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, VolumeWindow
 from regularizer.metrics import (
     WINDOW,
     correlation,
@@ -23,7 +23,7 @@ __all__ = ["Check", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The figures, and the total-variation contrast (z, y, x) that they refer to."""
+    """The figures, and the total-variation contrast (z, y, x) that they refer to, windowed."""
 
     report: QualityReport
     reference: torch.Tensor
@@ -34,6 +34,7 @@ def check(
     spectrum: Spectrum,
     method: str,
     *,
+    window: VolumeWindow | None = None,
     parameters: TvParameters = PARAMETERS["tv"],
     progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -47,6 +48,8 @@ def check(
     spectrum : Spectrum
     method : str
         How ``contrast`` was made.
+    window : VolumeWindow or None
+        The part that is shown, which is compared; residuals are always of the whole volume.
     parameters : TvParameters
         Of the reference.
     progress, stop
@@ -59,13 +62,19 @@ def check(
     Stopped
         When ``stop`` is set.
     """
-    if min(spectrum.shape) < WINDOW:
+    shown_shape = spectrum.shape if window is None else window.shape
+    if min(shown_shape) < WINDOW:
         raise DataError(
-            f"a quality check needs at least {WINDOW} voxels along every axis, got {spectrum.shape}"
+            f"a quality check needs at least {WINDOW} voxels along every axis, got {shown_shape}"
         )
     raw = contrast_of(spectrum)
-    compared = raw if contrast is None else contrast
-    reference = SplitBregman(spectrum, parameters).run(progress, stop)
+    whole = raw if contrast is None else contrast
+    solved = SplitBregman(spectrum, parameters).run(progress, stop)
+    compared, reference = whole, solved
+    if window is not None:
+        voxel = spectrum.voxel_size_um
+        compared = window(whole, voxel, 0.0, smooth=contrast is None)
+        reference = window(solved, voxel, 0.0, smooth=False)
     extent = float(reference.max() - reference.min())
     if extent <= 0:
         raise DataError("total variation leaves nothing of this scan: there is no object in it")
@@ -78,7 +87,7 @@ def check(
         correlation=correlation(compared, reference) if float(compared.std()) > 0 else 0.0,
         data_range=extent,
         residual_raw=data_residual(raw, spectrum),
-        residual=data_residual(compared, spectrum),
-        residual_tv=data_residual(reference, spectrum),
+        residual=data_residual(whole, spectrum),
+        residual_tv=data_residual(solved, spectrum),
     )
     return Check(report, reference)
