@@ -27,7 +27,7 @@ from pipeline.archive.tomograms import (
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.methods import regularizer
+from regularizer.methods import bytes_each_voxel, regularizer
 from regularizer.quality import check
 from regularizer.report import QualityReport
 
@@ -233,7 +233,12 @@ class TomogramJob(Closing):
     def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
         """Return the one that is planned for the background; a retaken one needs another."""
         if self._planned is None or self._planned[0] is not background:
-            made = Reconstructor(background, self.recipe.device, self.recipe.settings)
+            made = Reconstructor(
+                background,
+                self.recipe.device,
+                self.recipe.settings,
+                bytes_each_voxel(self.recipe.regularizer),
+            )
             self._planned = (background, made)
         return self._planned[1]
 

@@ -18,6 +18,7 @@ from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import contrast_of
+from reconstruction.memory import check_memory
 from reconstruction.quality import FrameQuality, assess, saturation, visibility
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
@@ -99,11 +100,15 @@ class Reconstructor:
     device : str or torch.device
     settings : ReconstructionSettings or None
         None: the defaults.
+    each_voxel : float
+        Bytes of memory a voxel that will be needed for what follows, such as a regularizer.
 
     Raises
     ------
     DataError
         If the background shows no fringes or does not fit its optics.
+    ConfigurationError
+        If the volume asked for does not fit into memory.
     """
 
     def __init__(
@@ -111,8 +116,10 @@ class Reconstructor:
         background: InterferogramStack,
         device: str | torch.device = "cpu",
         settings: ReconstructionSettings | None = None,
+        each_voxel: float = 0.0,
     ) -> None:
         self.device = torch.device(device)
+        self._each_voxel = each_voxel
         self.background = background
         self.optics = background.optics
         self.settings = settings or ReconstructionSettings()
@@ -131,6 +138,7 @@ class Reconstructor:
             self.fields.pixel_size_um,
             self.background.rotations,
         )
+        check_memory(self.settings, views, self.device, self._each_voxel)
         self.inversion = FieldInversion(views, self.settings, self.device)
         self._prepare_background()
 

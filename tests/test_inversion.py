@@ -1,6 +1,7 @@
 """Volumes of any size, gridding, depths, apodisation and views with rotations of their own."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import FieldInversion, reconstruct_fields
 from reconstruction.fields import FieldStack
 from reconstruction.inversion import contrast_of
+from reconstruction.memory import check_memory
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.views import Views
+from reconstruction.wave_vectors import WaveVectors
 from regularizer.methods import regularizer
 from tests.partial_waves import sphere_field, sphere_fields
 from tests.scans import CELL, band_limited_sphere, correlation, distance_um, interferograms
@@ -353,3 +356,30 @@ def test_drift_of_fields_from_elsewhere_is_taken_out() -> None:
     clean, again = (reconstruct_fields(s, settings)[0].index for s in (stack, drifted))
     assert float((clean - again).abs().max()) < 2e-4
     assert fit_empty_field(fields).noise.shape == (17,)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "remedy"),
+    [
+        ({"slices": 100_000}, r"\d+ slices would fit"),
+        ({"voxel_um": 0.001}, r"a voxel of 0\.\d+ um would fit"),
+        ({"size_um": (900.0, 900.0)}, r"a size of \d+\.\d x \d+\.\d um would fit"),
+        ({"oversampling": 60}, "an oversampling of 1 would fit"),
+    ],
+)
+def test_a_volume_that_does_not_fit_into_memory_is_refused_with_what_would(
+    chosen: dict[str, Any], remedy: str
+) -> None:
+    vectors = WaveVectors((np.inf, np.inf), ANGLES.k, ())
+    views = Views(vectors, CELL.optics, (108, 108), (0.1067, 0.1067))
+    device, free = torch.device("cpu"), 2 * 10**9
+    with pytest.raises(ConfigurationError, match=remedy) as refused:
+        check_memory(ReconstructionSettings(**chosen), views, device, 75.0, free)
+    assert "2.0 GB are free" in str(refused.value)
+    given = re.search(r"(\d+) slices would fit", str(refused.value))
+    if given:  # what it says holds
+        fitting = ReconstructionSettings(slices=int(given[1]))
+        check_memory(fitting, views, device, 75.0, free)
+    check_memory(ReconstructionSettings(), views, device, 75.0, free)
+    with pytest.raises(ConfigurationError, match="crop the frames"):
+        check_memory(ReconstructionSettings(), views, device, 75.0, 10**7)

@@ -1,0 +1,119 @@
+"""How much memory a volume will take, and whether there is that much: asked before it is planned.
+
+The figures are those of the process's highest resident memory over what it takes before, measured
+on volumes of 1 to 5 million voxels; they are right to a third. Where more is asked for than there
+is, the error says how much of it would fit.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+
+from acquisition.errors import ConfigurationError
+from reconstruction.settings import ReconstructionSettings
+from reconstruction.views import Views
+from reconstruction.volume import VolumeGrid, plan_volume
+
+__all__ = ["bytes_needed", "check_memory", "free_bytes"]
+
+_VOXEL = 64  # bytes of a computed voxel: spectra, planes, averages
+_PIXEL = 45  # of a pixel of every view: fields, the background's, logarithms, transforms
+_SAMPLE = 150  # of a sample on a cap, for every voxel of Kz that it is shared over
+_ON_CAPS = math.pi / 16  # of a view's frequencies: a disk of half of the band on each side
+_SHOWN = 16  # of a voxel of the window: the raw and the regularized volume, each while it is made
+
+
+def bytes_needed(grid: VolumeGrid, views: int, each_voxel: float = 0.0) -> int:
+    """Return the memory that a scan will take, in bytes.
+
+    Parameters
+    ----------
+    grid : VolumeGrid
+    views : int
+    each_voxel : float
+        Bytes a voxel of what is done with the tomogram afterwards.
+    """
+    pixels = views * math.prod(grid.crop)
+    samples = _ON_CAPS * pixels * grid.spread
+    computed = _VOXEL * math.prod(grid.fine_shape) + each_voxel * math.prod(grid.shape)
+    shown = 0 if grid.window is None else _SHOWN * math.prod(grid.window.shape)
+    return round(computed + _PIXEL * pixels + _SAMPLE * samples + shown)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return how much memory a device has free; None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        import psutil  # not on every machine that only computes
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def check_memory(
+    settings: ReconstructionSettings,
+    views: Views,
+    device: torch.device,
+    each_voxel: float = 0.0,
+    free: int | None = None,
+) -> None:
+    """Refuse a volume that the device has no room for.
+
+    Parameters
+    ----------
+    settings : ReconstructionSettings
+    views : Views
+    device : torch device
+    each_voxel : float
+        As in ``bytes_needed``.
+    free : int or None
+        Bytes that are free; None: as much as the device says.
+
+    Raises
+    ------
+    ConfigurationError
+        That says how much is needed and what would fit.
+    """
+    free = free_bytes(device) if free is None else free
+    needed = bytes_needed(plan_volume(settings, views), len(views), each_voxel)
+    if free is None or needed <= free:
+        return
+
+    def fits(changed: ReconstructionSettings) -> bool:
+        return bytes_needed(plan_volume(changed, views), len(views), each_voxel) <= free
+
+    remedy = next(_remedies(settings, fits), "crop the frames, or use a machine with more memory")
+    raise ConfigurationError(
+        f"the volume must fit into memory, it takes about {needed / 1e9:.1f} GB and "
+        f"{free / 1e9:.1f} GB are free: {remedy}"
+    )
+
+
+def _remedies(
+    settings: ReconstructionSettings, fits: Callable[[ReconstructionSettings], bool]
+) -> Iterator[str]:
+    """Yield what would make it fit, of the settings that were given."""
+    voxel, slices, size = settings.voxel_um, settings.slices, settings.size_um
+    if voxel is not None:
+        coarser = _first(1.2, lambda f: fits(replace(settings, voxel_um=f * voxel)))
+        if coarser:
+            yield f"a voxel of {coarser * voxel:.3f} um would fit"
+    if slices is not None:
+        fewer = _first(0.8, lambda f: fits(replace(settings, slices=int(f * slices) or 1)))
+        if fewer:
+            yield f"{int(fewer * slices) or 1} slices would fit"
+    if size is not None:
+        y, x = size
+        smaller = _first(0.8, lambda f: fits(replace(settings, size_um=(f * y, f * x))))
+        if smaller:
+            yield f"a size of {smaller * y:.1f} x {smaller * x:.1f} um would fit"
+    if settings.oversampling not in (None, 1) and fits(replace(settings, oversampling=1)):
+        yield "an oversampling of 1 would fit"
+
+
+def _first(step: float, suits: Callable[[float], bool]) -> float | None:
+    """Return the first power of ``step`` that suits; None where none of 60 does."""
+    return next((step**n for n in range(1, 61) if suits(step**n)), None)
