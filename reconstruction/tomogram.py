@@ -199,6 +199,11 @@ class Tomogram:
         """The scattering potential over K^2, (n/n_m)^2 - 1, (z, y, x) float32."""
         return contrast_from_index(self.index, self.optics.medium_index)
 
+    def warned(self, sentence: str) -> "Tomogram":
+        """Return the tomogram with one more warning."""
+        warning = "; ".join((*self.warnings, sentence))
+        return replace(self, provenance={**self.provenance, "warning": warning})
+
     def windowed(self) -> "Tomogram":
         """Return the part of the volume that was asked for, in the voxels that were asked for."""
         window = self.window

@@ -81,9 +81,9 @@ def quick_contrast(spectrum: Spectrum) -> torch.Tensor:
 
 
 def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:
-    """Return the noise of the raw contrast over its maximum, and the norm of the rest of it."""
+    """Return the noise of the raw contrast over its highest value, and the norm of the rest."""
     contrast = contrast_of(spectrum)
-    norm, maximum = float(torch.linalg.vector_norm(contrast)), float(contrast.max())
+    norm, maximum = float(torch.linalg.vector_norm(contrast)), float(contrast.abs().max())
     noise = spectrum.noise or 0.0
     rms = norm / math.sqrt(contrast.numel())
     rest = norm * math.sqrt(1 - min(noise, _MOST_NOISE) ** 2)

@@ -7,6 +7,9 @@ tv        100 iterations, the reference of the quality check
 auto      the same with mu and the number of iterations chosen by the scan's noise
 deep      20 iterations (10 from the last tomogram), whose result a network then corrects: the
           choice for the live view
+
+Each takes a constraint on the sign of the contrast, by default the one that the data show
+(``regularizer.constraint``).
 """
 
 import math
@@ -18,8 +21,10 @@ from typing import Protocol
 import torch
 
 from acquisition.errors import ConfigurationError
+from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters, quick_parameters
+from regularizer.constraint import Constrained, Constraint, negative_of
 from regularizer.engines import fastest
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
@@ -49,6 +54,7 @@ METHODS = ("none", "gp", "tv-fast", "tv", "deep")
 # (docs/regularizer.md): 20 iterations that go on from the last tomogram are better than 20 from
 # nothing up to 0.55, 10 are as good up to 0.2.
 _SIMILAR, _SAME = 0.5, 0.2
+_UNEXPLAINED = 0.6  # of the measurement; 0.1 to 0.4 where the constraint fits the sample
 _SAME_SCALE = 0.1  # of the maximum, which mu, tau and gamma refer to
 
 
@@ -76,6 +82,7 @@ def regularizer(
     *,
     warm: bool = False,
     uncertainty: bool = False,
+    constraint: Constraint = "auto",
 ) -> Regularizer:
     """Return the regularizer of that name.
 
@@ -88,6 +95,8 @@ def regularizer(
         Whether "tv-fast" and "deep" go on from the last tomogram.
     uncertainty : bool
         Whether "deep" says how sure it is of each voxel.
+    constraint : "auto", "non-negative", "non-positive" or "none"
+        What may be taken for granted about the sign of the contrast; "auto": what the data show.
 
     Raises
     ------
@@ -99,19 +108,25 @@ def regularizer(
     if name == "none":
         return _unchanged
     if name == "gp":
-        return _gerchberg_papoulis
-    if name == "deep":
-        return DeepRegularizer(device, warm=warm, uncertainty=uncertainty)
-    if name in NETWORKS:
-        return DeepRegularizer(device, name, warm=warm, uncertainty=uncertainty)
+        return Constrained(_GerchbergPapoulis(), constraint)
+    if name == "deep" or name in NETWORKS:
+        network = None if name == "deep" else name
+        deep = DeepRegularizer(device, network, warm=warm, uncertainty=uncertainty)
+        return Constrained(deep, constraint)
     if name in (*PARAMETERS, "auto", "quick"):
-        return TotalVariation(name, device, warm=warm and name == "tv-fast")
+        return Constrained(
+            TotalVariation(name, device, warm=warm and name == "tv-fast"), constraint
+        )
     raise ConfigurationError(f"regularizer must be one of {', '.join(METHODS)}, got {name!r}")
 
 
 def bytes_each_voxel(name: str) -> float:
     """Return how much memory a regularizer takes while it works, in bytes a voxel."""
     return _BYTES.get(name, _BYTES_OTHER)
+
+
+def _opposite(spectrum: Spectrum) -> Spectrum:
+    return replace(spectrum, values=-spectrum.values)
 
 
 def _unchanged(
@@ -123,14 +138,29 @@ def _unchanged(
     return tomogram
 
 
-def _gerchberg_papoulis(
-    tomogram: Tomogram,
-    spectrum: Spectrum,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-) -> Tomogram:
-    contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
-    return _with_contrast(tomogram, contrast, spectrum, "Gerchberg-Papoulis, non-negative")
+class _GerchbergPapoulis:
+    """``gerchberg_papoulis`` as a regularizer."""
+
+    def __call__(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Tomogram:
+        contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
+        return _checked(tomogram, contrast, spectrum, "Gerchberg-Papoulis")
+
+    def free(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Tomogram:
+        """Return the raw tomogram: without a constraint the iterations have nothing to add."""
+        how = "Gerchberg-Papoulis: nothing to add to the raw tomogram without a constraint"
+        return _with_contrast(tomogram, tomogram.contrast, spectrum, how)
 
 
 def _with_contrast(
@@ -141,6 +171,18 @@ def _with_contrast(
         index=index_from_contrast(contrast, tomogram.optics.medium_index),
         provenance={**tomogram.provenance, "regularizer": how},
         data_residual=data_residual(contrast, spectrum),
+    )
+
+
+def _checked(tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, how: str) -> Tomogram:
+    """Return the result with a warning where it is far from what was measured."""
+    result = _with_contrast(tomogram, contrast, spectrum, how)
+    missed = unexplained(result.data_residual, spectrum.noise)
+    if missed < _UNEXPLAINED:
+        return result
+    return result.warned(
+        f"the regularized tomogram leaves {100 * missed:.0f} % of the measurement unexplained: "
+        "look at the raw one"
     )
 
 
@@ -175,7 +217,18 @@ class TotalVariation:
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum."""
         contrast, parameters = self.solved(tomogram, spectrum, progress, stop)
-        return _with_contrast(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
+        return _checked(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
+
+    def free(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Tomogram:
+        """Return the same without a constraint on the sign of the contrast."""
+        contrast, parameters = self.solved(tomogram, spectrum, progress, stop, free=True)
+        return _checked(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
     def solved(
         self,
@@ -183,9 +236,15 @@ class TotalVariation:
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        *,
+        free: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
-        """Return its contrast (z, y, x), and the parameters that were taken."""
-        solver = self._following(tomogram, spectrum, self._chosen(spectrum))
+        """Return its contrast (z, y, x), and the parameters that were taken.
+
+        ``free`` contrast may be negative, too.
+        """
+        parameters = replace(self._chosen(spectrum), nonnegative=not free)
+        solver = self._following(tomogram, spectrum, parameters)
         contrast = solver.run(progress, stop)
         if self._warm:
             self._last = (solver, spectrum)
@@ -202,6 +261,8 @@ class TotalVariation:
         """Return a solver for the scan: the last one's, if it may go on from there."""
         last, self._last = self._last, None  # a run that is stopped leaves nothing to go on from
         change = math.inf if last is None else _change(last, tomogram, spectrum)
+        if last is not None and last[0].parameters.nonnegative != parameters.nonnegative:
+            change = math.inf
         if last is None or change > _SIMILAR:
             return SplitBregman(spectrum, parameters)
         solver = last[0]
@@ -223,7 +284,8 @@ def _change(last: tuple[SplitBregman, Spectrum], tomogram: Tomogram, spectrum: S
         spectrum.values.device,
     ):
         return math.inf
-    if abs(float(tomogram.contrast.max()) / float(solver.scale) - 1) > _SAME_SCALE:
+    highest = tomogram.contrast if solver.parameters.nonnegative else tomogram.contrast.abs()
+    if abs(float(highest.max()) / float(solver.scale) - 1) > _SAME_SCALE:
         return math.inf
     size = torch.linalg.vector_norm(spectrum.values).clamp_min(1e-30)
     change = float(torch.linalg.vector_norm(spectrum.values - before.values) / size)
@@ -302,12 +364,61 @@ class DeepRegularizer:
     ) -> Tomogram:
         """Return the network's tomogram; its provenance warns of a scan outside the training."""
         contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
-        how = f"deep: {self.trained.name}, trained on {self.trained.about['training_data']}"
+        how = self._how
         if self.finish:
             parameters = replace(PARAMETERS["tv"], inner=self.finish)
             solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
             solver.start_from(contrast)
             contrast, how = solver.run(progress, stop), f"{how}; finish {self.finish}"
+        return self._told(tomogram, contrast, spectrum, how, spread)
+
+    def free(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Tomogram:
+        """Return the tomogram of objects above and below the medium's index.
+
+        The network knows contrast of one sign. So total variation without a constraint tells the
+        two kinds of objects apart; each is then seen by the network alone, what the other one
+        scatters taken off the measured spectrum.
+        """
+        start, _ = self._quick.solved(tomogram, spectrum, progress, stop, free=True)
+        above, spread = self._alone(tomogram, spectrum, start.clamp_max(0), stop)
+        below, other = self._alone(negative_of(tomogram), _opposite(spectrum), -above, stop)
+        if spread is not None and other is not None:
+            spread = torch.maximum(spread, other)
+        return self._told(tomogram, above - below, spectrum, f"{self._how}; both signs", spread)
+
+    def _alone(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        others: torch.Tensor,
+        stop: threading.Event | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the network's contrast of the objects that are not ``others`` (z, y, x)."""
+        scattered = torch.fft.rfftn(torch.fft.ifftshift(others), norm="ortho")
+        values = spectrum.values - scattered * (spectrum.measured > 0)
+        rest = replace(spectrum, values=values)
+        index = index_from_contrast(contrast_of(rest), tomogram.optics.medium_index)
+        return self.contrast(replace(tomogram, index=index), rest, None, stop)
+
+    @property
+    def _how(self) -> str:
+        return f"deep: {self.trained.name}, trained on {self.trained.about['training_data']}"
+
+    def _told(
+        self,
+        tomogram: Tomogram,
+        contrast: torch.Tensor,
+        spectrum: Spectrum,
+        how: str,
+        spread: torch.Tensor | None,
+    ) -> Tomogram:
+        """Return the result with what is to be said of it."""
         result = _with_contrast(tomogram, contrast, spectrum, how)
         found = figures(tomogram.contrast, spectrum)
         found["unexplained"] = unexplained(result.data_residual, spectrum.noise)

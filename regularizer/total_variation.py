@@ -117,7 +117,8 @@ class SplitBregman:
         Measured values and where they are; decides device and size.
     parameters : TvParameters
     scale : float or None
-        What the contrast is divided by; None: the maximum of each raw tomogram's contrast.
+        What the contrast is divided by; None: the maximum of each raw tomogram's contrast, of its
+        size where it may be negative.
     fused : bool
         Whether the pointwise half of an iteration is a compiled pass, where there is one (numba
         on processors, Triton on CUDA; float32): the same result in less time.
@@ -146,7 +147,8 @@ class SplitBregman:
         self.parameters = parameters
         self.shape = self._first.shape
         device = self._first.values.device
-        scales = [_raw_maximum(one) if scale is None else scale for one in spectra]
+        highest = (_raw_maximum(one, parameters.nonnegative) for one in spectra)
+        scales = list(highest) if scale is None else [scale] * len(spectra)
         self.scale = torch.tensor(scales, dtype=dtype, device=device).reshape(-1, 1, 1, 1)
         self._weights = parameters.weights(self._first.voxel_size_um)
         self._take(spectra)
@@ -335,8 +337,9 @@ def _alike(spectra: Sequence[Spectrum]) -> Spectrum:
     return spectra[0]
 
 
-def _raw_maximum(spectrum: Spectrum) -> float:
-    maximum = float(contrast_of(spectrum).max())
+def _raw_maximum(spectrum: Spectrum, nonnegative: bool) -> float:
+    contrast = contrast_of(spectrum)
+    maximum = float((contrast if nonnegative else contrast.abs()).max())
     return maximum if maximum > 0 else 1.0
 
 
