@@ -176,8 +176,9 @@ class TimeLapse(Closing):
         done = len(recording)
         log = recording.log()
         if any(visit.autofocus for visit in self._plan.visits):
-            where = zip(log.position.tolist(), log.z_um.tolist(), strict=True)
-            self._focused_um = dict(where)
+            where = log.positions
+            heights_um = where.stage_um[:, 2].tolist()
+            self._focused_um = dict(zip(where.position.tolist(), heights_um, strict=True))
         self.short = log.short
         newest = next(recording.scans(done - 1), None) if done else None
         self._valid(newest.background if newest else recording.background)

@@ -16,13 +16,14 @@ from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from pipeline.archive.recording import Recording
-from pipeline.archive.series import RecordedScan
+from pipeline.archive.series import RecordedScan, Visited
 from pipeline.archive.tomograms import (
     DATASETS,
     TomogramAppender,
     TomogramWriter,
     read_tomograms,
     resume_tomograms,
+    shared,
 )
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -208,7 +209,7 @@ class TomogramJob(Closing):
         middle = time.perf_counter()
         volumes = self._regularized(result)
         end = time.perf_counter()
-        self._write(result.tomogram, volumes)
+        self._write(result.tomogram, volumes, recorded.visited)
         best = next(iter(volumes.values()), result.tomogram)
         report = self._checked(best, result)
         shown = best.windowed()
@@ -278,15 +279,16 @@ class TomogramJob(Closing):
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 
-    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram]) -> None:
+    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], visited: Visited) -> None:
         if self._writer is None:
             story = _story(self.source, self.recipe)
             for name, volume in volumes.items():
-                story[name] = dict(volume.provenance)
-            first = raw.windowed()
-            self._writer = TomogramWriter(self.output, first, self.recipe.datasets, story)
+                story[name] = shared(volume.provenance)
+            series, first = self.source.series, raw.windowed()
+            names = None if series is None else series.positions
+            self._writer = TomogramWriter(self.output, first, self.recipe.datasets, story, names)
         windows = {name: volume.windowed() for name, volume in volumes.items()}
-        self._writer.append(raw.windowed(), windows)
+        self._writer.append(raw.windowed(), windows, visited)
         self.done.add(raw.sequence)
 
 

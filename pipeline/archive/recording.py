@@ -33,6 +33,7 @@ from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
+from pipeline.archive.positions import Positions
 from pipeline.archive.reopening import reopen
 from pipeline.archive.series import (
     RecordedScan,
@@ -43,6 +44,7 @@ from pipeline.archive.series import (
     Visited,
     create_series,
     cut_series,
+    read_positions,
     read_series,
 )
 
@@ -243,9 +245,12 @@ class Recording:
             sample, count = file["sample"], len(self)
             lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
             short = {int(row): _numbers(lost[row]) for row in np.flatnonzero(lost.any(axis=1))}
-            if self.series is None:
-                return ScanLog(short, np.zeros(count, np.int64), np.full(count, np.nan))
-            return ScanLog(short, sample["position"][:count], sample["stage_um"][:count, 2])
+            return ScanLog(short, read_positions(file, count))
+
+    def positions(self) -> Positions:
+        """Return where the scans were taken that are finished by now."""
+        with hdf5.read_file(self.path) as file:
+            return read_positions(file, _finished(file))
 
     def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
         sample = file["sample"]

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from pipeline.archive import hdf5
+from pipeline.archive.positions import Place, Positions, names_in, placed, write_names
 
 __all__ = [
     "RecordedScan",
@@ -37,10 +38,12 @@ __all__ = [
     "Visited",
     "create_series",
     "cut_series",
+    "read_positions",
     "read_series",
 ]
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
+_NAMES = "timelapse/positions"
 _PER_SCAN = ("interferograms", "lost", "position", "stage_um", "background", "timestamps")
 _PER_BACKGROUND = ("retaken", "retaken_lost", "retaken_at")
 
@@ -70,7 +73,7 @@ class Visited:
     """Where a scan was taken: number of the position, x, y and z of the stage."""
 
     position: int = 0
-    stage_um: tuple[float, float, float] = _UNKNOWN
+    stage_um: Place = _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,12 @@ class RecordedScan:
     number: int = 0
     position: int = 0
     name: str = ""
-    stage_um: tuple[float, float, float] = _UNKNOWN
+    stage_um: Place = _UNKNOWN
+
+    @property
+    def visited(self) -> Visited:
+        """Where it was taken."""
+        return Visited(self.position, self.stage_um)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +116,12 @@ class ScanLog:
     ----------
     short : dict of int to tuple of int
         Scans that lack angles, and which.
-    position : (time,) int64
-        Number of the stage position.
-    z_um : (time,) float64
-        Of the focus drive; nan where unknown.
+    positions : Positions
+        Where each of them was taken.
     """
 
     short: dict[int, tuple[int, ...]]
-    position: NDArray[np.int64]
-    z_um: NDArray[np.float64]
+    positions: Positions
 
 
 class SeriesRows:
@@ -154,8 +159,7 @@ def create_series(
     for name in ("plan", "microscope"):
         group[name] = np.bytes_(getattr(description, name).encode())
     group["reconstruction"] = np.bytes_(json.dumps(dict(description.reconstruction)).encode())
-    names = [name.encode() or b" " for name in description.positions]  # HDF5 has no empty text
-    group["positions"] = np.array(names)
+    write_names(group, description.positions)
     sample, retaken = file["sample"], file["background"]
     hdf5.growing(sample, "position", (), np.int64)
     hdf5.growing(sample, "stage_um", (3,), np.float64)
@@ -184,7 +188,7 @@ class SeriesReader:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self._names = _names(file)
+        self._names = names_in(file, _NAMES)
         self._background: tuple[int, InterferogramStack] | None = None
 
     def scan(self, stack: InterferogramStack, first: InterferogramStack) -> RecordedScan:
@@ -244,7 +248,14 @@ def read_series(file: h5py.File, background: tuple[int, ...]) -> SeriesDescripti
         raise DataError(
             f"{file.filename}: /timelapse/reconstruction must be a JSON object, found {how!r}"
         ) from error
-    return SeriesDescription(plan, microscope, _names(file), reconstruction)
+    return SeriesDescription(plan, microscope, names_in(file, _NAMES), reconstruction)
+
+
+def read_positions(file: h5py.File, scans: int) -> Positions:
+    """Return where the first so many scans were taken; of one place where the file does not say."""
+    if "timelapse" not in file:
+        return Positions.one(scans)
+    return placed(file, "sample", names_in(file, _NAMES), scans)
 
 
 def _text(file: h5py.File, name: str) -> str:
@@ -252,12 +263,3 @@ def _text(file: h5py.File, name: str) -> str:
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "SO":
         raise DataError(f"{file.filename}: dataset /timelapse/{name} must be a text, found {found}")
     return bytes(found[()]).decode(errors="replace")
-
-
-def _names(file: h5py.File) -> tuple[str, ...]:
-    found = file.get("timelapse/positions")
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "S" or found.ndim != 1:
-        raise DataError(
-            f"{file.filename}: dataset /timelapse/positions must be a list of names, found {found}"
-        )
-    return tuple(bytes(name).decode(errors="replace").strip() for name in found[()])

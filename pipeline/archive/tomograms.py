@@ -7,6 +7,9 @@
     /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
     /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
     /tomograms/scan          (time,) int64, number of the scan in the recording; optional
+    /tomograms/positions     (positions,) text: names of the stage positions; optional, with
+    /tomograms/position      (time,) int64: which of them, and
+    /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
                              ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
@@ -29,7 +32,9 @@ from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
+from pipeline.archive.positions import Positions, names_in, placed, write_names
 from pipeline.archive.reopening import reopen
+from pipeline.archive.series import Visited
 from reconstruction.tomogram import Tomogram
 from regularizer.metrics import WINDOW
 from regularizer.report import QualityReport
@@ -43,6 +48,7 @@ __all__ = [
     "TomogramWriter",
     "read_tomograms",
     "resume_tomograms",
+    "shared",
 ]
 
 FORMAT = "livetomo.tomogram"
@@ -51,6 +57,8 @@ DATASETS = {"deep": "deep", "tv": "tv", "tv-fast": "tv", "gp": "gp"}  # that hol
 _SCALARS = (
     "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
 )  # fmt: skip
+_PLACED = ("position", "stage_um")
+_OF_ONE_SCAN = ("position", "background")  # entries of provenance
 _KNOWN = {
     "/": {"format", "version", "provenance"},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
@@ -75,11 +83,26 @@ class TomogramAppender(Closing):
         self._volumes = {m: group[m] for m in METHODS if m in group}
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
+        self._placed = [group[name] for name in _PLACED if name in group]
         file.flush()
         file.swmr_mode = True
 
-    def append(self, raw: Tomogram, regularized: Mapping[str, Tomogram] | None = None) -> int:
-        """Write one time point, each regularized volume under its method, and return its number."""
+    def append(
+        self,
+        raw: Tomogram,
+        regularized: Mapping[str, Tomogram] | None = None,
+        visited: Visited | None = None,
+    ) -> int:
+        """Write one time point, and return its number.
+
+        Parameters
+        ----------
+        raw : Tomogram
+        regularized : mapping of str to Tomogram
+            Each under its method.
+        visited : Visited or None
+            Where its scan was taken; kept where the file has positions.
+        """
         volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
         if not set(volumes) <= set(self._volumes):
             raise DataError(
@@ -91,6 +114,9 @@ class TomogramAppender(Closing):
         for method, volume in volumes.items():
             hdf5.append_row(self._volumes[method], volume)
             hdf5.append_row(self._indices[method], time)
+        visited = visited or Visited()
+        for held, value in zip(self._placed, (visited.position, visited.stage_um), strict=False):
+            hdf5.append_row(held, value)
         hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
@@ -155,6 +181,8 @@ class TomogramWriter(TomogramAppender):
         The regularized datasets that may follow: "deep", "tv", "gp".
     provenance : mapping
         What made the file, added to the provenance of ``first``.
+    positions : tuple of str or None
+        Names of the stage positions; then it is kept at which of them each scan was taken.
 
     Raises
     ------
@@ -168,11 +196,12 @@ class TomogramWriter(TomogramAppender):
         first: Tomogram,
         methods: tuple[str, ...] = (),
         provenance: Mapping[str, Any] | None = None,
+        positions: tuple[str, ...] | None = None,
     ) -> None:
         if not set(methods) <= set(METHODS):
             raise DataError(f"a tomogram file holds the methods {METHODS}, got {methods}")
         shape = tuple(first.index.shape)
-        story = json.dumps({**first.provenance, **(provenance or {})})
+        story = json.dumps({**shared(first.provenance), **(provenance or {})})
         file = hdf5.create_file(path, FORMAT, {"provenance": story})
         hdf5.write_optics(file, first.optics)
         group = file.create_group("tomograms")
@@ -183,8 +212,21 @@ class TomogramWriter(TomogramAppender):
         for method in methods:
             hdf5.growing(group, method, shape, np.float32)
             hdf5.growing(group, f"{method}_index", (), np.int64)
+        if positions is not None:
+            _create_positions(group, positions)
         hdf5.growing(file, "quality", (), _quality_type(shape))
         super().__init__(file)
+
+
+def shared(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Return what a tomogram's provenance says of all of its file."""
+    return {key: value for key, value in provenance.items() if key not in _OF_ONE_SCAN}
+
+
+def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
+    write_names(group, names)
+    hdf5.growing(group, "position", (), np.int64)
+    hdf5.growing(group, "stage_um", (3,), np.float64)
 
 
 def resume_tomograms(path: Path) -> TomogramAppender:
@@ -213,8 +255,9 @@ def resume_tomograms(path: Path) -> TomogramAppender:
 def _cut(file: h5py.File, count: int) -> None:
     """Cut off what a crash has left unfinished."""
     group = file["tomograms"]
-    for name in ("raw", "scan"):
-        group[name].resize(count, axis=0)
+    for name in ("raw", "scan", *_PLACED):
+        if name in group:
+            group[name].resize(count, axis=0)
     for method in METHODS:
         if method in group:
             held = len(_index(file, method, group["raw"].shape[1:], count))
@@ -243,6 +286,8 @@ class TomogramSeries:
         Attributes that the format does not name, by path.
     scans : (time,) int64
         Number of each one's scan in the recording; the time point itself where the file has none.
+    positions : Positions
+        Where each one's scan was taken; one place where the file does not say.
     """
 
     path: Path
@@ -255,6 +300,7 @@ class TomogramSeries:
     provenance: Mapping[str, Any]
     attributes: hdf5.Attributes = field(default_factory=dict)
     scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    positions: Positions = field(default_factory=Positions)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -276,13 +322,16 @@ class TomogramSeries:
     def _tomogram(self, name: str, row: int, time: int) -> Tomogram:
         with hdf5.read_file(self.path) as file:
             volume = file["tomograms"][name][row].astype(np.float32, copy=False)
+        story = {key: str(value) for key, value in self.provenance.items()}
+        if label := self.positions.label(time):
+            story["position"] = label
         return Tomogram(
             torch.from_numpy(volume),
             self.voxel_size_um,
             self.optics,
             timestamp=float(self.timestamps[time]),
             sequence=time,
-            provenance={key: str(value) for key, value in self.provenance.items()},
+            provenance=story,
         )
 
 
@@ -316,6 +365,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
             _provenance(file),
             hdf5.other_attributes(file, _KNOWN),
             _scans(file, count),
+            _positions(file, count),
         )
 
 
@@ -361,6 +411,12 @@ def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
         return np.arange(count)
     found = hdf5.dataset(file, "tomograms/scan", (None,), (np.int64,))
     return np.asarray(found[:count], np.int64)
+
+
+def _positions(file: h5py.File, count: int) -> Positions:
+    if "tomograms/positions" not in file:
+        return Positions.one(count)
+    return placed(file, "tomograms", names_in(file, "tomograms/positions"), count)
 
 
 def _voxel_size(file: h5py.File) -> tuple[float, float, float]:

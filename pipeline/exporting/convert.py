@@ -1,42 +1,79 @@
 """The command ``export``: a tomogram file in the format of other programs.
 
-Everything is written under another name first, so that what has the export's name is whole.
+Each stage position is an image of its own: a series of the file, or a file where the format holds
+one image. Everything is written under another name first, so that what has the export's name is
+whole.
 """
 
 import json
+import math
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from acquisition.errors import ConfigurationError
-from pipeline.archive.tomograms import read_tomograms
+from pipeline.archive.positions import Positions
+from pipeline.archive.tomograms import TomogramSeries, read_tomograms
 from pipeline.commands import Bar, progress_bar
 from pipeline.disk import check_output, check_space
-from pipeline.exporting.image import Image, Volume, image_of
+from pipeline.exporting.image import Image, Volume, images_of, time_warnings
 from pipeline.exporting.ome_tiff import write_ome_tiff
 from pipeline.exporting.ome_zarr import write_ome_zarr
 from pipeline.exporting.tcf import write_tcf
 
 __all__ = ["run_export"]
 
-Write = Callable[[Image, Iterator[Volume], Path], None]
+Write = Callable[[Sequence[Image], Iterator[Volume], Path], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How a format is written, how its files end, and its size over that of float32."""
+    """How a format is written, how its files end, and its size over that of float32.
+
+    ``collects`` says whether one file holds several images, ``uneven`` what becomes of times
+    without an interval.
+    """
 
     write: Write
     ending: str
     size: float
+    collects: bool = True
+    uneven: str = ""
 
 
 _FORMATS = {
     "ome-tiff": _Format(write_ome_tiff, ".ome.tiff", 1.0),
-    "ome-zarr": _Format(write_ome_zarr, ".ome.zarr", 1.15),  # an eighth for the halved copies
-    "tcf": _Format(write_tcf, ".TCF", 0.5),
+    "ome-zarr": _Format(
+        write_ome_zarr,
+        ".ome.zarr",
+        1.15,  # an eighth for the halved copies
+        uneven="the time axis of an OME-Zarr counts time points then, and their times in s are in "
+        "its attribute livetomo.times_s",
+    ),
+    "tcf": _Format(
+        lambda images, volumes, path: write_tcf(images[0], volumes, path),
+        ".TCF",
+        0.5,
+        collects=False,
+        uneven="TimeInterval is 0 then, and each time is in RecordingTime of its dataset",
+    ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to be written, and the images that it holds."""
+
+    path: Path
+    images: tuple[Image, ...]
+
+    @property
+    def partial(self) -> Path:
+        """Its name as long as it is not whole."""
+        return self.path.with_name(f"{self.path.name}.partial")
 
 
 def run_export(
@@ -45,6 +82,7 @@ def run_export(
     output: Path | None = None,
     volumes: Sequence[str] = (),
     as_json: bool = False,
+    positions: Sequence[str] = (),
 ) -> int:
     """Write a tomogram file in another format.
 
@@ -55,11 +93,14 @@ def run_export(
     kind : str
         "ome-tiff", "ome-zarr", "tcf".
     output : Path or None
-        New; None: beside the file, with its name and the format's ending.
+        New; None: beside the file, with its name and the format's ending. Where the format needs a
+        file for each position, the position's name is added to it.
     volumes : sequence of str
         "raw", "deep", "tv", "gp", each becomes a channel; empty: the best that is complete.
     as_json : bool
         Print the result as JSON.
+    positions : sequence of str
+        Names or numbers (from 1) of the stage positions; empty: all that have a scan.
 
     Returns
     -------
@@ -70,42 +111,67 @@ def run_export(
         raise ConfigurationError(f"--to must be one of {', '.join(_FORMATS)}, got {kind!r}")
     made = _FORMATS[kind]
     output = file.with_name(file.stem + made.ending) if output is None else output
-    check_output(output)
-    image = image_of(read_tomograms(file), volumes)
-    check_space(output, int(made.size * image.nbytes), f"{output.name} of {image.shape}")
-    with progress_bar("Exporting", image.shape[0] * image.shape[1]) as bar:
-        _write(made, image, output, bar)
+    series = read_tomograms(file)
+    images = images_of(series, volumes, positions)
+    files = _files(made, output, images, series.positions)
+    for one in files:
+        check_output(one.path)
+    size = sum(image.nbytes for image in images)
+    check_space(output, int(made.size * size), f"{output.name} of {len(images)} image(s)")
+    with progress_bar("Exporting", sum(math.prod(image.shape[:2]) for image in images)) as bar:
+        _write(made, files, bar)
+    warnings = [*time_warnings(images), *_uneven(made, images), *_unvisited(series, positions)]
     if as_json:
-        figures = {
-            "output": str(output),
-            "format": kind,
-            "volumes": list(image.channels),
-            "shape": list(image.shape),
-            "voxel_size_um": list(image.series.voxel_size_um),
-        }
-        print(json.dumps(figures))
+        print(json.dumps(_figures(kind, files, warnings)))
     else:
-        t, _, *shape = image.shape
-        times = f"{t} time point{'s' if t > 1 else ''}"
-        print(f"{output}: {', '.join(image.channels)}, {times} of {' x '.join(map(str, shape))}")
+        _tell(files, warnings)
     return 0
 
 
-def _write(made: _Format, image: Image, output: Path, bar: Bar) -> None:
-    """Write under another name; keep that only if all of it went well."""
-    partial = output.with_name(f"{output.name}.partial")
-    _remove(partial)  # of an export that was killed
+def _files(
+    made: _Format, output: Path, images: tuple[Image, ...], positions: Positions
+) -> list[_File]:
+    """Return the files that are to be written."""
+    if made.collects or not positions.several:
+        return [_File(output, images)]
+    names = _named(output, [image.label for image in images])
+    return [_File(path, (image,)) for path, image in zip(names, images, strict=True)]
 
-    def told() -> Iterator[Volume]:
-        for done, volume in enumerate(image.volumes(), 1):
-            yield volume
-            bar.advance_to(done)
+
+def _named(output: Path, labels: Sequence[str]) -> list[Path]:
+    """Return a file name for each position: ``cells_control.TCF``."""
+    ending = output.suffix
+    stem = output.name.removesuffix(ending)
+    names: list[str] = []
+    for number, label in enumerate(labels, 1):
+        plain = re.sub(r"[^\w.+-]+", "-", label).strip("-.") or f"position-{number}"
+        spare = (f"{plain}-{n}" for n in range(2, len(labels) + 2))
+        taken = {name.casefold() for name in names}  # as on Windows and macOS
+        names.append(next(name for name in (plain, *spare) if name.casefold() not in taken))
+    return [output.with_name(f"{stem}_{name}{ending}") for name in names]
+
+
+def _write(made: _Format, files: Sequence[_File], bar: Bar) -> None:
+    """Write under other names; keep them only if all of it went well."""
+    done = 0
+
+    def told(images: Sequence[Image]) -> Iterator[Volume]:
+        nonlocal done
+        for image in images:
+            for volume in image.volumes():
+                yield volume
+                done += 1
+                bar.advance_to(done)
 
     try:
-        made.write(image, told(), partial)
-        partial.rename(output)
+        for file in files:
+            _remove(file.partial)  # of an export that was killed
+            made.write(file.images, told(file.images), file.partial)
+        for file in files:
+            file.partial.rename(file.path)
     finally:
-        _remove(partial)
+        for file in files:
+            _remove(file.partial)
 
 
 def _remove(path: Path) -> None:
@@ -113,3 +179,60 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _uneven(made: _Format, images: Sequence[Image]) -> list[str]:
+    """Return what is to be known of times that have no interval."""
+    several = [image for image in images if image.seconds is not None and len(image.times) > 1]
+    return [
+        f"the scans{image.of} were not taken at even intervals: {made.uneven}"
+        for image in several
+        if image.interval_s is None and made.uneven
+    ]
+
+
+def _unvisited(series: TomogramSeries, wanted: Sequence[str]) -> list[str]:
+    """Return which positions have no tomogram, where all were wanted."""
+    where = series.positions
+    absent = [label for n, label in enumerate(where.labels) if n not in where.visited]
+    if wanted or not absent:
+        return []
+    return [f"no tomogram was made at {', '.join(absent)}"]
+
+
+def _figures(kind: str, files: Sequence[_File], warnings: Sequence[str]) -> dict[str, Any]:
+    first = files[0].images[0]
+    return {
+        "output": str(files[0].path),
+        "format": kind,
+        "volumes": list(first.channels),
+        "shape": list(first.shape),
+        "voxel_size_um": list(first.series.voxel_size_um),
+        "images": [_image(file.path, image) for file in files for image in file.images],
+        "warnings": list(warnings),
+    }
+
+
+def _image(path: Path, image: Image) -> dict[str, Any]:
+    seconds, place = image.seconds, image.places_um[0]
+    return {
+        "output": str(path),
+        "name": image.name,
+        "position": image.label,
+        "stage_um": [value if math.isfinite(value) else None for value in place],
+        "shape": list(image.shape),
+        "begun": None if image.begun is None else image.begun.isoformat(),
+        "times_s": None if seconds is None else seconds.tolist(),
+        "interval_s": image.interval_s,
+    }
+
+
+def _tell(files: Sequence[_File], warnings: Sequence[str]) -> None:
+    for file in files:
+        for image in file.images:
+            t, _, *shape = image.shape
+            times = f"{t} time point{'s' if t > 1 else ''} of {' x '.join(map(str, shape))}"
+            at = f" at {image.label}" if image.label else ""
+            print(f"{file.path}: {', '.join(image.channels)}, {times}{at}")
+    for warning in warnings:
+        print(f"warning: {warning}")

@@ -2,9 +2,11 @@
 
 There is no public description. This is what the public readers of it read (format version 1.3):
 /Data/3D with count, sizes, resolution in um and interval in s as attributes of one element, and the
-datasets 000000, 000001, ... (z, y, x). Tomocube's own programs may want more.
+datasets 000000, 000001, ... (z, y, x), with the time and, in mm, the place of the stage at each.
+Tomocube's own programs may want more. A file holds one position of the stage.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import h5py
 import numpy as np
 
 from acquisition.errors import DataError
+from acquisition.timestamps import text_of
 from pipeline.exporting.image import Image, Volume
 
 __all__ = ["write_tcf"]
 
 _STEPS = 1e4  # per unit of refractive index
+_MM_PER_UM = 1e-3  # positions of the stage are in mm in Tomocube's own files
 
 
 def write_tcf(image: Image, volumes: Iterator[Volume], path: Path) -> None:
@@ -31,20 +35,13 @@ def write_tcf(image: Image, volumes: Iterator[Volume], path: Path) -> None:
         raise DataError(
             f"a TCF must have one kind of volume, got {', '.join(image.channels)}: choose one"
         )
-    optics = image.series.optics
     with h5py.File(path, "w-") as file:
-        file.attrs["FormatVersion"] = _text("1.3")
-        file.attrs["Title"] = _text(image.name)
-        file.attrs["Description"] = _text(image.story)
-        if image.begun is not None:
-            file.attrs["RecordingTime"] = _text(image.begun.strftime("%Y-%m-%d %H:%M:%S"))
-        device = file.create_group("Info/Device")
-        device.attrs["NA"] = [optics.numerical_aperture]
-        device.attrs["RI"] = [optics.medium_index]
+        _describe(file, image)
         group = file.create_group("Data/3D")
-        limits = [_write(group, number, volume) for number, volume in enumerate(volumes)]
+        limits = [_write(group, image, number, volume) for number, volume in enumerate(volumes)]
         group.attrs["DataCount"] = [len(limits)]
-        group.attrs["TimeInterval"] = [image.interval_s]
+        # readers want one: 0, of which they make none, where it is not the same for all
+        group.attrs["TimeInterval"] = [image.interval_s or 0.0]
         for axis, count, size_um in zip(
             "ZYX", image.shape[2:], image.series.voxel_size_um, strict=True
         ):
@@ -54,12 +51,31 @@ def write_tcf(image: Image, volumes: Iterator[Volume], path: Path) -> None:
         group.attrs["RIMax"] = [max(high for _, high in limits)]
 
 
-def _write(group: h5py.Group, number: int, volume: Volume) -> tuple[float, float]:
+def _describe(file: h5py.File, image: Image) -> None:
+    optics, stamps = image.series.optics, image.timestamps
+    file.attrs["FormatVersion"] = _text("1.3")
+    stem = image.series.path.stem
+    file.attrs["Title"] = _text(f"{stem} {image.label}" if image.label else stem)
+    file.attrs["Description"] = _text(image.story)
+    if stamps is not None:
+        begun = text_of(float(stamps[0])).partition(".")[0]
+        file.attrs["CreateDate"] = file.attrs["RecordingTime"] = _text(begun)
+    device = file.create_group("Info/Device")
+    device.attrs["NA"] = [optics.numerical_aperture]
+    device.attrs["RI"] = [optics.medium_index]
+
+
+def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tuple[float, float]:
     """Write one time point; return its limits."""
     steps = np.rint(np.clip(volume * _STEPS, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
     dataset = group.create_dataset(f"{number:06d}", data=steps, compression="gzip", shuffle=True)
     low, high = float(steps.min()) / _STEPS, float(steps.max()) / _STEPS
     dataset.attrs["RIMin"], dataset.attrs["RIMax"] = [low], [high]
+    if image.timestamps is not None:
+        dataset.attrs["RecordingTime"] = _text(text_of(float(image.timestamps[number])))
+    for axis, value in zip("XYZ", image.places_um[number], strict=True):
+        if math.isfinite(value):
+            dataset.attrs[f"Position{axis}"] = [value * _MM_PER_UM]
     return low, high
 
 

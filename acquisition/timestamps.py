@@ -1,0 +1,88 @@
+"""Times of scans, in seconds since the epoch (1970-01-01 UTC), and what else such numbers may be.
+
+A scan's time is a date, or it counts from an arbitrary zero (0, 5.25, 99.75 s), which keeps the
+intervals. Other programs count in other units and from other days; their numbers are far too large
+to be seconds, or, in days, far too close together.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+__all__ = ["EARLIEST_S", "LATEST_S", "date_of", "other_unit", "possible", "text_of"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Below, a time counts from an arbitrary zero: there were no digital holographic recordings.
+EARLIEST_S = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
+# Above, it is no date either: seconds since 1904 (LabVIEW) begin here for scans of 1984.
+LATEST_S = datetime(2050, 1, 1, tzinfo=UTC).timestamp()
+_DAY_S = 86400.0
+_CLOSEST_S = 0.05  # scans follow each other more slowly; times in days do not
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a number may be in: seconds in one of it, and its zero in seconds since the epoch."""
+
+    name: str
+    seconds: float
+    zero_s: float = 0.0
+
+    def read(self, value: float) -> float:
+        return value * self.seconds + self.zero_s
+
+
+_LARGE = (
+    _Unit("milliseconds", 1e-3),
+    _Unit("microseconds", 1e-6),
+    _Unit("nanoseconds", 1e-9),
+    _Unit("seconds since 1904 (LabVIEW)", 1.0, -2082844800.0),
+    _Unit("units of 100 ns since 1601 (Windows)", 1e-7, -11644473600.0),
+    _Unit("units of 100 ns since the year 1 (.NET)", 1e-7, -62135596800.0),
+)
+_DAYS = (
+    _Unit("days since 1900 (Excel)", _DAY_S, -25569 * _DAY_S),
+    _Unit("days since the year 0 (MATLAB's datenum)", _DAY_S, -719529 * _DAY_S),
+    _Unit("days since 4713 BC (Julian dates)", _DAY_S, -2440587.5 * _DAY_S),
+    _Unit("days since 1970", _DAY_S),
+)
+_FIRST_SEEN_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # a recording's date, in any unit
+
+
+def possible(timestamp: float) -> bool:
+    """Whether a number can be a scan's time in seconds, a date or counted from some zero."""
+    return math.isfinite(timestamp) and abs(timestamp) < LATEST_S
+
+
+def date_of(timestamp: float) -> datetime | None:
+    """Return the date, in UTC; None where the number is no date in seconds since the epoch."""
+    if not EARLIEST_S <= timestamp < LATEST_S:  # nan is not, either
+        return None
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def text_of(timestamp: float) -> str:
+    """Return a possible time as ``2026-11-27 20:29:25.250000``; other zeros are 1970-01-01."""
+    return f"{_EPOCH + timedelta(seconds=timestamp):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def other_unit(timestamps: Sequence[float]) -> str:
+    """Return in which unit times probably are that are not in seconds; empty where none fits.
+
+    Days are told by their size and by steps that are too small for seconds.
+    """
+    largest = max(map(abs, timestamps), default=0.0)
+    if not possible(largest):
+        return _fitting(_LARGE, timestamps)
+    steps = sorted(abs(b - a) for a, b in pairwise(timestamps) if a != b)
+    close = bool(steps) and steps[len(steps) // 2] < _CLOSEST_S
+    return _fitting(_DAYS, timestamps) if close else ""
+
+
+def _fitting(units: Sequence[_Unit], timestamps: Sequence[float]) -> str:
+    for unit in units:
+        if all(_FIRST_SEEN_S <= unit.read(value) < LATEST_S for value in timestamps):
+            return unit.name
+    return ""
