@@ -339,6 +339,7 @@ def command_line() -> Parser:
     reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
     text = "compare every N-th tomogram with total variation, into the file, too"
     reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
+    add_positions(reconstruct)
     add_settings(reconstruct)
     text = "draw a grid of total-variation parameters on one scan, or on a simulated sample"
     add_grid(add("tune", _tune, text, device, output, figures))
@@ -455,6 +456,13 @@ def add_formats(export: Parser) -> None:
     text = "which volumes, each a channel; by default the regularized ones where complete, else raw"
     volumes = ("raw", "deep", "tv", "gp")
     export.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
+    add_positions(export)
+
+
+def add_positions(command: Parser) -> None:
+    """Add which stage positions of a time-lapse are taken."""
+    text = "name or number (from 1) of a stage position, may be repeated; by default all"
+    command.add_argument("--position", action="append", metavar="NAME", default=[], help=text)
 
 
 FORWARDED = ("test", "train", "evaluate", "benchmark")  # pytest, training, ... read what follows
@@ -502,7 +510,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
     }
     how = (options.regularizer, options.device, options.json, chosen, options.preset)
-    return run_reconstruct(options.recording, options.output, *how, options.check)
+    return run_reconstruct(options.recording, options.output, *how, options.check, options.position)
 
 
 def _tune(options: argparse.Namespace) -> int:
@@ -530,7 +538,7 @@ def _view(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from pipeline.exporting.convert import run_export
 
-    how = (options.output, options.volume, options.json)
+    how = (options.output, options.volume, options.json, options.position)
     return run_export(options.file, options.to, *how)
 
 

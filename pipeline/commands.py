@@ -40,6 +40,7 @@ def run_reconstruct(
     chosen: Mapping[str, Any] | None = None,
     preset: str | None = None,
     check_every: int = 0,
+    positions: Sequence[str] = (),
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -62,6 +63,8 @@ def run_reconstruct(
         "tv".
     check_every : int
         Compare every so manieth tomogram with total variation and write that to the file; 0: none.
+    positions : sequence of str
+        Names or numbers (from 1) of the stage positions whose scans are taken; empty: all.
 
     Returns
     -------
@@ -80,13 +83,17 @@ def run_reconstruct(
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
+    where = source.log().positions
+    at = where.chosen(positions)
+    count = sum(len(where.times(position)) for position in at)
     how = settings_for(source, chosen or {})
     recipe = Recipe(method, torch_device(device), how, preset, check_every)
     with progress_bar("Reconstructing", len(source)) as bar:
         bar.say("planning")
         with TomogramJob(source, output, recipe, bar) as job:
-            scans = source.scans()  # those that were there at the start: it may still be growing
-            rows = [job.run(next(scans)) for _ in range(len(source))]
+            scans = source.scans(positions=at if positions else ())
+            # those that were there at the start: it may still be growing
+            rows = [job.run(next(scans)) for _ in range(count)]
     _print_reconstructed(job, rows, as_json)
     return 0 if all(row.whole for row in rows) else 1
 
@@ -135,11 +142,12 @@ def _print_reconstructed(job: TomogramJob, rows: Sequence[ScanRow], as_json: boo
         print(json.dumps(figures))
         return
     for row in rows:
-        print(f"scan {row.time}: {row.error or _figures(row, job.recipe.method)}")
+        scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
+        print(f"{scan}: {row.error or _figures(row, job.recipe.method)}")
         for warning in row.warnings:
-            print(f"scan {row.time}: {warning}")
+            print(f"{scan}: {warning}")
         if row.check is not None:
-            print(f"scan {row.time}: {row.check.summary()}")
+            print(f"{scan}: {row.check.summary()}")
     made = sum(not row.error for row in rows)
     print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
 

@@ -16,7 +16,15 @@ from pipeline.archive import hdf5, recording, tomograms
 from pipeline.computing import torch_device
 from pipeline.service import check_regularizer
 from pipeline.sockets import PipelineError
-from pipeline.state import REGULARIZERS, InstrumentState, News, Phase, RecordRequest, TomogramView
+from pipeline.state import (
+    REGULARIZERS,
+    Course,
+    InstrumentState,
+    News,
+    Phase,
+    RecordRequest,
+    TomogramView,
+)
 from pipeline.tomogram_job import settings_for
 from pipeline.views import view_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
@@ -39,8 +47,8 @@ class Source(Protocol):
     def methods(self) -> tuple[str, ...]:
         """The volumes that the file has by now, or how a recording can be regularized."""
 
-    def count(self) -> int:
-        """Return how many scans there are by now."""
+    def places(self) -> tuple[str, ...]:
+        """Return what the stage position of each scan is called that there is by now."""
 
     def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
         """Return the tomogram of a scan; raise Stopped soon after ``stop`` is set."""
@@ -58,9 +66,9 @@ class _Tomograms:
         held = self._series.indices
         return tuple(name for name in tomograms.METHODS if len(held.get(name, ()))) or ("none",)
 
-    def count(self) -> int:
+    def places(self) -> tuple[str, ...]:
         self._series = tomograms.read_tomograms(self.path)
-        return len(self._series)
+        return self._series.positions.each
 
     def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
         raw, found = self._series.raw(scan), self._series.regularized(method, scan)
@@ -92,10 +100,10 @@ class _Recording:
     def methods(self) -> tuple[str, ...]:
         return REGULARIZERS
 
-    def count(self) -> int:
+    def places(self) -> tuple[str, ...]:
         if self._recording.finished() != len(self._recording):  # its background is long to read
             self._recording = recording.read_recording(self.path)
-        return len(self._recording)
+        return self._recording.log().positions.each
 
     def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
         begin = time.perf_counter()
@@ -150,7 +158,7 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
             "import turns interferograms of other programs into a recording"
         )
     source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
-    if source.count() == 0:
+    if not source.places():
         raise DataError(f"{path} must hold at least one finished scan, found none")
     return Playback(source, method if method in source.methods else source.methods[0])
 
@@ -167,7 +175,8 @@ class Playback(Closing):
 
     def __init__(self, source: Source, method: str) -> None:
         self._source, self._method = source, method
-        self._count = source.count()
+        self._places = source.places()
+        self._position = ""
         self._scan, self._shown = 0, (-1, "")
         self._playing = False
         self._message = "reading the first scan"
@@ -187,17 +196,44 @@ class Playback(Closing):
             news, self._news = self._news, News()
         return news
 
-    def seek(self, scan: int) -> None:
-        """Show a scan; playing goes on from there."""
+    @property
+    def course(self) -> Course:
+        """The scans that are played, and where they were taken."""
         with self._changed:
-            self._scan = min(max(scan, 0), self._count - 1)
+            return self._course()
+
+    def seek(self, scan: int) -> None:
+        """Show a scan, or the last one before it that is played; playing goes on from there."""
+        with self._changed:
+            course = self._course()
+            self._scan = course.scans[course.row(scan)]
             self._ask()
+
+    def look_at(self, position: str) -> None:
+        """Play the scans of one stage position only; of all where the name is empty."""
+        with self._changed:
+            if position and position not in self._places:
+                raise PipelineError(
+                    f"{self._source.path.name} has scans at "
+                    f"{', '.join(dict.fromkeys(self._places))}, got {position!r}"
+                )
+            self._position = position
+            course = self._course()
+            self._scan = course.scans[course.row(self._scan)]
+            self._tell()
+            self._ask()
+
+    def _course(self) -> Course:
+        at = self._position
+        scans = tuple(n for n, place in enumerate(self._places) if place == at or not at)
+        return Course(scans, self._places, at)
 
     def start(self) -> None:
         """Play on, from the beginning where the end was reached."""
         with self._changed:
-            if self._scan == self._count - 1:
-                self._scan = 0
+            scans = self._course().scans
+            if self._scan == scans[-1]:
+                self._scan = scans[0]
             self._playing = True
             self._ask()
 
@@ -280,8 +316,10 @@ class Playback(Closing):
     def _step(self) -> None:
         """Go on to the next scan; stay at the last one."""
         with self._changed:
-            if self._scan + 1 < self._count:
-                self._scan += 1
+            course = self._course()
+            following = course.row(self._scan) + 1
+            if following < len(course.scans):
+                self._scan = course.scans[following]
             else:
                 self._playing = False
                 self._tell()
@@ -305,7 +343,7 @@ class Playback(Closing):
 
     def _made(self, scan: int, method: str) -> TomogramView:
         with self._changed:
-            self._tell(f"scan {scan + 1} of {self._count}: {method}")
+            self._tell(f"{self._called(scan)}: {method}")
         return self._source.view(scan, method, self._stop)
 
     def _keep(self, key: tuple[int, str], view: TomogramView) -> None:
@@ -318,12 +356,14 @@ class Playback(Closing):
     def _look(self) -> None:
         """See whether the file has grown."""
         try:
-            count = self._source.count()
+            places = self._source.places()
         except LiveTomoError:
             return  # its writer is at it; what is there stays on display
         with self._changed:
-            if count != self._count:
-                self._count = count
+            if places and places != self._places:
+                self._places = places
+                if self._position not in places:
+                    self._position = ""
                 self._tell()
 
     def _ask(self) -> None:
@@ -333,14 +373,19 @@ class Playback(Closing):
 
     def _tell(self, message: str = "") -> None:
         doing = "playing, " if self._playing else ""
-        self._message = message or f"{doing}scan {self._scan + 1} of {self._count}"
+        self._message = message or f"{doing}{self._called(self._scan)}"
         self._news = News(self._state(), tomogram=self._news.tomogram)
+
+    def _called(self, scan: int) -> str:
+        """Return which scan it is, and where it was taken if not all were in one place."""
+        where = f" at {self._places[scan]}" if self._course().positions else ""
+        return f"scan {scan + 1} of {len(self._places)}{where}"
 
     def _state(self) -> InstrumentState:
         return InstrumentState(
             Phase.LIVE if self._playing else Phase.STOPPED,
             self._message,
-            scans=self._count,
+            scans=len(self._places),
             regularizer=self._method,
             regularizers=self._source.methods,
             microscope=self._source.path.name,

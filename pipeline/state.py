@@ -3,6 +3,7 @@
 Light on purpose (numpy only): the window imports this, not the code that computes.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ from regularizer.report import QualityReport
 
 __all__ = [
     "REGULARIZERS",
+    "Course",
     "InstrumentState",
     "InterferogramView",
     "News",
@@ -134,6 +136,39 @@ class InstrumentState:
     microscope: str = ""
     quality: str = ""
     recording: RecordingState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The scans of a file that is played, and where they were taken.
+
+    Parameters
+    ----------
+    scans : tuple of int
+        Those that are played, in order; all of the file, or those of one position.
+    places : tuple of str
+        What the stage position of each scan of the file is called.
+    chosen : str
+        The position whose scans are played; empty for all.
+    """
+
+    scans: tuple[int, ...] = ()
+    places: tuple[str, ...] = ()
+    chosen: str = ""
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """The positions that have scans, where there are several to choose from."""
+        names = tuple(dict.fromkeys(self.places))
+        return names if len(names) > 1 else ()
+
+    def place(self, scan: int) -> str:
+        """Return what the position of a scan is called."""
+        return self.places[scan] if 0 <= scan < len(self.places) else ""
+
+    def row(self, scan: int) -> int:
+        """Return which of those that are played a scan is, or would come after."""
+        return max(bisect_right(self.scans, scan) - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ new or holds some of its scans already; so what is made on the fly is what is ma
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,9 +13,12 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
+import numpy as np
+
 from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
+from pipeline.archive.positions import Positions
 from pipeline.archive.recording import Recording
 from pipeline.archive.series import RecordedScan, Visited
 from pipeline.archive.tomograms import (
@@ -116,7 +120,9 @@ class ScanRow:
 
     ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
     those that the optics make useless. ``data_residual`` is how far the regularized tomogram is
-    from the measured spectrum, over that; ``check`` compares it with total variation.
+    from the measured spectrum, over that; ``check`` compares it with total variation. ``position``
+    is what the scan's stage position is called, where there are several, and ``stage_um`` where
+    that was: x, y, z, None where unknown.
     """
 
     time: int
@@ -131,6 +137,8 @@ class ScanRow:
     warnings: tuple[str, ...] = ()
     error: str = ""
     check: QualityReport | None = None
+    position: str = ""
+    stage_um: tuple[float | None, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -198,6 +206,17 @@ class TomogramJob(Closing):
 
     def run(self, recorded: RecordedScan) -> ScanRow:
         """Process one scan; one that cannot be reconstructed becomes a row with an error."""
+        place = tuple(um if math.isfinite(um) else None for um in recorded.stage_um)
+        return replace(self._run(recorded), position=self._called(recorded), stage_um=place)
+
+    def _called(self, recorded: RecordedScan) -> str:
+        """Return what a scan's position is called."""
+        series = self.source.series
+        if series is None:
+            return ""
+        return Positions(series.positions, np.array([recorded.position])).label(0)
+
+    def _run(self, recorded: RecordedScan) -> ScanRow:
         scan, number = recorded.stack, recorded.stack.sequence
         lost = tuple(sorted({*scan.lost, *recorded.background.lost}))
         self._say(number, "reconstruction")

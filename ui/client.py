@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.state import News, RecordRequest
+from pipeline.state import Course, News, RecordRequest
 
 __all__ = ["Client", "Timeline"]
 
@@ -45,5 +45,12 @@ class Client(Protocol):
 class Timeline(Protocol):
     """A client that plays a file: ``start`` and ``stop`` are play and pause."""
 
+    @property
+    def course(self) -> Course:
+        """The scans that are played, and where they were taken."""
+
     def seek(self, scan: int) -> None:
         """Show that scan; does not wait, and may be called from the window's thread."""
+
+    def look_at(self, position: str) -> None:
+        """Play the scans of one stage position only; of all where the name is empty."""

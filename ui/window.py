@@ -134,6 +134,7 @@ class Window(QMainWindow):
         self.sidebar.play()
         self.time.show()
         self.time.sought.connect(timeline.seek)
+        self.time.position_chosen.connect(timeline.look_at)
 
     def _actions(self) -> dict[str, Callable[[int], object]]:
         return {
@@ -198,7 +199,8 @@ class Window(QMainWindow):
         self.status.draw(state)
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
-        self.time.draw_state(state)
+        if self._timeline is not None:
+            self.time.draw_course(self._timeline.course)
         self._draw_instrument()
 
     def show_tomogram(self, tomogram: TomogramView) -> None:

@@ -85,6 +85,12 @@ class Positions:
         """Return what the position of a scan is called."""
         return self.labels[int(self.position[time])]
 
+    @property
+    def each(self) -> tuple[str, ...]:
+        """What the position of each scan is called."""
+        labels = self.labels
+        return tuple(labels[number] for number in self.position.tolist())
+
     def place(self, time: int) -> Place:
         """Return x, y and z of the stage at a scan, in um; nan where unknown."""
         x, y, z = self.stage_um[time].tolist()

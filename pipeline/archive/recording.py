@@ -19,7 +19,7 @@ The row of a lost angle is zero, and ``lost`` says that it is. The timestamp is 
 is finished when it has one, and a scan that was cut off by a crash is not returned.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
-from pipeline.archive.positions import Positions
 from pipeline.archive.reopening import reopen
 from pipeline.archive.series import (
     RecordedScan,
@@ -226,17 +225,25 @@ class Recording:
         """Yield the scans from ``start`` on, one at a time, those added meanwhile included."""
         return (scan.stack for scan in self.scans(start))
 
-    def scans(self, start: int = 0) -> Iterator[RecordedScan]:
-        """Yield the same with where each was taken, and the background that belongs to it."""
+    def scans(self, start: int = 0, positions: Collection[int] = ()) -> Iterator[RecordedScan]:
+        """Yield the same with where each was taken, and the background that belongs to it.
+
+        Parameters
+        ----------
+        start : int
+        positions : collection of int
+            Numbers of the stage positions whose scans are yielded; empty: of all.
+        """
         with hdf5.read_file(self.path) as file:
             series = SeriesReader(file) if self.series is not None else None
             index = start
-            while index < _finished(file):
-                stack = self._stack(file, index)
-                if series is None:
-                    yield RecordedScan(stack, self.background)
-                else:
-                    yield series.scan(stack, self.background)
+            while index < (count := _finished(file)):
+                if not positions or read_positions(file, count).position[index] in positions:
+                    stack = self._stack(file, index)
+                    if series is None:
+                        yield RecordedScan(stack, self.background)
+                    else:
+                        yield series.scan(stack, self.background)
                 index += 1
 
     def log(self) -> ScanLog:
@@ -246,11 +253,6 @@ class Recording:
             lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
             short = {int(row): _numbers(lost[row]) for row in np.flatnonzero(lost.any(axis=1))}
             return ScanLog(short, read_positions(file, count))
-
-    def positions(self) -> Positions:
-        """Return where the scans were taken that are finished by now."""
-        with hdf5.read_file(self.path) as file:
-            return read_positions(file, _finished(file))
 
     def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
         sample = file["sample"]

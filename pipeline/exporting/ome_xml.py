@@ -39,7 +39,8 @@ def ome_xml(images: Sequence[Image], *, pages: bool) -> bytes:
             _add(pixels, "MetadataOnly")
         _planes(pixels, image)
         first += count
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _image(root: ElementTree.Element, number: int, image: Image) -> ElementTree.Element:

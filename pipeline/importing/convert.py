@@ -149,6 +149,11 @@ def _warnings(material: _Material, background: InterferogramStack) -> list[str]:
             f"{angles} angles are few: the tomograms will be smeared along z"
             + ("" if material.description.k else ", and k, estimated from them, may be wrong")
         )
+    if (back := np.flatnonzero(np.diff(material.times_s) < 0)).size:
+        notes.append(
+            f"scan {back[0] + 1} was taken before scan {back[0]}, by the timestamps: scans are in "
+            "the order given"
+        )
     notes += brightness_warnings(material.background, material.samples)
     for one in (*material.samples, material.background):
         notes += _frame_warnings(one, angles)

@@ -5,6 +5,7 @@ refused. See docs/importing.md for all keys and docs/examples/import.toml for on
 """
 
 import csv
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,6 +18,7 @@ from acquisition.configuration import describe_problem, read_toml
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination import AngleSet
 from acquisition.optics import Optics
+from acquisition.timestamps import other_unit, possible
 
 __all__ = ["ImportDescription", "load_description"]
 
@@ -45,7 +47,7 @@ class ImportDescription(BaseModel):
     crop : (top, left, height, width), optional
         Part of the frames to keep, in their pixels.
     timestamps : list of float, optional
-        Seconds since the epoch, one a scan.
+        Seconds since the epoch, or since some other zero, one a scan.
     interval_s : float, optional
         From scan to scan; the first is at ``start``.
     start : datetime, optional
@@ -100,16 +102,37 @@ class ImportDescription(BaseModel):
         """Return when each of ``scans`` scans began, seconds since the epoch.
 
         Where only the interval is known they count from 0, where nothing is, in steps of 1 s.
+
+        Raises
+        ------
+        DataError
+            If there is not one for each scan, or they cannot be in seconds.
         """
         if self.timestamps is None:
             begin = self.start.timestamp() if self.start else 0.0
-            return np.asarray(begin + np.arange(scans) * (self.interval_s or 1.0), np.float64)
+            times = np.asarray(begin + np.arange(scans) * (self.interval_s or 1.0), np.float64)
+            _check_times("start and interval_s", times.tolist())
+            return times
         if len(self.timestamps) != scans:
             raise DataError(
                 f"timestamps must have one value a scan, got {len(self.timestamps)} for "
                 f"{scans} scans"
             )
+        _check_times("timestamps", self.timestamps)
         return np.array(self.timestamps, dtype=np.float64)
+
+
+def _check_times(key: str, times_s: Sequence[float]) -> None:
+    """Refuse what cannot be seconds since the epoch, and say what it probably is."""
+    unit = other_unit(times_s)
+    wrong = next((time for time in times_s if not possible(time) or time < 0), None)
+    if wrong is None and not unit:
+        return
+    likely = f"probably {unit}, convert them" if unit else "before 1970 or far in the future"
+    raise DataError(
+        f"{key} must be in seconds since the epoch (1970-01-01 UTC) or since the first scan, got "
+        f"{times_s[0] if wrong is None else wrong:.15g}: {likely}"
+    )
 
 
 def load_description(path: Path) -> ImportDescription:
