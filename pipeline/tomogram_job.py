@@ -189,7 +189,8 @@ class TomogramJob(Closing):
         self.done: set[int] = set()
         if resume and output.exists():
             self.done = scans_held(output, recipe)
-            self._writer = resume_tomograms(output)
+            recorded = None if source.series is None else source.log().positions
+            self._writer = resume_tomograms(output, recorded)
 
     def close(self) -> None:
         """Close the file; what was made is in it."""

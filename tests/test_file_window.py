@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from launcher import main
+from pipeline.archive.series import Visited
+from pipeline.archive.tomograms import TomogramWriter
 from pipeline.playback import open_playback
 from pipeline.state import Phase
-from tests.tomogram_files import SHAPE, noise, write
+from tests.tomogram_files import BEGUN, SHAPE, noise, write
 from tests.windows import wait_until
 from ui.window import Window
 
@@ -30,7 +34,25 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def visits(tmp_path: Path) -> Path:
+    """Write two scans at each of two positions in turn, with times in milliseconds."""
+    path = tmp_path / "visits.h5"
+    with TomogramWriter(path, noise(0), positions=("control", "treated")) as writer:
+        for scan in range(4):
+            made = replace(noise(scan, scan), timestamp=1000 * BEGUN + scan)
+            writer.append(made, visited=Visited(scan % 2, (850.0 * (scan % 2), 0.0, 0.0)))
+    return path
+
+
+@pytest.fixture
 def window(application: QApplication, file: Path) -> Iterator[Window]:
+    with shown(application, file) as window:
+        yield window
+
+
+@contextmanager
+def shown(application: QApplication, file: Path) -> Iterator[Window]:
+    """Open a window on a file."""
     playback = open_playback(file)
     window = Window(playback, title="LiveTomo", timeline=playback)
     window.resize(1280, 800)
@@ -83,6 +105,30 @@ def test_slider_and_keys_choose_the_scan(window: Window) -> None:
     QTest.keyClick(window, Qt.Key.Key_Period)  # there is none after it
     assert window.time.slider.value() == 2
     assert window.time.taken.text().startswith("2023-11-1")
+
+
+def test_one_position_can_be_looked_at_alone(application: QApplication, visits: Path) -> None:
+    with shown(application, visits) as window:
+        bar = window.time
+        wait_until(lambda: bar.slider.maximum() == 3)
+        names = [bar.positions.itemText(row) for row in range(bar.positions.count())]
+        assert names == ["All positions", "control", "treated"]
+        assert bar.positions.isVisible()
+        assert bar.taken.text() == "control"  # milliseconds since the epoch are no date
+        bar.positions.setCurrentIndex(2)
+        bar.positions.activated.emit(2)  # as a click does
+        wait_until(lambda: shows(window, 1))
+        assert (bar.place.text(), bar.taken.text()) == ("1 of 2", "treated")
+        QTest.keyClick(window, Qt.Key.Key_Period)
+        wait_until(lambda: shows(window, 3))
+        assert bar.place.text() == "2 of 2"
+        bar.positions.activated.emit(0)
+        wait_until(lambda: bar.place.text() == "4 of 4")
+        assert shows(window, 3)
+
+
+def test_a_file_of_one_position_has_none_to_choose(window: Window) -> None:
+    assert not window.time.positions.isVisible()
 
 
 def test_space_plays_to_the_end(window: Window) -> None:

@@ -280,11 +280,43 @@ def test_scans_of_the_background_are_averaged(session: Session, convert: Import)
         ("interval_s = 5.5", [0, 5.5]),
         ("start = 2024-05-01T10:00:00Z\ninterval_s = 60", [1714557600, 1714557660]),
         ("timestamps = [1714557600.5, 1714557607]", [1714557600.5, 1714557607]),
+        ("timestamps = [0, 5.25]", [0, 5.25]),
     ],
 )
 def test_times(session: Session, convert: Import, lines: str, times: list[float]) -> None:
     convert(np.stack([s.frames for s in session.scans]), session.empty, TOML + lines)
     assert [stack.timestamp for stack in convert.stacks()] == times
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("timestamps = [1714557600500, 1714557607000]", "got 1714557600500: probably milliseconds"),
+        ("timestamps = [1714557600500000, 1714557607000000]", "probably microseconds, convert"),
+        ("timestamps = [1714557600500000000, 1714557607000000000]", "probably nanoseconds"),
+        ("timestamps = [45413.41667, 45413.41675]", r"probably days since 1900 \(Excel\)"),
+        ("timestamps = [739373.41667, 739373.41675]", "MATLAB's datenum"),
+        ("timestamps = [-5, 0]", "got -5: before 1970 or far in the future"),
+        (
+            "start = 2414-05-01T10:00:00Z\ninterval_s = 60",
+            "start and interval_s must be in seconds",
+        ),
+        ("timestamps = [inf, inf]", r"timestamps\[0\]: .* finite number"),
+        ("timestamps = [nan, nan]", r"timestamps\[0\]: .* finite number"),
+    ],
+)
+def test_times_in_other_units_are_refused(
+    session: Session, convert: Import, lines: str, message: str
+) -> None:
+    frames = np.stack([scan.frames for scan in session.scans])
+    convert.refuses(message, frames, session.empty, TOML + lines)
+
+
+def test_scans_against_the_order_of_time_are_pointed_out(session: Session, convert: Import) -> None:
+    frames = np.stack([scan.frames for scan in session.scans])
+    warnings = convert(frames, session.empty, f"{TOML}timestamps = [1714557607, 1714557600]")
+    only(warnings, "scan 1 was taken before scan 0, by the timestamps")
+    assert [stack.timestamp for stack in convert.stacks()] == [1714557607, 1714557600]
 
 
 def test_order_of_samples_is_as_given(session: Session, convert: Import) -> None:

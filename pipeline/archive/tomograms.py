@@ -218,6 +218,14 @@ class TomogramWriter(TomogramAppender):
         super().__init__(file)
 
 
+def _add_positions(group: h5py.Group, recorded: Positions) -> None:
+    _create_positions(group, recorded.names)
+    scans = group["scan"][()]
+    for name in _PLACED:
+        group[name].resize(len(scans), axis=0)
+        group[name][...] = getattr(recorded, name)[scans]
+
+
 def shared(provenance: Mapping[str, str]) -> dict[str, str]:
     """Return what a tomogram's provenance says of all of its file."""
     return {key: value for key, value in provenance.items() if key not in _OF_ONE_SCAN}
@@ -229,8 +237,14 @@ def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
     hdf5.growing(group, "stage_um", (3,), np.float64)
 
 
-def resume_tomograms(path: Path) -> TomogramAppender:
+def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:
     """Go on with a tomogram file after its last finished time point, also after a crash.
+
+    Parameters
+    ----------
+    path : Path
+    recorded : Positions or None
+        Where the recording's scans were taken; a file that does not say so learns it.
 
     Raises
     ------
@@ -246,6 +260,8 @@ def resume_tomograms(path: Path) -> TomogramAppender:
                 "reconstruct the recording into another file"
             )
         _cut(file, len(group["timestamps"]))
+        if recorded is not None and "positions" not in group:
+            _add_positions(group, recorded)
         return TomogramAppender(file)
     except BaseException:
         file.close()
