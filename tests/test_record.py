@@ -95,6 +95,8 @@ def assert_same_tomograms(one: Path, other: Path, method: str) -> None:
     assert a.scans.tolist() == b.scans.tolist()
     assert a.voxel_size_um == b.voxel_size_um
     np.testing.assert_array_equal(a.timestamps, b.timestamps)
+    assert a.positions.each == b.positions.each
+    np.testing.assert_array_equal(a.positions.stage_um, b.positions.stage_um)
     for number in range(len(a)):
         assert torch.equal(a.raw(number).index, b.raw(number).index)
         left, right = a.regularized(method, number), b.regularized(method, number)
@@ -142,6 +144,9 @@ def test_killed_in_the_middle_it_goes_on_and_is_what_reconstruct_makes_of_it(
     again = tmp_path / "again.h5"
     assert run_reconstruct(recording, again, "tv", "cpu") == 0
     assert_same_tomograms(tomograms, again, "tv")
+    where = read_tomograms(tomograms).positions
+    assert where.each == ("bead", "position 2") * 3
+    np.testing.assert_array_equal(where.stage_um, [(0, 0, 0), (0.6, 0.3, 0)] * 3)
     assert read_tomograms(again).shape[1] == 32  # slices, as the microscope's file says
     assert "6 of 6 tomograms" in capsys.readouterr().out
     assert sorted(file.name for file in tmp_path.glob("*.lock")) == []

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from acquisition.errors import ConfigurationError
-from pipeline.archive.positions import Positions
 from pipeline.archive.tomograms import TomogramSeries, read_tomograms
 from pipeline.commands import Bar, progress_bar
 from pipeline.disk import check_output, check_space
@@ -110,14 +109,13 @@ def run_export(
     if kind not in _FORMATS:
         raise ConfigurationError(f"--to must be one of {', '.join(_FORMATS)}, got {kind!r}")
     made = _FORMATS[kind]
-    output = file.with_name(file.stem + made.ending) if output is None else output
     series = read_tomograms(file)
     images = images_of(series, volumes, positions)
-    files = _files(made, output, images, series.positions)
+    files = _files(made, output, images)
     for one in files:
         check_output(one.path)
-    size = sum(image.nbytes for image in images)
-    check_space(output, int(made.size * size), f"{output.name} of {len(images)} image(s)")
+    size = int(made.size * sum(image.nbytes for image in images))
+    check_space(files[0].path, size, ", ".join(one.path.name for one in files))
     with progress_bar("Exporting", sum(math.prod(image.shape[:2]) for image in images)) as bar:
         _write(made, files, bar)
     warnings = [*time_warnings(images), *_uneven(made, images), *_unvisited(series, positions)]
@@ -128,13 +126,14 @@ def run_export(
     return 0
 
 
-def _files(
-    made: _Format, output: Path, images: tuple[Image, ...], positions: Positions
-) -> list[_File]:
-    """Return the files that are to be written."""
-    if made.collects or not positions.several:
-        return [_File(output, images)]
-    names = _named(output, [image.label for image in images])
+def _files(made: _Format, output: Path | None, images: tuple[Image, ...]) -> list[_File]:
+    """Return the files that are to be written: one, or one for each position."""
+    source = images[0].series
+    one = output or source.path.with_name(source.path.stem + made.ending)
+    own_name = source.positions.several and output is None  # of one position of several
+    if made.collects or (len(images) == 1 and not own_name):
+        return [_File(one, images)]
+    names = _named(one, [image.label for image in images])
     return [_File(path, (image,)) for path, image in zip(names, images, strict=True)]
 
 

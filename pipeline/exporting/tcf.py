@@ -2,7 +2,7 @@
 
 There is no public description. This is what the public readers of it read (format version 1.3):
 /Data/3D with count, sizes, resolution in um and interval in s as attributes of one element, and the
-datasets 000000, 000001, ... (z, y, x), with the time and, in mm, the place of the stage at each.
+datasets 000000, 000001, ... (z, y, x), with the time and, in um, the place of the stage at each.
 Tomocube's own programs may want more. A file holds one position of the stage.
 """
 
@@ -20,7 +20,6 @@ from pipeline.exporting.image import Image, Volume
 __all__ = ["write_tcf"]
 
 _STEPS = 1e4  # per unit of refractive index
-_MM_PER_UM = 1e-3  # positions of the stage are in mm in Tomocube's own files
 
 
 def write_tcf(image: Image, volumes: Iterator[Volume], path: Path) -> None:
@@ -75,7 +74,7 @@ def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tupl
         dataset.attrs["RecordingTime"] = _text(text_of(float(image.timestamps[number])))
     for axis, value in zip("XYZ", image.places_um[number], strict=True):
         if math.isfinite(value):
-            dataset.attrs[f"Position{axis}"] = [value * _MM_PER_UM]
+            dataset.attrs[f"Position{axis}"] = [value]
     return low, high
 
 
