@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-__all__ = ["EARLIEST_S", "LATEST_S", "date_of", "other_unit", "possible", "text_of"]
+__all__ = ["date_of", "other_unit", "possible", "text_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Below, a time counts from an arbitrary zero: there were no digital holographic recordings.
-EARLIEST_S = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
+_EARLIEST_S = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
 # Above, it is no date either: seconds since 1904 (LabVIEW) begin here for scans of 1984.
-LATEST_S = datetime(2050, 1, 1, tzinfo=UTC).timestamp()
+_LATEST_S = datetime(2050, 1, 1, tzinfo=UTC).timestamp()
 _DAY_S = 86400.0
 _CLOSEST_S = 0.05  # scans follow each other more slowly; times in days do not
 
@@ -53,12 +53,12 @@ _FIRST_SEEN_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # a recording's da
 
 def possible(timestamp: float) -> bool:
     """Whether a number can be a scan's time in seconds, a date or counted from some zero."""
-    return math.isfinite(timestamp) and abs(timestamp) < LATEST_S
+    return math.isfinite(timestamp) and abs(timestamp) < _LATEST_S
 
 
 def date_of(timestamp: float) -> datetime | None:
     """Return the date, in UTC; None where the number is no date in seconds since the epoch."""
-    if not EARLIEST_S <= timestamp < LATEST_S:  # nan is not, either
+    if not _EARLIEST_S <= timestamp < _LATEST_S:  # nan is not, either
         return None
     return datetime.fromtimestamp(timestamp, UTC)
 
@@ -83,6 +83,6 @@ def other_unit(timestamps: Sequence[float]) -> str:
 
 def _fitting(units: Sequence[_Unit], timestamps: Sequence[float]) -> str:
     for unit in units:
-        if all(_FIRST_SEEN_S <= unit.read(value) < LATEST_S for value in timestamps):
+        if all(_FIRST_SEEN_S <= unit.read(value) < _LATEST_S for value in timestamps):
             return unit.name
     return ""

@@ -479,12 +479,21 @@ def test_a_job_that_goes_on_keeps_positions(recorded: Path, tmp_path: Path, olde
     np.testing.assert_array_equal(where.stage_um[[1, 3]], [PLACES[1]] * 2)
 
 
-def test_positions_that_cannot_be_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [-1, 2, 10**12])
+def test_positions_that_cannot_be_are_an_error(tmp_path: Path, number: int) -> None:
     file = written(tmp_path / "cells.h5")
     with h5py.File(file, "r+") as held:
-        held["tomograms/position"][1] = -1
-    with pytest.raises(DataError, match=r"cells\.h5: /tomograms/position must not be negative"):
+        held["tomograms/position"][1] = number
+    with pytest.raises(DataError, match=f"one of 2 positions, from 0, found {number}"):
         read_tomograms(file)
+
+
+def test_every_position_is_called_something_else() -> None:
+    names = ("a", "", "a", "position 2", "a (2)", "")
+    labels = ("a", "position 2", "a (2)", "position 2 (2)", "a (2) (2)", "position 6")
+    assert Positions(names).labels == labels
+    fields = Positions(("field",) * 20_000).labels  # a large grid takes no time
+    assert len(set(fields)) == 20_000 and fields[-1] == "field (20000)"
 
 
 # ---- Looking at one position ---------------------------------------------------------------------

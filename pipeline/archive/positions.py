@@ -6,6 +6,7 @@ of equal names the later ones are told apart.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -32,7 +33,7 @@ class Positions:
     Parameters
     ----------
     names : tuple of str
-        As the plan gives them; empty where it gives none. Some may not have been visited.
+        As the plan gives them, empty where it gives none; at least one. Some may not be visited.
     position : (time,) int64
         Number of each scan's position.
     stage_um : (time, 3) float64
@@ -55,8 +56,8 @@ class Positions:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one, planned or visited."""
-        return len(self.names) > 1 or len(self.visited) > 1
+        """Whether there is more than one, visited or not."""
+        return len(self.names) > 1
 
     def times(self, position: int) -> NDArray[np.int64]:
         """Return which scans were taken at a position."""
@@ -65,21 +66,17 @@ class Positions:
     @property
     def labels(self) -> tuple[str, ...]:
         """What each position is called, all different; empty for the only one without a name."""
-        if not self.several and not self._named(0):
-            return ("",)
-        labels: list[str] = []
-        for number in range(self._count):
-            own = self._named(number) or f"position {number + 1}"
-            spare = (f"{own} ({n})" for n in range(2, self._count + 2))
-            labels.append(next(name for name in (own, *spare) if name not in labels))
+        if self.names == ("",):
+            return self.names
+        labels: dict[str, None] = {}  # in order
+        times: Counter[str] = Counter()
+        for number, name in enumerate(self.names):
+            own = label = name or f"position {number + 1}"
+            while label in labels:
+                times[own] += 1
+                label = f"{own} ({times[own] + 1})"
+            labels[label] = None
         return tuple(labels)
-
-    @property
-    def _count(self) -> int:
-        return max(len(self.names), *(number + 1 for number in self.visited), 1)
-
-    def _named(self, position: int) -> str:
-        return self.names[position] if position < len(self.names) else ""
 
     def label(self, time: int) -> str:
         """Return what the position of a scan is called."""
@@ -114,7 +111,8 @@ class Positions:
 
     def _meant(self, name: str) -> tuple[int, ...]:
         labels = self.labels
-        called = [n for n, label in enumerate(labels) if name and name in (label, self._named(n))]
+        pairs = zip(labels, self.names, strict=True)
+        called = [n for n, names in enumerate(pairs) if name and name in names]
         if not called and re.fullmatch(r"[0-9]{1,9}", name) and 0 < int(name) <= len(labels):
             called = [int(name) - 1]
         found = tuple(n for n in called if n in self.visited)
@@ -146,8 +144,10 @@ def placed(file: h5py.File, group: str, names: tuple[str, ...], count: int) -> P
     for held in (where, stage_um):
         held.refresh()  # the file may be growing
     position = np.asarray(where[:count], np.int64)
-    if (position < 0).any():
+    wrong = position[(position < 0) | (position >= len(names))]
+    if len(wrong):
         raise DataError(
-            f"{file.filename}: /{group}/position must not be negative, found {position.min()}"
+            f"{file.filename}: /{group}/position must be the number of one of {len(names)} "
+            f"positions, from 0, found {wrong[0]}"
         )
     return Positions(names, position, np.asarray(stage_um[:count], np.float64))
