@@ -198,7 +198,12 @@ class SeriesReader:
             sample[name].refresh()
         number, position = int(sample["background"][row]), int(sample["position"][row])
         x, y, z = (float(value) for value in sample["stage_um"][row])
-        name = self._names[position] if 0 <= position < len(self._names) else ""
+        if not 0 <= position < len(self._names):
+            raise DataError(
+                f"{self._file.filename}: /sample/position must be the number of one of "
+                f"{len(self._names)} positions, from 0, found {position}"
+            )
+        name = self._names[position]
         provenance = {**stack.provenance, "background": str(number)}
         if name:
             provenance["position"] = name
