@@ -378,7 +378,8 @@ class Playback(Closing):
 
     def _called(self, scan: int) -> str:
         """Return which scan it is, and where it was taken if not all were in one place."""
-        where = f" at {self._places[scan]}" if self._course().positions else ""
+        course = self._course()
+        where = f" at {course.place(scan)}" if course.positions else ""
         return f"scan {scan + 1} of {len(self._places)}{where}"
 
     def _state(self) -> InstrumentState:
