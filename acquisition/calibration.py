@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acquisition.configuration import AcquisitionConfig, describe_problem, load_configuration
 from acquisition.errors import ConfigurationError, DataError
+from acquisition.text_files import read_text
 
 __all__ = [
     "CALIBRATED",
@@ -106,14 +107,12 @@ def calibration_beside(microscope: Path) -> Path:
 def read_calibration(path: Path) -> Calibration:
     """Read a calibration; ConfigurationError names the file and what is wrong with it."""
     try:
-        return Calibration.model_validate_json(path.read_text("utf-8"))
+        return Calibration.model_validate_json(read_text(path))
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"])) or "the file"
         what = describe_problem(problem, name, list(Calibration.model_fields))
         raise ConfigurationError(f"{path} is no calibration: {what}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
 def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Calibrated:

@@ -37,6 +37,7 @@ from acquisition.sections import (
     StageSection,
 )
 from acquisition.simulation.settings import SimulationSettings
+from acquisition.text_files import read_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -162,10 +163,10 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return what a TOML file says, unchecked; ConfigurationError where it cannot be read."""
+    text = read_text(path)
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are the latter
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
 
 

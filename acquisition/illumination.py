@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from acquisition.angle_files import read_wave_vectors
 from acquisition.errors import ConfigurationError
 from acquisition.optics import Optics
 
@@ -99,22 +100,14 @@ def grid_scan(across: int, radius: float) -> AngleSet:
 
 
 def angles_from_file(path: Path) -> AngleSet:
-    """Read kx, ky in cycles/um, one angle a line; ``#`` begins a comment.
+    """Read kx, ky in cycles/um, one angle a line (``acquisition.angle_files``).
 
     Raises
     ------
     ConfigurationError
         If the file cannot be read, or a line is not two numbers.
     """
-    try:
-        k = np.loadtxt(path, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{path} must hold lines of kx, ky in cycles/um, separated by a comma: {error}"
-        ) from error
-    if k.size and k.shape[1] != 2:
-        raise ConfigurationError(f"{path} must hold two numbers a line, got {k.shape[1]}")
-    return _with_normal(k)
+    return _with_normal(read_wave_vectors(path))
 
 
 def _with_normal(k: NDArray[np.float64]) -> AngleSet:

@@ -31,6 +31,7 @@ from useq import (
 )
 
 from acquisition.errors import ConfigurationError
+from acquisition.text_files import read_text
 
 __all__ = ["BackgroundPlan", "TimelapsePlan", "Visit", "chosen_plan", "evenly", "read_plan"]
 
@@ -203,11 +204,11 @@ def read_plan(path: Path, background: BackgroundPlan | None = None) -> Timelapse
     ConfigurationError
         If it cannot be read, or asks for something that a scan cannot honour; the message names it.
     """
+    text = read_text(path)
     try:
-        text = path.read_text("utf-8")
         # JSON is YAML, but for tabs: what says so is read as it is
         given = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise ConfigurationError(f"{path} must be a sequence in YAML or JSON: {why}") from error
     try:

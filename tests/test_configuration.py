@@ -196,9 +196,15 @@ def test_angles_come_from_a_file_beside_the_microscope(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "must hold lines of kx, ky"),
-        ("1.5; 0\n", "must hold lines of kx, ky"),
-        ("1, 2, 3\n", "must hold two numbers a line, got 3"),
+        (None, "angles.csv cannot be read: No such file"),
+        ("", "must hold one kx, ky a line, found no line"),
+        ("# only this\n\n", "must hold one kx, ky a line, found no line"),
+        ("kx, ky\n", r"shape \(0, 2\)"),
+        ("1, 2, 3\n", "must hold two numbers a line, .* got '1, 2, 3' in line 1"),
+        ("0, 0\n\n0.5, o.5\n", "got '0.5, o.5' in line 3"),
+        ("0, o.5\n", "got '0, o.5' in line 1"),
+        ("0, 0\n0.5, nan\n", "got '0.5, nan' in line 2"),
+        ("0; 0\n1.000,5; 0\n", r"got '1\.000\.5, 0' in line 2"),
         ("9, 0\n", "choose a smaller scan radius"),
     ],
 )

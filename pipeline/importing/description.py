@@ -4,16 +4,16 @@ Lengths in micrometres, wave vectors in cycles per micrometre, times in seconds.
 refused. See docs/importing.md for all keys and docs/examples/import.toml for one to start from.
 """
 
-import csv
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from acquisition.angle_files import read_wave_vectors
 from acquisition.configuration import describe_problem, read_toml
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination import AngleSet
@@ -147,7 +147,7 @@ def load_description(path: Path) -> ImportDescription:
     try:
         description = ImportDescription.model_validate(settings)
         if description.k_file is not None:
-            settings["k"] = _read_k(path.parent / description.k_file)
+            settings["k"] = read_wave_vectors(path.parent / description.k_file).tolist()
             del settings["k_file"]
             description = ImportDescription.model_validate(settings)
         _check_physics(description)
@@ -181,23 +181,3 @@ def _check_physics(description: ImportDescription) -> None:
             f"|k| must be within NA/wavelength = {optics.cutoff:.3f} cycles/um, got {longest:.3f}: "
             "in cycles/um, not rad/um (divide by 2 pi) or as a part of the aperture"
         )
-
-
-def _read_k(path: Path) -> list[Any]:
-    """Return the rows (kx, ky) of a .npy or .csv file; a .csv may begin with a line of names."""
-    try:
-        if path.suffix.lower() == ".npy":
-            return list(np.load(path, allow_pickle=False).tolist())
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigurationError(f"k_file {path} cannot be read: {error}") from error
-    return rows[1:] if rows and not _is_number(rows[0][0]) else rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,42 @@
+"""Text files that people write: UTF-8, with or without the mark that editors of Windows put first.
+
+What an editor saved as UTF-16 or in the letters of one country is refused with how to save it: to
+guess an encoding is to read some names wrongly.
+"""
+
+import codecs
+from pathlib import Path
+
+from acquisition.errors import ConfigurationError
+
+__all__ = ["read_text"]
+
+_REMEDY = "save it again as UTF-8 (Notepad: Save as, Encoding: UTF-8)"
+
+
+def read_text(path: Path) -> str:
+    """Return what a UTF-8 file says, without the mark at its beginning.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, or has another encoding; the message says which, where that is clear.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ConfigurationError(
+            f"{path} must be a text in UTF-8, got UTF-16 (Notepad calls it Unicode) or no text at "
+            f"all: {_REMEDY}"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        letter = data[error.start : error.start + 1].decode("cp1252", errors="replace")
+        raise ConfigurationError(
+            f"{path} must be a text in UTF-8, got another encoding (ANSI or Latin-1: {letter!r} in "
+            f"line {line}): {_REMEDY}"
+        ) from error
