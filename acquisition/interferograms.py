@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 
-__all__ = ["InterferogramStack", "check_rotations"]
+__all__ = ["FULL_SCALES", "InterferogramStack", "check_rotations", "full_scale"]
+
+_SIXTEEN_BITS = 2**16 - 1
+_LEFT_JUSTIFIED = {(2**bits - 1) << (16 - bits) for bits in range(8, 17)}
+# Highest values of 8 to 16 bit cameras, in the lower bits or in the upper ones. A highest value
+# that is none of these is no sign of saturation: at low contrast many pixels share it.
+FULL_SCALES = frozenset({2**bits - 1 for bits in range(8, 17)} | _LEFT_JUSTIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,28 @@ class InterferogramStack:
     def complete(self) -> bool:
         """Whether every angle has its frame."""
         return not self.lost
+
+
+def full_scale(frames: NDArray[Any], bit_depth: int | None = None) -> int:
+    """Return the highest value that the camera of these frames can give.
+
+    Parameters
+    ----------
+    frames : uint8 or uint16
+        A scan or a part of it; a camera may have put its bits into the lower or the upper ones.
+    bit_depth : int or None
+        Of the camera. None: unknown; then the brightest pixel tells, if its value is one at which
+        cameras clip.
+    """
+    if frames.dtype == np.uint8:
+        return int(2 ** max(bit_depth or 8, 8)) - 1
+    highest = int(frames.max())
+    if bit_depth is None:
+        return highest if highest in FULL_SCALES else _SIXTEEN_BITS
+    stated = int(2**bit_depth) - 1
+    if highest <= stated < _SIXTEEN_BITS:
+        return stated
+    return highest if highest in _LEFT_JUSTIFIED else stated << (16 - bit_depth)
 
 
 def check_rotations(rotations: NDArray[np.float64], views: int) -> None:

@@ -1,42 +1,31 @@
-"""Frames of other programs, one after the other: TIFF, PNG, folders of them, .npy and .npz arrays.
+"""Frames of other programs, one after the other: pictures, folders of them, .npy and .npz arrays.
 
 A source can be read as often as need be and holds one frame at a time, however long the series;
 only an .npz array, which is compressed, is held whole. Frames come out as (y, x) uint8 or uint16
 with the grey values of the file: what would have to be scaled or mixed to become grey is refused.
 """
 
-import logging
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from acquisition.errors import DataError
+from pipeline.importing.pictures import (
+    PICTURES,
+    UNREADABLE,
+    Frame,
+    picture_frames,
+    tiff_layout,
+)
 
-__all__ = ["Source", "natural", "open_source"]
+__all__ = ["Frame", "Source", "natural", "open_source"]
 
-Frame = tuple[str, NDArray[Any]]  # where it stands, for messages; (y, x) pixels
-
-_TIFF = (".tif", ".tiff")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_GREY = 0  # PNG colour type
-_PALETTE = 3  # TIFF photometric interpretation
 _HIGHEST = 65535
-# What decoders raise for damaged files; SyntaxError is Pillow's word for a broken PNG.
-_UNREADABLE = (
-    OSError, ValueError, LookupError, EOFError, SyntaxError,
-    struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +39,16 @@ class Source:
     read : callable
         Opens it and yields the frames as they are stored.
     layout : tuple of int
-        Leading axes of an array, (angles,) or (time, angles); empty where only the order counts.
+        Leading axes of an array, (angles,) or (time, angles), or those of a TIFF that names them;
+        empty where only the order counts.
+    axes : str
+        One letter for each of these axes of a TIFF, as ImageJ and OME name them.
     """
 
     name: str
     read: Callable[[], Iterator[Frame]]
     layout: tuple[int, ...] = ()
+    axes: str = ""
 
     def frames(self) -> Iterator[Frame]:
         """Yield where each frame stands and its (y, x) uint8 or uint16 pixels."""
@@ -64,7 +57,7 @@ class Source:
 
 
 def open_source(name: str) -> Source:
-    """Return the frames of a TIFF or PNG file, a folder of them, FILE.npy or FILE.npz[:ARRAY].
+    """Return the frames of a TIFF, PNG or BMP file, a folder of them, FILE.npy or FILE.npz[:ARRAY].
 
     Raises
     ------
@@ -84,8 +77,14 @@ def open_source(name: str) -> Source:
             return _npy(path)
         case ".npz":
             return _npz(path, "")
+        case ending if ending in PICTURES:
+            axes, layout = tiff_layout(path)
+            return Source(name, lambda: picture_frames(path), layout, axes)
         case _:
-            return Source(name, lambda: _image_frames(path))
+            raise DataError(
+                f"{path} must be {', '.join(PICTURES)}, .npy, .npz or a folder of pictures: "
+                "convert it"
+            )
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
@@ -99,84 +98,13 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
 
 def _folder(path: Path) -> Source:
     """Return the frames of the images in a folder, files in natural order."""
-    files = [file for file in path.iterdir() if file.suffix.lower() in (*_TIFF, ".png")]
+    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
     files = sorted((f for f in files if not f.name.startswith(".")), key=lambda f: natural(f.name))
     if not files:
         inside = any(entry.is_dir() for entry in path.iterdir())
         hint = "; give its folders one by one, each a time point or more" if inside else ""
-        raise DataError(f"{path} must hold .tif, .tiff or .png files, found none{hint}")
-    return Source(str(path), lambda: (frame for file in files for frame in _image_frames(file)))
-
-
-def _image_frames(path: Path) -> Iterator[Frame]:
-    """Yield the pages of a TIFF, or the one picture of a PNG."""
-    suffix = path.suffix.lower()
-    if suffix not in (*_TIFF, ".png"):
-        raise DataError(
-            f"{path} must be .tif, .tiff, .png, .npy, .npz or a folder of pictures: convert it"
-        )
-    if suffix == ".png":
-        yield str(path), _png(path)
-    else:
-        yield from _tiff(path)
-
-
-def _tiff(path: Path) -> Iterator[Frame]:
-    try:
-        with _complaints() as complaints, tifffile.TiffFile(path) as tiff:
-            if len(tiff.pages) == 1 and tiff.series[0].is_truncated:
-                # ImageJ beyond 4 GB: one directory entry for all frames, which follow each other
-                stack = tifffile.memmap(path, mode="r")
-                pages: Iterator[NDArray[Any]] = iter(stack.reshape(-1, *stack.shape[-2:]))
-            else:
-                pages = map(_page, tiff.pages)
-            for number, pixels in enumerate(pages):
-                yield f"{path} page {number}", pixels
-        if complaints:  # a file that was cut off ends early, and only the log says so
-            raise DataError(f"{path} is damaged or was cut off: {complaints[0]}")
-    except _UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as TIFF: {error}") from error
-
-
-def _page(page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[Any]:
-    pixels = page.asarray(maxworkers=1)
-    first = page.keyframe  # what all pages have in common
-    colours = first.colormap if first is not None and first.photometric == _PALETTE else None
-    if colours is None:
-        return pixels
-    if len(colours) != 3 or not (colours == colours[0]).all():
-        raise ValueError("its palette has colours, interferograms must be grey: save it as grey")
-    grey = np.asarray(colours[0][pixels])  # palettes have 16 bits, whatever the pixels have
-    return grey if pixels.dtype == np.uint16 else (grey >> 8).astype(np.uint8)
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile reports as an error in its log, instead of raising it."""
-    found: list[str] = []
-    log = tifffile.logger()
-    collector = logging.Handler(logging.ERROR)
-    collector.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    log.addHandler(collector)
-    try:
-        yield found
-    finally:
-        log.removeHandler(collector)
-
-
-def _png(path: Path) -> NDArray[Any]:
-    try:
-        with path.open("rb") as file:
-            header = file.read(26)
-        if header[:8] != _PNG or len(header) < 26:
-            raise ValueError("it does not begin like one")
-        depth, colour = header[24], header[25]
-        if depth < 8 or (depth == 16 and colour != _GREY):  # Pillow would make 8 bits of it
-            raise ValueError(f"{depth}-bit pixels of colour type {colour}: save it as grey")
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except _UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as an 8-bit or grey 16-bit PNG: {error}") from error
+        raise DataError(f"{path} must hold {', '.join(PICTURES)} files, found none{hint}")
+    return Source(str(path), lambda: (frame for file in files for frame in picture_frames(file)))
 
 
 # ---- Arrays --------------------------------------------------------------------------------------
@@ -185,7 +113,7 @@ def _png(path: Path) -> NDArray[Any]:
 def _npy(path: Path) -> Source:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as an array of numbers: {error}") from error
     return _array(str(path), array)
 
@@ -198,7 +126,7 @@ def _npz(path: Path, name: str) -> Source:
                 name = names[0]
             if name in names:
                 return _array(f"{path}:{name}", arrays[name])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
     example = f"{path}:{names[0]}" if names else "a file that has some"
     raise DataError(
@@ -246,11 +174,15 @@ def _integers(pixels: NDArray[Any], where: str) -> NDArray[Any]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind not in "iuf":
-        raise DataError(f"{where} must hold numbers, got {pixels.dtype}")
-    if pixels.size and not (0 <= pixels.min() and pixels.max() <= _HIGHEST):  # nan is not, either
+        found = "one bit a pixel" if pixels.dtype.kind == "b" else pixels.dtype
+        raise DataError(f"{where} must hold numbers, got {found}")
+    if pixels.size == 0:  # the survey says what is wrong with its size
+        return pixels.astype(np.uint16)
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (0 <= lowest and highest <= _HIGHEST):  # nan is not, either
         raise DataError(
-            f"{where} must hold values from 0 to {_HIGHEST}, got {pixels.min()} to {pixels.max()}: "
-            "save the camera's raw pictures"
+            f"{where} must hold values from 0 to {_HIGHEST}, got {lowest} to {highest}: save "
+            "the camera's raw pictures"
         )
     if pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any():
         raise DataError(

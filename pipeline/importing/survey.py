@@ -4,6 +4,7 @@ It costs reading everything twice and buys that a bad frame at the end of a long
 error now and not after an hour, and that the type of the whole recording is known.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
+from acquisition.interferograms import FULL_SCALES
 from pipeline.importing.description import ImportDescription
 from pipeline.importing.sources import Frame, Source
 
@@ -19,11 +21,6 @@ __all__ = ["PixelRule", "Survey", "brightness_warnings", "cropped", "pixel_rule"
 
 _SMALLEST = 32  # pixels a side; the band of an NA 1.2 objective has no fewer samples
 _CLIPPED = 0.01  # part of a frame at full scale that makes it saturated
-# Highest values of 8 to 16 bit cameras, in the lower bits or in the upper ones. A highest value
-# that is none of these is no sign of saturation: at low contrast many pixels share it.
-_FULL_SCALES = {2**bits - 1 for bits in range(8, 17)} | {
-    (2**bits - 1) << (16 - bits) for bits in range(8, 16)
-}
 _BYTE = 0xFF
 _SIMILAR = 4.0  # ratio of mean grey values that different exposures explain
 
@@ -97,7 +94,7 @@ def survey(source: Source, description: ImportDescription) -> Survey:
         total += float(pixels.mean())
         if lowest == highest:
             blank.append(count)
-        elif highest in _FULL_SCALES and (pixels == highest).mean() > _CLIPPED:
+        elif highest in FULL_SCALES and (pixels == highest).mean() > _CLIPPED:
             clipped.append((highest, count))
         count += 1
     _check_count(source.name, count, description.scan_length)
@@ -146,10 +143,22 @@ def _check_size(where: str, pixels: NDArray[Any]) -> None:
 
 
 def _check_layout(source: Source, angles: int) -> None:
-    if len(source.layout) == 2 and source.layout[1] != angles:
+    """Refuse an array of another layout, and a hyperstack in which a scan is not in one piece."""
+    layout = source.layout
+    if len(layout) < 2:
+        return
+    if not source.axes and layout[1] != angles:
         raise DataError(
             f"{source.name} must be (time, angles, y, x) with {angles} angles, got "
-            f"{source.layout[0]} times {source.layout[1]} frames: see angles in the description"
+            f"{layout[0]} times {layout[1]} frames: see angles in the description"
+        )
+    together = [math.prod(layout[i:]) for i in range(len(layout))]  # frames that follow each other
+    if angles not in together and layout[-1] % angles:
+        sizes = " x ".join(f"{n} {axis}" for axis, n in zip(source.axes, layout, strict=True))
+        raise DataError(
+            f"{source.name} must hold the {angles} frames of a scan one after the other, got a "
+            f"hyperstack of {sizes} in which {source.axes[-1]} changes first: save one channel, "
+            "or each scan alone, or correct angles"
         )
 
 
