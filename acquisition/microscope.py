@@ -341,6 +341,7 @@ def _provenance(calibrated: Calibrated, exposure_ms: float) -> dict[str, str]:
         "kind": config.microscope.kind,
         "software": software,
         "camera": config.camera.label,
+        "bit_depth": str(config.camera.bit_depth),
         "exposure_ms": f"{exposure_ms:g}",
         "picture_ms": f"{config.dmd.picture_ms:g}",
         "calibration": calibration.made_at.isoformat() if calibration else "none",

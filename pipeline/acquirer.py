@@ -15,7 +15,7 @@ import numpy as np
 
 from acquisition.calibration import load_calibrated
 from acquisition.errors import DeviceError, ScanStopped
-from acquisition.interferograms import InterferogramStack
+from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, open_microscope
 from pipeline.messages import (
     AcquirerStatus,
@@ -207,7 +207,8 @@ class Acquirer:
     def _publish_interferogram(self, stack: InterferogramStack, microscope: Microscope) -> None:
         """Show the angle nearest to the axis, always the same: its fringes are steady."""
         angle = int(np.argmin(np.hypot(*microscope.angles.k.T)))
-        bits = int(stack.provenance.get("bit_depth", 8 * stack.frames.dtype.itemsize))
+        stated = stack.provenance.get("bit_depth")
+        bits = int(stated) if stated else full_scale(stack.frames).bit_length()
         view = InterferogramView(
             stack.frames[angle], angle, len(stack.frames), stack.sequence, bits
         )

@@ -20,7 +20,7 @@ from acquisition.calibration import Calibration, calibration_beside, setup_of
 from acquisition.configuration import AcquisitionConfig, load_configuration
 from acquisition.errors import DataError, DeviceError, ScanError
 from acquisition.gratings import Matrix
-from acquisition.interferograms import InterferogramStack
+from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, average, open_microscope
 from pipeline.archive.recording import RecordingWriter
 from pipeline.calibration_report import Check, write_report
@@ -202,8 +202,7 @@ def _expose(microscope: Microscope) -> Exposure:
 def _filled(stack: InterferogramStack, bit_depth: int) -> float:
     """Return the level of the brightest angle's brightest pixels, over the camera's range."""
     brightest = float(np.percentile(stack.frames, _BRIGHTEST, axis=(1, 2)).max())
-    highest: int = 2**bit_depth - 1
-    return brightest / highest
+    return brightest / full_scale(stack.frames, bit_depth)
 
 
 def _empty(microscope: Microscope, background: InterferogramStack) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acquisition.interferograms import full_scale
 from reconstruction.empty_field import EmptyField
 
 __all__ = ["FrameQuality", "assess", "saturation", "visibility"]
@@ -127,9 +128,10 @@ def saturation(
     frames: NDArray[np.uint8 | np.uint16], provenance: Mapping[str, str]
 ) -> NDArray[np.float32]:
     """Return the part of the pixels at the camera's highest grey value, (angles,)."""
-    bits = int(provenance.get("bit_depth", 8 * frames.dtype.itemsize))
-    highest = frames[:, ::2, ::2] >= 2**bits - 1
-    return np.asarray(highest.mean(axis=(1, 2)), dtype=np.float32)
+    looked_at = frames[:, ::2, ::2]
+    stated = provenance.get("bit_depth")
+    highest = full_scale(looked_at, None if stated is None else int(stated))
+    return np.asarray((looked_at >= highest).mean(axis=(1, 2)), dtype=np.float32)
 
 
 def assess(

@@ -185,6 +185,15 @@ def test_exposure_hint(gain: float, bits: int, words: str, tone: str) -> None:
     assert words in hint[0] and hint[1] == tone
 
 
+@pytest.mark.parametrize("shift", [0, 4])
+def test_exposure_hint_of_twelve_bits(shift: int) -> None:
+    """The camera's bits may be the lower or the upper ones of 16."""
+    frame = fringes((64, 64), 3, 1.0).astype(np.uint16) * 16
+    for bright, words in ((frame, "peak 66% of full scale"), (frame * 4, "saturated")):
+        view = InterferogramView(np.minimum(bright, 4095) << shift, 3, 49, 1, 12)
+        assert words in exposure_hint(view)[0]
+
+
 def test_signed_numbers() -> None:
     assert signed(0.004, 2) == signed(-0.004, 2) == "0.00"
     assert signed(1.25, 1) == "+1.2" and signed(-1.0, 1) == "\N{MINUS SIGN}1.0"

@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from acquisition.interferograms import full_scale
 from pipeline.state import InstrumentState, InterferogramView, TomogramView
 from ui.image import ImagePanel
 from ui.labels import Card, digits, dim, heading, say
@@ -20,7 +21,7 @@ WIDTH_PX = 280
 
 def exposure_hint(view: InterferogramView) -> tuple[str, str]:
     """Return how well the frame uses the camera's range, and the tone to say it in."""
-    full = 2**view.bit_depth - 1
+    full = full_scale(view.frame, view.bit_depth)
     saturated = float(np.count_nonzero(view.frame >= full)) / view.frame.size
     peak = float(view.frame.max()) / full
     if saturated > SATURATED_SHARE:
@@ -47,7 +48,7 @@ class InterferogramPanel(Card):
 
     def draw(self, view: InterferogramView) -> None:
         """Show a frame; angles are counted from zero, as in files and warnings."""
-        self.picture.draw(view.frame, 2**view.bit_depth - 1)
+        self.picture.draw(view.frame, full_scale(view.frame, view.bit_depth))
         self.angle.setText(f"angle {view.angle}, {view.angles} in all")
         say(self.exposure, *exposure_hint(view))
 

@@ -1,6 +1,7 @@
 """Recordings: the raw interferograms of a time-lapse, with their background and optics.
 
-    /                            attrs format="livetomo.recording", version=1
+    /                            attrs format="livetomo.recording", version=1; bit_depth of the
+                                       camera, 8 to 16; optional
     /optics                      attrs wavelength_um, numerical_aperture, medium_index,
                                        pixel_size_um
     /illumination/k              (angles, 2) float64, cycles/um; optional
@@ -58,7 +59,7 @@ __all__ = [
 
 FORMAT = "livetomo.recording"
 _KNOWN = {
-    "/": {"format", "version"},
+    "/": {"format", "version", "bit_depth"},
     "illumination": {"normal"},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
 }
@@ -148,7 +149,7 @@ class RecordingWriter(RecordingAppender):
         attributes: hdf5.Attributes | None = None,
         series: SeriesDescription | None = None,
     ) -> None:
-        file = hdf5.create_file(path, FORMAT, attributes or {})
+        file = hdf5.create_file(path, FORMAT, {**_depth(background), **(attributes or {})})
         hdf5.write_optics(file, background.optics)
         if background.illumination_k is not None:
             file["illumination/k"] = background.illumination_k.astype(np.float64)
@@ -269,7 +270,7 @@ class Recording:
             sequence=index,
             rotations=self.background.rotations,
             normal=self.background.normal,
-            provenance={"recording": self.path.name},
+            provenance=self.background.provenance,
         )
 
 
@@ -297,7 +298,7 @@ def read_recording(path: Path) -> Recording:
             lost=lost,
             rotations=_rotations(file, len(frames)),
             normal=_normal(file, len(frames)),
-            provenance={"recording": path.name},
+            provenance={"recording": path.name, **_stated_depth(file)},
         )
         timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
         hdf5.finite(file, "sample/timestamps", timestamps)
@@ -335,6 +336,25 @@ def _normal(file: h5py.File, angles: int) -> int | None:
             f"angles, found {value!r}"
         )
     return int(value)
+
+
+def _depth(stack: InterferogramStack) -> dict[str, int]:
+    """Return the attribute that keeps the camera's bit depth, where it is known."""
+    stated = stack.provenance.get("bit_depth")
+    return {} if stated is None else {"bit_depth": int(stated)}
+
+
+def _stated_depth(file: h5py.File) -> dict[str, str]:
+    """Return it for the provenance of what is read."""
+    if "bit_depth" not in file.attrs:
+        return {}
+    value = file.attrs["bit_depth"]
+    if np.size(value) != 1 or np.asarray(value).dtype.kind not in "iu" or not 8 <= value <= 16:
+        raise DataError(
+            f"{file.filename}: attribute 'bit_depth' of / must be the camera's, 8 to 16, found "
+            f"{value!r}"
+        )
+    return {"bit_depth": str(int(value))}
 
 
 def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:
