@@ -45,7 +45,7 @@ def light() -> tuple[Light, Light]:
 def photographed(light: Light, bits: int, left: bool) -> NDArray[np.uint16]:
     """Return what a camera makes of light from 0 to 1: it clips at its highest value."""
     frames = np.rint(light * (2**bits - 1)).clip(0, 2**bits - 1).astype(np.uint16)
-    return frames << (16 - bits) if left else frames
+    return np.asarray(frames << (16 - bits if left else 0), np.uint16)
 
 
 def reconstructed(recording: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -190,7 +190,8 @@ def test_exposure_hint_of_twelve_bits(shift: int) -> None:
     """The camera's bits may be the lower or the upper ones of 16."""
     frame = fringes((64, 64), 3, 1.0).astype(np.uint16) * 16
     for bright, words in ((frame, "peak 66% of full scale"), (frame * 4, "saturated")):
-        view = InterferogramView(np.minimum(bright, 4095) << shift, 3, 49, 1, 12)
+        pixels = (np.minimum(bright, 4095) << shift).astype(np.uint16)
+        view = InterferogramView(pixels, 3, 49, 1, 12)
         assert words in exposure_hint(view)[0]
 
 

@@ -117,7 +117,11 @@ def read_optics(file: h5py.File) -> Optics:
 def dataset(
     file: h5py.File, name: str, shape: tuple[int | None, ...], dtypes: tuple[Any, ...]
 ) -> h5py.Dataset:
-    """Return a dataset after checking its shape (None: any length) and dtype."""
+    """Return a dataset after checking its shape (None: any length) and dtype.
+
+    Where float64, int64 or bool is wanted, every type fits whose numbers these can hold: other
+    programs write times as integers, wave vectors as float32 and flags as bytes.
+    """
     wanted = f"shape ({', '.join('any' if n is None else str(n) for n in shape)}) and dtype " + (
         " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
     )
@@ -127,12 +131,21 @@ def dataset(
     fits = len(found.shape) == len(shape) and all(
         n in (None, m) for n, m in zip(shape, found.shape, strict=True)
     )
-    # a file may hold big-endian numbers: the kind and the size decide
-    kinds = {(np.dtype(dtype).kind, np.dtype(dtype).itemsize) for dtype in dtypes}
-    if not fits or (found.dtype.kind, found.dtype.itemsize) not in kinds:
+    if not fits or not any(_holds(np.dtype(dtype), found.dtype) for dtype in dtypes):
         received = f"shape {found.shape} and dtype {found.dtype}"
         raise _wrong(file, f"dataset /{name}", wanted, received)
     return found
+
+
+_CONVERTIBLE = {"f": "iuf", "i": "iu", "b": "biu"}  # wanted kind of number: kinds that it can hold
+
+
+def _holds(wanted: np.dtype[Any], found: np.dtype[Any]) -> bool:
+    """Return whether numbers of a type can be taken as those of the wanted one."""
+    if wanted == np.dtype(bool) or wanted.itemsize == 8:
+        return found.kind in _CONVERTIBLE[wanted.kind] and found.itemsize <= 8
+    # a file may hold big-endian numbers: the kind and the size decide
+    return (found.kind, found.itemsize) == (wanted.kind, wanted.itemsize)
 
 
 def other_attributes(file: h5py.File, known: Mapping[str, set[str]]) -> dict[str, Any]:
@@ -156,10 +169,11 @@ def finite(file: h5py.File, name: str, values: NDArray[np.float64]) -> NDArray[n
 
 
 def _number(group: h5py.Group, name: str) -> float:
-    value = attribute(group, name, "a positive number")
-    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiu":
-        raise _wrong(group.file, f"attribute '{name}' of {group.name}", "a number", repr(value))
-    return float(value)
+    value = np.asarray(attribute(group, name, "a positive number"))
+    if value.size != 1 or value.dtype.kind not in "fiu":  # MATLAB writes a number as a list of one
+        found = repr(group.attrs[name])
+        raise _wrong(group.file, f"attribute '{name}' of {group.name}", "a number", found)
+    return float(value.item())
 
 
 def attribute(group: h5py.Group, name: str, expected: str) -> Any:
