@@ -439,7 +439,7 @@ def add_grid(tune: Parser) -> None:
 
 def add_sources(convert: Parser) -> None:
     """Add what an import reads."""
-    text = "TIFF, folder of TIFF or PNG, .npy or .npz[:ARRAY]; several, in the order of time"
+    text = "TIFF, folder of TIFF, PNG or BMP, .npy, .npz[:ARRAY]; several, in the order of time"
     convert.add_argument("samples", nargs="+", metavar="SAMPLE", help=text)
     text = "the same of the empty field"
     convert.add_argument("--background", metavar="BACKGROUND", required=True, help=text)

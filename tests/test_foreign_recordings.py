@@ -116,3 +116,21 @@ def test_what_is_no_such_number_is_refused(
         change(file)
     with pytest.raises(DataError, match=f"theirs.h5: .*{words}"):
         read_recording(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_without_an_index_are_not_made_up(
+    tmp_path: Path, recording: Path, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TCF holds whole numbers: what has none is said, and no cast warns of it."""
+    tomograms = tmp_path / "holes.h5"
+    assert main(["reconstruct", str(recording), "-o", str(tomograms), "--regularizer", "none",
+                 "--slices", "8"]) == 0  # fmt: skip
+    with h5py.File(tomograms, "r+") as file:
+        file["tomograms/raw"][0, 2, 5] = value
+    capsys.readouterr()
+    assert main(["export", str(tomograms), "--to", "tcf"]) == 1
+    said = capsys.readouterr().err
+    assert "time point 0 has voxels without one" in said and said.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["holes.h5"]
+    assert main(["export", str(tomograms), "--to", "ome-tiff"]) == 0

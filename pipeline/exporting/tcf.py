@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.timestamps import text_of
@@ -66,7 +67,7 @@ def _describe(file: h5py.File, image: Image) -> None:
 
 def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tuple[float, float]:
     """Write one time point; return its limits."""
-    steps = np.rint(np.clip(volume * _STEPS, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
+    steps = _steps(number, volume)
     dataset = group.create_dataset(f"{number:06d}", data=steps, compression="gzip", shuffle=True)
     low, high = float(steps.min()) / _STEPS, float(steps.max()) / _STEPS
     dataset.attrs["RIMin"], dataset.attrs["RIMax"] = [low], [high]
@@ -76,6 +77,17 @@ def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tupl
         if math.isfinite(value):
             dataset.attrs[f"Position{axis}"] = [value]
     return low, high
+
+
+def _steps(number: int, volume: Volume) -> NDArray[np.uint16]:
+    """Return the index as TCF's whole numbers."""
+    if not np.isfinite(volume).all():
+        raise DataError(
+            f"TCF must have an index in every voxel, time point {number} has voxels without one "
+            "(NaN or infinite): export to ome-tiff or ome-zarr"
+        )
+    steps = np.rint(np.clip(volume * _STEPS, 0, np.iinfo(np.uint16).max))
+    return np.asarray(steps, np.uint16)
 
 
 def _text(text: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
