@@ -6,6 +6,7 @@ kinds of compression and of packed pixels along and asks imagecodecs for the oth
 """
 
 import logging
+import lzma
 import struct
 import tokenize
 import warnings
@@ -34,7 +35,7 @@ PICTURES = (*_TIFF, ".png", ".bmp")  # endings
 UNREADABLE = (
     OSError, ValueError, LookupError, EOFError, SyntaxError, RuntimeError, TypeError,
     ArithmeticError, AttributeError, MemoryError, ImportError,
-    struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
+    struct.error, tokenize.TokenError, lzma.LZMAError, zlib.error, zipfile.BadZipFile,
     Image.DecompressionBombError,
 )  # fmt: skip
 _CODECS = "imagecodecs"
