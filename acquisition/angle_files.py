@@ -37,8 +37,9 @@ def read_wave_vectors(path: Path) -> NDArray[np.float64]:
     separator = _separator([text for _, text in lines])
     rows = [(number, _cells(text, separator)) for number, text in lines]
     columns = None
-    if all(_value(cell) is None for cell in rows[0][1]):  # names
-        columns, rows = _columns(rows[0][1]), rows[1:]
+    if all(_value(cell) is None for cell in rows[0][1]):  # names, some with units
+        names = re.sub(r"\(.*?\)|\[.*?\]", "", lines[0][1])
+        columns, rows = _columns(_cells(names, separator)), rows[1:]
     return np.array([_pair(path, row, columns) for row in rows], np.float64).reshape(-1, 2)
 
 
