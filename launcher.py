@@ -337,6 +337,9 @@ def command_line() -> Parser:
     reconstruct.add_argument("--regularizer", choices=METHODS, default="deep")
     text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
     reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
+    text = "on the sign of the contrast: non-negative where the sample is denser than its medium, "
+    text += "non-positive where it is lighter, none where it is both, auto for what the data show"
+    reconstruct.add_argument("--constraint", choices=CONSTRAINTS, default="auto", help=text)
     text = "compare every N-th tomogram with total variation, into the file, too"
     reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_positions(reconstruct)
@@ -398,6 +401,7 @@ def add_plan(record: Parser) -> None:
 
 # of regularizer.total_variation, and regularizer.automatic
 METHODS = ("none", "gp", "tv", "deep")
+CONSTRAINTS = ("auto", "non-negative", "non-positive", "none")
 TV_PRESETS = ("tv", "tv-fast", "auto", "beads", "s-pyogenes", "oci-aml3")
 RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
     "approximation": (str, "rytov or born"),
@@ -410,6 +414,7 @@ RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: 
     "voxel_um": (float, "lateral voxel"),
     "size_um": (float, "lateral size, y and x; the field of view by default"),
     "refocus_um": (float, "z of the volume's centre over the plane in focus"),
+    "objects": (str, "denser or lighter than the medium: tells the sideband where k is not known"),
 }
 
 
@@ -510,7 +515,8 @@ def _reconstruct(options: argparse.Namespace) -> int:
         name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
     }
     how = (options.regularizer, options.device, options.json, chosen, options.preset)
-    return run_reconstruct(options.recording, options.output, *how, options.check, options.position)
+    more = (options.check, options.position, options.constraint)
+    return run_reconstruct(options.recording, options.output, *how, *more)
 
 
 def _tune(options: argparse.Namespace) -> int:

@@ -321,10 +321,15 @@ class ScanSection(Section):
 
 
 class ProcessingSection(Section):
-    """What happens to the scans; read by the processes above."""
+    """What happens to the scans; read by the processes above.
+
+    constraint : on the sign of the contrast: "non-negative" for samples denser than their medium,
+    "non-positive" for lighter ones, "none" for both, "auto" for what the data show.
+    """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: Literal["none", "gp", "tv", "tv-fast", "deep"] = "deep"
+    constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # of each voxel of "deep"
     quality: bool = True  # total variation behind the live tomograms says how good they are
 
@@ -345,6 +350,7 @@ class ReconstructionSection(Section):
     voxel_um: Positive | None = None
     size_um: tuple[Positive, Positive] | None = None
     refocus_um: float | None = None
+    objects: Literal["denser", "lighter"] | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is set."""

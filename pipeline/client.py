@@ -109,6 +109,10 @@ class InstrumentClient(Closing):
         """Regularize the next scans with the method ``name``."""
         self._request(self._endpoints.processor_commands, "regularizer", name)
 
+    def set_constraint(self, name: str) -> None:
+        """Regularize the next scans with this constraint on the sign of the contrast."""
+        self._request(self._endpoints.processor_commands, "constraint", name)
+
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse; refused where it cannot be done or does not fit on the disk."""
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
@@ -193,7 +197,14 @@ def merge(
         {}
         if processor is None
         else processor.model_dump(
-            include={"reconstructed", "skipped", "tomogram_rate_hz", "latency_s", "regularizer"}
+            include={
+                "reconstructed",
+                "skipped",
+                "tomogram_rate_hz",
+                "latency_s",
+                "regularizer",
+                "constraint",
+            }
         )
     )
     return InstrumentState(

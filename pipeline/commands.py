@@ -27,6 +27,7 @@ from pipeline.computing import torch_device
 from pipeline.disk import check_output
 from pipeline.service import check_regularizer
 from pipeline.tomogram_job import Recipe, ScanRow, TomogramJob, settings_for
+from regularizer.constraint import check_constraint
 
 __all__ = ["Bar", "check_output", "progress_bar", "run_reconstruct"]
 
@@ -41,6 +42,7 @@ def run_reconstruct(
     preset: str | None = None,
     check_every: int = 0,
     positions: Sequence[str] = (),
+    constraint: str = "auto",
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -65,6 +67,8 @@ def run_reconstruct(
         Compare every so manieth tomogram with total variation and write that to the file; 0: none.
     positions : sequence of str
         Names or numbers (from 1) of the stage positions whose scans are taken; empty: all.
+    constraint : str
+        On the sign of the contrast; a name in ``regularizer.constraint.CONSTRAINTS``.
 
     Returns
     -------
@@ -87,7 +91,8 @@ def run_reconstruct(
     at = where.chosen(positions)
     count = sum(len(where.times(position)) for position in at)
     how = settings_for(source, chosen or {})
-    recipe = Recipe(method, torch_device(device), how, preset, check_every)
+    sign = check_constraint(constraint)
+    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign)
     with progress_bar("Reconstructing", len(source)) as bar:
         bar.say("planning")
         with TomogramJob(source, output, recipe, bar) as job:

@@ -26,6 +26,7 @@ from pipeline.archive.reopening import FileBusy, sole_writer
 from pipeline.computing import torch_device
 from pipeline.disk import check_space
 from pipeline.tomogram_job import Recipe, Silent, TomogramJob, pending, settings_for
+from regularizer.constraint import Constraint
 
 __all__ = ["FollowerSettings", "main"]
 
@@ -44,6 +45,7 @@ class FollowerSettings(BaseModel):
     method: str
     device: str | None = None
     planned: int = 0
+    constraint: Constraint = "auto"
 
 
 def main(argument: str) -> int:
@@ -71,7 +73,12 @@ def _follow(
     settings: FollowerSettings, reports: TextIO, ended: threading.Event, stop: threading.Event
 ) -> None:
     source = read_recording(settings.recording)
-    recipe = Recipe(settings.method, torch_device(settings.device), settings_for(source, {}))
+    recipe = Recipe(
+        settings.method,
+        torch_device(settings.device),
+        settings_for(source, {}),
+        constraint=settings.constraint,
+    )
     with (
         _when_free(settings.output, stop),
         TomogramJob(source, settings.output, recipe, Silent(), resume=True, stop=stop) as job,

@@ -57,10 +57,18 @@ class Following(Closing):
     device : str or None
     planned : int
         Scans that the recording will have.
+    constraint : str
+        On the sign of the contrast.
     """
 
     def __init__(
-        self, recording: Path, output: Path, method: str, device: str | None, planned: int
+        self,
+        recording: Path,
+        output: Path,
+        method: str,
+        device: str | None,
+        planned: int,
+        constraint: str = "auto",
     ) -> None:
         self._argument = json.dumps(
             {
@@ -69,6 +77,7 @@ class Following(Closing):
                 "method": method,
                 "device": device,
                 "planned": planned,
+                "constraint": constraint,
             }
         )
         self.output = output

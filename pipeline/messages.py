@@ -141,6 +141,7 @@ class TomogramHeader(Header):
     stages_s: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     data_residual: float | None = None
+    constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 
@@ -183,6 +184,7 @@ class ProcessorStatus(Header):
     message: str
     device: str = ""
     regularizer: str
+    constraint: str = "auto"
     reconstructed: NonNegativeInt = 0
     skipped: NonNegativeInt = 0
     failed: NonNegativeInt = 0
@@ -215,7 +217,7 @@ class Command(Header):
 
     kind: Literal["command"] = "command"
     name: Literal[
-        "start", "stop", "background", "resend", "regularizer", "newest",
+        "start", "stop", "background", "resend", "regularizer", "constraint", "newest",
         "record", "pause", "continue", "finish",
     ]  # fmt: skip
     argument: str = ""
@@ -414,6 +416,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         stages_s=view.stages_s,
         warnings=view.warnings,
         data_residual=view.data_residual,
+        constraint=view.constraint,
         window=view.window,
         **stamp(view.sequence),
     )
@@ -442,6 +445,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         optics=header.optics,
         measured=masks[0] if masks else None,
         data_residual=header.data_residual,
+        constraint=header.constraint,
         window=header.window,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )

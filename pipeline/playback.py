@@ -28,6 +28,7 @@ from pipeline.state import (
 from pipeline.tomogram_job import settings_for
 from pipeline.views import view_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
+from regularizer.constraint import Constrained, check_constraint
 from regularizer.methods import Regularizer, regularizer
 
 __all__ = ["Playback", "open_playback"]
@@ -38,10 +39,15 @@ _TICK_S = 0.05
 _KEPT_BYTES = 2**29  # of volumes that have been looked at
 
 
+Wish = tuple[int, str, str]  # a scan, a regularizer, a constraint on the sign of the contrast
+
+
 class Source(Protocol):
     """A file of scans."""
 
     path: Path
+
+    constrained: bool  # whether a constraint on the sign of the contrast can be chosen
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -50,12 +56,14 @@ class Source(Protocol):
     def places(self) -> tuple[str, ...]:
         """Return what the stage position of each scan is called that there is by now."""
 
-    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
-        """Return the tomogram of a scan; raise Stopped soon after ``stop`` is set."""
+    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
+        """Return the tomogram that is wished for; raise Stopped soon after ``stop`` is set."""
 
 
 class _Tomograms:
     """The volumes of a tomogram file."""
+
+    constrained = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +78,8 @@ class _Tomograms:
         self._series = tomograms.read_tomograms(self.path)
         return self._series.positions.each
 
-    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
+    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
+        scan, method, _ = wish
         raw, found = self._series.raw(scan), self._series.regularized(method, scan)
         return TomogramView(
             raw=raw.index.numpy(),
@@ -87,6 +96,8 @@ class _Tomograms:
 
 class _Recording:
     """The scans of a recording, each reconstructed and regularized when it is looked at."""
+
+    constrained = True
 
     def __init__(self, path: Path, device: str | None) -> None:
         self.path = path
@@ -105,7 +116,8 @@ class _Recording:
             self._recording = recording.read_recording(self.path)
         return self._recording.log().positions.each
 
-    def view(self, scan: int, method: str, stop: threading.Event) -> TomogramView:
+    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
+        scan, method, constraint = wish
         begin = time.perf_counter()
         made = self._reconstructed(scan)
         middle = time.perf_counter()
@@ -113,7 +125,10 @@ class _Recording:
         if method != "none":
             if method not in self._regularizers:
                 self._regularizers[method] = regularizer(method, self._device)
-            regularized = self._regularizers[method](made.tomogram, made.spectrum, stop=stop)
+            regularize = self._regularizers[method]
+            if isinstance(regularize, Constrained):
+                regularize.asked = check_constraint(constraint)
+            regularized = regularize(made.tomogram, made.spectrum, stop=stop)
         stages_s = {
             "reconstruction": middle - begin,
             "regularization": time.perf_counter() - middle,
@@ -177,11 +192,12 @@ class Playback(Closing):
         self._source, self._method = source, method
         self._places = source.places()
         self._position = ""
-        self._scan, self._shown = 0, (-1, "")
+        self._constraint: str = "auto"
+        self._scan, self._shown = 0, (-1, "", "")
         self._playing = False
         self._message = "reading the first scan"
         self._news = News(self._state())
-        self._views: OrderedDict[tuple[int, str], TomogramView] = OrderedDict()
+        self._views: OrderedDict[Wish, TomogramView] = OrderedDict()
         self._changed = threading.Condition()
         self._stop = threading.Event()  # what is being computed is no longer wanted
         self._closed = False
@@ -254,6 +270,16 @@ class Playback(Closing):
             self._method = name
             self._ask()
 
+    def set_constraint(self, name: str) -> None:
+        """Regularize with this constraint on the sign of the contrast."""
+        if not self._source.constrained:
+            raise PipelineError(
+                f"{self._source.path.name} has finished volumes: a constraint is for recordings"
+            )
+        with self._changed:
+            self._constraint = check_constraint(name)
+            self._ask()
+
     def retake_background(self) -> None:
         """Refuse: nothing is measured."""
         raise self._refused()
@@ -291,7 +317,7 @@ class Playback(Closing):
         while not self._closed:
             wish, now = self._wish(), time.monotonic()
             if wish is not None:
-                self._show(*wish)
+                self._show(wish)
                 shown = now
             elif self._playing and now - shown > 1 / _RATE_HZ:
                 self._step()
@@ -301,10 +327,10 @@ class Playback(Closing):
             else:
                 self._rest()
 
-    def _wish(self) -> tuple[int, str] | None:
+    def _wish(self) -> Wish | None:
         """Return what is to be shown and is not."""
         with self._changed:
-            wish = (self._scan, self._method)
+            wish = (self._scan, self._method, self._constraint)
             self._stop.clear()
             return None if wish == self._shown else wish
 
@@ -324,31 +350,30 @@ class Playback(Closing):
                 self._playing = False
                 self._tell()
 
-    def _show(self, scan: int, method: str) -> None:
-        key = (scan, method)
+    def _show(self, wish: Wish) -> None:
         try:
-            view = self._views.get(key) or self._made(scan, method)
+            view = self._views.get(wish) or self._made(wish)
         except Stopped:
             return
         except LiveTomoError as error:
-            view, problem = None, f"scan {scan + 1} cannot be shown: {error}"
+            view, problem = None, f"scan {wish[0] + 1} cannot be shown: {error}"
         with self._changed:
-            self._shown = key
+            self._shown = wish
             if view is None:
                 self._tell(problem)
                 return
-            self._keep(key, view)
+            self._keep(wish, view)
             self._tell()
             self._news = News(self._news.state, tomogram=view)
 
-    def _made(self, scan: int, method: str) -> TomogramView:
+    def _made(self, wish: Wish) -> TomogramView:
         with self._changed:
-            self._tell(f"{self._called(scan)}: {method}")
-        return self._source.view(scan, method, self._stop)
+            self._tell(f"{self._called(wish[0])}: {wish[1]}")
+        return self._source.view(wish, self._stop)
 
-    def _keep(self, key: tuple[int, str], view: TomogramView) -> None:
-        self._views[key] = view
-        self._views.move_to_end(key)
+    def _keep(self, wish: Wish, view: TomogramView) -> None:
+        self._views[wish] = view
+        self._views.move_to_end(wish)
         most = max(_KEPT_BYTES // (2 * view.raw.nbytes), 2)
         while len(self._views) > most:
             self._views.popitem(last=False)
@@ -389,5 +414,6 @@ class Playback(Closing):
             scans=len(self._places),
             regularizer=self._method,
             regularizers=self._source.methods,
+            constraint=self._constraint if self._source.constrained else "",
             microscope=self._source.path.name,
         )

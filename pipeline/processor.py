@@ -33,6 +33,7 @@ from pipeline.views import view_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
+from regularizer.constraint import Constrained, check_constraint
 from regularizer.methods import Regularizer, bytes_each_voxel, regularizer
 
 __all__ = ["Processor"]
@@ -154,6 +155,7 @@ class Processor:
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
         self._method = settings.regularizer or config.regularizer
+        self._constraint = check_constraint(settings.constraint or config.constraint)
         self._uncertainty = config.uncertainty
         self._message = "waiting for the background"
         self._rate = Rate()
@@ -253,13 +255,20 @@ class Processor:
             self._regularizers[method] = regularizer(
                 method, self._device, warm=True, uncertainty=self._uncertainty
             )
+        regularize = self._regularizers[method]
+        if isinstance(regularize, Constrained):
+            regularize.asked = self._constraint
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
-        return self._regularizers[method](tomogram, spectrum, stop=self._ending)
+        return regularize(tomogram, spectrum, stop=self._ending)
 
     def _obey(self, command: Command) -> str | Message:
         if command.name == "newest":
             newest = self._newest
             return newest if newest is not None and newest.identity != command.argument else ""
+        if command.name == "constraint":
+            self._constraint = check_constraint(command.argument)
+            self._remember("constraint", self._constraint)
+            return f"the next scans are regularized with the constraint {self._constraint}"
         if command.name != "regularizer":
             raise PipelineError(f"the processor has no command {command.name!r}")
         check_regularizer(command.argument)
@@ -273,6 +282,7 @@ class Processor:
             message=self._message,
             device=self._device,
             regularizer=self._method,
+            constraint=self._constraint,
             reconstructed=self._reconstructed,
             skipped=self._receiver.skipped,
             failed=self._failed,

@@ -31,6 +31,7 @@ from reconstruction.tomogram import (
     contrast_from_index,
     index_from_contrast,
 )
+from regularizer.constraint import check_constraint
 from regularizer.quality import check
 from regularizer.total_variation import Progress
 
@@ -142,7 +143,15 @@ def check_view(
     if view.regularized is not None:
         regularized = contrast_from_index(_tensor(view.regularized), medium)
     window = None if view.window is None else VolumeWindow(*view.window)
-    found = check(regularized, spectrum, view.method, window=window, progress=progress, stop=stop)
+    found = check(
+        regularized,
+        spectrum,
+        view.method,
+        window=window,
+        constraint=check_constraint(view.constraint),
+        progress=progress,
+        stop=stop,
+    )
     reference = index_from_contrast(found.reference, medium).numpy()
     compared = view.raw if view.regularized is None else view.regularized
     if window is not None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypedDict
@@ -34,6 +34,7 @@ from pipeline.sequence import BackgroundPlan, TimelapsePlan, chosen_plan
 from pipeline.service import check_regularizer
 from pipeline.timelapse import TimeLapse, series_of
 from pipeline.tomogram_job import Recipe, scans_held, settings_for
+from regularizer.constraint import Constraint
 
 __all__ = ["Tomograms", "run_record", "what_else"]
 
@@ -47,6 +48,7 @@ class Tomograms:
     output: Path
     method: str = "deep"
     device: str | None = None
+    constraint: Constraint = "auto"
 
     def __post_init__(self) -> None:
         check_regularizer(self.method)
@@ -112,6 +114,8 @@ def run_record(
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
                 check_output(file)
+    if tomograms is not None:
+        tomograms = replace(tomograms, constraint=calibrated.config.processing.constraint)
     _check_room(calibrated.config, plan, output, tomograms, recorded)
     with sole_writer(output), _orders() as orders:
         session = _Session(calibrated, plan, output, tomograms, orders)
@@ -175,7 +179,8 @@ def _check_room(
     made = 0
     if recorded is not None and tomograms.output.exists():
         settings = settings_for(recorded, {})
-        made = len(scans_held(tomograms.output, Recipe(tomograms.method, settings=settings)))
+        recipe = Recipe(tomograms.method, settings=settings, constraint=tomograms.constraint)
+        made = len(scans_held(tomograms.output, recipe))
     Forecast.of(config, plan, tomograms.method, scans, made).check(output, tomograms.output)
 
 
@@ -271,7 +276,7 @@ class _Session:
             return None
         made, total = self._tomograms, len(self._plan.visits)
         return held.enter_context(
-            Following(self._output, made.output, made.method, made.device, total)
+            Following(self._output, made.output, made.method, made.device, total, made.constraint)
         )
 
     def _steps(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:

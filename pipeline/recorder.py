@@ -249,7 +249,8 @@ class Recorder:
         self._last = RecordingState(request.output, "", total=len(wanted.plan.visits))
         if request.tomograms is not None:
             made, planned = Path(request.tomograms), len(wanted.plan.visits)
-            self._following = Following(output, made, request.regularizer, None, planned)
+            how = (request.regularizer, None, planned, request.constraint)
+            self._following = Following(output, made, *how)
             self._following.__enter__()
         self._lapse, self._wanted = lapse, None
         if lapse.finished:

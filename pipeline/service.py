@@ -39,7 +39,7 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # restarting would not help
 HEARTBEAT_S = 0.25
-Remembered = Literal["live", "regularizer", "recording"]
+Remembered = Literal["live", "regularizer", "constraint", "recording"]
 Remember = Callable[[Remembered, bool | str], None]
 LAST_WORDS_S = 5.0  # how long a process may take to end by itself
 
@@ -55,6 +55,7 @@ class Settings(BaseModel):
     microscope_file: Path | None = None
     device: str | None = None
     regularizer: str | None = None
+    constraint: str | None = None
     live: bool = True
     recording: str = ""
     life: int = 0

@@ -14,6 +14,7 @@ from acquisition.optics import Optics
 from regularizer.report import QualityReport
 
 __all__ = [
+    "CONSTRAINTS",
     "REGULARIZERS",
     "Course",
     "InstrumentState",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 REGULARIZERS = ("none", "gp", "tv-fast", "tv", "deep")
+CONSTRAINTS = ("auto", "non-negative", "non-positive", "none")  # on the sign of the contrast
 
 
 class Phase(StrEnum):
@@ -71,6 +73,8 @@ class RecordRequest:
         A new file for the tomograms of all scans.
     regularizer : str
         Of these tomograms.
+    constraint : str
+        On the sign of their contrast.
     """
 
     output: str
@@ -81,6 +85,7 @@ class RecordRequest:
     background_every_min: float | None = None
     tomograms: str | None = None
     regularizer: str = "deep"
+    constraint: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,8 @@ class RecordingState:
 class InstrumentState:
     """The instrument as a whole; ``message`` is one line for the status bar, never empty.
 
-    ``quality`` says what the quality check is doing, where there is one.
+    ``quality`` says what the quality check is doing, where there is one. ``constraint`` is that on
+    the sign of the contrast, "" where it cannot be chosen.
     """
 
     phase: Phase
@@ -132,6 +138,7 @@ class InstrumentState:
     latency_s: float = 0.0
     regularizer: str = "deep"
     regularizers: tuple[str, ...] = REGULARIZERS
+    constraint: str = "auto"
     processes: tuple[ProcessState, ...] = ()
     microscope: str = ""
     quality: str = ""
@@ -193,6 +200,8 @@ class TomogramView:
     spectrum, over its norm. ``uncertainty`` is the standard deviation of the regularized RI, where
     the regularizer estimates it, (z, y, x) float32.
 
+    ``constraint`` is the one on the sign of the contrast that it was regularized with.
+
     ``window`` is None in a view to look at. The quality check gets the whole volumes that the
     reconstruction works on, of which shape (z, y, x) and voxel size (dz, dy, dx) of the window say
     what is shown.
@@ -213,6 +222,7 @@ class TomogramView:
     measured: NDArray[np.uint8] | None = None
     data_residual: float | None = None
     uncertainty: NDArray[np.float32] | None = None
+    constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 

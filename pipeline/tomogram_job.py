@@ -32,6 +32,7 @@ from pipeline.archive.tomograms import (
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
+from regularizer.constraint import Constraint
 from regularizer.methods import bytes_each_voxel, regularizer
 from regularizer.quality import check
 from regularizer.report import QualityReport
@@ -85,6 +86,8 @@ class Recipe:
         Of total variation; None is the method itself.
     check_every : int
         Compare every so manieth tomogram with total variation; 0: none.
+    constraint : "auto", "non-negative", "non-positive" or "none"
+        On the sign of the contrast.
     """
 
     method: str
@@ -92,6 +95,7 @@ class Recipe:
     settings: ReconstructionSettings = field(default_factory=ReconstructionSettings)
     preset: str | None = None
     check_every: int = 0
+    constraint: Constraint = "auto"
 
     @property
     def regularizer(self) -> str:
@@ -183,7 +187,9 @@ class TomogramJob(Closing):
     ) -> None:
         self.source, self.output, self.recipe = source, output, recipe
         self._listener, self._stop = listener, stop
-        self._regularize = regularizer(recipe.regularizer, recipe.device)
+        self._regularize = regularizer(
+            recipe.regularizer, recipe.device, constraint=recipe.constraint
+        )
         self._planned: tuple[InterferogramStack, Reconstructor] | None = None
         self._writer: TomogramAppender | None = None
         self.done: set[int] = set()
@@ -288,6 +294,7 @@ class TomogramJob(Closing):
             result.spectrum,
             self.recipe.method,
             window=shown.window,
+            constraint=self.recipe.constraint,
             progress=lambda done, total: self._listener.advance_to(number + done / total),
         )
         assert self._writer is not None
@@ -341,6 +348,7 @@ def _story(source: Recording, recipe: Recipe) -> dict[str, Any]:
         "regularizer": recipe.regularizer,
         "device": recipe.device,
         "settings": asdict(recipe.settings),
+        "constraint": recipe.constraint,
     }
 
 
@@ -355,8 +363,9 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
     series = read_tomograms(output)
     before = series.provenance
     settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
-    for name, now in (("regularizer", recipe.regularizer), ("settings", settings)):
-        if before.get(name) != now:
+    ways = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
+    for name, now in (ways | {"settings": settings}).items():
+        if before.get(name, now) != now:
             raise DataError(
                 f"{output} must be gone on with as it was made, {name} {before.get(name)}, got "
                 f"{now}: give the same, or another file"

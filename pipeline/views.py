@@ -60,5 +60,6 @@ def view_of(
         measured=measured,
         uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
         data_residual=(regularized or raw).data_residual,
+        constraint=(regularized or raw).provenance.get("constraint", "auto"),
         window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
     )

@@ -6,10 +6,11 @@ from typing import Literal, get_args
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["Approximation", "Gridding", "ReconstructionSettings"]
+__all__ = ["Approximation", "Gridding", "Objects", "ReconstructionSettings"]
 
 Approximation = Literal["rytov", "born"]
 Gridding = Literal["nearest", "linear"]
+Objects = Literal["denser", "lighter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class ReconstructionSettings:
         Lateral size of the volume around the centre of the field. None: the field of view.
     refocus_um : float
         z of the volume's centre over the plane in focus.
+    objects : "denser" or "lighter"
+        Than the medium. Only where the wave vectors are not known: of the two sidebands, each of
+        which could be the conjugate one, that is taken in which the objects are so. A sample that
+        is taken for the other comes out mirrored in z and with the opposite contrast.
 
     Raises
     ------
@@ -61,9 +66,11 @@ class ReconstructionSettings:
     voxel_um: float | None = None
     size_um: tuple[float, float] | None = None
     refocus_um: float = 0.0
+    objects: Objects = "denser"
 
     def __post_init__(self) -> None:
         _one_of("approximation", self.approximation, get_args(Approximation))
+        _one_of("objects", self.objects, get_args(Objects))
         _one_of("gridding", self.gridding, (*get_args(Gridding), None))
         counts = {"planes": self.planes, "oversampling": self.oversampling, "slices": self.slices}
         for name, count in counts.items():

@@ -1,13 +1,14 @@
 """The quality check: total variation of the same scan, and how a tomogram compares with it."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, VolumeWindow
+from regularizer.constraint import Constraint, resolved
 from regularizer.metrics import (
     WINDOW,
     correlation,
@@ -35,6 +36,7 @@ def check(
     method: str,
     *,
     window: VolumeWindow | None = None,
+    constraint: Constraint = "auto",
     parameters: TvParameters = PARAMETERS["tv"],
     progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -50,6 +52,8 @@ def check(
         How ``contrast`` was made.
     window : VolumeWindow or None
         The part that is shown, which is compared; residuals are always of the whole volume.
+    constraint : "auto", "non-negative", "non-positive" or "none"
+        Of the reference, on the sign of the contrast.
     parameters : TvParameters
         Of the reference.
     progress, stop
@@ -69,7 +73,7 @@ def check(
         )
     raw = contrast_of(spectrum)
     whole = raw if contrast is None else contrast
-    solved = SplitBregman(spectrum, parameters).run(progress, stop)
+    solved = _reference(spectrum, parameters, constraint, progress, stop)
     compared, reference = whole, solved
     if window is not None:
         voxel = spectrum.voxel_size_um
@@ -91,3 +95,19 @@ def check(
         residual_tv=data_residual(solved, spectrum),
     )
     return Check(report, reference)
+
+
+def _reference(
+    spectrum: Spectrum,
+    parameters: TvParameters,
+    constraint: Constraint,
+    progress: Progress | None,
+    stop: threading.Event | None,
+) -> torch.Tensor:
+    """Return the contrast of least total variation (z, y, x)."""
+    sign, _ = resolved(constraint, spectrum)
+    if sign == "non-positive":
+        opposite = replace(spectrum, values=-spectrum.values)
+        return -SplitBregman(opposite, parameters).run(progress, stop)
+    parameters = replace(parameters, nonnegative=sign == "non-negative")
+    return SplitBregman(spectrum, parameters).run(progress, stop)

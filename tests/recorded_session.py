@@ -148,6 +148,10 @@ class RecordedSession:
         self._obey(f"regularizer {name}")
         self.announce(regularizer=name)
 
+    def set_constraint(self, name: str) -> None:
+        self._obey(f"constraint {name}")
+        self.announce(constraint=name)
+
     def retake_background(self) -> None:
         self._obey("background")
 

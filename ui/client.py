@@ -26,6 +26,9 @@ class Client(Protocol):
     def set_regularizer(self, name: str) -> None:
         """Regularize the next scans with the method ``name``."""
 
+    def set_constraint(self, name: str) -> None:
+        """Regularize the next scans with this constraint on the sign of the contrast."""
+
     def retake_background(self) -> None:
         """Record the empty field again."""
 

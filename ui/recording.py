@@ -42,14 +42,16 @@ class RecordDialog(QDialog):
     parent : QWidget
     regularizer : str
         Of the live view; the tomograms are made with it.
+    constraint : str
+        On the sign of the contrast, of the live view.
     folder : Path
         Where the files go unless another place is chosen.
     """
 
-    def __init__(self, parent: QWidget, regularizer: str, folder: Path) -> None:
+    def __init__(self, parent: QWidget, regularizer: str, constraint: str, folder: Path) -> None:
         super().__init__(parent)
         self.setWindowTitle("Record a time-lapse")
-        self._regularizer = regularizer
+        self._regularizer, self._constraint = regularizer, constraint
         name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.h5")
         self.output = QLineEdit(str(folder / name))
         self.evenly, self.by_sequence = QRadioButton("Evenly"), QRadioButton("By a sequence")
@@ -124,6 +126,7 @@ class RecordDialog(QDialog):
             background_every_scans=self.background.value() or None,
             tomograms=str(tomograms) if self.tomograms.isChecked() else None,
             regularizer=self._regularizer,
+            constraint=self._constraint,
         )
 
 

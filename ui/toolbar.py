@@ -1,6 +1,6 @@
 """The row of buttons above the views."""
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from pipeline.state import InstrumentState, Phase
@@ -18,6 +18,12 @@ METHODS = {
     "tv": "Total variation",
     "deep": "DeepRegularizer",
 }
+CONSTRAINTS = {
+    "auto": "Sign: automatic",
+    "non-negative": "Denser only",
+    "non-positive": "Lighter only",
+    "none": "Denser and lighter",
+}
 
 
 class Toolbar(QWidget):
@@ -25,6 +31,7 @@ class Toolbar(QWidget):
 
     triggered = Signal(str)
     regularizer_chosen = Signal(str)
+    constraint_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,12 +46,14 @@ class Toolbar(QWidget):
         self.volume = QButtonGroup(self)
         self.volume.addButton(self.raw)
         self.volume.addButton(self.regularized)
-        self.method = QComboBox()
-        self.method.setToolTip("How the next scans are regularized")
-        self.method.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.method.setMinimumHeight(CONTROL_PX)
-        self.method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.method.activated.connect(self._choose)
+        self.method = self._choice("How the next scans are regularized", self.regularizer_chosen)
+        self.constraint = self._choice(
+            "Whether the sample is denser or lighter than its medium, or both: what the "
+            "regularizer takes for granted",
+            self.constraint_chosen,
+        )
+        for name, text in CONSTRAINTS.items():
+            self.constraint.addItem(text, name)
         self.projection = self._button("projection", "Projection", checkable=True)
         self.smooth = self._button("smooth", "Interpolate", checkable=True)
         self.crosshair = self._button("crosshair", "Crosshair", checkable=True)
@@ -68,6 +77,15 @@ class Toolbar(QWidget):
         button.clicked.connect(lambda: self.triggered.emit(action))
         return button
 
+    def _choice(self, tip: str, chosen: SignalInstance) -> QComboBox:
+        box = QComboBox()
+        box.setToolTip(tip)
+        box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        box.setMinimumHeight(CONTROL_PX)
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        box.activated.connect(lambda row: chosen.emit(box.itemData(row)))
+        return box
+
     def _arrange(self) -> None:
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -82,15 +100,13 @@ class Toolbar(QWidget):
         pair.addWidget(self.regularized)
         row.addLayout(pair)
         row.addWidget(self.method)
+        row.addWidget(self.constraint)
         row.addSpacing(10)
         for button in (self.projection, self.smooth, self.crosshair, self._button("fit", "Fit")):
             row.addWidget(button)
         row.addStretch()
         row.addWidget(self._button("save", "Save"))
         row.addWidget(self._button("help", "?"))
-
-    def _choose(self, row: int) -> None:
-        self.regularizer_chosen.emit(self.method.itemData(row))
 
     def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
         """Show whether the instrument runs and how it regularizes; ``busy`` awaits an answer."""
@@ -99,11 +115,15 @@ class Toolbar(QWidget):
         self.live.setEnabled(state is not None and not busy)
         self.background.setEnabled(state is not None and not busy)
         self.method.setEnabled(state is not None and not busy)
+        self.constraint.setEnabled(state is not None and not busy)
         recording = state.recording if state is not None else None
         self.record.setText("Stop recording" if recording and recording.running else "Record")
         self.record.setEnabled(state is not None and not busy)
         if state is not None and not busy:
             self._draw_methods(state)
+            self.constraint.setVisible(bool(state.constraint))
+            with QSignalBlocker(self.constraint):
+                self.constraint.setCurrentIndex(self.constraint.findData(state.constraint))
 
     def _draw_methods(self, state: InstrumentState) -> None:
         with QSignalBlocker(self.method):

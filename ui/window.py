@@ -110,6 +110,7 @@ class Window(QMainWindow):
         bind(self, actions)
         self.toolbar.triggered.connect(lambda name: actions[name](1))
         self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
+        self.toolbar.constraint_chosen.connect(self.choose_constraint)
         self.views.requested.connect(self.show_state)
         self.contrast.changed.connect(lambda c: self.show_state(replace(self.state, contrast=c)))
         self.contrast.automatic.connect(self.set_contrast)
@@ -273,7 +274,8 @@ class Window(QMainWindow):
         if self.instrument.recording is not None and self.instrument.recording.running:
             self._finish_recording()
             return
-        dialog = RecordDialog(self, self.instrument.regularizer, self._folder)
+        how = (self.instrument.regularizer, self.instrument.constraint)
+        dialog = RecordDialog(self, *how, self._folder)
         dialog.accepted.connect(lambda: self._record(dialog.request()))
         dialog.open()
 
@@ -287,6 +289,10 @@ class Window(QMainWindow):
     def choose_regularizer(self, name: str) -> None:
         """Regularize the next scans in another way."""
         self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
+
+    def choose_constraint(self, name: str) -> None:
+        """Regularize the next scans with this constraint on the sign of the contrast."""
+        self.commands.submit(f"Constraint {name}", lambda: self._client.set_constraint(name))
 
     def toggle_tv(self) -> None:
         """Regularize by live total variation, or as before that."""
