@@ -81,7 +81,7 @@ def test_a_time_lapse_from_the_window(
 
 
 def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
-    dialog = RecordDialog(window, "tv-fast", tmp_path)
+    dialog = RecordDialog(window, "tv-fast", "none", tmp_path)
     assert Path(dialog.output.text()).parent == tmp_path
     dialog.output.setText(str(tmp_path / "a.h5"))
     dialog.stacks.setValue(3)
@@ -89,7 +89,7 @@ def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
     dialog.background.setValue(10)
     tomograms = str(tmp_path / "a_tomograms.h5")
     assert dialog.request() == RecordRequest(
-        str(tmp_path / "a.h5"), 3, 2.5, None, 10, None, tomograms, "tv-fast"
+        str(tmp_path / "a.h5"), 3, 2.5, None, 10, None, tomograms, "tv-fast", "none"
     )
     dialog.by_sequence.setChecked(True)
     dialog.sequence.setText("plan.yaml")
@@ -97,7 +97,7 @@ def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
     dialog.background.setValue(0)
     assert not dialog.stacks.isEnabled()
     assert dialog.request() == RecordRequest(
-        str(tmp_path / "a.h5"), None, 0.0, "plan.yaml", None, None, None, "tv-fast"
+        str(tmp_path / "a.h5"), None, 0.0, "plan.yaml", None, None, None, "tv-fast", "none"
     )
 
 
