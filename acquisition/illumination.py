@@ -21,6 +21,7 @@ __all__ = [
     "AngleSet",
     "Preset",
     "angles_from_file",
+    "check_wave_vectors",
     "circular_scan",
     "grid_scan",
     "preset",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 _ALONG_AXIS = 1e-6  # cycles/um: rounding
+_PUPIL_MARGIN = 1.05  # measured wave vectors may lie a little outside
+_TOO_MANY = 0.25  # of the wave vectors: more of them outside are no slips of single ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,33 @@ class AngleSet:
                 f"|k| of every angle must be at most NA/wavelength = {optics.cutoff:.4f} cycles/um,"
                 f" angle {steepest} has {radius[steepest]:.4f}: choose a smaller scan radius"
             )
+
+
+def check_wave_vectors(k: NDArray[np.float64], optics: Optics) -> None:
+    """Refuse wave vectors (angles, 2) of a file that cannot have passed the objective.
+
+    Single ones outside the pupil are let through: the fringes tell where their light really is.
+
+    Raises
+    ------
+    ConfigurationError
+        If a quarter of them or more are outside; says which unit was probably meant.
+    """
+    length = np.hypot(*AngleSet(k).k.T)
+    outside = length > _PUPIL_MARGIN * optics.cutoff
+    if outside.mean() < _TOO_MANY:
+        return
+    longest = float(length.max())
+    if longest <= 2 * math.pi * _PUPIL_MARGIN * optics.cutoff and longest > 1.5 * optics.cutoff:
+        hint = "give k in cycles/um, not rad/um (divide by 2 pi)"
+    elif longest <= optics.k_medium:
+        hint = f"with them numerical_aperture is at least {longest * optics.wavelength_um:.2f}"
+    else:
+        hint = "give k in cycles/um, not in degrees or 1/m, and check wavelength and NA"
+    raise ConfigurationError(
+        f"|k| must be within NA/wavelength = {optics.cutoff:.3f} cycles/um, got {longest:.3f} and "
+        f"{outside.sum()} of {len(k)} outside: {hint}"
+    )
 
 
 def circular_scan(angles: int, radius: float) -> AngleSet:

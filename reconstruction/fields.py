@@ -45,7 +45,7 @@ class FieldStack:
     Raises
     ------
     DataError
-        If shapes do not fit together or a rotation is none.
+        If shapes do not fit together, light is evanescent in the medium, or a rotation is none.
     """
 
     values: torch.Tensor
@@ -63,6 +63,12 @@ class FieldStack:
             )
         if self.k.shape != (len(self.values), 2):
             raise DataError(f"k must have shape ({len(self.values)}, 2), got {self.k.shape}")
+        longest = float(np.hypot(*self.k.T).max(initial=0.0, where=np.isfinite(self.k).all(axis=1)))
+        if longest >= self.optics.k_medium:
+            raise DataError(
+                f"|k| must be below n/wavelength = {self.optics.k_medium:.3f} cycles/um, got "
+                f"{longest:.3f}: give k in cycles/um, not rad/um, and check wavelength and medium"
+            )
         if self.rotations is not None:
             check_rotations(self.rotations, len(self.values))
 
@@ -83,6 +89,8 @@ class FieldPlan:
         Of the retrieved fields: a good FFT size that samples 2 NA/wavelength. The middle of a frame
         whose size has a large prime factor is used, up to the next smaller good size.
     pixel_size_um : (dy, dx)
+    frequencies : (rows,), (columns,) float64
+        Of the sideband's spectrum, from the carrier, along y and x in cycles/um.
     """
 
     def __init__(
@@ -115,17 +123,16 @@ class FieldPlan:
         self._columns = torch.where(conjugate, frame_shape[1] - columns, columns)
         self._sign = torch.where(conjugate, -1.0, 1.0)
         self._to_rows = torch.tensor([m % self.shape[0] for m in _offsets(half[0])], device=device)
-        self._pupil = self._band_mask(half, extent, optics, carrier, centre).to(device)
-
-    def _band_mask(
-        self, half: list[int], extent: list[float], optics: Optics,
-        carrier: tuple[float, float], centre: list[int],
-    ) -> torch.Tensor:  # fmt: skip
-        """Return 1 within the widened pupil around the carrier, (rows, columns)."""
         y, x = (
             (np.array(_offsets(h)) + c) / length - k
             for h, c, length, k in zip(half, centre, extent, reversed(carrier), strict=True)
         )
+        self.frequencies = y, x
+        self._pupil = self._band_mask(optics, carrier).to(device)
+
+    def _band_mask(self, optics: Optics, carrier: tuple[float, float]) -> torch.Tensor:
+        """Return 1 within the widened pupil around the carrier, (rows, columns)."""
+        y, x = self.frequencies
         radius = np.hypot(y[:, None], x[None, :])
         passed = radius <= BAND_MARGIN * optics.cutoff
         for kx, ky in folded_conjugates(carrier, optics):
@@ -138,6 +145,10 @@ class FieldPlan:
         The carrier's rest (a fraction of a frequency sample) and the reference's phase stay in
         them; they cancel when a sample is divided by its background.
         """
+        return self.fields_of(self.sideband(frames))
+
+    def sideband(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return the spectra of the sidebands, (angles, rows, columns) complex64."""
         if tuple(frames.shape[1:]) != self.frame_shape:
             raise DataError(
                 f"frames must be {self.frame_shape} like the background, "
@@ -147,11 +158,11 @@ class FieldPlan:
         along_x = torch.fft.rfft(frames[:, rows, columns].to(torch.float32), dim=2)
         along_x = along_x.index_select(2, self._columns)
         torch.view_as_real(along_x)[..., 1].mul_(self._sign)
-        band = torch.fft.fft(along_x, dim=1)[:, self._rows] * self._pupil
-        return self._back(band)
+        band: torch.Tensor = torch.fft.fft(along_x, dim=1)[:, self._rows] * self._pupil
+        return band
 
-    def _back(self, band: torch.Tensor) -> torch.Tensor:
-        """Transform a band (angles, rows, columns) to fields on the cropped grid."""
+    def fields_of(self, band: torch.Tensor) -> torch.Tensor:
+        """Return the fields (angles, y, x) of sidebands (angles, rows, columns)."""
         angles, _, columns = band.shape
         tall = band.new_zeros((angles, self.shape[0], columns))
         tall.index_copy_(1, self._to_rows, band)

@@ -1,7 +1,8 @@
 """How good each frame of a scan is, and which are left out of the sum, by rules that are stated.
 
-A frame is left out when its light is missing (fringe visibility below 0.3 of the background's) or
-when a fifth of its pixels is saturated. All else is reported and kept: a weak frame is noisy,
+A frame is left out when its light is missing (fringe visibility below 0.3 of the background's),
+when a fifth of its pixels is saturated, or when its light is not where the background's is
+(``light_places``). All else is reported and kept: a weak frame is noisy,
 not wrong, and noise averages.
 """
 
@@ -43,6 +44,10 @@ class FrameQuality:
         Part of the field that is empty.
     noise : (angles,)
         Of u/u0 there, standard deviation a component.
+    shift : (angles, 2)
+        From where the background has its light to the strongest light, x and y in NA/wavelength.
+    own : (angles,)
+        Amplitude of the light where the background has it, over the strongest.
     residues : (angles,)
         Points around which the phase does not close.
     bending : (angles,)
@@ -55,6 +60,8 @@ class FrameQuality:
     tilt_rad: NDArray[np.float32]
     empty: NDArray[np.float32]
     noise: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    own: NDArray[np.float32]
     residues: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     bending: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -62,7 +69,9 @@ class FrameQuality:
     def unknown(cls, angles: int) -> "FrameQuality":
         """Return what is known of angles that have not been seen: nothing but zeros."""
         nothing = np.zeros(angles, np.float32)
-        return cls(*(nothing,) * 6, residues=np.zeros(angles, np.int64), bending=nothing)
+        shift = np.zeros((angles, 2), np.float32)
+        residues = np.zeros(angles, np.int64)
+        return cls(*(nothing,) * 6, shift, nothing, residues, bending=nothing)
 
     def with_phase(self, residues: torch.Tensor, bending: torch.Tensor) -> "FrameQuality":
         """Return these figures with what the unwrapped phase tells, each (angles,)."""
@@ -76,6 +85,11 @@ class FrameQuality:
             column[first : first + len(new)] = new
             numbers[f.name] = column
         return FrameQuality(**numbers)
+
+    @property
+    def lit(self) -> NDArray[np.bool_]:
+        """Which frames have their light."""
+        return np.asarray(self.visibility >= _LEAST_VISIBILITY)
 
     def reasons(self) -> dict[int, str]:
         """Return why angles must be left out."""
@@ -135,13 +149,15 @@ def saturation(
 
 
 def assess(
-    relative_visibility: torch.Tensor, saturated: NDArray[np.float32], empty: EmptyField
+    relative_visibility: torch.Tensor,
+    saturated: NDArray[np.float32],
+    empty: EmptyField,
+    places: torch.Tensor,
 ) -> FrameQuality:
-    """Bring the figures of a scan together."""
+    """Bring the figures of a scan together; ``places`` as ``LightPlaces.look`` returns them."""
     drift = torch.angle(empty.offset)
     tilt = empty.tilt.abs().amax(dim=1)
-    columns = (
-        torch.stack([relative_visibility, drift, tilt, empty.share, empty.noise]).cpu().numpy()
-    )
-    visible, drift_rad, tilt_rad, share, noise = columns
-    return FrameQuality(visible, saturated, drift_rad, tilt_rad, share, noise)
+    columns = torch.stack([relative_visibility, drift, tilt, empty.share, empty.noise, *places])
+    visible, drift_rad, tilt_rad, share, noise, x, y, own = columns.cpu().numpy()
+    shift = np.stack([x, y], axis=1)
+    return FrameQuality(visible, saturated, drift_rad, tilt_rad, share, noise, shift, own)

@@ -18,6 +18,7 @@ from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import contrast_of
+from reconstruction.light_places import LightPlaces
 from reconstruction.memory import check_memory
 from reconstruction.quality import FrameQuality, assess, saturation, visibility
 from reconstruction.settings import ReconstructionSettings
@@ -27,6 +28,7 @@ from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["Reconstruction", "Reconstructor", "ScanReport"]
 
+_SHOWN = 3  # reasons
 _DARK = 0.15  # background amplitude over its mean below which there is nothing to divide by
 
 
@@ -48,6 +50,8 @@ class ScanReport:
         and what the approximation leaves. It is not in the tomogram.
     stages_s : dict
         Seconds by stage.
+    remarks : tuple of str
+        On the optics.
     """
 
     reasons: dict[int, str]
@@ -56,6 +60,7 @@ class ScanReport:
     measured_fraction: float
     imaginary_part: float
     stages_s: dict[str, float]
+    remarks: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -65,7 +70,7 @@ class ScanReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user; empty when all is well."""
-        notes = []
+        notes = list(self.remarks)
         for reason in dict.fromkeys(self.reasons.values()):
             angles = tuple(i for i, said in self.reasons.items() if said == reason)
             notes.append(f"left out, {reason}: angles {_listed(angles)}")
@@ -129,6 +134,7 @@ class Reconstructor:
     def _plan(self, vectors: WaveVectors) -> None:
         """Compute everything that depends on the geometry."""
         self.wave_vectors = vectors
+        _check_usable(self._without_background(), len(vectors.k))
         rows, columns = self.background.frames.shape[1:]
         self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
         views = Views(
@@ -140,6 +146,7 @@ class Reconstructor:
         )
         check_memory(self.settings, views, self.device, self._each_voxel)
         self.inversion = FieldInversion(views, self.settings, self.device)
+        self.places = LightPlaces(self.fields, vectors.usable_k(), self.optics, self.device)
         self._prepare_background()
 
     @property
@@ -154,7 +161,11 @@ class Reconstructor:
         would put a spike into the logarithm.
         """
         frames = torch.tensor(self.background.frames, device=self.device)
-        field = self.fields.retrieve(frames)
+        sideband = self.fields.sideband(frames)
+        shift_x, shift_y, own = self.places.look(sideband).cpu().numpy()
+        shift = np.stack([shift_x, shift_y], axis=1)
+        self._outshone = self.places.astray(shift, own, own < 1, least_own=1.0)
+        field = self.fields.fields_of(sideband)
         power = field.abs().square()
         lit = power > _DARK**2 * power.mean(dim=(1, 2), keepdim=True)
         self._reference = torch.where(lit, field.conj() / power, 0)
@@ -172,7 +183,8 @@ class Reconstructor:
         known_bad = self.known_bad(stack)
         clock = _Clock()
         fields, quality = self.retrieved(stack.frames, stack, lost=tuple(known_bad))
-        left_out = {**quality.reasons(), **known_bad}
+        self.check_order(quality)
+        left_out = {**self.unfit(quality), **known_bad}
         _check_usable(left_out, len(stack.frames))
         clock.lap("fields")
         if not self._oriented and self._turn(fields, quality):
@@ -203,6 +215,7 @@ class Reconstructor:
             measured,
             imaginary,
             {**stages_s, **clock.laps},
+            self.optics.remarks,
         )
         provenance = dict(stack.provenance)
         provenance["reconstruction"] = self.inversion.described(imaginary)
@@ -236,18 +249,23 @@ class Reconstructor:
         """
         angles = slice(first, first + len(frames))
         light = torch.from_numpy(frames).to(self.device)
-        sideband = self.fields.retrieve(light)
-        seen = visibility(sideband, light) / self._visibility[angles]
-        quotient = torch.addcmul(self._dark[angles], sideband, self._reference[angles])
+        sideband = self.fields.sideband(light)
+        field = self.fields.fields_of(sideband)
+        seen = visibility(field, light) / self._visibility[angles]
+        quotient = torch.addcmul(self._dark[angles], field, self._reference[angles])
         # an absent field must not become NaN
         quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
         empty = fit_empty_field(quotient)
-        quality = assess(seen, saturation(frames, stack.provenance), empty)
+        places = self.places.look(sideband, first)
+        quality = assess(seen, saturation(frames, stack.provenance), empty, places)
         return empty.remove(quotient), quality
 
     def field_stack(self, stack: InterferogramStack) -> FieldStack:
         """Return the fields of a scan over the background's, drift and tilt removed."""
-        fields, _ = self.retrieved(stack.frames, stack, lost=tuple(self.known_bad(stack)))
+        lost = self.known_bad(stack)
+        fields, quality = self.retrieved(stack.frames, stack, lost=tuple(lost))
+        self.check_order(quality)
+        fields[[*self.unfit(quality), *lost]] = 1
         return FieldStack(
             fields,
             self.fields.pixel_size_um,
@@ -270,6 +288,21 @@ class Reconstructor:
         self._plan(self.wave_vectors.mirrored())
         return True
 
+    def _without_background(self) -> dict[int, str]:
+        """Return the angles for which there is nothing to divide by, and why."""
+        absent = dict.fromkeys(self.background.lost, "no background frame")
+        return absent | self.wave_vectors.reasons()
+
+    def check_order(self, quality: FrameQuality) -> None:
+        """Raise DataError where most frames do not show the light of their angle."""
+        self.places.check(quality.shift, quality.own, quality.lit)
+
+    def unfit(self, quality: FrameQuality) -> dict[int, str]:
+        """Return the angles that are left out by what their frames show, and why."""
+        astray = self.places.astray(quality.shift, quality.own, quality.lit)
+        why = {a: f"light {d:.1f} NA/wavelength from the background's" for a, d in astray.items()}
+        return why | quality.reasons()
+
     def known_bad(self, stack: InterferogramStack) -> dict[int, str]:
         """Return the angles of a scan that cannot be used whatever they show, and why.
 
@@ -288,17 +321,18 @@ class Reconstructor:
                 f"a scan must have the background's optics {self.optics}, got {stack.optics}"
             )
         why = dict.fromkeys(stack.lost, "no frame")
-        why |= dict.fromkeys(self.background.lost, "no background frame")
-        overlap = "no fringes, or the sideband meets its folded conjugate"
-        why |= dict.fromkeys(self.wave_vectors.unusable, overlap)
+        why |= self._without_background()
+        stronger = "another beam in the background outshines the angle's own"
+        why |= dict.fromkeys(self._outshone, stronger)
         _check_usable(why, len(stack.frames))
         return why
 
 
 def _check_usable(left_out: dict[int, str], angles: int) -> None:
     if len(left_out) == angles:
-        reasons = "; ".join(dict.fromkeys(left_out.values()))
-        raise DataError(f"at least one angle must be usable, all {angles} are left out: {reasons}")
+        reasons = list(dict.fromkeys(left_out.values()))
+        shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")
+        raise DataError(f"at least one angle must be usable, all {angles} are left out: {shown}")
 
 
 def _listed(angles: tuple[int, ...]) -> str:

@@ -78,7 +78,7 @@ class RollingTomography:
             kept[chosen] = new
         newer = quality.with_phase(scattered.residues, scattered.bending)
         self._quality = self._quality.updated(first, newer)
-        why = {first + angle: reason for angle, reason in quality.reasons().items()} | known_bad
+        why = self._reconstructor.unfit(self._quality) | known_bad
         for angle in range(first, last):
             self._left_out.pop(angle, None)
             if angle in why:
@@ -91,8 +91,9 @@ class RollingTomography:
         Raises
         ------
         DataError
-            If there is no usable angle yet.
+            If there is no usable angle yet, or most frames are not of their angle.
         """
+        self._reconstructor.check_order(self._quality)
         if self._newest is None or len(self._left_out) == self._reconstructor.inversion.caps.views:
             raise DataError("a rolling tomogram needs at least one usable frame, there is none yet")
         return self._reconstructor.inverted(

@@ -106,7 +106,7 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
 
 def steepest_tangent(views: Views) -> float:
     """Return how far the steepest light walks sideways per length along z."""
-    steepest = float(np.nanmax(np.hypot(*views.vectors.k.T)))
+    steepest = float(np.nanmax(np.hypot(*views.vectors.usable_k().T)))
     return steepest / views.optics.axial_frequency(steepest, 0.0)
 
 

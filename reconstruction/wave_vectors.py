@@ -9,27 +9,35 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
+from acquisition.illumination import check_wave_vectors
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from reconstruction.fringes import MIN_PEAK, Fringes, folded
 
 __all__ = ["WaveVectors", "find_wave_vectors", "folded_conjugates"]
 
 Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
+Mask = NDArray[np.bool_]
 
-_ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
 # Light this close (in NA/wavelength) to the middle between sideband and folded conjugate has lost
 # half of what the sample scatters (docs/decisions/reconstruction.md).
 _OVERLAP = 0.05
+_AGREES = 0.1  # NA/wavelength: median difference between plan and fringes
 _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
 # Scans of 49 and 71 angles on a circle or a spiral have their neighbours 0.1 NA/wavelength apart,
 # and the circle around a spiral is centred to 0.01.
 _NORMAL = 0.04
-_MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
+_STEEPEST = 0.999  # of k in the medium: beyond, a wave is evanescent
+_COINCIDES = 0.5  # NA/wavelength between sideband and folded conjugate (docs/decisions)
+_MOST = 0.6  # of the peaks
+_SHIFTS, _STEPS = 20, 400
+# Measured light may lie a little outside the pupil; the retrieved band is as wide.
+_PUPIL = 1.05
+_ALONE = 0.03  # of the radius: a scan's circle that shrinks by more without one peak is not its own
+_FEW = 8  # angles; of fewer each one may be what the circle rests on
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,31 @@ class WaveVectors:
     outliers : tuple of int
         Usable angles whose light is not where the plan says, by more than 0.05 NA/wavelength: the
         measured wave vector is kept.
+    outside, overlapping : tuple of int
+        Those of the unusable angles whose strongest light lies outside the pupil, and those whose
+        light lies where sideband and folded conjugate overlap.
     """
 
     carrier: tuple[float, float]
     k: Points
     unusable: tuple[int, ...]
     outliers: tuple[int, ...] = ()
+    outside: tuple[int, ...] = ()
+    overlapping: tuple[int, ...] = ()
+
+    def reasons(self) -> dict[int, str]:
+        """Return why angles are unusable."""
+        why = dict.fromkeys(self.unusable, "the background has no fringes there")
+        why |= dict.fromkeys(self.outside, "the background's fringes lie outside the pupil")
+        return why | dict.fromkeys(
+            self.overlapping, "the sideband meets its folded conjugate (turn the reference mirror)"
+        )
+
+    def usable_k(self) -> Points:
+        """Return k (angles, 2), nan where unusable."""
+        k = self.k.copy()
+        k[list(self.unusable)] = np.nan
+        return k
 
     def mirrored(self) -> "WaveVectors":
         """Return what the conjugate sideband says: without a plan both are possible."""
@@ -71,47 +98,137 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     the smallest circle around all peaks, if it is within 0.04 NA/wavelength of it. A scan without
     a normal angle has its carrier at that centre: right where it reaches as far on all sides.
 
+    A frame whose strongest peak is not where it belongs (a parasitic fringe) is searched for one
+    there: near the plan, or without a plan within the pupil.
+
     Raises
     ------
     DataError
-        If no frame has fringes, or the peaks do not fit into one pupil.
+        If no frame has fringes, the peaks do not fit into one pupil, or the sideband meets its own
+        conjugate or the zero order.
     """
-    optics = background.optics
-    peaks, strength = _sideband_peaks(background.frames, optics)
-    bright = strength > _MIN_PEAK
-    bright[list(background.lost)] = False
+    optics, planned = background.optics, _possible(background)
+    fringes = Fringes(background.frames, optics)
+    peaks, strength = fringes.strongest()
+    bright = strength > MIN_PEAK
+    present = np.ones(len(bright), bool)
+    present[list(background.lost)] = False
+    bright &= present
     if not bright.any():
         raise DataError(
-            f"the background must show fringes, but no sideband stands {_MIN_PEAK:.0f} times above "
+            f"the background must show fringes, but no sideband stands {MIN_PEAK:.0f} times above "
             f"the spectrum (best {strength.max():.1f}): check reference beam and exposure"
         )
-    planned = background.illumination_k
     if planned is None:
         carrier, k = _on_the_axis(peaks, bright, background.normal, optics)
     else:
         carrier, k = _align(peaks, bright, planned, optics)
-    k[~bright] = np.nan
     centre = (float(carrier[0]), float(carrier[1]))
-    clear = bright & (_overlap_distance(k, centre, optics) > _OVERLAP * optics.cutoff)
+    _check_carrier(centre, optics)
+    k[~bright] = np.nan
+    expected = np.full_like(k, np.nan) if planned is None else _predict(planned, k, bright)
+    told = np.isfinite(expected).all(axis=1)
+    reach = np.where(told, _OUTLIER, _PUPIL) * optics.cutoff
+    expected = np.where(told[:, None], expected, 0.0)
+    found_there = np.asarray(_distance(k, expected) <= reach)
+    for i in np.flatnonzero(present & ~found_there):
+        found = fringes.near(int(i), carrier + expected[i], float(reach[i]))
+        if found is not None:
+            k[i] = expected[i] + found
+    return _judged(k, centre, background, planned, bright)
+
+
+def _possible(background: InterferogramStack) -> Points | None:
+    """Return the planned k, nan where it lies outside the pupil; None without a plan."""
+    planned = background.illumination_k
+    if planned is None:
+        return None
+    try:
+        check_wave_vectors(planned, background.optics)
+    except ConfigurationError as error:
+        raise DataError(str(error)) from error
+    within = _distance(planned, 0) <= _reach(background.optics)
+    return np.where(within[:, None], planned, np.nan)
+
+
+def _judged(
+    k: Points,
+    carrier: tuple[float, float],
+    background: InterferogramStack,
+    planned: Points | None,
+    bright: Mask,
+) -> WaveVectors:
+    """Tell the usable angles from the others, whose k is then that of the plan."""
+    optics = background.optics
+    within = _distance(k, 0) <= _reach(optics)
+    overlapping = _overlap_distance(k, carrier, optics) <= _OVERLAP * optics.cutoff
+    if planned is None:
+        overlapping |= _either_of_pair(k, within, carrier, optics)
+    clear = within & ~overlapping
     outliers = np.zeros(len(k), bool)
     if planned is not None:
         expected = _predict(planned, k, clear)
-        with np.errstate(invalid="ignore"):
-            outliers = clear & (np.hypot(*(k - expected).T) > _OUTLIER * optics.cutoff)
+        outliers = clear & ~(_distance(k, expected) <= _OUTLIER * optics.cutoff)
         k = np.where(clear[:, None], k, expected)
-    unusable = tuple(int(i) for i in np.flatnonzero(~clear) if i not in background.lost)
-    return WaveVectors(centre, k, unusable, tuple(int(i) for i in np.flatnonzero(outliers)))
+    else:
+        k = np.where(within[:, None], k, np.nan)
+    unusable = tuple(i for i in _numbers(~clear) if i not in background.lost)
+    outside = _numbers(bright & ~within)
+    return WaveVectors(carrier, k, unusable, _numbers(outliers), outside, _numbers(overlapping))
 
 
-def _predict(planned: Points, k: Points, clear: NDArray[np.bool_]) -> Points:
+def _either_of_pair(k: Points, within: Mask, carrier: tuple[float, float], optics: Optics) -> Mask:
+    """Return which peaks may as well be the folded conjugate of light within the scan's circle."""
+    radius = float(_distance(k, 0)[within].max(initial=0.0)) + _OVERLAP * optics.cutoff
+    others = np.stack([_distance(away - k, 0) for away in folded_conjugates(carrier, optics)])
+    return np.asarray((others <= radius).any(axis=0))
+
+
+def _numbers(mask: Mask) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.flatnonzero(mask))
+
+
+def _distance(k: Points, other: Points | float) -> Points:
+    """Return the distance of each row, nan where it has none."""
+    return np.asarray(np.hypot(*(k - other).T))
+
+
+def _reach(optics: Optics) -> float:
+    """Return how far from the carrier light can be: in the pupil, and no evanescent wave."""
+    return min(_PUPIL * optics.cutoff, _STEEPEST * optics.k_medium)
+
+
+def _check_carrier(carrier: tuple[float, float], optics: Optics) -> None:
+    """Refuse a sideband that cannot be told from its conjugate, or holds the zero order."""
+    conjugate = float(np.hypot(*folded_conjugates(carrier, optics).T).min())
+    place = f"({carrier[0]:.2f}, {carrier[1]:.2f}) cycles/um"
+    if conjugate < _COINCIDES * optics.cutoff:
+        raise DataError(
+            f"the sideband and its conjugate, folded at the camera's Nyquist frequency, must lie "
+            f"at least {_COINCIDES:g} NA/wavelength apart, with the carrier at {place} they are "
+            f"{conjugate / optics.cutoff:.2f} apart and cannot be told from each other: tilt the "
+            "reference mirror in another direction, so that the fringes are neither two pixels "
+            "wide nor along a row, a column or a diagonal of them, or use smaller pixels"
+        )
+    distance = float(np.hypot(*carrier))
+    if distance < _PUPIL * optics.cutoff:
+        raise DataError(
+            f"the carrier must be farther than NA/wavelength = {optics.cutoff:.2f} cycles/um from "
+            f"the zero order, or the sideband holds it, found {place}: tilt the reference mirror "
+            "more (3 NA/wavelength is best), or check pixel size, wavelength and NA"
+        )
+
+
+def _predict(planned: Points, k: Points, clear: Mask) -> Points:
     """Return where an affine map of the plan puts every angle; fitted without the worst."""
     design = np.column_stack([planned, np.ones(len(planned))])
+    clear = clear & np.isfinite(planned).all(axis=1)
     if np.linalg.matrix_rank(design[clear]) < 3:
         return planned
     kept = clear.copy()
     for _ in range(3):
         fit = np.linalg.lstsq(design[kept], k[kept], rcond=None)[0]
-        error = np.hypot(*(k - design @ fit).T)
+        error = _distance(k, design @ fit)
         kept = clear & (error <= max(3 * float(np.median(error[clear])), 1e-6))
         if np.linalg.matrix_rank(design[kept]) < 3:
             break
@@ -131,89 +248,83 @@ def _overlap_distance(k: Points, carrier: tuple[float, float], optics: Optics) -
     """Return how far each k is on its own side of the line to the folded conjugate, cycles/um."""
     conjugates = folded_conjugates(carrier, optics)
     length = np.hypot(*conjugates.T)
-    with np.errstate(invalid="ignore"):
-        gaps = length / 2 - (k @ conjugates.T) / length
+    gaps = length / 2 - (k @ conjugates.T) / length
     touching = length < 2 * optics.cutoff
     return np.asarray(np.where(touching, gaps, np.inf).min(axis=1))
 
 
-def _sideband_peaks(frames: NDArray[np.uint8], optics: Optics) -> tuple[Points, Points]:
-    """Return the strongest peak outside the zero order and its height over the median."""
-    window = [scipy.signal.windows.hann(n, sym=False) for n in frames.shape[1:]]
-    fy = scipy.fft.fftfreq(frames.shape[1], optics.pixel_size_um)
-    fx = scipy.fft.rfftfreq(frames.shape[2], optics.pixel_size_um)
-    outside = np.hypot(fx[None, :], fy[:, None]) > _ZERO_ORDER * optics.cutoff
-    peaks, strength = np.empty((len(frames), 2)), np.empty(len(frames))
-    for i, frame in enumerate(frames):  # once a background; not the frame path
-        picture = (frame - frame.mean(dtype=np.float64)) * window[0][:, None] * window[1]
-        power = np.abs(scipy.fft.rfft2(picture)) * outside
-        row, column = np.unravel_index(int(np.argmax(power)), power.shape)
-        strength[i] = power[row, column] / (np.median(power[outside]) + 1e-12)
-        peaks[i] = fx[column], fy[row]
-        if strength[i] > _MIN_PEAK:  # the row of a lost frame is zero: nothing to refine
-            peaks[i] = _refine(picture, fx[column], fy[row], optics.pixel_size_um)
-    return peaks, strength
+def _nearest_of_pair(
+    peaks: Points, centre: Points, optics: Optics, expected: Points | float = 0.0
+) -> Points:
+    """Return each peak or its conjugate, relative to the centre: what is nearer to ``expected``."""
+    pair = np.stack([folded(sign * peaks - centre - expected, optics) for sign in (1, -1)])
+    nearer = np.hypot(pair[0, ..., 0], pair[0, ..., 1]) <= np.hypot(
+        pair[1, ..., 0], pair[1, ..., 1]
+    )
+    return np.asarray(np.where(nearer[..., None], pair[0], pair[1]) + expected)
 
 
-def _refine(picture: Points, fx: float, fy: float, pixel: float) -> Points:
-    """Newton steps to the maximum of the windowed picture's spectrum, to about 1e-3 of a sample."""
-    y = (np.arange(picture.shape[0]) - picture.shape[0] / 2) * pixel
-    x = (np.arange(picture.shape[1]) - picture.shape[1] / 2) * pixel
-    # variance of a Hann window of length L: L^2 (1/12 - 1/(2 pi^2))
-    spread_y, spread_x = ((len(a) * pixel) ** 2 * (1 / 12 - 1 / (2 * np.pi**2)) for a in (y, x))
-    for _ in range(6):
-        wave_x, wave_y = np.exp(-2j * np.pi * fx * x), np.exp(-2j * np.pi * fy * y)
-        along_x = picture @ np.stack([wave_x, x * wave_x], axis=1)
-        value, moment_x = wave_y @ along_x
-        moment_y = (y * wave_y) @ along_x[:, 0]
-        fx += (moment_x / value).imag / (2 * np.pi * spread_x)
-        fy += (moment_y / value).imag / (2 * np.pi * spread_y)
-    return np.array([fx, fy])
-
-
-def _fold(difference: Points, optics: Optics) -> Points:
-    """Return frequencies modulo the camera's sampling frequency, nearest to zero."""
-    sampling = 1 / optics.pixel_size_um
-    return difference - sampling * np.round(difference / sampling)
-
-
-def _nearest_of_pair(peaks: Points, centre: Points, optics: Optics) -> Points:
-    """Return each peak, or its conjugate, relative to the centre: whichever is nearer."""
-    pair = np.stack([_fold(peaks - centre, optics), _fold(-peaks - centre, optics)])
-    nearer = np.argmin(np.hypot(pair[..., 0], pair[..., 1]), axis=0)
-    return np.asarray(pair[nearer, np.arange(len(peaks))])
-
-
-def _align(
-    peaks: Points, bright: NDArray[np.bool_], planned: Points, optics: Optics
-) -> tuple[Points, Points]:
+def _align(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> tuple[Points, Points]:
     """Find the carrier for which peaks - carrier agrees best with the planned k."""
-    best: tuple[float, Points, Points] | None = None
-    for seed in np.flatnonzero(bright):
-        for sign in (1, -1):
-            carrier = sign * peaks[seed] - planned[seed]
-            for _ in range(3):
-                k = _nearest_of_pair(peaks, carrier, optics)
-                carrier = carrier + np.median((k - planned)[bright], axis=0)
-            k = _nearest_of_pair(peaks, carrier, optics)
-            error = float(np.median(np.hypot(*(k - planned)[bright].T)))
-            if best is None or error < best[0]:
-                best = error, carrier, k
-    assert best is not None
-    if best[0] > 0.1 * optics.cutoff:
+    error, carrier, k = _best_agreement(peaks, bright, planned, optics)
+    if error > _AGREES * optics.cutoff:
         raise DataError(
-            f"measured and planned wave vectors must agree within 0.1 NA/wavelength, median "
-            f"difference {best[0]:.3f} cycles/um: check pixel size and angle order, or calibrate "
-            "the microscope, which finds out how the DMD's image is turned"
+            f"measured and planned wave vectors must agree within {_AGREES:g} NA/wavelength, "
+            f"median difference {error:.3f} cycles/um: "
+            + _meant(peaks, bright, planned, optics)
+            + "check pixel size and angle order, or calibrate the microscope, which finds out how "
+            "the DMD's image is turned"
         )
-    return _fold(best[1], optics), best[2]
+    return folded(carrier, optics), k
+
+
+def _best_agreement(
+    peaks: Points, bright: Mask, planned: Points, optics: Optics
+) -> tuple[float, Points, Points]:
+    """Return the median difference in cycles/um, the carrier, and k (angles, 2)."""
+    known = bright & np.isfinite(planned).all(axis=1)
+    if not known.any():
+        raise DataError("at least one angle must have both fringes and a planned k, none has")
+    plan = np.nan_to_num(planned)
+    carriers = np.concatenate([sign * peaks[known] - plan[known] for sign in (1, -1)])[:, None]
+    for _ in range(3):
+        k = _nearest_of_pair(peaks, carriers, optics, plan)  # (carriers, angles, 2)
+        carriers = carriers + np.median((k - plan)[:, known], axis=1)[:, None]
+    k = _nearest_of_pair(peaks, carriers, optics, plan)
+    off = (k - plan)[:, known]
+    error = np.median(np.hypot(off[..., 0], off[..., 1]), axis=1)
+    best = int(error.argmin())
+    return float(error[best]), carriers[best, 0], k[best]
+
+
+def _meant(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> str:
+    """Return what would make a plan that does not agree do so; empty if nothing simple does."""
+    readings = {
+        "divided by 2 pi (cycles/um, not rad/um)": planned / (2 * np.pi),
+        "multiplied by NA/wavelength (not parts of the aperture)": planned * optics.cutoff,
+        "divided by the wavelength (not sines times the index)": planned / optics.wavelength_um,
+        "multiplied by n/wavelength (not sines)": planned * optics.k_medium,
+        "with x and y exchanged": planned[:, ::-1],
+        "with another sign of x": planned * [-1, 1],
+        "with another sign of y": planned * [1, -1],
+        "in reverse order": planned[::-1],
+        "one frame later": np.roll(planned, 1, axis=0),
+        "one frame earlier": np.roll(planned, -1, axis=0),
+    }
+    for how, reading in readings.items():
+        error = _best_agreement(peaks, bright, reading, optics)[0]
+        spread = float(np.nanmedian(_distance(reading, np.nanmedian(reading, axis=0))))
+        if error < min(_AGREES * optics.cutoff / 2, spread / 4):
+            return f"they agree {how}; "
+    return ""
 
 
 def _on_the_axis(
-    peaks: Points, bright: NDArray[np.bool_], normal: int | None, optics: Optics
+    peaks: Points, bright: Mask, normal: int | None, optics: Optics
 ) -> tuple[Points, Points]:
     """Find the carrier without a plan: the normal angle's peak, else the centre of all."""
-    carrier, k = _centre_on_circle(peaks, bright, optics)
+    carrier = _centre_on_circle(peaks[bright], optics)
+    k = _nearest_of_pair(peaks, carrier, optics)
     distance = np.where(bright, np.hypot(*k.T), np.inf)
     if normal is not None:
         if not bright[normal]:
@@ -221,29 +332,66 @@ def _on_the_axis(
     elif distance.min() <= _NORMAL * optics.cutoff:
         normal = int(np.argmin(distance))
     else:
-        return carrier, k
-    carrier = _fold(carrier + k[normal], optics)
+        return folded(carrier, optics), k
+    carrier = folded(carrier + k[normal], optics)
     return carrier, _nearest_of_pair(peaks, carrier, optics)
 
 
-def _centre_on_circle(
-    peaks: Points, bright: NDArray[np.bool_], optics: Optics
-) -> tuple[Points, Points]:
-    """Find the smallest circle that holds one peak of every pair."""
-    best: tuple[float, Points] | None = None
-    for seed in peaks[bright]:
-        centre = seed
-        for step in range(400):  # Badoiu and Clarkson's walk to the smallest enclosing circle
-            k = _nearest_of_pair(peaks[bright], centre, optics)
-            farthest = k[np.argmax(np.hypot(*k.T))]
-            centre = centre + farthest / (step + 2)
-        radius = float(np.hypot(*_nearest_of_pair(peaks[bright], centre, optics).T).max())
-        if best is None or radius < best[0] - 1e-6:
-            best = radius, centre
-    assert best is not None
-    if best[0] > 1.05 * optics.cutoff:
+def _centre_on_circle(peaks: Points, optics: Optics) -> Points:
+    """Find the centre of the smallest circle that holds one peak of every pair.
+
+    Peaks that do not belong to the scan are left out: those outside the pupil that holds most, and
+    those that alone make the circle larger.
+    """
+    pupil = _PUPIL * optics.cutoff
+    centre, radius = _smallest_circle(peaks, peaks, optics)
+    if radius > pupil:
+        start, kept = _fullest_pupil(peaks, optics)
+        if kept.mean() > _MOST:
+            peaks = peaks[kept]
+            centre, _ = _smallest_circle(peaks, start[None], optics)
+    centre, smaller = _without_the_odd(peaks, centre, optics)
+    if smaller > pupil:
         raise DataError(
             f"illumination must lie within NA/wavelength = {optics.cutoff:.3f} cycles/um, the "
-            f"peaks need a circle of {best[0]:.3f}: check pixel size, wavelength and NA"
+            f"peaks need a circle of {radius:.3f}: check pixel size, wavelength and NA"
         )
-    return _fold(best[1], optics), _nearest_of_pair(peaks, best[1], optics)
+    return centre
+
+
+def _smallest_circle(peaks: Points, starts: Points, optics: Optics) -> tuple[Points, float]:
+    """Return centre and radius, by Badoiu and Clarkson's walk from the best of the starts."""
+    centres, each = starts.astype(np.float64), np.arange(len(starts))
+    for step in range(_STEPS):
+        k = _nearest_of_pair(peaks, centres[:, None], optics)  # (starts, peaks, 2)
+        centres = centres + k[each, np.hypot(k[..., 0], k[..., 1]).argmax(axis=1)] / (step + 2)
+    k = _nearest_of_pair(peaks, centres[:, None], optics)
+    radius = np.hypot(k[..., 0], k[..., 1]).max(axis=1)
+    best = int(radius.argmin())
+    return centres[best], float(radius[best])
+
+
+def _fullest_pupil(peaks: Points, optics: Optics) -> tuple[Points, Mask]:
+    """Return the centre of the pupil that holds most peaks, and which; by mean shifts."""
+    centres = peaks.astype(np.float64)
+    for _ in range(_SHIFTS):
+        k = _nearest_of_pair(peaks, centres[:, None], optics)  # (centres, peaks, 2)
+        held = np.hypot(k[..., 0], k[..., 1]) <= _PUPIL * optics.cutoff
+        centres = centres + (k * held[..., None]).sum(axis=1) / held.sum(axis=1)[:, None]
+    best = int(held.sum(axis=1).argmax())
+    return centres[best], held[best]
+
+
+def _without_the_odd(peaks: Points, centre: Points, optics: Optics) -> tuple[Points, float]:
+    """Return the smallest circle, without the peaks that alone make it larger."""
+    centre, radius = _smallest_circle(peaks, centre[None], optics)
+    for _ in range(len(peaks) // _FEW):
+        distance = np.hypot(*_nearest_of_pair(peaks, centre, optics).T)
+        rim = np.argsort(distance)[-_FEW:]
+        others = [np.delete(peaks, i, axis=0) for i in rim]
+        circles = [_smallest_circle(rest, centre[None], optics) for rest in others]
+        least = min(range(len(rim)), key=lambda i: circles[i][1])
+        if circles[least][1] > (1 - _ALONE) * radius:
+            break
+        peaks, (centre, radius) = others[least], circles[least]
+    return centre, radius

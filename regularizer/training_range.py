@@ -35,10 +35,10 @@ def figures(raw: torch.Tensor, spectrum: Spectrum) -> dict[str, float]:
     """Return what is compared, of a raw contrast (z, y, x) and its spectrum."""
     optics, (dz, _, dx) = spectrum.optics, spectrum.voxel_size_um
     found = {
-        "numerical_aperture": optics.numerical_aperture,
+        "numerical_aperture": optics.aperture,
         "medium_index": optics.medium_index,
         "voxel_ratio": dz / dx,
-        "voxel_width": dx * optics.numerical_aperture / optics.wavelength_um,
+        "voxel_width": dx * optics.aperture / optics.wavelength_um,
         "contrast": float(raw.max()),
     }
     if spectrum.noise is not None:

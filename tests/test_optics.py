@@ -8,7 +8,13 @@ import pytest
 from acquisition.dlpc900.images import compress, pack
 from acquisition.errors import ConfigurationError
 from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
-from acquisition.illumination import AngleSet, circular_scan, preset, spiral_scan
+from acquisition.illumination import (
+    AngleSet,
+    check_wave_vectors,
+    circular_scan,
+    preset,
+    spiral_scan,
+)
 from acquisition.optics import Optics
 
 GEOMETRY = DmdGeometry((270, 480), carrier=(0.34, 0.24), mirror_pitch_um=0.06, stop_radius=0.2)
@@ -35,9 +41,22 @@ def test_presets_scan_within_the_pupil(name: str, angles: int) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ((0.532, 1.4, 1.337, 0.08), "numerical_aperture must be below medium_index"),
         ((-0.5, 1.2, 1.337, 0.08), "wavelength_um must be a positive number, got -0.5"),
         ((0.532, 1.2, math.nan, 0.08), "medium_index must be a positive number"),
+        ((532, 1.2, 1.337, 0.08), "wavelength_um .* got 532, .* nanometres: give 0.532"),
+        ((0.000633, 1.2, 1.337, 0.08), "wavelength_um .* millimetres: give 0.633"),
+        ((5.32e-7, 1.2, 1.337, 0.08), "wavelength_um .* metres: give 0.532"),
+        ((53.2, 1.2, 1.337, 0.08), "wavelength_um .* got 53.2: check the unit"),
+        ((0.532, 1.2, 13.37, 0.08), "medium_index .* got 13.37, .* give 1.337"),
+        ((0.532, 1.2, 1337, 0.08), "medium_index .* give 1.337"),
+        ((0.532, 0.2, 0.337, 0.08), "medium_index must be 1 .* that of water is 1.337"),
+        ((0.532, 12, 1.337, 0.08), "numerical_aperture .* got 12, .* give 1.2"),
+        ((0.532, 60, 1.337, 0.08), "numerical_aperture .* got 60, .* magnification"),
+        ((0.532, 1.2, 1.337, 5.5), "pixel_size_um .* got 5.5, .* divide it by the magnification"),
+        ((0.532, 1.2, 1.337, 80), "pixel_size_um .* got 80, .* nanometres: give 0.08"),
+        ((0.532, 1.2, 1.337, 8e-5), "pixel_size_um .* millimetres: give 0.08"),
+        ((0.532, 1.2, 1.337, 8e-8), "pixel_size_um .* metres: give 0.08"),
+        ((0.532, 1.2, 1.337, 0.3), "pixel_size_um .* 0.222 .* check magnification and binning"),
     ],
 )
 def test_impossible_optics_are_refused(
@@ -45,6 +64,54 @@ def test_impossible_optics_are_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Optics(*values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.633, 0.45, 1.335, 0.107),  # measured holograms
+        (0.532, 1.0, 1.333, 0.08475),
+        (0.647, 1.3, 1.335, 0.139),
+        (4.0, 0.4, 1.333, 1.0),
+        (0.405, 0.95, 1.0003, 0.1),
+        (1.55, 0.5, 3.48, 0.5),
+    ],
+)
+def test_unusual_optics_are_taken(values: tuple[float, float, float, float]) -> None:
+    optics = Optics(*values)
+    assert optics.remarks == ()
+    assert optics.cutoff == values[1] / values[0]
+
+
+def test_an_oil_objective_on_a_watery_sample_is_limited_to_what_enters_it() -> None:
+    optics = Optics(0.532, 1.4, 1.337, 0.08)
+    assert optics.numerical_aperture == 1.4
+    assert 0.98 * 1.337 < optics.aperture < 1.337
+    assert optics.cutoff == pytest.approx(optics.aperture / 0.532)
+    assert optics.cutoff < optics.k_medium
+    assert optics.lateral_resolution_um == pytest.approx(0.532 / 4 / optics.aperture)
+    assert 0.2 < optics.axial_resolution_um < 0.35
+    assert optics.axial_frequency(optics.cutoff, 0.0) > 0.1 * optics.k_medium
+    assert "NA 1.4 is beyond the medium's index 1.337" in optics.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "aperture", "said"),
+    [
+        (2 * math.pi, 1.2, "not rad/um"),
+        (1.0, 1.0, "numerical_aperture is at least 1.08"),
+        (180 / math.pi, 1.2, "not in degrees"),
+    ],
+)
+def test_wave_vectors_beyond_the_pupil_are_refused(
+    scale: float, aperture: float, said: str
+) -> None:
+    k = circular_scan(49, 0.9 * 1.2 / 0.532).k
+    with pytest.raises(ConfigurationError, match=said):
+        check_wave_vectors(scale * k, Optics(0.532, aperture, 1.337, 0.08))
+    single = k.copy()
+    single[7] *= 50
+    check_wave_vectors(single, Optics(0.532, 1.2, 1.337, 0.08))
 
 
 def test_a_scan_steeper_than_the_objective_is_refused() -> None:

@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.closing import Closing
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
+from acquisition.illumination import check_wave_vectors
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from pipeline.archive import hdf5
@@ -286,7 +287,7 @@ def read_recording(path: Path) -> Recording:
         hdf5.check_format(file, FORMAT)
         optics = hdf5.read_optics(file)
         frames = hdf5.dataset(file, "background/interferograms", (None, None, None), _PIXELS)
-        k = _illumination(file, len(frames))
+        k = _illumination(file, len(frames), optics)
         _check_sample(file, frames.shape)
         lost: tuple[int, ...] = ()
         if "background/lost" in file:
@@ -307,11 +308,16 @@ def read_recording(path: Path) -> Recording:
     return Recording(path, background, optics, k, timestamps, attributes, series)
 
 
-def _illumination(file: h5py.File, angles: int) -> NDArray[np.float64] | None:
+def _illumination(file: h5py.File, angles: int, optics: Optics) -> NDArray[np.float64] | None:
     if "illumination/k" not in file:
         return None
     found = hdf5.dataset(file, "illumination/k", (angles, 2), (np.float64,))
-    return hdf5.finite(file, "illumination/k", found[()].astype(np.float64))
+    k = hdf5.finite(file, "illumination/k", found[()].astype(np.float64))
+    try:
+        check_wave_vectors(k, optics)
+    except ConfigurationError as error:
+        raise DataError(f"{file.filename}: /illumination/k: {error}") from error
+    return k
 
 
 def _rotations(file: h5py.File, angles: int) -> NDArray[np.float64] | None:

@@ -19,10 +19,12 @@ from rich.progress import track
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import average
-from pipeline.archive.recording import RecordingWriter
+from pipeline.archive.recording import FORMAT, RecordingWriter
+from pipeline.archive.reopening import reopen
 from pipeline.importing.description import ImportDescription, load_description
-from pipeline.importing.sources import natural, open_source
-from pipeline.importing.structure import compare_structure
+from pipeline.importing.names import in_natural_order
+from pipeline.importing.sources import open_source
+from pipeline.importing.structure import BackgroundStructure
 from pipeline.importing.survey import (
     PixelRule,
     Survey,
@@ -71,8 +73,9 @@ def run_import(
         raise DataError(f"the folder of {output} must exist: make it, or choose another")
     material = _examine(samples, background, load_description(description))
     empty = material.mean_background()
-    warnings = _warnings(material, empty)
-    _write(material, empty, output, warnings)
+    structure = _structure(material, empty)
+    warnings = _warnings(material, structure)
+    warnings += _write(material, empty, structure, output, warnings)
     _print(material, output, warnings, as_json)
     return 0
 
@@ -137,12 +140,12 @@ def _examine(samples: Sequence[str], background: str, description: ImportDescrip
     return _Material(tuple(seen), empty, description, rule, tuple(notes), times)
 
 
-def _warnings(material: _Material, background: InterferogramStack) -> list[str]:
+def _warnings(material: _Material, structure: BackgroundStructure) -> list[str]:
     """Return sentences about all that is odd but can be converted."""
     names = [one.source.name for one in material.samples]
     angles = material.description.scan_length
     notes = list(material.notes)
-    if sorted(names, key=natural) != names:
+    if in_natural_order(names) != names:
         notes.append("samples are not in the order of their names: scans are in the order given")
     if angles < _FEW_ANGLES:
         notes.append(
@@ -157,7 +160,7 @@ def _warnings(material: _Material, background: InterferogramStack) -> list[str]:
     notes += brightness_warnings(material.background, material.samples)
     for one in (*material.samples, material.background):
         notes += _frame_warnings(one, angles)
-    return notes + _structure_warnings(material, background)
+    return notes + _structure_warnings(material, structure)
 
 
 def _frame_warnings(one: Survey, angles: int) -> list[str]:
@@ -171,17 +174,25 @@ def _frame_warnings(one: Survey, angles: int) -> list[str]:
     return notes
 
 
-def _structure_warnings(material: _Material, empty: InterferogramStack) -> list[str]:
+def _structure(material: _Material, empty: InterferogramStack) -> BackgroundStructure:
+    try:
+        return BackgroundStructure(empty)
+    except DataError as error:
+        sample, background = material.samples[0].source.name, material.background.source.name
+        raise DataError(f"{sample} over {background}: {error}") from error
+
+
+def _structure_warnings(material: _Material, structure: BackgroundStructure) -> list[str]:
     """Return what comparing the first scan with the background shows."""
     sample, background = material.samples[0].source.name, material.background.source.name
     angles, notes = material.description.scan_length, []
     try:
         scan = next(scan for scan in material.scans() if len(scan.lost) < angles)
-        found = compare_structure(scan, empty)
+        found = structure.compare(scan)
     except DataError as error:
         raise DataError(f"{sample} over {background}: {error}") from error
-    if found.unusable:
-        where = _numbers(found.unusable)
+    if structure.unusable:
+        where = _numbers(structure.unusable)
         notes.append(f"{background} has no usable fringes at {where}")
     if found.dark:
         where = _numbers(found.dark)
@@ -210,9 +221,16 @@ def _numbers(angles: Sequence[int]) -> str:
 
 
 def _write(
-    material: _Material, background: InterferogramStack, output: Path, warnings: Sequence[str]
-) -> None:
-    """Write the recording under another name, and give it its own when it is whole."""
+    material: _Material,
+    background: InterferogramStack,
+    structure: BackgroundStructure,
+    output: Path,
+    warnings: Sequence[str],
+) -> list[str]:
+    """Write the recording under another name, and give it its own when it is whole.
+
+    Returns what is odd about single scans, with which the recording's warnings end.
+    """
     console = Console(stderr=True)
     unfinished = output.with_name(f"{output.name}.unfinished")
     unfinished.unlink(missing_ok=True)  # of an import that was killed
@@ -223,13 +241,36 @@ def _write(
         console=console,
         disable=not console.is_terminal,
     )
+    notes: list[str] = []
     try:
         with RecordingWriter(unfinished, background, _story(material, warnings)) as writer:
             for time_s, stack in scans:
+                notes += _light_warnings(structure, stack, len(writer))
                 writer.append(_at(stack, float(time_s)))
+        if notes:
+            with reopen(unfinished, FORMAT) as file:
+                file.attrs["import_warnings"] = json.dumps([*warnings, *notes])
         unfinished.rename(output)
     finally:
         unfinished.unlink(missing_ok=True)
+    return notes
+
+
+def _light_warnings(
+    structure: BackgroundStructure, stack: InterferogramStack, number: int
+) -> list[str]:
+    """Return which frames of a scan do not belong to the background's; refuse a scan of them."""
+    try:
+        _, astray = structure.light(stack)
+    except DataError as error:
+        raise DataError(f"scan {number} over its background: {error}") from error
+    if not astray:
+        return []
+    farthest = max(astray.values())
+    return [
+        f"scan {number} has its light elsewhere than the background, by up to {farthest:.2f} "
+        f"NA/wavelength, and will be reconstructed without: {_numbers(list(astray))}"
+    ]
 
 
 def _at(stack: InterferogramStack, time_s: float) -> InterferogramStack:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from acquisition.angle_files import read_wave_vectors
 from acquisition.configuration import describe_problem, read_toml
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.illumination import AngleSet
+from acquisition.illumination import check_wave_vectors
 from acquisition.optics import Optics
 from acquisition.timestamps import other_unit, possible
 
@@ -26,9 +26,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
-
-# Measured wave vectors may lie a little outside; those in rad/um are 6.28 times as long.
-_PUPIL_MARGIN = 1.05
 
 
 class ImportDescription(BaseModel):
@@ -169,15 +166,9 @@ def _check_physics(description: ImportDescription) -> None:
     optics, k = description.optics, description.illumination_k
     if k is None:
         return
-    AngleSet(k)
     if len(k) != description.scan_length:
         raise ConfigurationError(
             f"k must have one (kx, ky) for each of the {description.scan_length} angles, "
             f"got {len(k)}"
         )
-    longest = float(np.hypot(*k.T).max())
-    if longest > _PUPIL_MARGIN * optics.cutoff:
-        raise ConfigurationError(
-            f"|k| must be within NA/wavelength = {optics.cutoff:.3f} cycles/um, got {longest:.3f}: "
-            "in cycles/um, not rad/um (divide by 2 pi) or as a part of the aperture"
-        )
+    check_wave_vectors(k, optics)

@@ -5,7 +5,6 @@ only an .npz array, which is compressed, is held whole. Frames come out as (y, x
 with the grey values of the file: what would have to be scaled or mixed to become grey is refused.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
+from pipeline.importing.names import in_natural_order
 from pipeline.importing.pictures import (
     PICTURES,
     UNREADABLE,
@@ -23,7 +23,7 @@ from pipeline.importing.pictures import (
     tiff_layout,
 )
 
-__all__ = ["Frame", "Source", "natural", "open_source"]
+__all__ = ["Frame", "Source", "open_source"]
 
 _HIGHEST = 65535
 
@@ -87,19 +87,14 @@ def open_source(name: str) -> Source:
             )
 
 
-def natural(name: str) -> list[tuple[bool, int, str]]:
-    """Return the key by which frame_2 comes before frame_10."""
-    parts = re.findall(r"\d+|\D+", name.casefold())
-    return [(False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts]
-
-
 # ---- Image files ---------------------------------------------------------------------------------
 
 
 def _folder(path: Path) -> Source:
     """Return the frames of the images in a folder, files in natural order."""
     files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
-    files = sorted((f for f in files if not f.name.startswith(".")), key=lambda f: natural(f.name))
+    names = in_natural_order([f.name for f in files if not f.name.startswith(".")])
+    files = [path / name for name in names]
     if not files:
         inside = any(entry.is_dir() for entry in path.iterdir())
         hint = "; give its folders one by one, each a time point or more" if inside else ""

@@ -1,4 +1,7 @@
-"""Whether sample and background could have been swapped: which of them scatters more.
+"""Whether sample and background belong together: angle by angle, and which of them scatters more.
+
+The light of each frame must be where it is in the background's frame of the same angle
+(``reconstruction.light_places``).
 
 An empty field is one plane wave: in the band of the sideband all energy is at one peak, but for
 dust, aberration and noise, which the sample's frame of the same angle shows as well. A sample adds
@@ -18,9 +21,10 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from reconstruction.fields import FieldPlan
+from reconstruction.light_places import LightPlaces
 from reconstruction.wave_vectors import find_wave_vectors
 
-__all__ = ["Structure", "compare_structure"]
+__all__ = ["BackgroundStructure", "Structure"]
 
 _PEAK = 3  # half width in samples; the Hann window's main lobe has 2
 _NO_FRINGES = 0.01  # energy at the peak over the background's, at the same mean grey value
@@ -29,20 +33,20 @@ _SWAPPED = 0.9  # below 1 by more than two empty fields differ
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """How the first scan compares with the background.
+    """How a scan compares with the background.
 
     Parameters
     ----------
-    unusable : tuple of int
-        Angles at which the background has no usable fringes.
     dark : tuple of int
-        Other angles at which the sample has none.
+        Usable angles at which the sample has no fringes.
+    astray : dict of int to float
+        Angles whose light is elsewhere, and how far, in NA/wavelength.
     ratio : float
         Scattered over unscattered light of the sample, over that of the background; median.
     """
 
-    unusable: tuple[int, ...]
     dark: tuple[int, ...]
+    astray: dict[int, float]
     ratio: float
 
     @property
@@ -51,43 +55,97 @@ class Structure:
         return self.ratio < _SWAPPED
 
 
-def compare_structure(sample: InterferogramStack, background: InterferogramStack) -> Structure:
-    """Compare a scan with its background.
+class BackgroundStructure:
+    """A background, to compare scans with.
+
+    Parameters
+    ----------
+    background : InterferogramStack
+
+    Attributes
+    ----------
+    unusable : tuple of int
+        Angles at which it has no usable fringes.
 
     Raises
     ------
     DataError
-        If the background has no usable fringes or does not fit the optics, or the sample has none.
+        If it has no usable fringes at all, or does not fit the optics.
     """
-    found = find_wave_vectors(background)
-    shape = (background.frames.shape[1], background.frames.shape[2])
-    plan = FieldPlan(shape, background.optics, found.carrier, torch.device("cpu"))
-    left = {*background.lost, *found.unusable}
-    angles = [angle for angle in range(len(background.frames)) if angle not in left]
-    if not angles:
-        raise DataError(
-            "at least one angle must be usable, but in all of them the sidebands overlap or show "
-            "no fringes: check pixel_size_um, binning and numerical_aperture"
-        )
-    reference = np.array([_energies(plan, background.frames[angle]) for angle in angles])
-    seen = np.array([_energies(plan, sample.frames[angle]) for angle in angles])
-    lit = seen[:, 0] > _NO_FRINGES * reference[:, 0]
-    if not lit.any():
-        raise DataError(
-            "the sample must show the background's fringes, but at their place there is nothing in "
-            "any frame: check that both were taken with the same reference beam"
-        )
-    scattered = (seen[lit, 1] / seen[lit, 0]) / (reference[lit, 1] / reference[lit, 0])
-    dark = tuple(a for a, ok in zip(angles, lit, strict=True) if not ok and a not in sample.lost)
-    return Structure(found.unusable, dark, float(np.median(scattered)))
 
+    def __init__(self, background: InterferogramStack) -> None:
+        found = find_wave_vectors(background)
+        shape = (background.frames.shape[1], background.frames.shape[2])
+        device = torch.device("cpu")
+        self._plan = FieldPlan(shape, background.optics, found.carrier, device)
+        k = found.usable_k()
+        k[list(background.lost)] = np.nan
+        self._places = LightPlaces(self._plan, k, background.optics, device)
+        self.unusable = found.unusable
+        left = {*background.lost, *found.unusable}
+        self._angles = [angle for angle in range(len(background.frames)) if angle not in left]
+        if not self._angles:
+            raise DataError(
+                "at least one angle must be usable, but in all of them the sidebands overlap or "
+                "show no fringes: check pixel_size_um, binning and numerical_aperture"
+            )
+        frames = background.frames
+        self._brightness = self._peaks(self._sidebands(frames), frames)
+        self._reference = np.array([self._energies(frames[angle]) for angle in self._angles])
 
-def _energies(plan: FieldPlan, frame: NDArray[Any]) -> tuple[float, float]:
-    """Return the energy at the peak of the band and away from it, per mean grey value squared."""
-    field = plan.retrieve(torch.tensor(frame)[None])[0] / max(float(frame.mean()), 1.0)
-    window = [torch.hann_window(n, periodic=True) for n in field.shape]
-    power = torch.fft.fft2(field * window[0][:, None] * window[1]).abs().square()
-    row, column = divmod(int(power.argmax()), power.shape[1])
-    centred = power.roll((_PEAK - row, _PEAK - column), (0, 1))
-    peak = float(centred[: 2 * _PEAK + 1, : 2 * _PEAK + 1].sum())
-    return peak, float(power.sum()) - peak
+    def compare(self, sample: InterferogramStack) -> Structure:
+        """Compare a scan.
+
+        Raises
+        ------
+        DataError
+            If it shows no fringes, or most of its frames are not of the background's angles.
+        """
+        lit, astray = self.light(sample)
+        if not lit.any():
+            raise DataError(
+                "the sample must show the background's fringes, but at their place there is "
+                "nothing in any frame: check that both were taken with the same reference beam"
+            )
+        bright = lit[self._angles]
+        reference = self._reference[bright]
+        seen = np.array([self._energies(sample.frames[a]) for a in self._angles if lit[a]])
+        scattered = (seen[:, 1] / seen[:, 0]) / (reference[:, 1] / reference[:, 0])
+        dark = tuple(a for a in self._angles if not lit[a] and a not in sample.lost)
+        return Structure(dark, astray, float(np.median(scattered)))
+
+    def light(self, sample: InterferogramStack) -> tuple[NDArray[np.bool_], dict[int, float]]:
+        """Return which usable angles of a scan have fringes, and which have them elsewhere.
+
+        Raises
+        ------
+        DataError
+            If most of its frames are not of the background's angles.
+        """
+        sidebands = self._sidebands(sample.frames)
+        lit = np.zeros(len(sample.frames), bool)
+        lit[self._angles] = True
+        lit &= self._peaks(sidebands, sample.frames) > _NO_FRINGES * self._brightness
+        x, y, own = self._places.look(sidebands).numpy()
+        shift = np.stack([x, y], axis=1)
+        self._places.check(shift, own, lit)
+        return lit, self._places.astray(shift, own, lit)
+
+    def _sidebands(self, frames: NDArray[Any]) -> torch.Tensor:
+        return self._plan.sideband(torch.from_numpy(frames))
+
+    @staticmethod
+    def _peaks(sidebands: torch.Tensor, frames: NDArray[Any]) -> NDArray[np.float64]:
+        """Return each frame's highest energy in the sideband, per mean grey value squared."""
+        highest = sidebands.abs().amax(dim=(1, 2)).numpy().astype(np.float64)
+        return np.asarray((highest / np.maximum(frames.mean(axis=(1, 2)), 1.0)) ** 2)
+
+    def _energies(self, frame: NDArray[Any]) -> tuple[float, float]:
+        """Return the energy at the band's peak and away from it, per mean grey value squared."""
+        field = self._plan.retrieve(torch.tensor(frame)[None])[0] / max(float(frame.mean()), 1.0)
+        window = [torch.hann_window(n, periodic=True) for n in field.shape]
+        power = torch.fft.fft2(field * window[0][:, None] * window[1]).abs().square()
+        row, column = divmod(int(power.argmax()), power.shape[1])
+        centred = power.roll((_PEAK - row, _PEAK - column), (0, 1))
+        peak = float(centred[: 2 * _PEAK + 1, : 2 * _PEAK + 1].sum())
+        return peak, float(power.sum()) - peak

@@ -1,0 +1,118 @@
+"""Where the fringes of a frame are in its spectrum: the peaks that wave vectors are read from.
+
+Frequencies in cycles/um. A frame is real, so each peak has its conjugate at the opposite place, and
+the camera knows frequencies only modulo 1/pixel.
+"""
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from acquisition.optics import Optics
+
+__all__ = ["MIN_PEAK", "Fringes", "folded"]
+
+Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
+
+MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
+_ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
+# Where the place is known, only the zero order's own peak and its skirt are left out.
+_ZERO_PEAK = 0.25
+# Of a frame's strongest peak: a Hann window's side lobes have 0.03.
+_LEAST_PART = 0.1
+
+
+def folded(difference: Points, optics: Optics) -> Points:
+    """Return frequencies modulo the camera's sampling frequency, nearest to zero."""
+    sampling = 1 / optics.pixel_size_um
+    return np.asarray(difference - sampling * np.round(difference / sampling))
+
+
+class Fringes:
+    """Peaks in the spectra of frames; once a background, not the frame path.
+
+    Parameters
+    ----------
+    frames : (angles, y, x)
+    optics : Optics
+    """
+
+    def __init__(self, frames: NDArray[np.uint8 | np.uint16], optics: Optics) -> None:
+        self._frames, self._optics = frames, optics
+        hann = [np.hanning(n + 1)[:-1] for n in frames.shape[1:]]
+        self._window = hann[0][:, None] * hann[1]
+        pixel = optics.pixel_size_um
+        self._fy = scipy.fft.fftfreq(frames.shape[1], pixel)
+        self._fx = scipy.fft.fftfreq(frames.shape[2], pixel)
+        half = scipy.fft.rfftfreq(frames.shape[2], pixel)
+        self._half_fx = half
+        self._outside = np.hypot(half, self._fy[:, None]) > _ZERO_ORDER * optics.cutoff
+        self._strongest = np.zeros(len(frames))
+        self._floor = np.zeros(len(frames))
+
+    def strongest(self) -> tuple[Points, Points]:
+        """Return each frame's strongest peak off the zero order, and its height over the median.
+
+        Of a peak and its conjugate either is returned.
+        """
+        peaks, strength = np.empty((len(self._frames), 2)), np.empty(len(self._frames))
+        for i in range(len(self._frames)):
+            picture = self._picture(i)
+            power = np.abs(scipy.fft.rfft2(picture))
+            self._floor[i] = np.median(power[self._outside]) + 1e-12
+            power *= self._outside & _tops(power)  # no skirt of what lies nearer to the zero order
+            row, column = np.unravel_index(int(np.argmax(power)), power.shape)
+            self._strongest[i] = power[row, column]
+            strength[i] = self._strongest[i] / self._floor[i]
+            peaks[i] = self._half_fx[column], self._fy[row]
+            if strength[i] > MIN_PEAK:  # the row of a lost frame is zero: nothing to refine
+                peaks[i] = _refined(picture, peaks[i], self._optics.pixel_size_um)
+        return peaks, strength
+
+    def near(self, frame: int, place: Points, reach: float) -> Points | None:
+        """Return the peak within ``reach`` of a place, relative to it; None where there is none.
+
+        A peak counts from a tenth of the frame's strongest one; call ``strongest`` before.
+        """
+        picture = self._picture(frame)
+        away_x = folded(self._fx - place[0], self._optics)
+        away_y = folded(self._fy - place[1], self._optics)[:, None]
+        zero = np.hypot(self._fx, self._fy[:, None]) < _ZERO_PEAK * self._optics.cutoff
+        power = np.abs(scipy.fft.fft2(picture)) * (np.hypot(away_x, away_y) <= reach) * ~zero
+        row, column = np.unravel_index(int(np.argmax(power)), power.shape)
+        least = max(MIN_PEAK * self._floor[frame], _LEAST_PART * self._strongest[frame])
+        if power[row, column] < least:
+            return None
+        at = np.array([self._fx[column], self._fy[row]])
+        offset = folded(_refined(picture, at, self._optics.pixel_size_um) - place, self._optics)
+        # the skirt of another peak climbs towards that one
+        return offset if np.hypot(*offset) <= reach else None
+
+    def _picture(self, frame: int) -> Points:
+        pixels = self._frames[frame]
+        return np.asarray((pixels - pixels.mean(dtype=np.float64)) * self._window)
+
+
+def _tops(power: Points) -> NDArray[np.bool_]:
+    """Return what is no lower than its neighbours, in a spectrum whose rows are periodic."""
+    tall = np.maximum(power, np.maximum(np.roll(power, 1, axis=0), np.roll(power, -1, axis=0)))
+    wide = np.pad(tall, ((0, 0), (1, 1)))
+    return np.asarray(power >= np.maximum(tall, np.maximum(wide[:, :-2], wide[:, 2:])))
+
+
+def _refined(picture: Points, at: Points, pixel: float) -> Points:
+    """Newton steps to the maximum of the windowed picture's spectrum, to about 1e-3 of a sample."""
+    fx, fy = at
+    y = (np.arange(picture.shape[0]) - picture.shape[0] / 2) * pixel
+    x = (np.arange(picture.shape[1]) - picture.shape[1] / 2) * pixel
+    # variance of a Hann window of length L: L^2 (1/12 - 1/(2 pi^2))
+    spread_y, spread_x = ((len(a) * pixel) ** 2 * (1 / 12 - 1 / (2 * np.pi**2)) for a in (y, x))
+    for _ in range(6):
+        wave_x, wave_y = np.exp(-2j * np.pi * fx * x), np.exp(-2j * np.pi * fy * y)
+        columns = np.stack([wave_x, x * wave_x], axis=1)
+        along_x = picture @ columns.real + 1j * (picture @ columns.imag)  # no complex picture
+        value, moment_x = wave_y @ along_x
+        moment_y = (y * wave_y) @ along_x[:, 0]
+        fx += (moment_x / value).imag / (2 * np.pi * spread_x)
+        fy += (moment_y / value).imag / (2 * np.pi * spread_y)
+    return np.array([fx, fy])
