@@ -127,10 +127,10 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     _check_carrier(centre, optics)
     k[~bright] = np.nan
     expected = np.full_like(k, np.nan) if planned is None else _predict(planned, k, bright)
-    told = np.isfinite(expected).all(axis=1)
+    told = np.asarray(np.isfinite(expected).all(axis=1))
     reach = np.where(told, _OUTLIER, _PUPIL) * optics.cutoff
     expected = np.where(told[:, None], expected, 0.0)
-    found_there = np.asarray(_distance(k, expected) <= reach)
+    found_there = _distance(k, expected) <= reach
     for i in np.flatnonzero(present & ~found_there):
         found = fringes.near(int(i), carrier + expected[i], float(reach[i]))
         if found is not None:
