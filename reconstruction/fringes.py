@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from acquisition.optics import Optics
 
-__all__ = ["MIN_PEAK", "Fringes", "folded"]
+__all__ = ["MIN_PEAK", "ZERO_ORDER", "Fringes", "folded"]
 
 Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
 
 MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
-_ZERO_ORDER = 0.75  # radius left out around the zero order, in NA/wavelength
+ZERO_ORDER = 0.75  # NA/wavelength around the zero order in which no strongest peak is looked for
 # Where the place is known, only the zero order's own peak and its skirt are left out.
 _ZERO_PEAK = 0.25
 # Of a frame's strongest peak: a Hann window's side lobes have 0.03.
@@ -46,7 +46,7 @@ class Fringes:
         self._fx = scipy.fft.fftfreq(frames.shape[2], pixel)
         half = scipy.fft.rfftfreq(frames.shape[2], pixel)
         self._half_fx = half
-        self._outside = np.hypot(half, self._fy[:, None]) > _ZERO_ORDER * optics.cutoff
+        self._outside = np.hypot(half, self._fy[:, None]) > ZERO_ORDER * optics.cutoff
         self._strongest = np.zeros(len(frames))
         self._floor = np.zeros(len(frames))
 

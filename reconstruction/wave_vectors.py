@@ -15,7 +15,7 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination import check_wave_vectors
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from reconstruction.fringes import MIN_PEAK, Fringes, folded
+from reconstruction.fringes import MIN_PEAK, ZERO_ORDER, Fringes, folded
 
 __all__ = ["WaveVectors", "find_wave_vectors", "folded_conjugates"]
 
@@ -36,6 +36,8 @@ _MOST = 0.6  # of the peaks
 _SHIFTS, _STEPS = 20, 400
 # Measured light may lie a little outside the pupil; the retrieved band is as wide.
 _PUPIL = 1.05
+# NA/wavelength; from a carrier nearer than that the pupil reaches what ``strongest`` leaves out
+_NEAR_ZERO = _PUPIL + ZERO_ORDER
 _ALONE = 0.03  # of the radius: a scan's circle that shrinks by more without one peak is not its own
 _FEW = 8  # angles; of fewer each one may be what the circle rests on
 
@@ -127,6 +129,8 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     _check_carrier(centre, optics)
     k[~bright] = np.nan
     expected = np.full_like(k, np.nan) if planned is None else _predict(planned, k, bright)
+    if planned is None and np.hypot(*carrier) < _NEAR_ZERO * optics.cutoff:
+        k[:] = np.nan  # a peak behind the zero order was passed over for a lesser one
     told = np.asarray(np.isfinite(expected).all(axis=1))
     reach = np.where(told, _OUTLIER, _PUPIL) * optics.cutoff
     expected = np.where(told[:, None], expected, 0.0)
@@ -305,8 +309,7 @@ def _meant(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> str:
         "divided by the wavelength (not sines times the index)": planned / optics.wavelength_um,
         "multiplied by n/wavelength (not sines)": planned * optics.k_medium,
         "with x and y exchanged": planned[:, ::-1],
-        "with another sign of x": planned * [-1, 1],
-        "with another sign of y": planned * [1, -1],
+        "with another sign of x or of y": planned * [1, -1],  # the other sideband turns both
         "in reverse order": planned[::-1],
         "one frame later": np.roll(planned, 1, axis=0),
         "one frame earlier": np.roll(planned, -1, axis=0),
