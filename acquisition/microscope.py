@@ -194,7 +194,8 @@ class Microscope(Closing):
     def remark(self) -> str:
         """What the operator should know of how it scans; empty where nothing is unusual."""
         stepped = "stepped by software, the DMD takes no sequence: slow, frames without a trigger"
-        return "; ".join([*self._notes, *([stepped] if self._scan.stepped else [])])
+        steps = [stepped] if self._scan.stepped else []
+        return "; ".join([*self._notes, *self.optics.remarks, *steps])
 
     def retime(self, exposure_ms: float, picture_ms: float) -> float:
         """Change the exposure and the time of a picture; return the exposure that the camera has.

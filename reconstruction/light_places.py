@@ -51,7 +51,7 @@ class LightPlaces:
         fy, fx = (f / optics.cutoff for f in plan.frequencies)
         step = max(float(fy[1] - fy[0]), float(fx[1] - fx[0]))
         self._limit = max(_LIMIT, _LEAST_SAMPLES * step)
-        self._free = _spacing(self._k) / 2
+        self._free = _spacing(self._k, self._limit) / 2
         known = np.nan_to_num(self._k)
         rows, columns = (
             np.abs(f[None] - known[:, axis, None]).argmin(axis=1) for f, axis in ((fy, 1), (fx, 0))
@@ -84,7 +84,7 @@ class LightPlaces:
             x and y in NA/wavelength; amplitude at the own place over the strongest.
         """
         angles = slice(first, first + len(sideband))
-        power = torch.view_as_real(sideband).square().sum(dim=3).flatten(1)
+        power = sideband.real.square().addcmul_(sideband.imag, sideband.imag).flatten(1)
         strongest, where = power.max(dim=1)
         own = power.gather(1, self._own[angles]).amax(dim=1)
         shift = self._place[:, where] - self._known[:, angles]
@@ -162,13 +162,13 @@ class LightPlaces:
         return np.where(apart.min(axis=1) <= self._limit, nearest, -1)
 
 
-def _spacing(k: Numbers) -> float:
-    """Return how far apart neighbouring angles are, median."""
+def _spacing(k: Numbers, limit: float) -> float:
+    """Return how far apart neighbouring angles are, median; infinity where all are the same."""
     known = k[np.isfinite(k).all(axis=1)]
-    if len(known) < 2:
+    if len(known) == 0:
         return 0.0
     apart = np.hypot(*np.moveaxis(known[:, None] - known, -1, 0))
-    np.fill_diagonal(apart, np.inf)
+    apart[apart < limit / 2] = np.inf
     return float(np.median(apart.min(axis=1)))
 
 

@@ -332,7 +332,10 @@ def _check_usable(left_out: dict[int, str], angles: int) -> None:
     if len(left_out) == angles:
         reasons = list(dict.fromkeys(left_out.values()))
         shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")
-        raise DataError(f"at least one angle must be usable, all {angles} are left out: {shown}")
+        raise DataError(
+            f"at least one angle must be usable, all {angles} are left out ({shown}): check laser "
+            "and reference beam, and that the pictures lie as the background's do"
+        )
 
 
 def _listed(angles: tuple[int, ...]) -> str:

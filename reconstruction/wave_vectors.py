@@ -30,7 +30,7 @@ _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
 # Scans of 49 and 71 angles on a circle or a spiral have their neighbours 0.1 NA/wavelength apart,
 # and the circle around a spiral is centred to 0.01.
 _NORMAL = 0.04
-_STEEPEST = 0.999  # of k in the medium: beyond, a wave is evanescent
+_STEEPEST = 0.995  # of k in the medium: beyond, a wave is evanescent or nearly so
 _COINCIDES = 0.5  # NA/wavelength between sideband and folded conjugate (docs/decisions)
 _MOST = 0.6  # of the peaks
 _SHIFTS, _STEPS = 20, 400
@@ -211,8 +211,8 @@ def _check_carrier(carrier: tuple[float, float], optics: Optics) -> None:
             f"the sideband and its conjugate, folded at the camera's Nyquist frequency, must lie "
             f"at least {_COINCIDES:g} NA/wavelength apart, with the carrier at {place} they are "
             f"{conjugate / optics.cutoff:.2f} apart and cannot be told from each other: tilt the "
-            "reference mirror in another direction, so that the fringes are neither two pixels "
-            "wide nor along a row, a column or a diagonal of them, or use smaller pixels"
+            "reference mirror in another direction or less, so that the fringes are not two pixels "
+            "wide, or use smaller pixels"
         )
     distance = float(np.hypot(*carrier))
     if distance < _PUPIL * optics.cutoff:

@@ -459,6 +459,10 @@ def test_a_background_without_fringes(session: Session, convert: Import) -> None
         (LINES, "pixel_size_um must be given"),
         (f"{LINES}pixel_size_um = 0.1", "angles must be given"),
         (TOML.replace("0.07", "'small'"), "pixel_size_um: .* got 'small'"),
+        (TOML.replace("0.532", "532"), "wavelength_um .* got 532, .* nanometres: give 0.532"),
+        (TOML.replace("0.07", "5.5"), "pixel_size_um .* got 5.5, .* divide it by the magnif"),
+        (TOML.replace("0.07", "80"), "pixel_size_um .* got 80, .* nanometres: give 0.08"),
+        (TOML.replace("1.337", "13.37"), "medium_index .* got 13.37, .* give 1.337"),
         (TOML.replace("1.2", "12"), "at most 2, got 12, which looks like a number without"),
         (TOML.replace("= 9", "= 1"), "angles must be at least 2, got 1: a single hologram"),
         (f"{TOML}k = [[0, 0], [1, 0]]", r"one \(kx, ky\) for each of the 9 angles, got 2"),
@@ -542,6 +546,44 @@ def test_a_sample_without_fringes_in_some_frames(session: Session, convert: Impo
     only(convert(sample, session.empty), "no fringes where the background has them, at angle 5")
 
 
+def test_frames_of_other_angles(session: Session, convert: Import) -> None:
+    """Each scan is compared with the background, angle by angle; the frames are kept."""
+    first, second = (scan.frames for scan in session.scans)
+    swapped = second[[0, 1, 3, 2, *range(4, ANGLES)]]
+    warnings = convert(np.stack([first, swapped]), session.empty)
+    only(warnings, "scan 1 has its light elsewhere than the background, by up to 0.6")
+    assert warnings[0].endswith("will be reconstructed without: angles 2, 3")
+    np.testing.assert_array_equal(convert.stacks()[1].frames, swapped)
+    result = Reconstructor(convert.background())(convert.stacks()[1])
+    assert result.report.left_out == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("order", "cause"),
+    [
+        (np.roll(np.arange(ANGLES), 1), "shifted by one frame"),
+        (np.arange(ANGLES)[::-1], "the sample's frames are in reverse order"),
+    ],
+)
+def test_scans_in_another_order_are_refused(
+    session: Session, convert: Import, order: NDArray[np.int64], cause: str
+) -> None:
+    first, second = (scan.frames for scan in session.scans)
+    convert.refuses(f"sample.npy over .*background.npy: .* {cause}", first[order], session.empty)
+    later = np.stack([first, second[order]])
+    convert.refuses(f"scan 1 over its background: .* {cause}", later, session.empty)
+
+
+def test_pictures_whose_names_a_person_would_sort(session: Session, convert: Import) -> None:
+    for folder, frames in (("sample", session.sample), ("empty", session.empty)):
+        (convert.folder / folder).mkdir()
+        for number, frame in enumerate(frames):
+            name = f"img-{number}.png" if number else "img.png"
+            Image.fromarray(frame).save(convert.folder / folder / name)
+    assert convert([str(convert.folder / "sample")], str(convert.folder / "empty")) == []
+    np.testing.assert_array_equal(convert.stacks()[0].frames, session.sample)
+
+
 def test_few_angles(session: Session, convert: Import) -> None:
     toml = TOML.replace("= 9", "= 5")
     warnings = convert(session.sample[:5], session.empty[:5], toml)
@@ -576,6 +618,14 @@ def test_wave_vectors_of_a_table(session: Session, tmp_path: Path, header: str) 
     description = load_description(tmp_path / "optics.toml")
     assert description.scan_length == ANGLES
     np.testing.assert_array_equal(description.illumination_k, k)
+
+
+def test_an_oil_objective_on_a_watery_sample(session: Session, convert: Import) -> None:
+    only(
+        convert(session.sample, session.empty, TOML.replace("1.2", "1.4")),
+        "NA 1.4 is beyond the medium's index 1.337",
+    )
+    assert convert.background().optics.numerical_aperture == 1.4
 
 
 def test_crop(session: Session, convert: Import) -> None:

@@ -131,14 +131,14 @@ def test_a_tilt_of_the_reference_is_no_other_angle(
     background: InterferogramStack, sphere: Fields
 ) -> None:
     """Up to half of the way to the next angle, 0.23 NA/wavelength away, it is taken out."""
-    result = Reconstructor(background)(pictures(sphere, k=K + [0.15, 0.1]))
+    result = Reconstructor(background)(pictures(sphere, k=K + np.array([0.15, 0.1])))
     assert result.report.warnings == ()
     assert inside(result) == pytest.approx(1.376, abs=0.0015)
 
 
 def test_a_light_path_that_has_moved_and_a_scan_of_other_angles(one_plane: Reconstructor) -> None:
     with pytest.raises(DataError, match="all by the same, so the light path has moved"):
-        one_plane(pictures(k=K + [0.35, -0.2]))
+        one_plane(pictures(k=K + np.array([0.35, -0.2])))
     others = circular_scan(ANGLES, 0.45 * OPTICS.cutoff).k
     with pytest.raises(DataError, match="other angles"):
         one_plane(pictures(k=others))

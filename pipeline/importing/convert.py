@@ -144,7 +144,7 @@ def _warnings(material: _Material, structure: BackgroundStructure) -> list[str]:
     """Return sentences about all that is odd but can be converted."""
     names = [one.source.name for one in material.samples]
     angles = material.description.scan_length
-    notes = list(material.notes)
+    notes = [*material.description.optics.remarks, *material.notes]
     if in_natural_order(names) != names:
         notes.append("samples are not in the order of their names: scans are in the order given")
     if angles < _FEW_ANGLES:
