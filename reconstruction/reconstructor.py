@@ -146,7 +146,8 @@ class Reconstructor:
         )
         check_memory(self.settings, views, self.device, self._each_voxel)
         self.inversion = FieldInversion(views, self.settings, self.device)
-        self.places = LightPlaces(self.fields, vectors.usable_k(), self.optics, self.device)
+        k = vectors.usable_k(self.background.lost)
+        self.places = LightPlaces(self.fields, k, self.optics, self.device)
         self._prepare_background()
 
     @property

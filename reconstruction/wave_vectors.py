@@ -6,6 +6,7 @@ known only modulo 1/pixel, so a sideband may fold over the edge of the spectrum.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,10 +80,10 @@ class WaveVectors:
             self.overlapping, "the sideband meets its folded conjugate (turn the reference mirror)"
         )
 
-    def usable_k(self) -> Points:
-        """Return k (angles, 2), nan where unusable."""
+    def usable_k(self, lost: Sequence[int] = ()) -> Points:
+        """Return k (angles, 2), nan where unusable or lost."""
         k = self.k.copy()
-        k[list(self.unusable)] = np.nan
+        k[[*self.unusable, *lost]] = np.nan
         return k
 
     def mirrored(self) -> "WaveVectors":

@@ -78,8 +78,7 @@ class BackgroundStructure:
         shape = (background.frames.shape[1], background.frames.shape[2])
         device = torch.device("cpu")
         self._plan = FieldPlan(shape, background.optics, found.carrier, device)
-        k = found.usable_k()
-        k[list(background.lost)] = np.nan
+        k = found.usable_k(background.lost)
         self._places = LightPlaces(self._plan, k, background.optics, device)
         self.unusable = found.unusable
         left = {*background.lost, *found.unusable}
