@@ -33,7 +33,7 @@ from pipeline.views import view_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
-from regularizer.constraint import Constrained, check_constraint
+from regularizer.constraint import Constrained, check_constraint, oriented
 from regularizer.methods import Regularizer, bytes_each_voxel, regularizer
 
 __all__ = ["Processor"]
@@ -191,7 +191,10 @@ class Processor:
         self._planned, self._reconstructor = background.key, None
         try:
             self._reconstructor = Reconstructor(
-                background.stack, self._device, self._how, bytes_each_voxel(self._method)
+                background.stack,
+                self._device,
+                oriented(self._how, self._constraint),
+                bytes_each_voxel(self._method),
             )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"

@@ -32,7 +32,7 @@ from pipeline.archive.tomograms import (
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.constraint import Constraint
+from regularizer.constraint import Constraint, oriented
 from regularizer.methods import bytes_each_voxel, regularizer
 from regularizer.quality import check
 from regularizer.report import QualityReport
@@ -263,7 +263,7 @@ class TomogramJob(Closing):
             made = Reconstructor(
                 background,
                 self.recipe.device,
-                self.recipe.settings,
+                oriented(self.recipe.settings, self.recipe.constraint),
                 bytes_each_voxel(self.recipe.regularizer),
             )
             self._planned = (background, made)

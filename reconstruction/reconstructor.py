@@ -51,7 +51,7 @@ class ScanReport:
     stages_s : dict
         Seconds by stage.
     remarks : tuple of str
-        On the optics.
+        On the optics, and on what had to be assumed.
     """
 
     reasons: dict[int, str]
@@ -101,7 +101,8 @@ class Reconstructor:
     ----------
     background : InterferogramStack
         Of the empty field. Its ``illumination_k`` may be None: it is then estimated, and the first
-        scan with an object tells which sideband is not the conjugate one (denser is positive).
+        scan with an object tells which sideband is not the conjugate one: that in which objects are
+        as ``settings.objects`` says.
     device : str or torch.device
     settings : ReconstructionSettings or None
         None: the defaults.
@@ -216,7 +217,7 @@ class Reconstructor:
             measured,
             imaginary,
             {**stages_s, **clock.laps},
-            self.optics.remarks,
+            (*self.optics.remarks, *self._assumed()),
         )
         provenance = dict(stack.provenance)
         provenance["reconstruction"] = self.inversion.described(imaginary)
@@ -276,7 +277,10 @@ class Reconstructor:
         )
 
     def _turn(self, fields: torch.Tensor, quality: FrameQuality) -> bool:
-        """Decide by the sign of an object's phase; return whether the plan was turned around."""
+        """Decide by the sign of an object's phase; return whether the plan was turned around.
+
+        A denser object retards the wave. A mirrored one that is lighter looks the same.
+        """
         phase = rytov_fields(fields)[0].imag
         beyond = phase.abs() > 6 * float(quality.noise.max())
         evidence = torch.where(beyond, phase, 0)
@@ -284,10 +288,22 @@ class Reconstructor:
         if float(beyond.float().mean()) < 1e-3 or abs(total) < 0.5 * size:
             return False  # nothing there yet, or nothing clear: wait for an object
         self._oriented = True
-        if total > 0:
+        if (total > 0) == (self.settings.objects == "denser"):
             return False
         self._plan(self.wave_vectors.mirrored())
         return True
+
+    def _assumed(self) -> tuple[str, ...]:
+        """Return what was taken for granted where the wave vectors were not given."""
+        if self.background.illumination_k is not None or not self._oriented:
+            return ()
+        objects = self.settings.objects
+        other = "lighter" if objects == "denser" else "denser"
+        return (
+            f"without wave vectors the sample was taken to be {objects} than its medium: if it is "
+            f"{other}, the tomogram is mirrored in z, with the opposite contrast; give the wave "
+            f"vectors, or --objects {other}",
+        )
 
     def _without_background(self) -> dict[int, str]:
         """Return the angles for which there is nothing to divide by, and why."""

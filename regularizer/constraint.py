@@ -14,6 +14,7 @@ from typing import Literal, Protocol, get_args
 import torch
 
 from acquisition.errors import ConfigurationError
+from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.total_variation import Progress
 
@@ -23,6 +24,7 @@ __all__ = [
     "Constraint",
     "check_constraint",
     "negative_of",
+    "oriented",
     "resolved",
     "share_below_medium",
 ]
@@ -103,6 +105,11 @@ def check_constraint(name: str) -> Constraint:
         if name == known:
             return known
     raise ConfigurationError(f"constraint must be one of {', '.join(CONSTRAINTS)}, got {name!r}")
+
+
+def oriented(settings: ReconstructionSettings, constraint: Constraint) -> ReconstructionSettings:
+    """Return the settings with what a constraint says about objects of unknown orientation."""
+    return replace(settings, objects="lighter") if constraint == "non-positive" else settings
 
 
 def share_below_medium(spectrum: Spectrum) -> float | None:
