@@ -203,7 +203,7 @@ KINDS: dict[str, tuple[Write, Frames]] = {
     "ImageJ, angles in c": (hyperstack((1, 1, 9)), DEEP),
     "ImageJ, angles in t": (hyperstack((9, 1, 1)), DEEP),
     "ImageJ, 3 x 3 angles": (hyperstack((1, 3, 3)), DEEP),
-    "ImageJ, two times": (hyperstack((2, 9, 1)), np.concatenate([DEEP, DEEP[::-1]])),
+    "ImageJ, two times": (hyperstack((2, 9, 1)), np.concatenate([DEEP, DEEP ^ 1])),
     "ImageJ, one entry": (tiff(imagej=True, photometric=None, truncate=True), DEEP),
     "ImageJ, one entry, rgb": (imagej_rgb_tiff, GREY),
     "one entry": (tiff(truncate=True), DEEP),
