@@ -29,12 +29,22 @@ from pipeline.messages import (
     quality_view,
     tomogram_view,
 )
-from pipeline.sockets import ANSWER_LIMIT_S, ANY_PORT, Endpoints, command, connect, request
+from pipeline.sockets import (
+    ANSWER_LIMIT_S,
+    ANY_PORT,
+    Endpoints,
+    PipelineError,
+    command,
+    connect,
+    fetch,
+    request,
+)
 from pipeline.state import (
     InstrumentState,
     News,
     Phase,
     RecordRequest,
+    TomogramView,
 )
 
 __all__ = ["InstrumentClient", "merge"]
@@ -92,6 +102,20 @@ class InstrumentClient(Closing):
             self._viewed(newest.get("tomogram"), tomogram_view, TomogramHeader),
             self._viewed(newest.get("quality"), quality_view, QualityHeader),
         )
+
+    def newest(self) -> TomogramView:
+        """Return the newest tomogram as the quality check gets it: the whole volume.
+
+        Raises
+        ------
+        PipelineError
+            If there is none yet, or no answer.
+        """
+        wish = command("newest", stamp=self._stamp)
+        message = fetch(self._context, self._endpoints.processor_commands, wish)
+        if message is None or not isinstance(message.header, TomogramHeader):
+            raise PipelineError("the processor has no tomogram yet: wait for the first one")
+        return tomogram_view(message.header, message.arrays)
 
     def start(self) -> None:
         """Start live imaging."""

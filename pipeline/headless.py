@@ -15,6 +15,7 @@ from pipeline.quality import check_view
 from pipeline.sockets import PipelineError
 from pipeline.state import Phase, TomogramView
 from pipeline.supervisor import Instrument
+from pipeline.views import windowed
 from reconstruction.tomogram import Tomogram
 
 __all__ = ["run_headless"]
@@ -39,8 +40,10 @@ def run_headless(
     running = Instrument(microscope, device, quality=False)
     with running as instrument, instrument.client() as client:
         views = _collect(client, scans)
+        whole = client.newest()
+    views[-1] = windowed(whole)
     name = output_dir / f"livetomo-{time.strftime('%Y%m%d-%H%M%S')}"
-    _write_views(name.with_suffix(".h5"), views)
+    _write_views(name.with_suffix(".h5"), views, whole)
     _draw_view(name.with_suffix(".png"), views[-1])
     print(f"{len(views)} tomograms: {name.with_suffix('.h5')}")
     print(f"picture of the last: {name.with_suffix('.png')}")
@@ -69,8 +72,8 @@ def _collect(client: InstrumentClient, count: int) -> list[TomogramView]:
     return views
 
 
-def _write_views(path: Path, views: Sequence[TomogramView]) -> None:
-    """Write the tomograms, and how the last one compares with total variation."""
+def _write_views(path: Path, views: Sequence[TomogramView], whole: TomogramView) -> None:
+    """Write the tomograms, and how the last one, here ``whole``, compares with total variation."""
     first = _tomogram(views[0], views[0].raw)
     held = {view.method: DATASETS[view.method] for view in views if view.regularized is not None}
     with TomogramWriter(path, first, tuple(sorted({*held.values(), "tv"}))) as writer:
@@ -80,7 +83,7 @@ def _write_views(path: Path, views: Sequence[TomogramView]) -> None:
                 volumes[held[view.method]] = _tomogram(view, view.regularized)
             last = writer.append(_tomogram(view, view.raw), volumes)
         try:
-            check = check_view(views[-1])
+            check = check_view(whole)
         except DataError as error:
             print(f"the last one cannot be checked: {error}")
             return

@@ -26,7 +26,7 @@ from pipeline.state import (
     TomogramView,
 )
 from pipeline.tomogram_job import settings_for
-from pipeline.views import view_of
+from pipeline.views import view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from regularizer.constraint import Constrained, check_constraint
 from regularizer.methods import Regularizer, regularizer
@@ -134,7 +134,7 @@ class _Recording:
             "regularization": time.perf_counter() - middle,
         }
         warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
-        return view_of(made, regularized, method, stages_s, warnings)
+        return windowed(view_of(made, regularized, method, stages_s, warnings))
 
     def _reconstructed(self, scan: int) -> Reconstruction:
         """Return the raw tomogram; the last one is kept for another regularizer."""

@@ -29,7 +29,7 @@ from pipeline.messages import (
 )
 from pipeline.service import Desk, Publisher, Rate, Remember, Settings, check_regularizer
 from pipeline.sockets import Context, PipelineError, Socket, command, connect, request
-from pipeline.views import view_of
+from pipeline.views import view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
@@ -237,14 +237,10 @@ class Processor:
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
         latency_s = times[-1] - header.timestamp
-        about = (reconstruction, regularized, method, stages, warnings, latency_s)
-        view = view_of(*about)
-        message = tomogram_message(view, self._stamp)
-        self._publisher.publish(message)
-        windowed = reconstruction.tomogram.window is not None
-        self._newest = (
-            tomogram_message(view_of(*about, whole=True), self._stamp) if windowed else message
-        )
+        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s)
+        self._newest = whole = tomogram_message(view, self._stamp)
+        shown = windowed(view)
+        self._publisher.publish(whole if shown is view else tomogram_message(shown, self._stamp))
         self._reconstructed += 1
         self._latency_s = view.latency_s
         self._rate.tick()

@@ -25,6 +25,7 @@ from pipeline.messages import (
 from pipeline.service import Desk, Publisher, Settings
 from pipeline.sockets import Context, PipelineError, Socket, command, fetch
 from pipeline.state import QualityView, TomogramView
+from pipeline.views import windowed
 from reconstruction.tomogram import (
     Spectrum,
     VolumeWindow,
@@ -153,16 +154,13 @@ def check_view(
         stop=stop,
     )
     reference = index_from_contrast(found.reference, medium).numpy()
-    compared = view.raw if view.regularized is None else view.regularized
-    if window is not None:
-        smooth = view.regularized is None
-        whole = _tensor(compared)
-        compared = window(whole, view.voxel_size_um, medium, smooth=smooth).numpy()
+    shown = windowed(view)
+    compared = shown.raw if shown.regularized is None else shown.regularized
     return QualityView(
         report=found.report,
         reference=reference,
         error=compared - reference,
-        voxel_size_um=view.voxel_size_um if window is None else window.voxel_size_um,
+        voxel_size_um=shown.voxel_size_um,
         sequence=view.sequence,
         timestamp=view.timestamp,
         seconds=time.monotonic() - begin,

@@ -1,14 +1,17 @@
 """From tensors to what the window shows and the wire carries."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from pipeline.state import TomogramView
 from reconstruction.reconstructor import Reconstruction
-from reconstruction.tomogram import Tomogram
+from reconstruction.tomogram import Tomogram, VolumeWindow
 
-__all__ = ["view_of"]
+__all__ = ["view_of", "windowed"]
 
 
 def view_of(
@@ -18,10 +21,8 @@ def view_of(
     stages_s: Mapping[str, float],
     warnings: tuple[str, ...],
     latency_s: float = 0.0,
-    *,
-    whole: bool = False,
 ) -> TomogramView:
-    """Return a scan's tomogram: what of it is to be looked at, or the whole volume.
+    """Return a scan's whole tomogram; ``windowed`` cuts out what is to be looked at.
 
     Parameters
     ----------
@@ -34,15 +35,8 @@ def view_of(
     warnings : tuple of str
     latency_s : float
         From the start of the scan to now.
-    whole : bool
-        All of the volume that was reconstructed and regularized, for the quality check.
     """
     raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
-    window = raw.window
-    if not whole:
-        raw, regularized = raw.windowed(), regularized.windowed() if regularized else None
-    # the mask is that of the whole volume, without which it says nothing
-    measured = np.packbits((spectrum.measured > 0).cpu().numpy()) if raw.window is window else None
     uncertainty = None if regularized is None else regularized.uncertainty
     return TomogramView(
         raw=raw.index.cpu().numpy(),
@@ -57,9 +51,36 @@ def view_of(
         stages_s=dict(stages_s),
         warnings=warnings,
         optics=raw.optics,
-        measured=measured,
+        measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
         uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
         data_residual=(regularized or raw).data_residual,
         constraint=(regularized or raw).provenance.get("constraint", "auto"),
         window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
+    )
+
+
+def windowed(view: TomogramView) -> TomogramView:
+    """Return the part of a whole view that is to be looked at."""
+    if view.window is None:
+        return view
+    window, medium = VolumeWindow(*view.window), view.medium_index
+
+    def seen(
+        volume: NDArray[np.float32] | None, outside: float, *, smooth: bool
+    ) -> NDArray[np.float32] | None:
+        if volume is None:
+            return None
+        whole = torch.from_numpy(np.array(volume))  # its own copy: messages are read-only
+        return np.asarray(window(whole, view.voxel_size_um, outside, smooth=smooth))
+
+    raw = seen(view.raw, medium, smooth=True)
+    assert raw is not None
+    return replace(
+        view,
+        raw=raw,
+        regularized=seen(view.regularized, medium, smooth=False),
+        uncertainty=seen(view.uncertainty, 0.0, smooth=False),
+        voxel_size_um=window.voxel_size_um,
+        measured=None,
+        window=None,
     )

@@ -144,11 +144,11 @@ MALFORMED = [
             optics={
                 "wavelength_um": 0.5,
                 "numerical_aperture": 1.5,
-                "medium_index": 1.3,
+                "medium_index": 13.3,
                 "pixel_size_um": 0.1,
             }
         ),
-        "below medium_index",
+        "medium_index must be",
     ),
 ]
 
