@@ -415,6 +415,8 @@ RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: 
     "size_um": (float, "lateral size, y and x; the field of view by default"),
     "refocus_um": (float, "z of the volume's centre over the plane in focus"),
     "objects": (str, "denser or lighter than the medium: tells the sideband where k is not known"),
+    "anchor": (str, "zero of the phase: field (its empty part), background, lowest or highest"),
+    "offset": (float, "added to the index, for a sample that fills the field"),
 }
 
 

@@ -351,6 +351,8 @@ class ReconstructionSection(Section):
     size_um: tuple[Positive, Positive] | None = None
     refocus_um: float | None = None
     objects: Literal["denser", "lighter"] | None = None
+    anchor: Literal["field", "background", "lowest", "highest"] | None = None
+    offset: float | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is set."""

@@ -4,20 +4,34 @@ Between background and sample the interferometer drifts: u/u0 of an empty field 
 constant times a slow tilt, exp(i (a + b y + c x)). The empty part is where most of the field agrees
 with such a plane wave; the fit is reweighted until only pixels within the noise count (an
 M-estimator with a redescending weight), so that the object does not pull it.
+
+A sample that leaves no part of the field empty has a part that passes for it: where its phase is
+nearly flat. That part is not as even as noise leaves an empty one, and so it is seen
+(``uneven``). Where the phase has its zero is then not in the scan; ``anchored`` has what can be
+taken for it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch.nn import functional
 
-__all__ = ["EmptyField", "fit_empty_field"]
+from reconstruction.settings import Anchor
+
+__all__ = ["EmptyField", "anchored", "fit_empty_field"]
 
 _PIXELS = 1500  # of a frame that are looked at: enough to find its tilt to 0.005 rad
 _ROUNDS = 8
 _ROUNDS_WITHOUT_TILT = 3  # at first: the object still counts
 _FOR_MEDIAN = 3  # every third of these pixels is enough for a median
 _LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less the object's edge could pass for a tilt
+_BLOCK = 4  # of these pixels an edge of a block, whose mean noise leaves at a quarter of a pixel's
+_MOSTLY = 0.6  # of a block's pixels that are empty: it counts
+# The blocks' means of exact spheres, cells and bacteria, rms: where a part is empty, 0.2 to 0.4 of
+# the noise or up to 0.045 of the object's own field; where none is, from 0.7 and from 0.1 on.
+_UNEVEN_NOISE, _UNEVEN_PART = 0.5, 0.07
+_LOWEST = 0.03  # of the pixels whose phase is below what is taken for the medium's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +48,15 @@ class EmptyField:
         Part of the frame that is empty.
     noise : (frames,) float32
         Standard deviation of u/u0 there, per component.
+    uneven : (frames,) float32
+        How much less even that part is than an empty one: above 1 it belongs to the sample.
     """
 
     offset: torch.Tensor
     tilt: torch.Tensor
     share: torch.Tensor
     noise: torch.Tensor
+    uneven: torch.Tensor
 
     def remove(self, quotient: torch.Tensor) -> torch.Tensor:
         """Return u/u0 (frames, y, x) with the empty part at 1."""
@@ -88,7 +105,57 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
         # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
         median = distance[:, ::_FOR_MEDIAN].median(dim=1, keepdim=True).values
         width = torch.maximum(width / 2, 2 * median).clamp(1e-6, 1)
-    return EmptyField(offset, tilt, share, median[:, 0] / 1.18)
+    uneven = _unevenness(relative.reshape(sparse.shape), 2 * median)
+    return EmptyField(offset, tilt, share, median[:, 0] / 1.18, uneven)
+
+
+def anchored(empty: EmptyField, quotient: torch.Tensor, anchor: Anchor) -> EmptyField:
+    """Return what is to be removed from u/u0 (frames, y, x), by what its zero of phase is.
+
+    "field": the empty part that was found. "background": phase and tilt of the background, which
+    an interferometer that does not drift keeps; only its power is adjusted. "lowest" ("highest"):
+    the least (largest) phase of each frame is the medium's.
+    """
+    if anchor == "field":
+        return empty
+    if anchor == "background":
+        power = empty.offset.abs().to(empty.offset.dtype)
+        return replace(empty, offset=power, tilt=torch.zeros_like(empty.tilt))
+    stride = max(1, math.ceil(math.sqrt(quotient[0].numel() / _PIXELS)))
+    phase = empty.remove(quotient)[:, ::stride, ::stride].flatten(1).angle()
+    part = _LOWEST if anchor == "lowest" else 1 - _LOWEST
+    extreme = torch.quantile(phase, part, dim=1)
+    return replace(empty, offset=empty.offset * torch.polar(torch.ones_like(extreme), extreme))
+
+
+def _unevenness(relative: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+    """Return how uneven the part is that was taken to be empty, (frames,).
+
+    Parameters
+    ----------
+    relative : (frames, y, x) complex64
+        u/u0 with that part at 1.
+    within : (frames, 1)
+        Distances from 1 up to which pixels belong to it.
+    """
+    off = relative - 1
+    distance = off.abs()
+    inside = (distance < within[:, :, None]).to(torch.float32)
+    parts = torch.stack([inside, inside * off.real, inside * off.imag], dim=1)
+    share, *means = functional.avg_pool2d(parts, _BLOCK).unbind(dim=1)
+    blocks = (share > _MOSTLY).to(torch.float32)
+    squares = sum(mean.square() for mean in means) / share.clamp_min(_MOSTLY).square() * blocks
+    low = torch.sqrt(squares.sum(dim=(1, 2)) / blocks.sum(dim=(1, 2)).clamp_min(1) / 2)
+    noise = _pixel_noise(relative)
+    object_ = torch.quantile(distance.flatten(1), 0.95, dim=1)
+    return torch.minimum(low / (_UNEVEN_NOISE * noise), low / (_UNEVEN_PART * object_))
+
+
+def _pixel_noise(relative: torch.Tensor) -> torch.Tensor:
+    """Return the noise a component (frames,), from second differences: smooth phases have none."""
+    second = relative[:, :, 2:] - 2 * relative[:, :, 1:-1] + relative[:, :, :-2]
+    median = second.abs().flatten(1).median(dim=1).values
+    return (median / (1.18 * math.sqrt(6))).clamp_min(1e-6)
 
 
 def _coarse_tilt(sparse: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reconstruction.empty_field import fit_empty_field
+from reconstruction.empty_field import anchored, fit_empty_field
 from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
 from reconstruction.inversion import CapPlan, contrast_of
@@ -106,7 +106,7 @@ class FieldInversion:
         Offset and tilt of the phase are taken out on the empty part of each field, as in a scan.
         """
         fields = stack.values.to(self.caps.device)
-        fields = fit_empty_field(fields).remove(fields)
+        fields = anchored(fit_empty_field(fields), fields, self.settings.anchor).remove(fields)
         spectrum, imaginary = self.spectrum(self.scattered(fields).samples)
         index = index_from_contrast(contrast_of(spectrum), stack.optics.medium_index)
         provenance = {**stack.provenance, "reconstruction": self.described(imaginary)}

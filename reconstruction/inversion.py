@@ -99,6 +99,7 @@ class CapPlan:
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
         counted = nearest_voxels(coarse, self.grid.shape, spread)
         self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
+        self._offset = _offset(settings.offset, self.grid, views.optics)
         self._taper = _taper(settings.apodisation, self.grid, views.optics, device)
         self._complete = self._measured(None)
 
@@ -182,6 +183,8 @@ class CapPlan:
         values = values * (measured > 0)
         if self._taper is not None:
             values = values * self._taper
+        if self._offset:
+            values[0, 0, 0] += self._offset
         noise = self._noise(sides, values)
         return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics, noise)
 
@@ -346,6 +349,12 @@ def _taper(
     )
     fall = ((radius - 1 + part) / part).clamp(0, 1)
     return torch.cos(math.pi / 2 * fall).square()
+
+
+def _offset(index: float, grid: VolumeGrid, optics: Optics) -> float:
+    """Return what adds ``index`` to the whole volume, at K = 0 of its unitary contrast."""
+    contrast = (1 + index / optics.medium_index) ** 2 - 1
+    return contrast * math.sqrt(math.prod(grid.shape))
 
 
 def _integers(n: int) -> NDArray[np.int64]:

@@ -44,6 +44,8 @@ class FrameQuality:
         Part of the field that is empty.
     noise : (angles,)
         Of u/u0 there, standard deviation a component.
+    uneven : (angles,)
+        How much less even that part is than an empty one: above 1 it belongs to the sample.
     shift : (angles, 2)
         From where the background has its light to the strongest light, x and y in NA/wavelength.
     own : (angles,)
@@ -60,6 +62,7 @@ class FrameQuality:
     tilt_rad: NDArray[np.float32]
     empty: NDArray[np.float32]
     noise: NDArray[np.float32]
+    uneven: NDArray[np.float32]
     shift: NDArray[np.float32]
     own: NDArray[np.float32]
     residues: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -71,7 +74,7 @@ class FrameQuality:
         nothing = np.zeros(angles, np.float32)
         shift = np.zeros((angles, 2), np.float32)
         residues = np.zeros(angles, np.int64)
-        return cls(*(nothing,) * 6, shift, nothing, residues, bending=nothing)
+        return cls(*(nothing,) * 7, shift, nothing, residues, bending=nothing)
 
     def with_phase(self, residues: torch.Tensor, bending: torch.Tensor) -> "FrameQuality":
         """Return these figures with what the unwrapped phase tells, each (angles,)."""
@@ -129,7 +132,7 @@ class FrameQuality:
 
     def full(self) -> bool:
         """Return whether the sample fills the field, so that its phase has no zero."""
-        return bool(np.median(self.empty) < _LEAST_EMPTY)
+        return bool(np.median(self.empty) < _LEAST_EMPTY or np.median(self.uneven) > 1)
 
 
 def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
@@ -157,7 +160,8 @@ def assess(
     """Bring the figures of a scan together; ``places`` as ``LightPlaces.look`` returns them."""
     drift = torch.angle(empty.offset)
     tilt = empty.tilt.abs().amax(dim=1)
-    columns = torch.stack([relative_visibility, drift, tilt, empty.share, empty.noise, *places])
-    visible, drift_rad, tilt_rad, share, noise, x, y, own = columns.cpu().numpy()
+    found = (empty.share, empty.noise, empty.uneven)
+    columns = torch.stack([relative_visibility, drift, tilt, *found, *places])
+    visible, drift_rad, tilt_rad, share, noise, uneven, x, y, own = columns.cpu().numpy()
     shift = np.stack([x, y], axis=1)
-    return FrameQuality(visible, saturated, drift_rad, tilt_rad, share, noise, shift, own)
+    return FrameQuality(visible, saturated, drift_rad, tilt_rad, share, noise, uneven, shift, own)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
-from reconstruction.empty_field import fit_empty_field
+from reconstruction.empty_field import anchored, fit_empty_field
 from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import contrast_of
@@ -52,6 +52,8 @@ class ScanReport:
         Seconds by stage.
     remarks : tuple of str
         On the optics, and on what had to be assumed.
+    zero_stated : bool
+        Whether the settings say where the phase, or the index, has its zero.
     """
 
     reasons: dict[int, str]
@@ -61,6 +63,7 @@ class ScanReport:
     imaginary_part: float
     stages_s: dict[str, float]
     remarks: tuple[str, ...] = ()
+    zero_stated: bool = False
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -78,8 +81,11 @@ class ScanReport:
             notes.append(f"saturated, lower the exposure: angles {_listed(saturated)}")
         if self.outliers:
             notes.append(f"light is not where it was planned: angles {_listed(self.outliers)}")
-        if self.quality.full():
-            notes.append("the sample fills the field: without an empty part the index has no zero")
+        if self.quality.full() and not self.zero_stated:
+            notes.append(
+                "the sample fills the field: without an empty part the index has no zero and may "
+                "be some 0.001 too low; record with an empty part, or state --anchor or --offset"
+            )
         if beyond := self.quality.beyond_rytov():
             notes.append(beyond)
         return tuple(notes)
@@ -218,6 +224,7 @@ class Reconstructor:
             imaginary,
             {**stages_s, **clock.laps},
             (*self.optics.remarks, *self._assumed()),
+            self.settings.anchor != "field" or self.settings.offset != 0,
         )
         provenance = dict(stack.provenance)
         provenance["reconstruction"] = self.inversion.described(imaginary)
@@ -257,7 +264,7 @@ class Reconstructor:
         quotient = torch.addcmul(self._dark[angles], field, self._reference[angles])
         # an absent field must not become NaN
         quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
-        empty = fit_empty_field(quotient)
+        empty = anchored(fit_empty_field(quotient), quotient, self.settings.anchor)
         places = self.places.look(sideband, first)
         quality = assess(seen, saturation(frames, stack.provenance), empty, places)
         return empty.remove(quotient), quality

@@ -6,11 +6,13 @@ from typing import Literal, get_args
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["Approximation", "Gridding", "Objects", "ReconstructionSettings"]
+__all__ = ["Anchor", "Approximation", "Gridding", "Objects", "ReconstructionSettings"]
 
 Approximation = Literal["rytov", "born"]
 Gridding = Literal["nearest", "linear"]
 Objects = Literal["denser", "lighter"]
+Anchor = Literal["field", "background", "lowest", "highest"]
+_MOST_OFFSET = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,13 @@ class ReconstructionSettings:
         Than the medium. Only where the wave vectors are not known: of the two sidebands, each of
         which could be the conjugate one, that is taken in which the objects are so. A sample that
         is taken for the other comes out mirrored in z and with the opposite contrast.
+    anchor : "field", "background", "lowest" or "highest"
+        Where the phase has its zero: the empty part of the field; the background's own phase, which
+        needs an interferometer that does not drift; the least phase in each frame, or the largest
+        for objects lighter than the medium. The others are for samples that fill the field.
+    offset : float
+        Of the index, added to the whole volume: where the index of a sample that fills the field
+        is known somewhere.
 
     Raises
     ------
@@ -67,10 +76,13 @@ class ReconstructionSettings:
     size_um: tuple[float, float] | None = None
     refocus_um: float = 0.0
     objects: Objects = "denser"
+    anchor: Anchor = "field"
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("approximation", self.approximation, get_args(Approximation))
         _one_of("objects", self.objects, get_args(Objects))
+        _one_of("anchor", self.anchor, get_args(Anchor))
         _one_of("gridding", self.gridding, (*get_args(Gridding), None))
         counts = {"planes": self.planes, "oversampling": self.oversampling, "slices": self.slices}
         for name, count in counts.items():
@@ -85,6 +97,10 @@ class ReconstructionSettings:
             raise ConfigurationError(f"apodisation must be 0 to 1, got {self.apodisation}")
         if not math.isfinite(self.refocus_um):
             raise ConfigurationError(f"refocus_um must be finite, got {self.refocus_um}")
+        if not abs(self.offset) < _MOST_OFFSET:
+            raise ConfigurationError(
+                f"offset is added to the index, it must be within {_MOST_OFFSET}, got {self.offset}"
+            )
 
 
 def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
