@@ -10,6 +10,7 @@ a process of its own takes at its highest while it runs a network, over what it 
 """
 
 import argparse
+import copy
 import importlib.util
 import multiprocessing
 import shutil
@@ -59,7 +60,8 @@ def sizes() -> str:
 
 
 def operations(network: nn.Module, recipe: Recipe) -> int:
-    """Return the operations of the convolutions on one patch."""
+    """Return the operations of the convolutions on one patch; nothing is computed but shapes."""
+    network = copy.deepcopy(network).to("meta")
     count = 0
 
     def add(module: nn.Module, _: object, result: torch.Tensor) -> None:
@@ -67,11 +69,11 @@ def operations(network: nn.Module, recipe: Recipe) -> int:
         assert isinstance(module, nn.Conv3d)
         count += 2 * result.numel() * module.weight[0].numel()
 
-    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv3d)]
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.register_forward_hook(add)
     with torch.inference_mode():
-        network(torch.rand(1, len(recipe.channels), _PATCH, _PATCH, _PATCH))
-    for hook in hooks:
-        hook.remove()
+        network(torch.rand(1, len(recipe.channels), _PATCH, _PATCH, _PATCH, device="meta"))
     return count
 
 
@@ -135,7 +137,7 @@ def settled(name: str) -> nn.Module:
             if not parameter.any():  # a fresh network ends in zeros: it does nothing yet
                 parameter.normal_(0, 0.1)
         network.train()
-        network(torch.rand(1, len(NETWORKS[name].channels), 64, 64, 64))
+        network(torch.rand(1, len(NETWORKS[name].channels), 32, 32, 32))
     return network.eval()
 
 

@@ -3,7 +3,8 @@
 Torch runs everything on the processor, but ``PretendGpu`` remembers which memory is "on the GPU",
 answers for it, and refuses what torch refuses there: to compute with tensors of two devices, and to
 give memory of a GPU to numpy. So code that would stop on a real GPU stops here. What a GPU's own
-kernels compute, and how fast, it cannot say.
+kernels compute, and how fast, it cannot say: half precision, which processors without instructions
+for it compute a hundred times slower, is computed in float32 here, and only its type is remembered.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +24,25 @@ _MIX = (
 )
 _MANY = 1000
 _INDEXING = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
+_HALF = (torch.bfloat16, torch.float16)
+_CASTS = {
+    torch.Tensor.bfloat16: torch.bfloat16,
+    torch.Tensor.half: torch.float16,
+    torch.Tensor.float: torch.float32,
+}
+_MOVES = (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda, *_CASTS)
+# what torch.autocast runs in half precision, by the functions' names
+_PRODUCTS = {"conv1d", "conv2d", "conv3d", "conv_transpose3d", "linear", "bmm", "einsum", "mm"}
+_PRODUCTS |= {"matmul", "__matmul__", "__rmatmul__"}
 
 
 class PretendGpu(TorchFunctionMode):
     """Within ``with PretendGpu():`` there is a device "cuda", for this thread only."""
 
-    # Of all: what is cached is still there in the next. A weak reference keeps the address of what
-    # is gone from being used again.
-    _there: ClassVar[set[StorageWeakRef]] = set()
+    # The memory that is there and, where the processor computes in another, the type it is said to
+    # have. Of all GPUs: what is cached is still there in the next. A weak reference keeps the
+    # address of what is gone from being used again.
+    _there: ClassVar[dict[StorageWeakRef, torch.dtype | None]] = {}
 
     def __torch_function__(
         self,
@@ -40,30 +52,41 @@ class PretendGpu(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if func == torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]  # a descriptor
+            return self._type(args[0])
         answer = _ANSWERS.get(func)
         if answer is not None:
             return answer(self.holds(args[0]))
-        if func in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
+        if func in _MOVES:
             return self._moved(func, args, kwargs)
         if func in (torch.Tensor.numpy, torch.Tensor.__array__) and self.holds(args[0]):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         asked = kwargs.get("device")
-        if asked is not None:
-            kwargs["device"] = _CPU
         there = self._decide(func, args, kwargs) if asked is None else _is_gpu(asked)
+        half = self._half(func, args, kwargs) if there else None
+        if there and asked is not None:
+            kwargs["device"] = _CPU
+        if there and kwargs.get("dtype") in _HALF:
+            kwargs["dtype"] = torch.float32
         result = func(*args, **kwargs)
         if there:
-            self._mark(result)
+            self._mark(result, half)
         return result
 
     def holds(self, tensor: torch.Tensor) -> bool:
         """Return whether a tensor is on the pretended GPU."""
         return _memory(tensor) in self._there
 
-    def _mark(self, result: object) -> None:
-        self._there.update(_memory(tensor) for tensor in _tensors(result))
+    def _type(self, tensor: torch.Tensor) -> torch.dtype:
+        return self._there.get(_memory(tensor)) or tensor.dtype
+
+    def _mark(self, result: object, half: torch.dtype | None) -> None:
+        for tensor in _tensors(result):
+            said = half if tensor.dtype == torch.float32 else None
+            self._there.setdefault(_memory(tensor), said)  # memory keeps the type it was made with
         if len(self._there) > _MANY:
-            self._there.intersection_update([one for one in self._there if not _gone(one)])
+            for memory in [one for one in self._there if _gone(one)]:
+                del self._there[memory]
 
     def _decide(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -82,29 +105,53 @@ class PretendGpu(TorchFunctionMode):
             )
         return any(there)
 
+    def _half(
+        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> torch.dtype | None:
+        """Return the half precision of a result on the GPU; None where it is of another type."""
+        if "dtype" in kwargs:
+            return kwargs["dtype"] if kwargs["dtype"] in _HALF else None
+        if getattr(func, "__name__", "") in _PRODUCTS and torch.is_autocast_enabled("cuda"):
+            return torch.get_autocast_dtype("cuda")
+        found = (t for t in _tensors([args, kwargs]) if t.ndim and t.is_floating_point())
+        kinds = {self._type(tensor) for tensor in found}
+        (kind,) = kinds if len(kinds) == 1 else (None,)  # of two kinds torch takes the wider
+        return kind if kind in _HALF else None
+
     def _moved(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     ) -> torch.Tensor:
         tensor: torch.Tensor = args[0]
-        rest = list(args[1:])
-        was = now = self.holds(tensor)
-        if func is torch.Tensor.cpu:
-            now, rest = False, []
-        elif func is torch.Tensor.cuda:
-            now, rest = True, []
-        elif "device" in kwargs:
-            now = _is_gpu(kwargs.pop("device"))
-        elif rest and isinstance(rest[0], torch.Tensor):
-            now, rest = self.holds(rest[0]), [rest[0].dtype, *rest[1:]]
-        elif rest and isinstance(rest[0], str | torch.device | int):
-            now, rest = _is_gpu(rest[0]), [_CPU, *rest[1:]]
-        if rest or kwargs:
-            tensor = torch.Tensor.to(tensor, *rest, **kwargs)
-        if was != now:
-            tensor = tensor.clone()  # memory of its own, in the same format
-        if now:
-            self._mark(tensor)
-        return tensor
+        device, kind = self._goal(func, args, kwargs)
+        there = _is_gpu(device)
+        half = kind if there and kind in _HALF else None
+        if there:
+            device, kind = _CPU, torch.float32 if half else kind
+        result = torch.Tensor.to(tensor, device, kind, **kwargs)
+        before = (self.holds(tensor), self._there.get(_memory(tensor)))
+        if before != (there, half) and _memory(result) == _memory(tensor):
+            result = result.clone()  # memory of its own, in the same format
+        if there:
+            self._mark(result, half)
+        return result
+
+    def _goal(
+        self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[torch.device, torch.dtype]:
+        """Return where a tensor is to be and its type there; takes both out of ``kwargs``."""
+        tensor: torch.Tensor = args[0]
+        asked = {torch.Tensor.cpu: _CPU, torch.Tensor.cuda: _GPU}
+        here = asked.get(func, _GPU if self.holds(tensor) else tensor.device)
+        device, kind = here, _CASTS.get(func, self._type(tensor))
+        for one in (*args[1:], kwargs.pop("device", None), kwargs.pop("dtype", None)):
+            if isinstance(one, torch.Tensor):
+                device, kind = _GPU if self.holds(one) else one.device, self._type(one)
+            elif isinstance(one, torch.dtype):
+                kind = one
+            elif isinstance(one, str | torch.device):
+                device = torch.device(one)
+        kwargs.pop("non_blocking", None)
+        return device, kind
 
 
 def _memory(tensor: torch.Tensor) -> StorageWeakRef:

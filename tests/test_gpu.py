@@ -1,12 +1,14 @@
 """What runs on a GPU, on one that is only pretended: nothing is left behind on the processor."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from acquisition.illumination import preset
 from acquisition.simulation.scene import Motion, Scene, SceneObject
@@ -17,6 +19,7 @@ from pipeline.archive.tomograms import read_tomograms
 from pipeline.commands import run_reconstruct
 from pipeline.tuning import run_tune
 from reconstruction.reconstructor import Reconstructor
+from regularizer.engines import in_bfloat16
 from regularizer.evaluation import evaluate, sureness
 from regularizer.generalisation import Study, compared, crossed, held_out
 from regularizer.methods import DeepRegularizer, regularizer
@@ -35,7 +38,7 @@ from regularizer.training_data import (
 from tests.pretend_gpu import PretendGpu
 from tests.processors import process
 
-FRAME = 96
+FRAME = 64
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,8 @@ def sample() -> Sample:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
-    """Pretend a GPU; half precision is the processor's there."""
-    half = torch.autocast
-    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, **how: half("cpu", dtype, **how))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for question in ("is_available", "is_bf16_supported"):
+        monkeypatch.setattr(torch.cuda, question, lambda: True)
     threads = torch.get_num_threads()
     with PretendGpu() as pretended:
         yield pretended
@@ -96,6 +97,47 @@ def test_the_pretended_gpu_refuses_what_a_gpu_does(gpu: PretendGpu) -> None:
     torch.autograd.backward(network(there).sum())
     assert network.weight.grad is not None
     assert network.weight.grad.is_cuda
+
+
+class _Computed(TorchDispatchMode):
+    """Keeps the types of what the processor computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: set[torch.dtype] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.types.add(result.dtype)
+        return result
+
+
+def test_the_pretended_gpu_remembers_half_precision_and_computes_in_float32(
+    gpu: PretendGpu,
+) -> None:
+    half = torch.bfloat16
+    layer, volume = torch.nn.Conv3d(1, 2, 3), torch.rand(1, 1, 4, 4, 4)
+    with _Computed() as computed:
+        there = volume.to("cuda", half)
+        assert [one.dtype for one in (there, there[0], there + there, there * 2)] == [half] * 4
+        assert torch.zeros(3, device="cuda", dtype=half).dtype == half
+        assert there.float().dtype == (there + volume.cuda()).dtype == torch.float32
+        assert there.dtype == there.float().to(there).dtype == half
+        assert layer.to("cuda", half)(there).dtype == half
+        with torch.autocast("cuda", half):
+            assert layer.to(torch.float32)(volume.cuda()).dtype == half
+            assert (volume.cuda() + 1).dtype == torch.float32
+        assert in_bfloat16(layer, torch.device("cuda"))(volume.cuda()).dtype == torch.float32
+    assert computed.types == {torch.float32}
+    assert there.cpu().dtype == half
+    assert torch.equal(there.float().cpu(), volume)
 
 
 @pytest.mark.parametrize(
