@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 from acquisition.calibration import Calibration
@@ -153,7 +152,7 @@ def _spectrum(
     """Return a frame's spectrum in colour, its sideband's disk as a white circle."""
     frame, optics = background.frames[angle], background.optics
     rows, columns = frame.shape
-    window = (scipy.signal.windows.hann(n, sym=False) for n in (rows, columns))
+    window = (np.hanning(n + 1)[:-1] for n in (rows, columns))
     power = np.abs(np.fft.fftshift(np.fft.fft2(frame * np.outer(*window)))) ** 2
     level = np.log10(np.maximum(power / power.max(), 10**-_DECADES))
     picture = in_colour(1 + level / _DECADES)

@@ -9,7 +9,6 @@ the light path's own dust and aberrations stay where they are, a sample moves.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
@@ -215,7 +214,7 @@ def _visibilities(background: InterferogramStack, vectors: WaveVectors) -> Point
     """Return the fringe visibility V of each angle, (angles,); 0 without fringes."""
     rows, columns = background.frames.shape[1:]
     pixel = background.optics.pixel_size_um
-    window_y, window_x = (scipy.signal.windows.hann(n, sym=False) for n in (rows, columns))
+    window_y, window_x = (np.hanning(n + 1)[:-1] for n in (rows, columns))
     found = np.zeros(len(background.frames))
     for i, frame in enumerate(background.frames):  # once a calibration; not the frame path
         if i in background.lost or not np.isfinite(vectors.k[i]).all():
