@@ -563,12 +563,16 @@ def _patterns(options: argparse.Namespace) -> int:
 
 
 def _tests(options: argparse.Namespace) -> int:
+    sys.path.insert(0, str(ROOT))  # tests belong to the checkout, not to the package
+    from tests.sessions import run
     from ui.display import install_libraries, virtual_display
 
     install_libraries()
     with virtual_display() as environment:
-        command = [sys.executable, "-m", "pytest", *options.rest]
-        return passed_through(command, cwd=ROOT, env=environment)
+        pytest = (sys.executable, "-m", "pytest")
+        return run(
+            options.rest, lambda own: passed_through([*pytest, *own], cwd=ROOT, env=environment)
+        )
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ _RESULTS = Path(__file__).parent / "results"
 _PATCH = (64, 64, 64)
 _VOLUME = (64, 320, 320)
 _TURNS = 10
+_UNCOUNTED = 2  # turns in which memory is allocated and kernels are chosen
 _METHODS = ("tv", "tv-fast", "auto", "deep")
 
 Shape = tuple[int, int, int]
@@ -126,15 +127,15 @@ def _product_s(work: float, device: torch.device) -> float:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return the shortest time of several turns, after two that are not counted."""
+    """Return the shortest time of several turns, after those that are not counted."""
     times = []
-    for _ in range(_TURNS + 2):
+    for _ in range(_UNCOUNTED + _TURNS):
         begin = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - begin)
-    return min(times[2:])
+    return min(times[_UNCOUNTED:])
 
 
 def _allocated(device: torch.device) -> int:

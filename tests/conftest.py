@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVING_S = 5.0  # how long what a test has ended may take to be gone
+LEAVING_S = 60.0  # how long what a test has ended may take to be gone, on busy cores
 
 # Before torch and Qt are imported: they read these once.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time
 # On busy cores threads that spin while they wait made 40 TV iterations ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
@@ -42,6 +42,12 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "state"))
     return tmp_path / "state"
+
+
+@pytest.fixture
+def quick_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose what runs a network by a small volume; each regularizer with a network chooses."""
+    monkeypatch.setattr("regularizer.engines._TRIAL", (16, 16, 16))
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,8 @@ from regularizer.training_data import (
 from regularizer.training_range import TrainingRange
 from tests.networks import shake, shaken_network
 
+pytestmark = pytest.mark.usefixtures("quick_trial")
+
 RANGE = TrainingRange({"noise": (0.1, 0.5)})
 
 
@@ -220,7 +222,19 @@ def test_the_whole_volume_may_have_any_size(volume_edge: int) -> None:
 @pytest.fixture(scope="module")
 def bead() -> Sample:
     """Return an object of the test split, simulated end to end."""
-    return make_sample("bead", 2900, frame=128)
+    return make_sample("bead", 2900, frame=96)
+
+
+@pytest.fixture(scope="module")
+def small() -> Sample:
+    """Return a smaller one, for trainings and comparisons."""
+    return make_sample("bead", 2900, frame=64)
+
+
+@pytest.fixture
+def small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on patches of 32^3: an eighth of the work, and all of it is done."""
+    monkeypatch.setattr("regularizer.training._PATCH", 32)
 
 
 def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path: Path) -> None:
@@ -324,11 +338,12 @@ def test_shipped_networks_say_what_they_were_trained_on(name: str) -> None:
     assert {"noise", "contrast", "numerical_aperture", "unexplained"} <= trained.range.limits.keys()
 
 
-def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_patches")
+def test_training_resumes_exactly(small: Sample, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for seed in (0, 1000):
-        save(bead, data / f"bead-{seed:05d}.npz")
+        save(small, data / f"bead-{seed:05d}.npz")
     settings = Settings(steps=4, batch=2, chunk=1, validate_every=2, doubt_steps=1)
     outputs = []
     for name, stops in (("through", (4,)), ("halves", (2, 4))):
@@ -342,9 +357,10 @@ def test_training_resumes_exactly(bead: Sample, tmp_path: Path) -> None:
         assert torch.allclose(value, outputs[1][key], atol=1e-6), key
 
 
-def test_training_goes_on_from_weights_and_says_so(bead: Sample, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_patches")
+def test_training_goes_on_from_weights_and_says_so(small: Sample, tmp_path: Path) -> None:
     for seed in (0, 1000, 10_000):
-        save(bead, tmp_path / f"bead-{seed:05d}.npz")
+        save(small, tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
     network = LightUNet(2, doubt=True)
     shake(network)
@@ -393,36 +409,37 @@ def study_in(folder: Path) -> Study:
     return Study(("bead",), ("cell",), 1, *where, 1, 3, 1, torch.device("cpu"))
 
 
-def test_kinds_that_a_training_left_out_are_compared(bead: Sample, tmp_path: Path) -> None:
+def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Path) -> None:
     """A fresh network gives what it sees last, the shipped one is better."""
     without = tmp_path / "without.safetensors"
     others = ", ".join(kind for kind in KINDS if kind != "bead")
     about = {"kinds": others, "training_data": "none", "settings": "no step"}
     save_network("light-unet", LightUNet(2, doubt=True), without, RANGE, about)
     known = WEIGHTS / "light-unet.safetensors"
-    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+    save(small, sample_file(tmp_path, "bead", TEST_SEED))
     *_, row = held_out(known, {"bead": without}, study_in(tmp_path)).splitlines()
     kind, automatic, taught, untaught = (cell.strip() for cell in row.strip("|").split("|"))
     for text, method in (
         (automatic, regularizer("auto")),
         (taught, DeepRegularizer("cpu", "light-unet", weights=known)),
     ):
-        result = method(bead.tomogram, bead.spectrum).contrast
-        assert text == f"{relative_error(result, bead.truth):.3f}"
+        result = method(small.tomogram, small.spectrum).contrast
+        assert text == f"{relative_error(result, small.truth):.3f}"
     assert kind == "bead"
     assert float(untaught) > float(taught)
 
 
+@pytest.mark.usefixtures("small_patches")
 def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
-    bead: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is called a cell here is the bead once more."""
     data = tmp_path / "data"
     data.mkdir()
     for kind in ("bead", "cell"):
         for seed in (0, 1000):
-            save(replace(bead, kind=kind), data / f"{kind}-{seed:05d}.npz")
-    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+            save(replace(small, kind=kind), data / f"{kind}-{seed:05d}.npz")
+    save(small, sample_file(tmp_path, "bead", TEST_SEED))
     asked: list[int] = []
     monkeypatch.setattr("regularizer.generalisation.make_data", lambda *a, **_: asked.append(a[1]))
     study = replace(study_in(tmp_path), data=data)
@@ -436,13 +453,13 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
 
 
-def test_networks_of_the_same_training_are_compared(bead: Sample, tmp_path: Path) -> None:
-    save(bead, sample_file(tmp_path, "bead", TEST_SEED))
+def test_networks_of_the_same_training_are_compared(small: Sample, tmp_path: Path) -> None:
+    save(small, sample_file(tmp_path, "bead", TEST_SEED))
     taught = {"light-unet-tv": WEIGHTS / "light-unet-tv.safetensors"}
     *_, raw, network = compared(taught, study_in(tmp_path)).splitlines()
-    converged = SplitBregman(bead.spectrum, CONVERGED).run()
-    found = DeepRegularizer("cpu", "light-unet-tv")(bead.tomogram, bead.spectrum)
-    expected = compare(found.contrast, converged, bead.spectrum.optics.medium_index)
+    converged = SplitBregman(small.spectrum, CONVERGED).run()
+    found = DeepRegularizer("cpu", "light-unet-tv")(small.tomogram, small.spectrum)
+    expected = compare(found.contrast, converged, small.spectrum.optics.medium_index)
     name, _, ssim, mse, correlation, _ = (cell.strip() for cell in network.strip("|").split("|"))
     assert name == "`light-unet-tv`"
     assert float(ssim) == pytest.approx(expected.ssim, abs=1e-3)
@@ -462,10 +479,11 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     assert relative_error(unsure.contrast, plain.contrast) < 1e-4  # it changes nothing
 
 
-def test_doubt_is_taught_without_changing_the_rest(bead: Sample, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_patches")
+def test_doubt_is_taught_without_changing_the_rest(small: Sample, tmp_path: Path) -> None:
     """Fresh heads expect the same error everywhere, taught ones most of it in the object."""
     for seed in (0, 1000):
-        save(bead, tmp_path / f"bead-{seed:05d}.npz")
+        save(small, tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
     network, fresh = load_network("light-unet").network, LightUNet(2, doubt=True)
     network.register_module("doubt", fresh.doubt)
@@ -476,11 +494,11 @@ def test_doubt_is_taught_without_changing_the_rest(bead: Sample, tmp_path: Path)
     for key, value in before.state_dict().items():
         if not key.startswith("doubt"):
             assert torch.equal(value, after.network.state_dict()[key]), key
-    seen, scale = network_input(bead.raw, bead.spectrum, after.recipe.channels)
+    seen, scale = network_input(small.raw, small.spectrum, after.recipe.channels)
     assert isinstance(after.network, LightUNet)
     with torch.inference_mode():
         result, deviation = apply_whole(after.network.with_doubt, seen)
-    wrong, inside = (result - bead.truth / scale).abs(), bead.truth > 0.1 * scale
+    wrong, inside = (result - small.truth / scale).abs(), small.truth > 0.1 * scale
     assert float(deviation[inside].mean()) > 2 * float(deviation[~inside].mean())
     ratio = wrong[inside].square().mean().sqrt() / deviation[inside].square().mean().sqrt()
     assert 0.5 < float(ratio) < 2

@@ -38,6 +38,8 @@ from regularizer.training_data import (
 from tests.pretend_gpu import PretendGpu
 from tests.processors import process
 
+pytestmark = pytest.mark.usefixtures("quick_trial")
+
 FRAME = 64
 
 
@@ -245,6 +247,8 @@ def test_speeds_are_measured(
     for name, figure in (("memory_allocated", 10**6), ("max_memory_allocated", 3 * 10**6)):
         monkeypatch.setattr(torch.cuda, name, lambda _, figure=figure: figure)
     monkeypatch.setattr("benchmarks.gpu._TURNS", 1)
+    monkeypatch.setattr("benchmarks.gpu._UNCOUNTED", 0)
+    monkeypatch.setattr("benchmarks.gpu._METHODS", ("tv-fast", "deep"))  # and other parameters
     device = torch.device("cuda")
     table = speeds(device, (32, 32, 32), (32, 32, 40), 1)
     assert [line.split("|")[1].strip(" `") for line in table.splitlines()[2:]] == list(NETWORKS)
