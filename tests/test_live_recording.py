@@ -12,15 +12,15 @@ from pipeline.archive.tomograms import read_tomograms
 from pipeline.sockets import PipelineError
 from pipeline.state import InstrumentState, RecordingState, RecordRequest
 from pipeline.supervisor import Instrument
-from tests.test_pipeline import SMALL, watch
+from tests.test_pipeline import LIVE_SMALL, watch
 
-pytestmark = pytest.mark.usefixtures("logs")
+pytestmark = [pytest.mark.usefixtures("logs"), pytest.mark.alone]
 
 
 @pytest.fixture
 def microscope(tmp_path: Path) -> Path:
     path = tmp_path / "microscope.toml"
-    path.write_text(SMALL)
+    path.write_text(LIVE_SMALL)
     return path
 
 

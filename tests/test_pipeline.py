@@ -39,7 +39,7 @@ from pipeline.supervisor import Instrument
 from tests.processors import process
 from tests.scans import CELL, interferograms
 
-pytestmark = pytest.mark.usefixtures("logs")
+pytestmark = [pytest.mark.usefixtures("logs"), pytest.mark.alone]
 
 STAMP = Stamp("test", 1)
 SMALL = """
@@ -61,12 +61,14 @@ slices = 32
 device = "cpu"
 regularizer = "none"
 """
+# two scans a second: more would only keep the processes busy while a test waits for something else
+LIVE_SMALL = SMALL + "[dmd]\npicture_ms = 60.0\n"
 
 
 @pytest.fixture
 def microscope(tmp_path: Path) -> Path:
     path = tmp_path / "microscope.toml"
-    path.write_text(SMALL)
+    path.write_text(LIVE_SMALL)
     return path
 
 
@@ -107,7 +109,8 @@ def assert_released(endpoints: list[str]) -> None:
 
 
 def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> None:
-    with Instrument(microscope) as instrument, instrument.client() as client:
+    quick = Instrument(microscope, quality=False)
+    with quick as instrument, instrument.client() as client:
         endpoints = instrument.endpoints
         assert_live(watch(client, is_live))
 
@@ -132,7 +135,7 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
 def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
     microscope: Path,
 ) -> None:
-    microscope.write_text(SMALL + "[faults]\ntrigger_cable_cut = true\n")
+    microscope.write_text(LIVE_SMALL + "[faults]\ntrigger_cable_cut = true\n")
     with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
         seen = watch(client, lambda s: "trying again" in s.state.message)
         assert "camera 'Camera' must deliver 9 frames" in seen.state.message
@@ -140,7 +143,6 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
         watch(client, lambda s: any(p.restarts for p in s.state.processes))
 
 
-@pytest.mark.timeout(600)  # checks get the time that nobody else wants: on a busy machine, little
 def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
     with Instrument(microscope, regularizer="tv-fast") as instrument, instrument.client() as client:
         seen = watch(client, lambda s: bool(s.checks) and bool(s.views))
@@ -152,22 +154,25 @@ def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path)
         assert all(view.timestamp == first.timestamp for view in shown)
         assert all(view.data_residual is not None for view in seen.views)
 
-        os.kill(instrument.pids["quality"], signal.SIGTERM)  # all goes on without it
-        before = seen.views[-1].sequence
-        seen = watch(client, lambda s: bool(s.views) and s.views[-1].sequence > before)
-        assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
-        watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
-        again = watch(client, lambda s: bool(s.checks)).checks[0]
-        assert again.sequence > first.sequence
-
         client.stop()  # the last one is on display for long: it is checked, too
         scans = watch(client, lambda s: s.state.phase is Phase.IDLE).state.scans
         watch(client, lambda s: any(check.sequence == scans - 1 for check in s.checks))
         assert client.malformed == 0
 
 
+def test_live_tomograms_go_on_without_their_checks_which_start_again(microscope: Path) -> None:
+    with Instrument(microscope) as instrument, instrument.client() as client:
+        watch(client, lambda s: all(process.alive for process in s.state.processes))
+        os.kill(instrument.pids["quality"], signal.SIGTERM)
+        watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
+        seen = watch(client, lambda s: bool(s.views) and bool(s.checks))
+        assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
+        others = [p for p in seen.state.processes if p.name != "quality"]
+        assert len(others) == 2 and not any(process.restarts for process in others)
+
+
 def test_a_microscope_file_can_do_without_the_quality_check(microscope: Path) -> None:
-    microscope.write_text(SMALL + "quality = false\n")
+    microscope.write_text(LIVE_SMALL.replace("[processing]", "[processing]\nquality = false"))
     with Instrument(microscope) as instrument, instrument.client() as client:
         seen = watch(client, lambda s: len(s.views) >= 2)
         assert set(instrument.pids) == {"acquirer", "processor"}
@@ -338,7 +343,7 @@ def test_record_and_reconstruct(
 def test_short_scans_are_marked_and_reported(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    microscope.write_text(SMALL + "[faults]\nlost_frames = [4]\n")
+    microscope.write_text(LIVE_SMALL + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
     assert "scan 0 is short: angles 4 are lost" in capsys.readouterr().out
