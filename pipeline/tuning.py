@@ -131,7 +131,7 @@ def run_tune(
 def _simulated(kind: str, seed: int) -> _Sample:
     if kind not in KINDS:
         raise ConfigurationError(f"a simulated sample is one of {', '.join(KINDS)}, got {kind!r}")
-    made = make_sample(kind, seed)
+    made = make_sample(kind, seed, tv=False)
     return _Sample(f"simulated {kind} {seed}", made.spectrum, made.truth)
 
 

@@ -1,6 +1,7 @@
 """What all tests share: where the ground truth is, and that no test leaves anything running."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,9 @@ LEAVING_S = 60.0  # how long what a test has ended may take to be gone, on busy 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time
 # On busy cores threads that spin while they wait made 40 TV iterations ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What is started in the background ignores Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 

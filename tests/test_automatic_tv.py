@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def error(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 def test_they_come_near_to_a_grid_that_knows_the_truth() -> None:
     """On a scan of the simulated microscope; on more: benchmarks/results/automatic_tv.md."""
-    sample = make_sample("bead", 9001, frame=128)
+    sample = make_sample("bead", 9003, frame=64, tv=False)
 
     def wrong(parameters: TvParameters) -> float:
         return error(SplitBregman(sample.spectrum, parameters).run(), sample.truth)
@@ -93,8 +94,9 @@ def test_auto_is_a_regularizer_that_says_what_it_chose() -> None:
 
 
 def test_a_grid_of_parameters_is_drawn_and_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.tuning.make_sample", partial(make_sample, frame=64))
     picture = tmp_path / "grid.png"
     grid = {"mus": (5.0, 80.0), "outers": (1, 2), "inner": 8}
     assert run_tune(None, picture, simulate="bead", seed=2, as_json=True, **grid) == 0  # type: ignore[arg-type]  # one kind a key

@@ -38,9 +38,7 @@ from regularizer.training_data import (
 from tests.pretend_gpu import PretendGpu
 from tests.processors import process
 
-pytestmark = pytest.mark.usefixtures("quick_trial")
-
-FRAME = 64
+FRAME = 48
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +57,15 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    return make_sample("bead", 3, FRAME)
+    return make_sample("bead", 3, 64)
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     for question in ("is_available", "is_bf16_supported"):
         monkeypatch.setattr(torch.cuda, question, lambda: True)
+    # a processor's own engine would be compiled for every comparison
+    monkeypatch.setattr("regularizer.engines.is_installed", lambda: False)
     threads = torch.get_num_threads()
     with PretendGpu() as pretended:
         yield pretended

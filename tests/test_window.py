@@ -477,18 +477,20 @@ def test_run_window_closes_once_and_leaves_nothing(
     before = set(threading.enumerate())
     closed: list[bool] = []
 
-    def close() -> None:
-        (window,) = (
-            w for w in QApplication.topLevelWidgets() if isinstance(w, Window) and w.isVisible()
-        )
+    def close_when_live() -> None:
+        shown = [w for w in QApplication.topLevelWidgets() if isinstance(w, Window)]
+        live = [w for w in shown if w.isVisible() and w.instrument is not None and w.tomogram]
+        if not live:
+            return
+        closer.stop()
+        (window,) = live
         press(window, Qt.Key.Key_Space)
         window.close()
 
     closer = QTimer()
-    closer.setSingleShot(True)
-    closer.timeout.connect(close)
+    closer.timeout.connect(close_when_live)
     session.announce()
-    closer.start(300)
+    closer.start(10)
     assert run_window(session, title="LiveTomo", on_close=lambda: closed.append(True)) == 0
     assert closed == [True]
     assert [command for command, _ in session.commands] == ["stop"]
