@@ -1,7 +1,6 @@
 """A processor in the thread of a test, between sockets of its own."""
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,7 +33,7 @@ class _Listening(Publisher):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, ANY_PORT)
-        self.views: Queue[TomogramView] = Queue()
+        self.views: Queue[TomogramView | None] = Queue()  # None: there will be no more
         self.planned = threading.Event()
         self.status: ProcessorStatus | None = None
 
@@ -68,13 +67,16 @@ def process(
             views = []
             with stacks:
                 while not send(stacks, made(background, kind="background")):
-                    time.sleep(0.05)  # the processor is still to connect
+                    if listening.planned.wait(0.05):  # the processor is still to connect
+                        return []
                 if rubbish:
                     stacks.send_multipart(rubbish)
-                assert listening.planned.wait(60)
+                listening.planned.wait()
                 for number, scan in enumerate(scans):
                     assert send(stacks, made(replace(scan, sequence=number), kind="stack"))
-                    views.append(listening.views.get(timeout=60))
+                    view = listening.views.get()
+                    assert view is not None
+                    views.append(view)
             return views
 
         settings = Settings(
@@ -85,7 +87,11 @@ def process(
         with ThreadPoolExecutor(1) as pool:
             played = pool.submit(play)
             played.add_done_callback(lambda _: ending.set())
-            processor.run(ending)
-        listening.close()
+            try:
+                processor.run(ending)
+            finally:  # what waits for it waits in vain
+                listening.planned.set()
+                listening.views.put(None)
+                listening.close()
     assert listening.status is not None
     return played.result(), listening.status

@@ -64,6 +64,7 @@ def sample() -> Sample:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     for question in ("is_available", "is_bf16_supported"):
         monkeypatch.setattr(torch.cuda, question, lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**33, 2**34))  # free, in all
     # a processor's own engine would be compiled for every comparison
     monkeypatch.setattr("regularizer.engines.is_installed", lambda: False)
     threads = torch.get_num_threads()
