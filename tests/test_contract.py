@@ -106,6 +106,7 @@ def test_a_stop_that_is_set_already_takes_no_scan(bench: Bench) -> None:
     assert_whole(bench.microscope.scan(), bench)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", NAMES)
 def test_a_long_scan_is_aborted_within_a_tenth_of_a_second(name: str) -> None:
     """The best of five: a busy machine may delay one."""

@@ -48,4 +48,4 @@ def test_a_command_to_nobody_is_given_up_in_time() -> None:
         begin = time.monotonic()
         with pytest.raises(PipelineError, match=r"start: no answer from .* in 0\.2 s: is it runn"):
             request(context, nowhere, command("start", stamp=Stamp("test", 1)), timeout_s=0.2)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
