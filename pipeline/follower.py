@@ -120,9 +120,11 @@ def _orders() -> tuple[threading.Event, threading.Event]:
     def listen() -> None:
         # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer
         while said := os.read(0, 1024):
+            if b"end" in said:
+                ended.set()
             if b"stop" in said:
                 stop.set()
-        ended.set()
+        ended.set()  # the parent is gone
 
     threading.Thread(target=listen, name="parent", daemon=True).start()
     return ended, stop

@@ -106,22 +106,25 @@ class Following(Closing):
         """Say that nothing more will be recorded: it catches up and ends."""
         with self._lock:
             self._over = True
-            self._close_input()
+            self._say("end")
 
     def stop(self) -> None:
         """Let it end now; its file can be gone on with."""
         with self._lock:
             self._over = self._stopped = True
-            if self._process is not None and self._process.stdin is not None:
-                with contextlib.suppress(OSError, ValueError):  # it may have gone already
-                    self._process.stdin.write("stop\n")
-                    self._process.stdin.flush()
+            self._say("stop")
             self._close_input()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it has ended; return whether it has."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _say(self, word: str) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it may have gone already
+                self._process.stdin.write(f"{word}\n")
+                self._process.stdin.flush()
 
     def _close_input(self) -> None:
         if self._process is not None and self._process.stdin is not None:
@@ -165,7 +168,7 @@ class Following(Closing):
                 env=environment({"OMP_WAIT_POLICY": "PASSIVE"}),
             )
             if self._over:
-                self._close_input()
+                self._say("end")
             return self._process
 
     def _hear(self, report: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from pipeline.record import Tomograms, run_record, what_else
 from pipeline.sequence import BackgroundPlan
 from tests.test_pipeline import SMALL
 
-pytestmark = pytest.mark.usefixtures("logs")
+pytestmark = [pytest.mark.usefixtures("logs"), pytest.mark.alone]
 
 ROOT = Path(__file__).parents[1]
 FAST = SMALL + "[simulation]\nphantom = 'bead'\n"
@@ -70,6 +71,33 @@ def scans_in(path: Path) -> int:
         return len(read_recording(path))
     except DataError:  # there is none yet
         return 0
+
+
+def tomograms_in(path: Path) -> int:
+    try:
+        return len(read_tomograms(path))
+    except DataError:
+        return 0
+
+
+def is_closed(path: Path) -> bool:
+    """Return whether no program writes the file."""
+    try:
+        with h5py.File(path):
+            return True
+    except OSError:
+        return False
+
+
+def is_left_alone(follower: int) -> bool:
+    """Return whether a follower's parent has told it all that it will (Linux)."""
+    said = os.open(f"/proc/{follower}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        poll = select.poll()
+        poll.register(said, select.POLLHUP)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
+    finally:
+        os.close(said)
 
 
 def followers(group: int) -> list[int]:
@@ -157,22 +185,23 @@ def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_
     microscope: Path, tmp_path: Path
 ) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
-    files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "tv")
+    files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "gp")
     plan = ("--microscope", microscope, "--stacks", 500)
     with launched(*plan, *files, "--json") as process:
-        wait_for(lambda: bool(followers(process.pid)))
+        wait_for(lambda: tomograms_in(tomograms) >= 1)
         (follower,) = followers(process.pid)
         os.kill(follower, signal.SIGSTOP)  # or it may keep up with the scans
-        wait_for(lambda: scans_in(recording) >= 30)
+        enough = tomograms_in(tomograms) + 5
+        wait_for(lambda: scans_in(recording) >= enough)
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.5)
+        wait_for(lambda: is_closed(recording))
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.5)
+        wait_for(lambda: is_left_alone(follower))
         os.kill(follower, signal.SIGCONT)
         output, errors = process.communicate()
     assert process.returncode == 130, errors
     figures = json.loads(output)
-    assert 30 <= figures["stacks"] == scans_in(recording) < 500
+    assert enough <= figures["stacks"] == scans_in(recording) < 500
     assert figures["short"] == {}  # the last scan is whole, too
     assert figures["tomograms"]["made"] < figures["stacks"]
     with h5py.File(recording), h5py.File(tomograms) if tomograms.exists() else h5py.File(recording):
