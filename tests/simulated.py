@@ -24,6 +24,7 @@ def small_config(**sections: dict[str, Any]) -> AcquisitionConfig:
         "illumination": {"circle": {"angles": ANGLES}},
         "camera": {"width": 64, "height": 64, "exposure_ms": 1.0},
         "dmd": {"picture_ms": 4.0},
+        "scan": {"patience_s": 1.5},  # busy cores may keep the camera waiting
         "simulation": {
             "phantom": "bead",
             "motion": False,

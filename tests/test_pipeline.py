@@ -55,6 +55,8 @@ height = 96
 angles = 9
 [background]
 scans = 1
+[scan]
+patience_s = 20.0
 [reconstruction]
 slices = 32
 [processing]
@@ -135,7 +137,8 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
 def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
     microscope: Path,
 ) -> None:
-    microscope.write_text(LIVE_SMALL + "[faults]\ntrigger_cable_cut = true\n")
+    impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 0.3")
+    microscope.write_text(impatient + "[faults]\ntrigger_cable_cut = true\n")
     with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
         seen = watch(client, lambda s: "trying again" in s.state.message)
         assert "camera 'Camera' must deliver 9 frames" in seen.state.message
@@ -343,7 +346,8 @@ def test_record_and_reconstruct(
 def test_short_scans_are_marked_and_reported(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    microscope.write_text(LIVE_SMALL + "[faults]\nlost_frames = [4]\n")
+    impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 2.0")
+    microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
     assert "scan 0 is short: angles 4 are lost" in capsys.readouterr().out
