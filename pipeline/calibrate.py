@@ -24,7 +24,7 @@ from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, average, open_microscope
 from pipeline.archive.recording import RecordingWriter
 from pipeline.calibration_report import Check, write_report
-from pipeline.commands import Bar, progress_bar
+from pipeline.progress import Bar, progress_bar
 from reconstruction.calibration import AngleFit, CarrierFit, carrier_fit, emptiness, fit_angles
 
 __all__ = ["Exposure", "Findings", "Timing", "checks_of", "measure", "run_calibrate"]

@@ -1,35 +1,25 @@
-"""The work behind the command line: reconstruct, and what the other commands share with it.
+"""The work behind the command line's reconstruct.
 
-Each returns the exit status: 0 only when all that was asked for was done. Results go to standard
+It returns the exit status: 0 only when all that was asked for was done. Results go to standard
 output, as text or as one JSON object; progress goes to standard error where that is a terminal.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
 from pipeline.computing import torch_device
 from pipeline.disk import check_output
+from pipeline.progress import progress_bar
 from pipeline.service import check_regularizer
 from pipeline.tomogram_job import Recipe, ScanRow, TomogramJob, settings_for
 from regularizer.constraint import check_constraint
 
-__all__ = ["Bar", "check_output", "progress_bar", "run_reconstruct"]
+__all__ = ["run_reconstruct"]
 
 
 def run_reconstruct(
@@ -101,39 +91,6 @@ def run_reconstruct(
             rows = [job.run(next(scans)) for _ in range(count)]
     _print_reconstructed(job, rows, as_json)
     return 0 if all(row.whole for row in rows) else 1
-
-
-class Bar:
-    """A progress display with one task."""
-
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
-        self._progress, self._title = progress, title
-        self._task = progress.add_task(title, total=total)
-
-    def say(self, what: str) -> None:
-        """Say what is being done."""
-        self._progress.update(self._task, description=f"{self._title}: {what}")
-
-    def advance_to(self, done: float) -> None:
-        """Show how much is done."""
-        self._progress.update(self._task, completed=done)
-
-
-@contextmanager
-def progress_bar(title: str, total: int, *, steady: bool = True) -> Iterator[Bar]:
-    """Show how much is done, and the time that is left, where standard error is a terminal.
-
-    ``steady`` work goes on at the pace it had; other work says itself how much time is left.
-    """
-    console = Console(stderr=True)
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-    ]
-    columns += [TextColumn("left"), TimeRemainingColumn()] if steady else []
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Bar(progress, title, total)
 
 
 def _print_reconstructed(job: TomogramJob, rows: Sequence[ScanRow], as_json: bool) -> None:

@@ -13,8 +13,8 @@ from acquisition.configuration import AcquisitionConfig
 from acquisition.errors import DataError
 from acquisition.gratings import DmdGeometry, diffracted_order, far_field, stray_light
 from acquisition.spots import PupilGeometry
-from pipeline.commands import progress_bar
 from pipeline.picture import in_colour
+from pipeline.progress import progress_bar
 
 __all__ = ["run_patterns"]
 

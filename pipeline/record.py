@@ -26,14 +26,13 @@ from acquisition.errors import ConfigurationError, ScanStopped
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import Recording, read_recording
 from pipeline.archive.reopening import sole_writer
-from pipeline.commands import Bar, check_output, progress_bar
-from pipeline.computing import torch_device
+from pipeline.disk import check_output
 from pipeline.following import Followed, Following
 from pipeline.forecast import Forecast
+from pipeline.progress import Bar, progress_bar
 from pipeline.sequence import BackgroundPlan, TimelapsePlan, chosen_plan
 from pipeline.service import check_regularizer
 from pipeline.timelapse import TimeLapse, series_of
-from pipeline.tomogram_job import Recipe, scans_held, settings_for
 from regularizer.constraint import Constraint
 
 __all__ = ["Tomograms", "run_record", "what_else"]
@@ -101,7 +100,7 @@ def run_record(
         the scans so far in the file.
     """
     if tomograms is not None:
-        torch_device(tomograms.device)
+        _check_device(tomograms.device)
     recorded = None
     if resume:
         if sequence is not None or stacks is not None or interval_s or background is not None:
@@ -164,6 +163,15 @@ def _as_begun(recording: Recording, microscope: Path | None) -> tuple[Calibrated
     return Calibrated(AcquisitionConfig.model_validate_json(series.microscope)), plan
 
 
+def _check_device(name: str | None) -> None:
+    """Refuse a device that is not there; what tomograms are made on by default is."""
+    if name is None or name == "cpu":
+        return
+    from pipeline.computing import torch_device  # with torch
+
+    torch_device(name)
+
+
 def _check_room(
     config: AcquisitionConfig,
     plan: TimelapsePlan,
@@ -178,6 +186,9 @@ def _check_room(
         return
     made = 0
     if recorded is not None and tomograms.output.exists():
+        # with torch, which takes seconds to load: a recording is to start at once
+        from pipeline.tomogram_job import Recipe, scans_held, settings_for
+
         settings = settings_for(recorded, {})
         recipe = Recipe(tomograms.method, settings=settings, constraint=tomograms.constraint)
         made = len(scans_held(tomograms.output, recipe))

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
 from pipeline.archive.recording import read_recording
-from pipeline.commands import check_output, progress_bar
 from pipeline.computing import torch_device
+from pipeline.disk import check_output
 from pipeline.picture import draw_grid, write_png
+from pipeline.progress import progress_bar
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast

@@ -25,7 +25,7 @@ from acquisition.illumination import AngleSet, circular_scan
 from acquisition.microscope import open_microscope
 from pipeline.archive.recording import read_recording
 from pipeline.calibrate import checks_of, measure, run_calibrate
-from pipeline.commands import progress_bar
+from pipeline.progress import progress_bar
 from pipeline.record import run_record
 from reconstruction.calibration import carrier_fit, fit_angles
 from reconstruction.wave_vectors import find_wave_vectors

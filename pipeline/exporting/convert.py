@@ -16,12 +16,12 @@ from typing import Any
 
 from acquisition.errors import ConfigurationError
 from pipeline.archive.tomograms import TomogramSeries, read_tomograms
-from pipeline.commands import Bar, progress_bar
 from pipeline.disk import check_output, check_space
 from pipeline.exporting.image import Image, Volume, images_of, time_warnings
 from pipeline.exporting.ome_tiff import write_ome_tiff
 from pipeline.exporting.ome_zarr import write_ome_zarr
 from pipeline.exporting.tcf import write_tcf
+from pipeline.progress import Bar, progress_bar
 
 __all__ = ["run_export"]
 
