@@ -102,11 +102,11 @@ def test_the_pretended_gpu_refuses_what_a_gpu_does(gpu: PretendGpu) -> None:
     assert network.weight.grad.is_cuda
 
 
-class _Computed(TorchDispatchMode):
+class _Computed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's gap
     """Keeps the types of what the processor computes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's gap
         self.types: set[torch.dtype] = set()
 
     def __torch_dispatch__(
