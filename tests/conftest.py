@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -29,6 +30,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let numba compile once what else each worker would, in the first test that needs it."""
+    begins_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    compiled = any((ROOT / "regularizer" / "__pycache__").glob("fused.*.nbi"))
+    if begins_workers and not compiled:  # where numba fails, tests say so
+        command = [sys.executable, "-c", "import regularizer.fused"]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")
