@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import ValidationError
 
@@ -33,7 +33,9 @@ from pipeline.progress import Bar, progress_bar
 from pipeline.sequence import BackgroundPlan, TimelapsePlan, chosen_plan
 from pipeline.service import check_regularizer
 from pipeline.timelapse import TimeLapse, series_of
-from regularizer.constraint import Constraint
+
+if TYPE_CHECKING:
+    from regularizer.constraint import Constraint  # with torch, which takes seconds to load
 
 __all__ = ["Tomograms", "run_record", "what_else"]
 
@@ -47,7 +49,7 @@ class Tomograms:
     output: Path
     method: str = "deep"
     device: str | None = None
-    constraint: Constraint = "auto"
+    constraint: "Constraint" = "auto"
 
     def __post_init__(self) -> None:
         check_regularizer(self.method)
@@ -186,7 +188,7 @@ def _check_room(
         return
     made = 0
     if recorded is not None and tomograms.output.exists():
-        # with torch, which takes seconds to load: a recording is to start at once
+        # with torch: a recording is to start at once
         from pipeline.tomogram_job import Recipe, scans_held, settings_for
 
         settings = settings_for(recorded, {})
