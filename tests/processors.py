@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from queue import Queue
 
+import torch
 import zmq
 
 from acquisition.interferograms import InterferogramStack
@@ -56,7 +57,7 @@ def process(
     A scan is sent when that before it has become a tomogram. ``rubbish`` are the parts of a message
     that comes before the first.
     """
-    ending = threading.Event()
+    ending, threads = threading.Event(), torch.get_num_threads()
     with zmq.Context() as context:
         stacks, endpoint = bind(context, zmq.PUSH, ANY_PORT)
         commands, _ = bind(context, zmq.REP, ANY_PORT)
@@ -90,6 +91,7 @@ def process(
             try:
                 processor.run(ending)
             finally:  # what waits for it waits in vain
+                torch.set_num_threads(threads)  # as many as it had: results round accordingly
                 listening.planned.set()
                 listening.views.put(None)
                 listening.close()

@@ -64,7 +64,8 @@ device = "cpu"
 regularizer = "none"
 """
 # two scans a second: more would only keep the processes busy while a test waits for something else
-LIVE_SMALL = SMALL + "[dmd]\npicture_ms = 60.0\n"
+SLOW = SMALL.replace(" 96", " 64").replace("slices = 32", "slices = 16")
+LIVE_SMALL = SLOW + "[dmd]\npicture_ms = 60.0\n[simulation]\nphantom = 'bead'\n"
 
 
 @pytest.fixture
@@ -192,13 +193,13 @@ def is_live(seen: Seen) -> bool:
 def assert_live(seen: Seen) -> None:
     state, first, second = seen.state, *seen.views[:2]
     assert (state.microscope, state.regularizer) == ("Small", "none")
-    assert first.raw.shape[0] == 32
+    assert first.raw.shape[0] == 16
     assert first.regularized is None
     assert first.optics is not None
     assert {"scan", "wait", "reconstruction"} <= set(first.stages_s)
     assert second.sequence > first.sequence
     frame = seen.frames[-1]
-    assert frame.frame.shape == (96, 96)
+    assert frame.frame.shape == (64, 64)
     assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
 
 
