@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from acquisition.interferograms import full_scale
 from reconstruction.empty_field import EmptyField
 
-__all__ = ["FrameQuality", "assess", "saturation", "visibility"]
+__all__ = ["FrameQuality", "assess", "noteworthy", "saturation", "visibility"]
 
 _LEAST_VISIBILITY = 0.3  # of the background's
 _MOST_SATURATED = 0.2
@@ -108,7 +108,7 @@ class FrameQuality:
 
     def saturated(self) -> tuple[int, ...]:
         """Return angles with more than 1 % of the pixels at the highest grey value."""
-        return tuple(int(i) for i in np.flatnonzero(self.saturation > _NOTEWORTHY_SATURATION))
+        return noteworthy(self.saturation)
 
     def beyond_rytov(self) -> str:
         """Return why the Rytov approximation may not hold; empty where it does.
@@ -149,6 +149,11 @@ def saturation(
     stated = provenance.get("bit_depth")
     highest = full_scale(looked_at, None if stated is None else int(stated))
     return np.asarray((looked_at >= highest).mean(axis=(1, 2)), dtype=np.float32)
+
+
+def noteworthy(saturated: NDArray[np.float32]) -> tuple[int, ...]:
+    """Return the angles of which more than 1 % of the pixels are at the highest grey value."""
+    return tuple(int(i) for i in np.flatnonzero(saturated > _NOTEWORTHY_SATURATION))
 
 
 def assess(

@@ -20,7 +20,7 @@ from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.inversion import contrast_of
 from reconstruction.light_places import LightPlaces
 from reconstruction.memory import check_memory
-from reconstruction.quality import FrameQuality, assess, saturation, visibility
+from reconstruction.quality import FrameQuality, assess, noteworthy, saturation, visibility
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.views import Views
@@ -179,6 +179,8 @@ class Reconstructor:
         self._reference = torch.where(lit, field.conj() / power, 0)
         self._dark = (~lit).to(field.dtype)
         self._visibility = visibility(field, frames).clamp_min(1e-9)
+        empty = self.background
+        self._saturated = noteworthy(saturation(empty.frames, empty.provenance))
 
     def __call__(self, stack: InterferogramStack) -> Reconstruction:
         """Reconstruct one scan.
@@ -223,7 +225,7 @@ class Reconstructor:
             measured,
             imaginary,
             {**stages_s, **clock.laps},
-            (*self.optics.remarks, *self._assumed()),
+            (*self.optics.remarks, *self._on_background()),
             self.settings.anchor != "field" or self.settings.offset != 0,
         )
         provenance = dict(stack.provenance)
@@ -300,13 +302,17 @@ class Reconstructor:
         self._plan(self.wave_vectors.mirrored())
         return True
 
-    def _assumed(self) -> tuple[str, ...]:
-        """Return what was taken for granted where the wave vectors were not given."""
+    def _on_background(self) -> tuple[str, ...]:
+        """Return what is to be said of the background: its exposure, and what it left to assume."""
+        angles = _listed(self._saturated)
+        again = "background saturated, lower the exposure and take it again"
+        exposure = (f"{again}: angles {angles}",) if self._saturated else ()
         if self.background.illumination_k is not None or not self._oriented:
-            return ()
+            return exposure
         objects = self.settings.objects
         other = "lighter" if objects == "denser" else "denser"
         return (
+            *exposure,
             f"without wave vectors the sample was taken to be {objects} than its medium: if it is "
             f"{other}, the tomogram is mirrored in z, with the opposite contrast; give the wave "
             f"vectors, or --objects {other}",

@@ -273,6 +273,10 @@ def test_saturated_frames_are_named() -> None:
     bright[4] = np.minimum(bright[4].astype(float) * 6, 65535).astype(np.uint16)
     report = reconstructor(replace(sample, frames=bright)).report
     assert report.quality.saturated() == (4,)
+    assert not any("background saturated" in note for note in report.warnings)
+    background = replace(reconstructor.background, frames=bright)
+    again = Reconstructor(background, settings=SMALL)(sample).report
+    assert any("background saturated" in n and n.endswith("angles 4") for n in again.warnings)
     assert any("angles 4" in note for note in report.warnings)
 
 
