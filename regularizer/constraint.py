@@ -24,6 +24,7 @@ __all__ = [
     "Constraint",
     "check_constraint",
     "negative_of",
+    "opposite_of",
     "oriented",
     "resolved",
     "share_below_medium",
@@ -48,17 +49,10 @@ class Unsigned(Protocol):
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        *,
+        free: bool = False,
     ) -> Tomogram:
-        """Return the regularized tomogram, nowhere below the medium's index."""
-
-    def free(
-        self,
-        tomogram: Tomogram,
-        spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> Tomogram:
-        """Return the regularized tomogram, above and below the medium's index."""
+        """Return the regularized tomogram; where not ``free``, nowhere below the medium's index."""
 
 
 class Constrained:
@@ -82,13 +76,11 @@ class Constrained:
     ) -> Tomogram:
         """Return the regularized tomogram; it warns where the constraint is not the usual one."""
         constraint, note = resolved(self.asked, spectrum)
-        if constraint == "none":
-            made = self.base.free(tomogram, spectrum, progress, stop)
-        elif constraint == "non-positive":
-            opposite = replace(spectrum, values=-spectrum.values)
-            made = negative_of(self.base(negative_of(tomogram), opposite, progress, stop))
+        if constraint == "non-positive":
+            opposite = negative_of(tomogram), opposite_of(spectrum)
+            made = negative_of(self.base(*opposite, progress, stop))
         else:
-            made = self.base(tomogram, spectrum, progress, stop)
+            made = self.base(tomogram, spectrum, progress, stop, free=constraint == "none")
         made = made.warned(note) if note else made
         return replace(made, provenance={**made.provenance, "constraint": constraint})
 
@@ -161,6 +153,11 @@ def _by_evidence(below: float | None) -> tuple[Constraint, str]:
         "the sample has parts denser and parts lighter than its medium: regularized without a "
         "constraint on the sign"
     )
+
+
+def opposite_of(spectrum: Spectrum) -> Spectrum:
+    """Return the spectrum of the opposite contrast."""
+    return replace(spectrum, values=-spectrum.values)
 
 
 def negative_of(tomogram: Tomogram) -> Tomogram:

@@ -24,7 +24,7 @@ from acquisition.errors import ConfigurationError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.automatic import automatic_parameters, quick_parameters
-from regularizer.constraint import Constrained, Constraint, negative_of
+from regularizer.constraint import Constrained, Constraint, negative_of, opposite_of
 from regularizer.engines import fastest
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
 from regularizer.inference import apply_occupied, apply_patches
@@ -125,10 +125,6 @@ def bytes_each_voxel(name: str) -> float:
     return _BYTES.get(name, _BYTES_OTHER)
 
 
-def _opposite(spectrum: Spectrum) -> Spectrum:
-    return replace(spectrum, values=-spectrum.values)
-
-
 def _unchanged(
     tomogram: Tomogram,
     spectrum: Spectrum,
@@ -147,20 +143,14 @@ class _GerchbergPapoulis:
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        *,
+        free: bool = False,
     ) -> Tomogram:
+        if free:
+            how = "Gerchberg-Papoulis: nothing to add to the raw tomogram without a constraint"
+            return _with_contrast(tomogram, tomogram.contrast, spectrum, how)
         contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
         return _checked(tomogram, contrast, spectrum, "Gerchberg-Papoulis")
-
-    def free(
-        self,
-        tomogram: Tomogram,
-        spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> Tomogram:
-        """Return the raw tomogram: without a constraint the iterations have nothing to add."""
-        how = "Gerchberg-Papoulis: nothing to add to the raw tomogram without a constraint"
-        return _with_contrast(tomogram, tomogram.contrast, spectrum, how)
 
 
 def _with_contrast(
@@ -214,20 +204,14 @@ class TotalVariation:
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        *,
+        free: bool = False,
     ) -> Tomogram:
-        """Return the tomogram of least total variation that fits the measured spectrum."""
-        contrast, parameters = self.solved(tomogram, spectrum, progress, stop)
-        return _checked(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
+        """Return the tomogram of least total variation that fits the measured spectrum.
 
-    def free(
-        self,
-        tomogram: Tomogram,
-        spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> Tomogram:
-        """Return the same without a constraint on the sign of the contrast."""
-        contrast, parameters = self.solved(tomogram, spectrum, progress, stop, free=True)
+        ``free`` contrast may be negative, too.
+        """
+        contrast, parameters = self.solved(tomogram, spectrum, progress, stop, free=free)
         return _checked(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
     def solved(
@@ -239,10 +223,7 @@ class TotalVariation:
         *,
         free: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
-        """Return its contrast (z, y, x), and the parameters that were taken.
-
-        ``free`` contrast may be negative, too.
-        """
+        """Return its contrast (z, y, x), and the parameters that were taken."""
         parameters = replace(self._chosen(spectrum), nonnegative=not free)
         solver = self._following(tomogram, spectrum, parameters)
         contrast = solver.run(progress, stop)
@@ -361,8 +342,12 @@ class DeepRegularizer:
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        *,
+        free: bool = False,
     ) -> Tomogram:
         """Return the network's tomogram; its provenance warns of a scan outside the training."""
+        if free:
+            return self._both_signs(tomogram, spectrum, progress, stop)
         contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
         how = self._how
         if self.finish:
@@ -372,12 +357,12 @@ class DeepRegularizer:
             contrast, how = solver.run(progress, stop), f"{how}; finish {self.finish}"
         return self._told(tomogram, contrast, spectrum, how, spread)
 
-    def free(
+    def _both_signs(
         self,
         tomogram: Tomogram,
         spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        progress: Progress | None,
+        stop: threading.Event | None,
     ) -> Tomogram:
         """Return the tomogram of objects above and below the medium's index.
 
@@ -387,7 +372,7 @@ class DeepRegularizer:
         """
         start, _ = self._quick.solved(tomogram, spectrum, progress, stop, free=True)
         above, spread = self._alone(tomogram, spectrum, start.clamp_max(0), stop)
-        below, other = self._alone(negative_of(tomogram), _opposite(spectrum), -above, stop)
+        below, other = self._alone(negative_of(tomogram), opposite_of(spectrum), -above, stop)
         if spread is not None and other is not None:
             spread = torch.maximum(spread, other)
         return self._told(tomogram, above - below, spectrum, f"{self._how}; both signs", spread)

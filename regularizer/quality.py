@@ -8,7 +8,7 @@ import torch
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, VolumeWindow
-from regularizer.constraint import Constraint, resolved
+from regularizer.constraint import Constraint, opposite_of, resolved
 from regularizer.metrics import (
     WINDOW,
     correlation,
@@ -107,7 +107,6 @@ def _reference(
     """Return the contrast of least total variation (z, y, x)."""
     sign, _ = resolved(constraint, spectrum)
     if sign == "non-positive":
-        opposite = replace(spectrum, values=-spectrum.values)
-        return -SplitBregman(opposite, parameters).run(progress, stop)
+        return -SplitBregman(opposite_of(spectrum), parameters).run(progress, stop)
     parameters = replace(parameters, nonnegative=sign == "non-negative")
     return SplitBregman(spectrum, parameters).run(progress, stop)
