@@ -1,43 +1,131 @@
 """The network of the paper (Ryu et al. 2021), found there by an architecture search (SCNAS).
 
-No code of it is public. The paper fixes the stem with its channel gate, the cells (each takes the
-outputs of the two before it and combines convolution, skip, average pooling and dilated convolution
-with rate 2 or 3; dilated ones dominate the decoder), the widths 18, 36, 72 and 144 and their
-resolutions. Ours are the edges: a cell has three nodes of a third of its channels, each node is the
-sum of two edges, and the nodes are concatenated. Ours is also what the last convolution says: a
-correction of the input over the root of its mean square, since instance norm forgets how large
-anything was. docs/networks.md draws it.
+No code of the 3D network is public. The paper fixes the stem, the operations (convolution, skip,
+average pooling, dilated convolution with rate 2 or 3), which cells there are, widths and
+resolutions. Its lab has published the same network in two dimensions (BMOLKAIST,
+3D_virtual_HE_staining), whose cells fit every word of the paper: here they are in 3D, edge by edge.
+That the 3D network had the same edges is likely, not shown; docs/networks.md says which is which.
 
-The gate averages over the whole patch and instance norm takes its statistics from it, so this
+Ours is how the size of the contrast is kept, which instance norm forgets: the stem's gate comes
+after its norm, and the output is a correction of the patch in units of its root mean square.
+
+The gates average over the whole patch and instance norm takes its statistics from it, so this
 network runs on patches of the size that it was trained on, never on a whole volume.
 """
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["ScnasNetwork"]
+__all__ = ["DECODER", "ENCODER", "EXPANSION", "REDUCTION", "ScnasNetwork"]
 
-# A node is the sum of two edges: the operation on the last cell's output, on the one before.
-_ENCODER = (("convolution", "skip"), ("pooling", "convolution"), ("convolution", "pooling"))
-_DECODER = (("dilated 2", "skip"), ("dilated 3", "dilated 2"), ("skip", "dilated 3"))
+_SLOPE = 0.01  # of leaky ReLU below zero
+_SQUEEZE = 6  # channels of a gate's input for one in its middle
+
+# A cell is four nodes n0 to n3, each the sum of its edges, and an edge is an operation on a source:
+# s0 is what came out of the cell before the last, s1 of the last one. n1, n2 and n3 are the result.
+Edges = tuple[tuple[tuple[str, str], ...], ...]
+REDUCTION: Edges = (
+    (("halve", "s0"), ("dilated 2, stride 2", "s1")),
+    (("halve", "s0"), ("pool", "n0")),
+    (("skip", "n0"), ("convolution", "n1")),
+    (("convolution", "n0"), ("pool", "n2")),
+)
+ENCODER: Edges = (
+    (("convolution", "s0"), ("dilated 2", "s1")),
+    (("pool", "s0"), ("skip", "n0")),
+    (("convolution", "s0"), ("skip", "n0")),
+    (("skip", "s0"),),
+)
+EXPANSION: Edges = (
+    (("convolution", "s0"), ("dilated 3", "s1")),
+    (("skip", "s0"), ("skip", "n0")),
+    (("dilated 2", "s1"), ("skip", "n1")),
+    (("skip", "s0"), ("pool", "s1")),
+)
+DECODER: Edges = (
+    (("dilated 2", "s1"),),
+    (("skip", "s1"), ("skip", "n0")),
+    (("dilated 2", "s1"), ("skip", "n1")),
+    (("skip", "s0"), ("pool", "n0")),
+)
 
 
-def _operation(name: str, channels: int) -> nn.Module:
-    if name == "skip":
-        return nn.Identity()
-    if name == "pooling":
-        return nn.AvgPool3d(3, stride=1, padding=1, count_include_pad=False)
-    rate = 1 if name == "convolution" else int(name.split()[1])
-    return _convolution(channels, channels, 3, rate)
+class _Convolution(nn.Sequential):
+    """Leaky ReLU, convolution, instance norm."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, rate: int = 1, stride: int = 1
+    ) -> None:
+        convolution = _he(
+            nn.Conv3d(
+                inputs,
+                outputs,
+                size,
+                stride=stride,
+                padding=rate * (size // 2),
+                dilation=rate,
+                bias=False,
+            )
+        )
+        super().__init__(nn.LeakyReLU(_SLOPE), convolution, nn.InstanceNorm3d(outputs))
 
 
-def _convolution(inputs: int, outputs: int, size: int, rate: int = 1) -> nn.Sequential:
-    """Convolution, instance norm, ReLU."""
-    padding = rate * (size // 2)
-    convolution = nn.Conv3d(inputs, outputs, size, padding=padding, dilation=rate, bias=False)
-    nn.init.kaiming_normal_(convolution.weight)  # He, as in the paper
-    return nn.Sequential(convolution, nn.InstanceNorm3d(outputs, affine=True), nn.ReLU())
+class _Halve(nn.Module):
+    """Half the resolution: two strided convolutions of 1 x 1 x 1, one a voxel on, side by side."""
+
+    def __init__(self, inputs: int, outputs: int, *, affine: bool) -> None:
+        super().__init__()
+        self.even, self.odd = (
+            _he(nn.Conv3d(inputs, outputs // 2, 1, stride=2, bias=False)) for _ in range(2)
+        )
+        self.norm = nn.InstanceNorm3d(outputs, affine=affine)
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        seen = functional.leaky_relu(volume, _SLOPE)
+        halves = (self.even(seen), self.odd(seen[:, :, 1:, 1:, 1:]))
+        result: torch.Tensor = self.norm(torch.cat(halves, dim=1))
+        return result
+
+
+def _he(convolution: nn.Conv3d) -> nn.Conv3d:
+    """Give a convolution fresh weights as in the paper (He)."""
+    nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
+    return convolution
+
+
+_OPERATIONS: dict[str, Callable[[int], nn.Module]] = {  # by the channels
+    "skip": lambda _: nn.Identity(),
+    "pool": lambda _: nn.AvgPool3d(3, stride=1, padding=1),
+    "halve": lambda n: _Halve(n, n, affine=True),
+    "convolution": lambda n: _Convolution(n, n, 3),
+    "dilated 2": lambda n: _Convolution(n, n, 3, rate=2),
+    "dilated 2, stride 2": lambda n: _Convolution(n, n, 3, rate=2, stride=2),
+    "dilated 3": lambda n: _Convolution(n, n, 3, rate=3),
+}
+
+
+class _Gate(nn.Module):
+    """A factor from 0 to 1 for each channel, from the channels' averages over the patch.
+
+    After instance norms these are near zero, where a ReLU of a negative bias passes no gradient:
+    fresh biases are positive.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // _SQUEEZE)
+        with torch.no_grad():
+            self.squeeze.bias.abs_()
+        self.excite = nn.Linear(channels // _SQUEEZE, channels)
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        squeezed = functional.relu(self.squeeze(volume.mean(dim=(2, 3, 4))))
+        return torch.sigmoid(self.excite(squeezed))[:, :, None, None, None]
 
 
 class _Stem(nn.Module):
@@ -48,46 +136,69 @@ class _Stem(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv3d(1, channels, 3, padding=1)
-        nn.init.kaiming_normal_(self.convolution.weight)
-        self.squeeze = nn.Linear(channels, channels // 2)
-        self.excite = nn.Linear(channels // 2, channels)
+        self.convolution = _he(nn.Conv3d(1, channels, 3, padding=1, bias=False))
+        self.gate = _Gate(channels)
         self.norm = nn.InstanceNorm3d(channels)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         seen = functional.relu(self.convolution(volume))
-        gate = self.excite(functional.relu(self.squeeze(seen.mean(dim=(2, 3, 4)))))
-        result: torch.Tensor = self.norm(seen) * torch.sigmoid(gate)[:, :, None, None, None]
+        result: torch.Tensor = self.norm(seen) * self.gate(seen)
         return result
 
 
-class _Cell(nn.Module):
-    """Three nodes over the outputs of the last two cells, first brought to one size and width."""
+class _Node(nn.Module):
+    """The sum of some edges."""
 
-    def __init__(
-        self, last: int, before: int, outputs: int, operations: tuple[tuple[str, str], ...]
-    ) -> None:
+    def __init__(self, edges: Sequence[tuple[str, str]], channels: int) -> None:
         super().__init__()
-        width = outputs // len(operations)
-        self.last = _convolution(last, width, 1)
-        self.before = _convolution(before, width, 1)
-        self.on_last = nn.ModuleList(_operation(name, width) for name, _ in operations)
-        self.on_before = nn.ModuleList(_operation(name, width) for _, name in operations)
+        self.operations = nn.ModuleList(_OPERATIONS[name](channels) for name, _ in edges)
+        self.sources = [source for _, source in edges]
 
-    def forward(self, last: torch.Tensor, before: torch.Tensor, edge: int) -> torch.Tensor:
-        a, b = self.last(_resized(last, edge)), self.before(_resized(before, edge))
-        nodes = [one(a) + two(b) for one, two in zip(self.on_last, self.on_before, strict=True)]
-        return torch.cat(nodes, dim=1)
+    def forward(self, known: dict[str, torch.Tensor]) -> torch.Tensor:
+        pairs = zip(self.operations, self.sources, strict=True)
+        parts: list[torch.Tensor] = [edge(known[source]) for edge, source in pairs]
+        return functools.reduce(torch.add, parts)
 
 
-def _resized(volume: torch.Tensor, edge: int) -> torch.Tensor:
-    """Bring a volume to an edge of so many voxels: by averaging, or by nearest neighbours."""
-    now = volume.shape[-1]
-    if now == edge:
-        return volume
-    if now > edge:
-        return functional.avg_pool3d(volume, now // edge)
-    return functional.interpolate(volume, scale_factor=float(edge // now))
+class _Cell(nn.Module):
+    """Four nodes on the outputs of the last two cells, of which three are concatenated and gated.
+
+    Parameters
+    ----------
+    edges : the cell's table
+    before, last : what brings each of the two outputs to a third of the channels
+    channels : of the result
+    """
+
+    def __init__(self, edges: Edges, before: nn.Module, last: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.before, self.last = before, last
+        self.nodes = nn.ModuleList(_Node(node, channels // 3) for node in edges)
+        self.gate = _Gate(channels)
+
+    def forward(self, before: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        known = {"s0": self.before(before), "s1": self.last(last)}
+        for number, node in enumerate(self.nodes):
+            known[f"n{number}"] = node(known)
+        joined = torch.cat([known[name] for name in ("n1", "n2", "n3")], dim=1)
+        result: torch.Tensor = joined * self.gate(joined)
+        return result
+
+
+def _same(inputs: int, outputs: int) -> nn.Module:
+    """Return what brings a cell's input to a third of its channels."""
+    return _Convolution(inputs, outputs // 3, 1)
+
+
+def _half(inputs: int, outputs: int) -> nn.Module:
+    """Return the same to half the resolution."""
+    return _Halve(inputs, outputs // 3, affine=False)
+
+
+def _double(inputs: int, outputs: int) -> nn.Module:
+    """Return the same to twice the resolution."""
+    doubled = nn.Upsample(scale_factor=2.0, mode="trilinear", align_corners=True)
+    return nn.Sequential(doubled, _same(inputs, outputs))
 
 
 class ScnasNetwork(nn.Module):
@@ -95,43 +206,40 @@ class ScnasNetwork(nn.Module):
 
     Parameters
     ----------
-    widths : channels at full, half, quarter and eighth resolution, multiples of 3
+    widths : channels at full, half, quarter and eighth resolution, multiples of 6
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (18, 36, 72, 144)) -> None:
         super().__init__()
         self.stem = _Stem(widths[0])
-        self.reduce, self.encode = nn.ModuleList(), nn.ModuleList()
-        before, last = widths[0], widths[0]
-        for width in widths[1:]:
-            self.reduce.append(_Cell(last, before, width, _ENCODER))
-            self.encode.append(_Cell(width, last, width, _ENCODER))
-            before, last = width, width
-        self.expand, self.decode = nn.ModuleList(), nn.ModuleList()
-        for width in widths[-2::-1]:
-            self.expand.append(_Cell(last, before, width, _DECODER))
-            self.decode.append(_Cell(2 * width, last, width, _DECODER))
-            before, last = 2 * width, width
-        self.head = nn.Conv3d(widths[0], 1, 3, padding=1)
+        self.encode, self.decode = nn.ModuleList(), nn.ModuleList()
+        before = widths[0]  # channels; at the first cell both inputs are the stem's output
+        for last, n in itertools.pairwise(widths):
+            self.encode.append(_Cell(REDUCTION, _same(before, n), _same(last, n), n))
+            self.encode.append(_Cell(ENCODER, _half(last, n), _same(n, n), n))
+            before = n
+        n = widths[-1]
+        self.bridge = _Cell(ENCODER, _same(n, n), _same(n, n), n)
+        bring = _same  # after an expansion what came before it has half the resolution
+        for n, finer in itertools.pairwise(reversed(widths)):
+            self.decode.append(_Cell(DECODER, bring(before, n), _same(n, n), n))
+            self.decode.append(_Cell(EXPANSION, _double(n, finer), _double(n, finer), finer))
+            before, bring = n, _double
+        self.head = nn.Conv3d(widths[0], 1, 1)
         nn.init.zeros_(self.head.weight)  # start as the identity
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the regularized patches (batch, 1, n, n, n) of (batch, 1, n, n, n), n = 8 m."""
-        edge = volume.shape[-1]
+        """Return the regularized patches (batch, 1, n, n, n) of raw ones, n = 24, 32, 40, ..."""
         before = last = self.stem(volume)
         skips = []
-        for reduce, encode in zip(self.reduce, self.encode, strict=True):
+        for cell in self.encode:
             skips.append(last)
-            edge //= 2
-            before, last = last, reduce(last, before, edge)
-            before, last = last, encode(last, before, edge)
-        for expand, decode in zip(self.expand, self.decode, strict=True):
-            edge *= 2
-            grown = expand(last, before, edge)
-            before, joined = last, torch.cat([grown, skips.pop()], dim=1)
-            before, last = joined, decode(joined, before, edge)
+            before, last = last, cell(before, last)
+        before, last = last, self.bridge(before, last)
+        for cell in self.decode:
+            before, last = last, cell(before, last) + skips.pop()
         scale = volume.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
         result: torch.Tensor = volume + scale * self.head(last)
         return result

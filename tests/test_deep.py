@@ -25,7 +25,6 @@ from regularizer.inference import (
 from regularizer.methods import METHODS, DeepRegularizer, regularizer
 from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
-from regularizer.scnas import ScnasNetwork
 from regularizer.total_variation import PARAMETERS, SplitBregman
 from regularizer.trained import (
     NETWORKS,
@@ -79,45 +78,6 @@ def test_every_network_turns_patches_into_patches(name: str) -> None:
     with torch.inference_mode():
         result = network(torch.rand(2, len(recipe.channels), 32, 32, 32))
     assert result.shape == (2, 1, 32, 32, 32)
-
-
-def outspoken() -> ScnasNetwork:
-    """Return the paper's network with a head that says something; a fresh one corrects nothing."""
-    torch.manual_seed(1)
-    network = ScnasNetwork()
-    torch.nn.init.normal_(network.head.weight)
-    return network
-
-
-def test_every_weight_of_the_papers_network_counts() -> None:
-    network = outspoken()
-    network(torch.rand(2, 1, 32, 32, 32)).square().mean().backward()
-    steepest = {
-        name: 0.0 if p.grad is None else float(p.grad.abs().max())
-        for name, p in network.named_parameters()
-    }
-    greatest = max(steepest.values())
-    assert {name: s for name, s in steepest.items() if s < 1e-4 * greatest} == {}
-
-
-def test_no_norm_takes_the_channel_gate_out_again() -> None:
-    network = outspoken()
-    volume = torch.rand(1, 1, 32, 32, 32)
-    with torch.inference_mode():
-        before = network(volume)
-        assert network.stem.excite.bias is not None
-        network.stem.excite.bias[0] -= 2.0
-        after = network(volume)
-    assert float((after - before).square().mean() / before.var()) > 0.05
-
-
-def test_the_papers_network_knows_how_large_the_contrast_is() -> None:
-    """Instance norm does not: what it says of a tenth of the contrast is about a tenth."""
-    network = outspoken()
-    volume = torch.rand(1, 1, 32, 32, 32)
-    with torch.inference_mode():
-        said, faint = (network(v) - v for v in (volume, volume / 10))
-    assert float(faint.std() / said.std()) == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize("network", [shaken_network(), UNet((4, 6)).eval()])
