@@ -1,176 +1,159 @@
-"""How fast the networks and total variation are on a GPU, and how much of its memory they take.
+"""What a GPU does for LiveTomo, in ten minutes: whether it computes right, how fast, and why.
 
-    python -m benchmarks gpu [--device cuda]
+    python -m benchmarks gpu [--minutes M] [--output FOLDER] [--device cuda]
 
-Each network as LiveTomo runs it there (bfloat16), on a patch of 64^3 and on a volume of
-64 x 320 x 320, beside a matrix product of as many operations in the same precision: the limit of
-the machine. Training is counted in patches a second. Without a GPU nothing is measured.
+In this order, each step in its own time box; what does not fit is skipped, what fails is reported
+with its traceback, and ``FOLDER/gpu_NAME.md`` (JSON beside it) is written after each task:
+
+1. every stage on the device against the processor on the same input, and an exact sphere through
+   the whole way
+2. the device's own limits: the rates of a copy and of a matrix product
+3. times beside the least that these limits allow, and memory at its highest
+4. profiles of the live path and of training steps
+
+It needs torch, numpy, scipy, h5py, safetensors and numba only. On a processor (``--device cpu``)
+everything is small: that shows whether all of it runs, not how fast.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+import gc
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from benchmarks.networks import operations, settled
-from benchmarks.pages import markdown
-from reconstruction.tomogram import Tomogram
-from regularizer.engines import fastest
-from regularizer.inference import apply_patches, apply_whole
-from regularizer.methods import regularizer
-from regularizer.networks import channels_last
-from regularizer.trained import NETWORKS, Recipe
-from regularizer.training_data import Sample, make_sample
+from benchmarks.gpu_checks import sphere_tasks, stage_tasks
+from benchmarks.gpu_clock import Limits, measure_limits
+from benchmarks.gpu_profiles import profile_tasks
+from benchmarks.gpu_report import Report, Result, Step, Task, take
+from benchmarks.gpu_scans import PAPER, SMALL, Bench
+from benchmarks.gpu_speeds import speed_tasks
+from benchmarks.gpu_watch import watched
+from benchmarks.machine import machine
 
-__all__ = ["main", "regularizers", "speeds"]
+__all__ = ["main", "steps"]
 
 _RESULTS = Path(__file__).parent / "results"
-_PATCH = (64, 64, 64)
-_VOLUME = (64, 320, 320)
-_TURNS = 10
-_UNCOUNTED = 2  # turns in which memory is allocated and kernels are chosen
-_METHODS = ("tv", "tv-fast", "auto", "deep")
-
-Shape = tuple[int, int, int]
+_MINUTES = 6.0
+_SKIPPED = "no GPU that torch can use: nothing is measured; --device cpu tries everything, small"
 
 
-def speeds(
-    device: torch.device, patch: Shape = _PATCH, volume: Shape = _VOLUME, batch: int = 4
-) -> str:
-    """Return the table of the networks.
-
-    Parameters
-    ----------
-    device : torch.device
-    patch, volume : (z, y, x)
-        What the networks run on; what is larger than ``patch`` in patches where they must.
-    batch : int
-        Patches in a step of training.
-    """
-    rows = []
-    for name, recipe in NETWORKS.items():
-        network, channels = settled(name), len(recipe.channels)
-        work = operations(network, recipe) * _voxels(volume) / 64**3
-        run = fastest(network, device)
-        small, large = (torch.rand((channels, *shape), device=device) for shape in (patch, volume))
-        with torch.inference_mode():
-            patch_s = _seconds(lambda: apply_whole(run, small), device)  # noqa: B023  # called at once
-            before = _allocated(device)
-            way = apply_patches if recipe.patches else apply_whole
-            volume_s = _seconds(lambda: way(run, large), device)  # noqa: B023  # called at once
-            peak_mb = (_peak(device) - before) / 1e6
-        limit_s = _product_s(work, device)
-        rows.append(
-            [
-                f"`{name}`",
-                f"{1e3 * patch_s:.2f}",
-                f"{1e3 * volume_s:.1f}",
-                f"{1e3 * limit_s:.1f}",
-                f"{volume_s / limit_s:.1f}",
-                f"{peak_mb:.0f}",
-                f"{batch / _training_s(recipe, patch, batch, device):.1f}",
-            ]
-        )
-    figures = (
-        f"{_told(patch)}, ms",
-        f"{_told(volume)}, ms",
-        "a product of as many operations, ms",
-        "ratio",
-        "peak, MB",
-        "training, patches/s",
-    )
-    return markdown(("network",), figures, rows)
+def steps(bench: Bench, report: Report) -> list[Step]:
+    """Return all steps; shares are parts of the minutes."""
+    return [
+        Step(
+            "Right, stage by stage",
+            "The same input on the device and on the processor.",
+            0.2,
+            stage_tasks(bench),
+        ),
+        Step(
+            "Right, the whole way",
+            "Interferograms of an exact sphere with shot noise; mean within 70 % of its radius.",
+            0.1,
+            sphere_tasks(bench),
+        ),
+        Step(
+            "The device's limits", "", 0.05, [Task("limits", lambda s: _limits(bench, report, s))]
+        ),
+        Step(
+            "Fast",
+            "Medians of warm calls. Targets are for an H100, the paper's times from its figure 6.",
+            0.45,
+            speed_tasks(bench),
+        ),
+        Step("Where the time goes", "", 0.2, profile_tasks(bench)),
+    ]
 
 
-def regularizers(device: torch.device, sample: Sample) -> str:
-    """Return the table of the regularizers on a scan, as the live view calls them."""
-    there = sample.to(device)
-    spectrum, tomogram = there.spectrum, there.tomogram
-    rows = []
-    for name in _METHODS:
-        method = regularizer(name, device)
-        seconds = _seconds(lambda: _shown(method(tomogram, spectrum)), device)  # noqa: B023  # called at once
-        rows.append([name, f"{1e3 * seconds:.1f}"])
-    return markdown(("regularizer",), (f"{_told(spectrum.shape)}, ms",), rows)
+def _limits(bench: Bench, report: Report, limit_s: float) -> Result:
+    sizes = bench.sizes
+    found = measure_limits(bench.device, sizes.copied_mb, sizes.edge, limit_s, sizes.turns)
+    bench.limits = found
+    report.kept["limits"] = asdict(found)
+    half = "bfloat16" if bench.device.type == "cuda" else "float32"
+    rows: list[tuple[str, float, str]] = [
+        ("copy on the device, read and written", found.copied / 1e9, "GB/s"),
+        (f"matrix product, {half}", found.half / 1e12, "10^12 operations/s"),
+        ("matrix product, float32", found.single / 1e12, "10^12 operations/s"),
+        ("from the processor", found.uploaded / 1e9, "GB/s"),
+        ("to the processor", found.downloaded / 1e9, "GB/s"),
+    ]
+    return Result([{"what": what, "unit": unit, "rate": rate} for what, rate, unit in rows])
 
 
-def _shown(tomogram: Tomogram) -> torch.Tensor:
-    """Bring a tomogram to where it is sent and shown from."""
-    return tomogram.index.cpu()
+def measure(device: torch.device, path: Path, minutes: float) -> Report:
+    """Take all steps that ``path`` does not have yet, and return the report."""
+    torch.manual_seed(0)
+    small = device.type != "cuda"
+    bench = Bench(device, SMALL if small else PAPER)
+    report = Report(path, _about(device, small, minutes), minutes)
+    if report.kept["limits"] is not None:
+        bench.limits = Limits(**report.kept["limits"])
+    take(steps(bench, report), report, lambda: _tidy(device))
+    return report
 
 
-def _training_s(recipe: Recipe, patch: Shape, batch: int, device: torch.device) -> float:
-    """Return the seconds of a training step: forward, backward, Adam, in the training's types."""
-    network = channels_last(recipe.build()).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), recipe.rate)
-    seen = torch.rand((batch, len(recipe.channels), *patch), device=device)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with half:
-            result = network(seen)
-        torch.autograd.backward(result.float().square().mean())
-        optimizer.step()
-
-    return _seconds(step, device)
+def _about(device: torch.device, small: bool, minutes: float) -> dict[str, str]:
+    about = {"device": _name(device)}
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        about["its memory"] = f"{memory / 1e9:.0f} GB"
+    about["processor"] = machine()
+    about["torch"] = f"{torch.__version__}, CUDA {torch.version.cuda or 'not built in'}"
+    about["minutes"] = f"{minutes:g}"
+    if small:
+        about["sizes"] = "small: whether everything runs, not how fast it is"
+    return about
 
 
-def _product_s(work: float, device: torch.device) -> float:
-    """Return the seconds of a product of square matrices of as many operations."""
-    edge = max(round((work / 2) ** (1 / 3)), 1)
-    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    one = torch.rand((edge, edge), device=device, dtype=kind)
-    return _seconds(lambda: one @ one, device)
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return the shortest time of several turns, after those that are not counted."""
-    times = []
-    for _ in range(_UNCOUNTED + _TURNS):
-        begin = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - begin)
-    return min(times[_UNCOUNTED:])
-
-
-def _allocated(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 0
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
-
-
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-
-
-def _voxels(shape: Shape) -> int:
-    return shape[0] * shape[1] * shape[2]
-
-
-def _told(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
+def _tidy(device: torch.device) -> None:
+    """Free memory that the last task took; raise where it left the GPU unusable."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(prog="benchmarks gpu", description=__doc__)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else None)
-    options = parser.parse_args(argv)
+    """Measure in a process of its own; 1 where something failed or is wrong."""
+    options = _options(argv)
     if options.device is None:
-        print("no GPU that torch can use: nothing is measured")
+        print(_SKIPPED)
         return 0
     device = torch.device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    torch.manual_seed(0)
-    tables = [speeds(device), regularizers(device, make_sample("cell", 0, 256, tv=False))]
-    text = "\n\n".join([f"machine: {name}, torch {torch.__version__}", *tables])
-    print(text)
-    kept = _RESULTS / f"gpu_{name.lower().replace(' ', '_')}.md"
-    kept.write_text(text + "\n", encoding="utf-8")
-    return 0
+    folder = options.output or (_RESULTS if device.type == "cuda" else Path("runs"))
+    path = (folder / f"gpu_{_name(device).lower().replace(' ', '_')}.json").resolve()
+    if options.measure:
+        measure(device, path, options.minutes)
+        return 0
+    path.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks", "gpu", "--measure"]
+    command += ["--minutes", str(options.minutes), "--device", str(device)]
+    report = watched([*command, "--output", str(path.parent)], path, 6 * options.minutes)
+    if report is None:
+        print("the measuring process did not begin: what it said is above")
+        return 1
+    print(f"{report.markdown()}\nwritten to {path.with_suffix('.md')}")
+    return int(not report.kept["ended"] or report.count("failed", "wrong") > 0)
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    how = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("benchmarks gpu", description=__doc__, formatter_class=how)
+    parser.add_argument("--minutes", type=float, default=_MINUTES, help=f"default {_MINUTES:g}")
+    parser.add_argument("--output", type=Path, help="folder; benchmarks/results, or runs on a "
+                        "processor, if not given")  # fmt: skip
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else None)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -31,7 +31,7 @@ from regularizer.networks import LightUNet, fold_batch_norm
 from regularizer.openvino_graph import in_openvino, is_installed
 from regularizer.trained import NETWORKS, Recipe, load_network, shipped
 
-__all__ = ["main", "operations", "receptive_field", "settled", "sizes"]
+__all__ = ["convolved", "main", "operations", "receptive_field", "settled", "sizes"]
 
 _PAGE = DOCS / "networks.md"
 _PATCH = 64
@@ -61,20 +61,29 @@ def sizes() -> str:
 
 def operations(network: nn.Module, recipe: Recipe) -> int:
     """Return the operations of the convolutions on one patch; nothing is computed but shapes."""
-    network = copy.deepcopy(network).to("meta")
-    count = 0
+    return convolved(network, recipe, (_PATCH, _PATCH, _PATCH))[0]
 
-    def add(module: nn.Module, _: object, result: torch.Tensor) -> None:
-        nonlocal count
+
+def convolved(network: nn.Module, recipe: Recipe, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return the operations of the convolutions on a volume (z, y, x), and the values they touch.
+
+    Values are what each reads and writes, its weights included. Nothing is computed but shapes.
+    """
+    network = copy.deepcopy(network).to("meta")
+    count = values = 0
+
+    def add(module: nn.Module, seen: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        nonlocal count, values
         assert isinstance(module, nn.Conv3d)
         count += 2 * result.numel() * module.weight[0].numel()
+        values += seen[0].numel() + result.numel() + module.weight.numel()
 
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             module.register_forward_hook(add)
     with torch.inference_mode():
-        network(torch.rand(1, len(recipe.channels), _PATCH, _PATCH, _PATCH, device="meta"))
-    return count
+        network(torch.rand(1, len(recipe.channels), *shape, device="meta"))
+    return count, values
 
 
 def receptive_field(network: nn.Module, recipe: Recipe) -> int:

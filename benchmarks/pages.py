@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from benchmarks.machine import machine
 
 __all__ = ["DOCS", "make_tables", "markdown"]
@@ -44,6 +41,9 @@ def make_tables(
     Those ``of_data`` need the folder that --data or LIVETOMO_DATA names, and are left as they are
     without it.
     """
+    import numpy as np  # here: who writes a table needs neither
+    import torch
+
     where = os.environ.get("LIVETOMO_DATA")
     parser.add_argument("--data", type=Path, default=Path(where) if where else None)
     parser.add_argument("--only", nargs="+", choices=[*tables, *of_data])
