@@ -28,7 +28,7 @@ from benchmarks.gpu_checks import sphere_tasks, stage_tasks
 from benchmarks.gpu_clock import Limits, measure_limits
 from benchmarks.gpu_profiles import profile_tasks
 from benchmarks.gpu_report import Report, Result, Step, Task, take
-from benchmarks.gpu_scans import PAPER, SMALL, Bench
+from benchmarks.gpu_scans import PAPER, SMALL, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
 from benchmarks.gpu_watch import watched
 from benchmarks.machine import machine
@@ -84,12 +84,11 @@ def _limits(bench: Bench, report: Report, limit_s: float) -> Result:
     return Result([{"what": what, "unit": unit, "rate": rate} for what, rate, unit in rows])
 
 
-def measure(device: torch.device, path: Path, minutes: float) -> Report:
+def measure(device: torch.device, path: Path, minutes: float, sizes: Sizes) -> Report:
     """Take all steps that ``path`` does not have yet, and return the report."""
     torch.manual_seed(0)
-    small = device.type != "cuda"
-    bench = Bench(device, SMALL if small else PAPER)
-    report = Report(path, _about(device, small, minutes), minutes)
+    bench = Bench(device, sizes)
+    report = Report(path, _about(device, sizes is not PAPER, minutes), minutes)
     if report.kept["limits"] is not None:
         bench.limits = Limits(**report.kept["limits"])
     take(steps(bench, report), report, lambda: _tidy(device))
@@ -131,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
     folder = options.output or (_RESULTS if device.type == "cuda" else Path("runs"))
     path = (folder / f"gpu_{_name(device).lower().replace(' ', '_')}.json").resolve()
     if options.measure:
-        measure(device, path, options.minutes)
+        measure(device, path, options.minutes, PAPER if device.type == "cuda" else SMALL)
         return 0
     path.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks", "gpu", "--measure"]

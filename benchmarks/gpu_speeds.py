@@ -59,7 +59,7 @@ _BREGMAN = {
 def speed_tasks(bench: Bench) -> list[Task]:
     """Return the timings, what has a target first."""
     sizes = bench.sizes
-    ends = [sizes.volumes[0], sizes.volumes[-1]]
+    ends = list(dict.fromkeys((sizes.volumes[0], sizes.volumes[-1])))
     middle = [shape for shape in sizes.volumes if shape not in ends]
     frames = list(sizes.frames)
     return [

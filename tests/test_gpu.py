@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from acquisition.illumination import preset
 from acquisition.simulation.scene import Motion, Scene, SceneObject
 from acquisition.simulation.specimens import bead
-from benchmarks.gpu import regularizers, speeds
 from pipeline.archive.recording import RecordingWriter, read_recording
 from pipeline.archive.tomograms import read_tomograms
 from pipeline.commands import run_reconstruct
@@ -23,7 +22,7 @@ from regularizer.engines import in_bfloat16
 from regularizer.evaluation import evaluate, sureness
 from regularizer.generalisation import Study, compared, crossed, held_out
 from regularizer.methods import DeepRegularizer, regularizer
-from regularizer.trained import NETWORKS, WEIGHTS, load_network
+from regularizer.trained import WEIGHTS, load_network
 from regularizer.training import Settings, train
 from regularizer.training_data import (
     FAR_UM,
@@ -237,21 +236,3 @@ def test_networks_are_trained(gpu: PretendGpu, sample: Sample, tmp_path: Path) -
         train(settings, tmp_path, tmp_path / name, path, torch.device("cuda"))
         network = load_network(name, path).network
         assert all(torch.isfinite(one).all() for one in network.state_dict().values())
-
-
-def test_speeds_are_measured(
-    gpu: PretendGpu, sample: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With small volumes: what is looked at is whether all of it runs there."""
-    for name in ("synchronize", "reset_peak_memory_stats"):
-        monkeypatch.setattr(torch.cuda, name, lambda _: None)
-    for name, figure in (("memory_allocated", 10**6), ("max_memory_allocated", 3 * 10**6)):
-        monkeypatch.setattr(torch.cuda, name, lambda _, figure=figure: figure)
-    monkeypatch.setattr("benchmarks.gpu._TURNS", 1)
-    monkeypatch.setattr("benchmarks.gpu._UNCOUNTED", 0)
-    monkeypatch.setattr("benchmarks.gpu._METHODS", ("tv-fast", "deep"))  # and other parameters
-    device = torch.device("cuda")
-    table = speeds(device, (32, 32, 32), (32, 32, 40), 1)
-    assert [line.split("|")[1].strip(" `") for line in table.splitlines()[2:]] == list(NETWORKS)
-    assert {line.split("|")[6].strip() for line in table.splitlines()[2:]} == {"2"}
-    assert "| deep |" in regularizers(device, sample)
