@@ -16,7 +16,6 @@ everything is small: that shows whether all of it runs, not how fast.
 """
 
 import argparse
-import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -114,7 +113,6 @@ def _name(device: torch.device) -> str:
 
 def _tidy(device: torch.device) -> None:
     """Free memory that the last task took; raise where it left the GPU unusable."""
-    gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()

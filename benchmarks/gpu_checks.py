@@ -15,7 +15,7 @@ from benchmarks.gpu_scans import SPHERE, Bench
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import index_from_contrast
 from reconstruction.unwrap import unwrap, wrap
-from regularizer.inference import apply_patches, apply_whole
+from regularizer.inference import apply_whole
 from regularizer.methods import regularizer
 from regularizer.networks import fold_batch_norm
 from regularizer.total_variation import PARAMETERS, SplitBregman
@@ -134,18 +134,22 @@ def _bregman(bench: Bench) -> Result:
 
 
 def _network(bench: Bench, name: str) -> Pair:
+    """Apply a network to the whole volume, or to its middle where it knows patches only."""
     recipe, network = NETWORKS[name], bench.network(name)
     seen, _ = network_input(bench.tomogram.contrast, bench.spectrum, recipe.channels)
-    there = bench.engine(name)
+    if recipe.patches:
+        seen = _middle(seen, bench.sizes.patch)
+    runs = (fold_batch_norm(network), seen), (bench.engine(name), seen.to(bench.device))
     with torch.inference_mode():
-        results = []
-        for run, volume in ((fold_batch_norm(network), seen), (there, seen.to(bench.device))):
-            if recipe.patches:
-                patch = bench.sizes.patch
-                results.append(apply_patches(run, volume, patch, patch // 2))
-            else:
-                results.append(apply_whole(run, volume, recipe.multiple))
-    return results[0], results[1]
+        here, there = (apply_whole(run, volume, recipe.multiple) for run, volume in runs)
+    return here, there
+
+
+def _middle(volume: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the middle (channels, size, size, size) of a volume (channels, z, y, x)."""
+    for axis in (1, 2, 3):
+        volume = volume.narrow(axis, volume.shape[axis] // 2 - size // 2, size)
+    return volume
 
 
 def sphere_tasks(bench: Bench) -> list[Task]:

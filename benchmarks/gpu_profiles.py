@@ -11,6 +11,7 @@ from benchmarks.gpu_speeds import live_path, training_step
 
 __all__ = ["profile_tasks"]
 
+_METHOD = "deep"
 _TRAINED = ("full-unet", "scnas")  # a light and a heavy one
 _UNCOUNTED = 2
 _TURNS = 3

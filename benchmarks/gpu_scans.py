@@ -12,13 +12,14 @@ from acquisition.illumination import preset
 from acquisition.interferograms import InterferogramStack
 from benchmarks.accuracy_cases import Sphere, View, record
 from benchmarks.gpu_clock import Limits, Timed, timed
-from benchmarks.networks import settled
+from benchmarks.networks import convolved, settled
 from benchmarks.total_variation_problem import Shape, problem
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.engines import fastest
 from regularizer.inference import Network
 from regularizer.methods import Regularizer, regularizer
+from regularizer.trained import NETWORKS
 from tests.partial_waves import sphere_fields
 
 __all__ = ["PAPER", "SMALL", "SPHERE", "Bench", "Sizes", "told"]
@@ -104,7 +105,9 @@ class Bench:
     sizes: Sizes
     limits: Limits | None = None
     _scans: dict[tuple[int, int], Scan] = field(default_factory=dict)
+    _reconstructors: dict[tuple[int, int], Reconstructor] = field(default_factory=dict)
     _networks: dict[str, nn.Module] = field(default_factory=dict)
+    _convolved: dict[tuple[str, Shape], tuple[int, int]] = field(default_factory=dict)
     _engines: dict[str, Network] = field(default_factory=dict)
     _regularizers: dict[tuple[str, bool], Regularizer] = field(default_factory=dict)
     _problems: dict[Shape, Spectrum] = field(default_factory=dict)
@@ -150,11 +153,24 @@ class Bench:
             self._scans = {frame: _bytes_of(frame)}  # one at a time
         return self._scans[frame]
 
+    def reconstructor(self, frame: tuple[int, int]) -> Reconstructor:
+        """Return the device's reconstructor of scans of that many pixels (y, x)."""
+        if frame not in self._reconstructors:
+            self._reconstructors.clear()  # one at a time, too
+            self._reconstructors[frame] = Reconstructor(self.scan(frame)[0], self.device)
+        return self._reconstructors[frame]
+
     def network(self, name: str) -> nn.Module:
         """Return a network on the processor; with random weights where none are shipped."""
         if name not in self._networks:
             self._networks[name] = settled(name)
         return self._networks[name]
+
+    def convolved(self, name: str, shape: Shape) -> tuple[int, int]:
+        """Return operations and values of a network's convolutions on a volume of that size."""
+        if (name, shape) not in self._convolved:
+            self._convolved[name, shape] = convolved(self.network(name), NETWORKS[name], shape)
+        return self._convolved[name, shape]
 
     def engine(self, name: str) -> Network:
         """Return what LiveTomo runs a network with on the device."""

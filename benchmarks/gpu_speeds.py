@@ -20,7 +20,6 @@ import torch
 from benchmarks.gpu_clock import Timed, Work
 from benchmarks.gpu_report import Result, Task
 from benchmarks.gpu_scans import Bench, told
-from benchmarks.networks import convolved
 from benchmarks.total_variation_problem import Shape
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
@@ -61,18 +60,20 @@ def speed_tasks(bench: Bench) -> list[Task]:
     sizes = bench.sizes
     ends = list(dict.fromkeys((sizes.volumes[0], sizes.volumes[-1])))
     middle = [shape for shape in sizes.volumes if shape not in ends]
-    frames = list(sizes.frames)
+    frames = sizes.frames
     return [
-        *(_raw_task(bench, frame) for frame in frames[:1]),
-        *(_bregman_task(bench, s, how) for how in sizes.iterations for s in ends),
+        *_frame_tasks(bench, frames[0]),
+        *(_bregman_task(bench, shape, how) for how in sizes.iterations for shape in ends),
         *(_network_task(bench, name, shape) for shape in ends for name in NETWORKS),
         *(_deep_task(bench, shape) for shape in ends),
-        *(_live_task(bench, frames[0], method) for method in _LIVE),
-        *(_raw_task(bench, frame) for frame in frames[1:]),
-        *(_live_task(bench, frame, method) for frame in frames[1:] for method in _LIVE),
+        *(task for frame in frames[1:] for task in _frame_tasks(bench, frame)),
         *(_training_task(bench, name) for name in NETWORKS),
         *(_network_task(bench, name, shape) for shape in middle for name in NETWORKS),
     ]
+
+
+def _frame_tasks(bench: Bench, frame: tuple[int, int]) -> list[Task]:
+    return [_raw_task(bench, frame), *(_live_task(bench, frame, method) for method in _LIVE)]
 
 
 def _row(
@@ -98,8 +99,7 @@ def _raw_task(bench: Bench, frame: tuple[int, int]) -> Task:
     size = f"49 x {told(frame)}"
 
     def run(limit_s: float) -> Result:
-        background, sample = bench.scan(frame)
-        reconstructor = Reconstructor(background, bench.device)
+        reconstructor, sample = bench.reconstructor(frame), bench.scan(frame)[1]
         found = bench.timed(lambda: reconstructor(sample), limit_s)
         known = _RAW.get(frame)
         return Result([_row(bench, "raw tomogram", size, found, _raw_work(reconstructor), known)])
@@ -165,7 +165,7 @@ def _network_task(bench: Bench, name: str, shape: Shape) -> Task:
 
 
 def _network_work(bench: Bench, name: str, shape: Shape) -> Work:
-    operations, values = convolved(bench.network(name), NETWORKS[name], shape)
+    operations, values = bench.convolved(name, shape)
     return Work(bytes=2.0 * values, operations=operations)
 
 
@@ -198,8 +198,7 @@ def _deep_task(bench: Bench, shape: Shape) -> Task:
 
 def live_path(bench: Bench, frame: tuple[int, int], method: str) -> Callable[[], torch.Tensor]:
     """Return what turns interferograms into a regularized index on the processor, as live."""
-    background, sample = bench.scan(frame)
-    reconstructor = Reconstructor(background, bench.device)
+    reconstructor, sample = bench.reconstructor(frame), bench.scan(frame)[1]
     regularize = bench.regularizer(method, warm=True)
 
     def run() -> torch.Tensor:
@@ -222,7 +221,7 @@ def _live_task(bench: Bench, frame: tuple[int, int], method: str) -> Task:
 
 
 def _live_work(bench: Bench, frame: tuple[int, int], method: str) -> Work:
-    reconstructor = Reconstructor(bench.scan(frame)[0], bench.device)
+    reconstructor = bench.reconstructor(frame)
     shape = reconstructor.inversion.caps.grid.shape
     back = Work(downloaded=4.0 * _voxels(shape))
     return _raw_work(reconstructor) + _iterations(shape, _LIVE_ITERATIONS[method]) + back

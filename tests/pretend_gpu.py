@@ -43,6 +43,7 @@ class PretendGpu(TorchFunctionMode):
     # have. Of all GPUs: what is cached is still there in the next. A weak reference keeps the
     # address of what is gone from being used again.
     _there: ClassVar[dict[StorageWeakRef, torch.dtype | None]] = {}
+    _looked_at: ClassVar[int] = _MANY  # from this many on, what is gone is looked for
 
     def __torch_function__(
         self,
@@ -84,9 +85,10 @@ class PretendGpu(TorchFunctionMode):
         for tensor in _tensors(result):
             said = half if tensor.dtype == torch.float32 else None
             self._there.setdefault(_memory(tensor), said)  # memory keeps the type it was made with
-        if len(self._there) > _MANY:
+        if len(self._there) > PretendGpu._looked_at:
             for memory in [one for one in self._there if _gone(one)]:
                 del self._there[memory]
+            PretendGpu._looked_at = max(_MANY, 2 * len(self._there))
 
     def _decide(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -25,7 +25,7 @@ TINY = Sizes(
     checked=40,
     frames=((48, 48),),
     volumes=((24, 24, 24),),
-    patch=32,
+    patch=24,
     iterations=((2, 2),),
     batch=1,
     copied_mb=1,
@@ -93,6 +93,7 @@ def test_everything_runs_on_the_pretended_gpu(
     monkeypatch.setattr("benchmarks.gpu_checks.shipped", lambda: ("light-unet",))
     monkeypatch.setattr("benchmarks.gpu_speeds._LIVE", ("deep",))
     monkeypatch.setattr("benchmarks.gpu_profiles._TRAINED", ("light-unet",))
+    monkeypatch.setattr("benchmarks.gpu_profiles._METHOD", "none")
     path = tmp_path / "gpu.json"
     report = measure(torch.device("cuda"), path, 60.0, TINY)
     tasks = [task for step in report.kept["steps"].values() for task in step["tasks"].values()]
@@ -146,7 +147,7 @@ def test_the_paper_s_sizes_are_all_there() -> None:
         assert f"live path, deep, 49 x {frame}" in names
     for how in ("5 x 100", "2 x 20"):
         for size in ("64 x 64 x 64", "64 x 320 x 320"):
-            assert names.index(f"split Bregman {how}, {size}") < 5
+            assert names.index(f"split Bregman {how}, {size}") < 8
     assert len(set(names)) == len(names)
 
 
