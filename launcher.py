@@ -63,8 +63,12 @@ class Checkout:
         self.work = root / ".setup"
         self.log = self.work / "log.txt"
 
-    def interpreter(self, extras: AbstractSet[str]) -> Path | None:
-        """Return the Python to start, set up first where need be; None: the running one will do."""
+    def interpreter(self, extras: AbstractSet[str], enough: Sequence[str] = ()) -> Path | None:
+        """Return the Python to start, set up first where need be; None: the running one will do.
+
+        With all packages of ``enough``, in whichever versions, nothing is set up: a GPU server has
+        those of its own, and often no network.
+        """
         if not (self.root / "pyproject.toml").exists():  # installed by pip, which saw to it
             return None
         inside = self.venv.exists() and self.venv.samefile(sys.prefix)
@@ -74,6 +78,9 @@ class Checkout:
             return None if inside else self.python
         outdated = inside and self.stamp.exists()
         if not outdated and not unsatisfied(self.requirements(extras)):
+            return None
+        if not ready and enough and not unsatisfied(enough):
+            say(f"Using the packages of {sys.executable}, in the versions that it has.")
             return None
         if not ready:
             self.set_up(extras)
@@ -203,6 +210,7 @@ def locked(path: Path) -> Iterator[None]:
 
 # ---- Requirements --------------------------------------------------------------------------------
 
+TENSOR_PACKAGES = ("torch", "numpy", "scipy", "h5py", "safetensors", "numba")  # of regularizer/
 COMPARISONS = {">=": op.ge, "<=": op.le, "==": op.eq, "!=": op.ne, ">": op.gt, "<": op.lt}
 
 
@@ -316,7 +324,7 @@ def command_line() -> Parser:
         description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
         "the live window on the simulated microscope, or a headless run where there is no display.",
     )
-    parser.set_defaults(run=_first_light, extras=frozenset(), rest=[])
+    parser.set_defaults(run=_first_light, extras=frozenset(), enough=(), rest=[])
     commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, run: Callable[[Any], int], text: str, *shared: Parser) -> Parser:
@@ -360,8 +368,10 @@ def command_line() -> Parser:
     calibrate.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=text_folder)
     text = "write the DMD's gratings as pictures, and check what light passes its stop"
     add("patterns", _patterns, text, microscope, output, figures)
-    add("train", _train, "train the regularizer; options go to the training")
-    add("evaluate", _evaluate, "print the regularizers' tables; options go to the evaluation")
+    train = add("train", _train, "train the regularizer; options go to the training")
+    text = "print the regularizers' tables; options go to the evaluation"
+    for bare in (train, add("evaluate", _evaluate, text)):
+        bare.set_defaults(enough=TENSOR_PACKAGES)
     add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
     add("doctor", _doctor, "say what works on this machine", figures)
     return parser
@@ -576,7 +586,7 @@ def _tests(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from regularizer.training import main as train
+    from regularizer.training_command import main as train
 
     return train(options.rest)
 
@@ -641,7 +651,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             running = f"{sys.executable} is {sys.version.split()[0]}"
             raise SetUpError(f"LiveTomo needs Python {needed} or newer; {running}")
         options = parse(argv)
-        python = Checkout(ROOT).interpreter(options.extras)
+        python = Checkout(ROOT).interpreter(options.extras, options.enough)
         if python is not None:
             return start_in(python, argv)
         signal.signal(signal.SIGTERM, terminated)

@@ -26,6 +26,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum
 from regularizer.training_data import (
+    FRAME,
     KINDS,
     Sample,
     draw_optics,
@@ -37,11 +38,20 @@ from regularizer.training_data import (
     record,
     sample_file,
     save,
+    target_tv,
     true_contrast,
     true_potential,
 )
 
-__all__ = ["BULK_SEED", "EmptyScan", "bulk_sample", "make_bulk", "on_caps", "put_into"]
+__all__ = [
+    "BULK_SEED",
+    "EmptyScan",
+    "bulk_sample",
+    "make_bulk",
+    "make_geometry",
+    "on_caps",
+    "put_into",
+]
 
 BULK_SEED = 10_000  # seeds from here on are objects made in bulk; none is validated or tested on
 _CHUNK = 8192  # samples that are summed over an object's slices at a time
@@ -60,7 +70,7 @@ class EmptyScan:
         Camera pixels a side.
     """
 
-    def __init__(self, chosen: Preset, seed: int, frame: int = 192) -> None:
+    def __init__(self, chosen: Preset, seed: int, frame: int = FRAME) -> None:
         self._rng = np.random.default_rng([seed, len(KINDS)])
         self._bench = open_bench(Scene(chosen.optics, (frame, frame), ()), seed, self._rng)
         self._angles = chosen.angles
@@ -148,15 +158,19 @@ def make_bulk(data: Path, scans: int, jobs: int) -> None:
     for seed in range(BULK_SEED, BULK_SEED + scans):
         kinds = [kind for kind in KINDS if not sample_file(data, kind, seed).exists()]
         if kinds:
-            tasks.append((data, seed, kinds))
-    in_processes(_make, tasks, jobs, "geometries of bulk data")
+            tasks.append((data, kinds, seed, False))
+    in_processes(make_geometry, tasks, jobs, "geometries of bulk data")
 
 
-def _make(data: Path, seed: int, kinds: Sequence[str]) -> None:
-    scan = EmptyScan(_geometry(seed), seed)
+def make_geometry(
+    data: Path, kinds: Sequence[str], seed: int, tv: bool, frame: int = FRAME
+) -> None:
+    """Put an object of each kind into the empty scan of a seed and keep them."""
+    scan = EmptyScan(_geometry(seed), seed, frame)
     for kind in kinds:
         sample = bulk_sample(scan, kind, seed)
-        save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
+        made = replace(sample, quick=quick_start(sample), tv=target_tv(sample) if tv else None)
+        save(made, sample_file(data, kind, seed))
 
 
 def _geometry(seed: int) -> Preset:

@@ -138,9 +138,27 @@ def recipe(name: str) -> Recipe:
 
 
 def save_network(
-    name: str, network: nn.Module, path: Path, range_: TrainingRange, about: Mapping[str, str]
+    name: str,
+    network: nn.Module,
+    path: Path,
+    range_: TrainingRange,
+    about: Mapping[str, str],
+    *,
+    half: bool = False,
 ) -> None:
-    """Write the weights, whole or not at all; ``about`` tells training data and metrics."""
+    """Write the weights, whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+    network : Module
+    path : Path
+    range_ : TrainingRange
+    about : mapping of str
+        Tells training data and metrics.
+    half : bool
+        Whether weights are written in half precision; what norms have counted is not.
+    """
     header = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -150,7 +168,11 @@ def save_network(
         "range": range_.dumps(),
         **about,
     }
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    learned = {key for key, _ in network.named_parameters()} if half else set()
+    weights = {
+        key: (value.half() if key in learned else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(weights, partial, metadata=header)

@@ -38,6 +38,7 @@ from regularizer.total_variation import PARAMETERS, SplitBregman
 __all__ = [
     "CONVERGED",
     "FAR_UM",
+    "FRAME",
     "KINDS",
     "TEST_SEED",
     "VALIDATION_SEED",
@@ -51,12 +52,14 @@ __all__ = [
     "load",
     "make_data",
     "make_sample",
+    "make_scanned",
     "open_bench",
     "quick_start",
     "record",
     "sample_file",
     "sample_of",
     "save",
+    "take_one_thread",
     "target_tv",
     "true_contrast",
     "true_potential",
@@ -68,6 +71,7 @@ VALIDATION_SEED = 1000  # seeds from here on are never trained on
 TEST_SEED = 2000  # nor do these choose the weights
 _SHARE = {"cocci": 0.8, "bead": 0.6, "rods": 0.45, "fatty": 0.45}  # of the number of cells
 _LOST = 0.2  # of the angles, at most
+FRAME = 192  # camera pixels a side
 FAR_UM = 1000.0  # a stage position without objects
 
 # The seed of an object depends on its kind's place here: append only.
@@ -111,7 +115,7 @@ class Sample:
 
 
 def make_sample(
-    kind: str, seed: int, frame: int = 192, *, varied: bool = False, tv: bool = True
+    kind: str, seed: int, frame: int = FRAME, *, varied: bool = False, tv: bool = True
 ) -> Sample:
     """Simulate, reconstruct and regularize the object of that kind and seed.
 
@@ -331,7 +335,8 @@ def make_data(data: Path, objects: int, jobs: int, *, tv: bool = True) -> None:
     for seed in range(objects):
         wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, 1.0) * objects]
     missing = [one for one in wanted if not sample_file(data, *one).exists()]
-    in_processes(_make, [(data, kind, seed, tv) for kind, seed in missing], jobs, "training data")
+    tasks = [(data, kind, seed, tv) for kind, seed in missing]
+    in_processes(make_scanned, tasks, jobs, "training data")
 
 
 def in_processes(
@@ -341,7 +346,7 @@ def in_processes(
     if not tasks:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _take_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, spawn, take_one_thread) as pool:
         begun = [pool.submit(work, *task) for task in tasks]
         for done, future in enumerate(as_completed(begun), 1):
             future.result()
@@ -349,14 +354,15 @@ def in_processes(
     print(file=sys.stderr)
 
 
-def _take_one_thread() -> None:
+def take_one_thread() -> None:
     """Keep this process to one core; numba's idle threads would wait for work at full speed."""
     torch.set_num_threads(1)
     os.environ["NUMBA_NUM_THREADS"] = "1"  # read when numba is imported, with the first iteration
 
 
-def _make(data: Path, kind: str, seed: int, tv: bool) -> None:
-    sample = make_sample(kind, seed, varied=seed % 2 == 1, tv=tv)
+def make_scanned(data: Path, kind: str, seed: int, tv: bool, frame: int = FRAME) -> None:
+    """Simulate a scan of the object of that kind and seed and keep it; odd seeds: random optics."""
+    sample = make_sample(kind, seed, frame, varied=seed % 2 == 1, tv=tv)
     save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,9 @@ def small() -> Sample:
 @pytest.fixture
 def small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on patches of 32^3: an eighth of the work, and all of it is done."""
-    monkeypatch.setattr("regularizer.training._PATCH", 32)
+    smaller = partial(Settings, patch=32)
+    monkeypatch.setattr("regularizer.generalisation.Settings", smaller)
+    monkeypatch.setattr("tests.test_deep.Settings", smaller)
 
 
 def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path: Path) -> None:

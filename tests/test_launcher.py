@@ -216,6 +216,24 @@ def test_an_environment_of_the_user_that_lacks_something_is_left_alone(project: 
     assert project.checkout.interpreter(NONE) == project.checkout.python
 
 
+def test_a_gpu_server_s_own_packages_are_enough_for_what_needs_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whichever versions: nothing is set up beside them."""
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT, "utf-8")
+    (tmp_path / "constraints.txt").write_text("livetomo-brick==1.0\n", "utf-8")
+    asked: list[frozenset[str]] = []
+    monkeypatch.setattr(Checkout, "set_up", lambda _, extras: asked.append(extras))
+    checkout = Checkout(tmp_path)
+    assert checkout.interpreter(NONE, launcher.TENSOR_PACKAGES) is None
+    assert "in the versions that it has" in capsys.readouterr().err
+    assert asked == []
+    assert checkout.interpreter(NONE, ("torch", "livetomo-brick")) == checkout.python
+    assert asked == [NONE]
+    enough = {name: launcher.parse([name]).enough for name in ("train", "evaluate", "doctor")}
+    assert enough == {"train": launcher.TENSOR_PACKAGES, "evaluate": enough["train"], "doctor": ()}
+
+
 def test_a_stamp_that_is_none_or_old_is_not_believed(project: Project) -> None:
     for stamp in ("", "{", "[]", '{"digest": "x"}', '{"digest": "old", "extras": []}'):
         project.checkout.stamp.write_text(stamp, "utf-8")
