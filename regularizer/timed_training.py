@@ -150,12 +150,12 @@ def train_for(plan: Plan, began: float | None = None) -> int:
             if now >= end:
                 outcomes.append(Outcome(name, 0, 0, math.nan, "not trained: no time was left"))
                 _write_page(plan, outcomes)
+                print(_line(outcomes[-1]), flush=True)
                 continue
             own = now + (end - now) * plan.share(name, plan.networks[number + 1 :])
             for outcome in _Training(name, plan, intake, own).stages():
                 _write_page(plan, [*outcomes, outcome])
             outcomes.append(outcome)
-        for outcome in outcomes:
             print(_line(outcome), flush=True)
         if makers.failed:
             print(f"{makers.failed} of the processes that make samples failed", flush=True)
