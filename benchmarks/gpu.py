@@ -16,6 +16,7 @@ everything is small: that shows whether all of it runs, not how fast.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -131,6 +132,8 @@ def main(argv: Sequence[str]) -> int:
         measure(device, path, options.minutes, PAPER if device.type == "cuda" else SMALL)
         return 0
     path.unlink(missing_ok=True)
+    # who ends this process ends the one that measures, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = [sys.executable, "-m", "benchmarks", "gpu", "--measure"]
     command += ["--minutes", str(options.minutes), "--device", str(device)]
     report = watched([*command, "--output", str(path.parent)], path, 6 * options.minutes)

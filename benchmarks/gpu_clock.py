@@ -33,7 +33,7 @@ def timed(work: Callable[[], object], device: torch.device, limit_s: float, turn
     """
     begin = time.perf_counter()
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-    for _ in range(_UNCOUNTED):
+    for _ in range(min(_UNCOUNTED, turns)):
         work()
         _settle(device)
         if time.perf_counter() - begin > limit_s / 2:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch.profiler import profile, supported_activities
 
 from benchmarks.gpu_report import Result, Task
@@ -33,18 +32,19 @@ def profile_tasks(bench: Bench) -> list[Task]:
 
 
 def _task(bench: Bench, name: str, make: Callable[[], Callable[[], object]]) -> Task:
-    return Task(name, lambda _: Result(text=_table(make(), bench.device)))
+    return Task(name, lambda _: Result(text=_table(make(), bench)))
 
 
-def _table(work: Callable[[], object], device: torch.device) -> str:
+def _table(work: Callable[[], object], bench: Bench) -> str:
     """Return the profile of some warm turns, what takes most of the device's time on top."""
-    for _ in range(_UNCOUNTED):
+    turns = min(_TURNS, bench.sizes.turns)
+    for _ in range(min(_UNCOUNTED, turns)):
         work()
     activities = supported_activities()  # type: ignore[no-untyped-call]  # torch's gap
     with profile(activities=activities) as taken:
-        for _ in range(_TURNS):
+        for _ in range(turns):
             work()
-    sort_by = f"self_{'device' if device.type == 'cuda' else 'cpu'}_time_total"
+    sort_by = f"self_{'device' if bench.device.type == 'cuda' else 'cpu'}_time_total"
     averages = taken.key_averages()
     table = averages.table(sort_by=sort_by, row_limit=_ROWS, max_name_column_width=_NAME)
-    return f"{_TURNS} turns\n{table}"
+    return f"{turns} turns\n{table}"

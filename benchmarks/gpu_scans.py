@@ -85,7 +85,7 @@ SMALL = Sizes(
     batch=1,
     copied_mb=4,
     edge=128,
-    turns=2,
+    turns=1,
 )
 
 Scan = tuple[InterferogramStack, InterferogramStack]  # background, sample
