@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
 
+from acquisition.closing import Closing
 from regularizer import training_data
 from regularizer.bulk_data import BULK_SEED
 from regularizer.trained import Recipe
@@ -49,7 +49,7 @@ class Known:
     unseen: list[Unseen] = field(default_factory=list)
 
 
-class Intake:
+class Intake(Closing):
     """Takes in samples as they come: a thread reads the next files while the training goes on.
 
     On a GPU they stay in its memory while half of it is free.
@@ -68,15 +68,8 @@ class Intake:
         self._reader = ThreadPoolExecutor(1)
         self._ahead: deque[Future[Sample]] = deque()
 
-    def __enter__(self) -> "Intake":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Read no further ahead."""
         self._reader.shutdown(cancel_futures=True)
 
     def of(self, recipe: Recipe) -> Known:

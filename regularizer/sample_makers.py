@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
+from acquisition.closing import Closing
 from regularizer.bulk_data import BULK_SEED, make_geometry
 from regularizer.training_data import (
     VALIDATION_SEED,
@@ -75,7 +76,7 @@ def processes() -> int:
     return max((cores or 1) - 1, 1)
 
 
-class SampleMakers:
+class SampleMakers(Closing):
     """So many processes, from ``with`` to its end.
 
     Parameters
@@ -93,17 +94,13 @@ class SampleMakers:
             for first in range(jobs)
         ]
 
-    def __enter__(self) -> "SampleMakers":
+    def __enter__(self) -> Self:
         for process in self._processes:
             process.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the processes; what is half made is left out."""
         for process in self._processes:
             process.kill()  # a sample that is half made is not there
         for process in self._processes:
