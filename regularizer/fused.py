@@ -2,18 +2,31 @@
 
 What ``SplitBregman`` does with a dozen tensor operations (v = D f + b, its clamp b', D^T(v - 2 b'),
 x = f + c, its negative part) is done row by row: a third of the time at 64 x 192 x 192, where
-memory is the limit. Compiled by numba when this module is imported (six seconds the first time; the
+memory is the limit. Compiled by numba when this module is imported (seconds the first time; the
 result is kept in numba's cache). Importing it fails where numba is not installed; the tensor
 operations then serve, as they do on a GPU.
+
+Slabs of a volume are computed by the threads of an ordinary pool, not by numba's own parallel
+loops: their threads meet at barriers, which cost a time slice each where another process holds a
+core (ten times the time for 40 iterations beside one busy process), and ended the process when two
+threads of it regularized at once under the ``workqueue`` layer.
 """
 
+import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-__all__ = ["iterate"]
+__all__ = ["POOL", "iterate"]
+
+POOL = "split-bregman"  # how its threads are named
+_SLAB = 2**16  # voxels that are worth handing to another thread: a third of a millisecond
+
+Array = NDArray[np.float32]
 
 # numba's functions take no annotations: hence the ignored types below
 _VOLUME, _VECTORS, _WEIGHTS = "float32[:,:,::1]", "float32[:,:,:,::1]", "UniTuple(float32, 3)"
@@ -56,48 +69,48 @@ def _row(f, b, z, y, tau, w, isotropic, new_z, new_y, new_x, ez, ey, ex):  # typ
 
 @numba.njit(
     f"void({_VOLUME}, {_VECTORS}, {_VECTORS}, {_VOLUME}, {_VOLUME}, float32, float32, {_WEIGHTS}, "
-    "b1, b1, i8)",
-    parallel=True,
+    "b1, b1, i8, i8)",
     fastmath=True,
     nogil=True,
     cache=True,
 )
-def _pass(f, b, new_b, c, right, tau, gamma, w, isotropic, nonnegative, slabs):  # type: ignore[no-untyped-def]
-    """Do one iteration's pointwise part, slab by slab along z; the first plane of each twice."""
+def _pass(f, b, new_b, c, right, tau, gamma, w, isotropic, nonnegative, first, end):  # type: ignore[no-untyped-def]
+    """Do one iteration's pointwise part of a slab: the planes from ``first`` to before ``end``.
+
+    Of the plane before the slab a part is computed again, so that slabs need nothing of each other.
+    """
     depth, rows, columns = f.shape
-    for slab in numba.prange(slabs):
-        first, end = slab * depth // slabs, (slab + 1) * depth // slabs
-        above = np.empty((rows, columns), np.float32)  # e along z of the plane before
-        before = np.empty(columns, np.float32)  # e along y of the row before
-        ez, ey, ex = (
-            np.empty(columns, np.float32),
-            np.empty(columns, np.float32),
-            np.empty(columns, np.float32),
-        )
-        none = np.empty((3, columns), np.float32)
-        plane = first - 1 if first > 0 else depth - 1
+    above = np.empty((rows, columns), np.float32)  # e along z of the plane before
+    before = np.empty(columns, np.float32)  # e along y of the row before
+    ez, ey, ex = (
+        np.empty(columns, np.float32),
+        np.empty(columns, np.float32),
+        np.empty(columns, np.float32),
+    )
+    none = np.empty((3, columns), np.float32)
+    plane = first - 1 if first > 0 else depth - 1
+    for y in range(rows):
+        _row(f, b, plane, y, tau, w, isotropic, none[0], none[1], none[2], above[y], ey, ex)
+    for z in range(first, end):
+        _row(f, b, z, rows - 1, tau, w, isotropic, none[0], none[1], none[2], ez, before, ex)
         for y in range(rows):
-            _row(f, b, plane, y, tau, w, isotropic, none[0], none[1], none[2], above[y], ey, ex)
-        for z in range(first, end):
-            _row(f, b, z, rows - 1, tau, w, isotropic, none[0], none[1], none[2], ez, before, ex)
-            for y in range(rows):
-                _row(
-                    f, b, z, y, tau, w, isotropic,
-                    new_b[0, z, y], new_b[1, z, y], new_b[2, z, y], ez, ey, ex,
-                )  # fmt: skip
-                for x in range(columns):
-                    adjoint = above[y, x] - ez[x] + before[x] - ey[x] - ex[x]
-                    bounded = f[z, y, x]
-                    if nonnegative:
-                        bounded += c[z, y, x]
-                        c[z, y, x] = min(bounded, _ZERO)
-                        bounded = abs(bounded)
-                    right[z, y, x] = tau * adjoint + gamma * bounded
-                    above[y, x] = ez[x]
-                    before[x] = ey[x]
-                right[z, y, 0] += tau * ex[columns - 1]
-                for x in range(1, columns):
-                    right[z, y, x] += tau * ex[x - 1]
+            _row(
+                f, b, z, y, tau, w, isotropic,
+                new_b[0, z, y], new_b[1, z, y], new_b[2, z, y], ez, ey, ex,
+            )  # fmt: skip
+            for x in range(columns):
+                adjoint = above[y, x] - ez[x] + before[x] - ey[x] - ex[x]
+                bounded = f[z, y, x]
+                if nonnegative:
+                    bounded += c[z, y, x]
+                    c[z, y, x] = min(bounded, _ZERO)
+                    bounded = abs(bounded)
+                right[z, y, x] = tau * adjoint + gamma * bounded
+                above[y, x] = ez[x]
+                before[x] = ey[x]
+            right[z, y, 0] += tau * ex[columns - 1]
+            for x in range(1, columns):
+                right[z, y, x] += tau * ex[x - 1]
 
 
 def iterate(
@@ -125,8 +138,22 @@ def iterate(
         Of the three differences.
     isotropic, nonnegative : bool
     """
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    numba.set_num_threads(threads)
-    slabs = min(2 * threads, f.shape[1])
+    depth, threads = f.shape[1], torch.get_num_threads()
+    slabs = max(1, min(2 * threads, depth, f[0].numel() // _SLAB)) if threads > 1 else 1
+    edges = [slab * depth // slabs for slab in range(slabs + 1)]
+    how = (tau, gamma, weights, isotropic, nonnegative)
     for arrays in zip(*(tensor.numpy() for tensor in (f, b, new_b, c, right)), strict=True):
-        _pass(*arrays, tau, gamma, weights, isotropic, nonnegative, slabs)  # type: ignore[call-arg]  # as above
+
+        def compute(first: int, end: int, arrays: tuple[Array, ...] = arrays) -> None:
+            _pass(*arrays, *how, first, end)  # type: ignore[call-arg]  # as above
+
+        if slabs == 1:
+            compute(0, depth)
+        else:
+            list(_pool(threads).map(compute, edges[:-1], edges[1:]))
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return the threads that compute slabs; they are kept, and cost nothing while they wait."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=POOL)

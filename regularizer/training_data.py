@@ -355,9 +355,8 @@ def in_processes(
 
 
 def take_one_thread() -> None:
-    """Keep this process to one core; numba's idle threads would wait for work at full speed."""
+    """Keep this process to one core."""
     torch.set_num_threads(1)
-    os.environ["NUMBA_NUM_THREADS"] = "1"  # read when numba is imported, with the first iteration
 
 
 def make_scanned(data: Path, kind: str, seed: int, tv: bool, frame: int = FRAME) -> None:

@@ -94,9 +94,14 @@ def nothing_left() -> Iterator[None]:
 
 
 def _threads() -> dict[int, str]:
-    # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy
-    threads = [t for t in threading.enumerate() if not type(t).__module__.startswith("zmq.")]
-    return {id(thread): f"thread {thread.name!r}" for thread in threads}
+    # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy; split
+    # Bregman keeps those that compute, as torch does where Python does not see it
+    own = ("zmq.", "split-bregman")
+    return {
+        id(thread): f"thread {thread.name!r}"
+        for thread in threading.enumerate()
+        if not (type(thread).__module__.startswith(own) or thread.name.startswith(own))
+    }
 
 
 def _processes() -> dict[int, str]:

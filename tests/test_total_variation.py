@@ -111,6 +111,19 @@ def test_iterates_equal_the_textbook(
     assert float((result - expected).norm() / expected.norm()) < tolerance
 
 
+def test_threads_change_nothing() -> None:
+    spectrum = measured(ball((8, 256, 64), 3), noise=0.002)  # two slabs
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for one in (1, 2):
+            torch.set_num_threads(one)
+            found.append(SplitBregman(spectrum, TvParameters(1, 5, 20, 20, 1)).run())
+    finally:
+        torch.set_num_threads(threads)
+    assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-6
+
+
 COMPILED = """
 import sys, warnings
 import regularizer.total_variation as solver
