@@ -579,6 +579,7 @@ def _tests(options: argparse.Namespace) -> int:
 
     install_libraries()
     with virtual_display() as environment:
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start Python a hundred times
         pytest = (sys.executable, "-m", "pytest")
         return run(
             options.rest, lambda own: passed_through([*pytest, *own], cwd=ROOT, env=environment)

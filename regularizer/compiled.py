@@ -1,7 +1,7 @@
 """The pointwise half of a split-Bregman iteration as compiled kernels, for GPUs.
 
 The same as ``regularizer.fused`` in tensor operations, which torch.compile turns into a few kernels
-without temporaries (Triton; on processors C++, for tests). tau, gamma and the weights are a tensor:
+without temporaries (Triton). tau, gamma and the weights are a tensor:
 as numbers they would be compiled in, and another value would compile everything again. Another
 shape does: ten seconds and more, once a shape.
 """
@@ -54,10 +54,16 @@ def _pass(
 
 
 class CompiledPass:
-    """``_pass``, compiled at its first call; where that fails, uncompiled and with a warning."""
+    """``_pass``, compiled at its first call; where that fails, uncompiled and with a warning.
 
-    def __init__(self) -> None:
-        self._run: Callable[..., Any] = torch.compile(_pass, dynamic=False)
+    Parameters
+    ----------
+    backend : str
+        Of torch.compile: what makes kernels of the captured operations.
+    """
+
+    def __init__(self, backend: str = "inductor") -> None:
+        self._run: Callable[..., Any] = torch.compile(_pass, dynamic=False, backend=backend)
         self._numbers: dict[tuple[float, ...], torch.Tensor] = {}
 
     def __call__(

@@ -7,7 +7,7 @@ kernels compute, and how fast, it cannot say: half precision, which processors w
 for it compute a hundred times slower, is computed in float32 here, and only its type is remembered.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -98,7 +98,7 @@ class PretendGpu(TorchFunctionMode):
             return self.holds(args[0])
         if func in _INDEXING and self.holds(args[0]):
             return True  # places may be counted on the processor
-        found = list(_tensors([args, kwargs]))
+        found = _tensors(args, kwargs)
         there = [self.holds(tensor) for tensor in found]
         if any(there) and not all(on or t.ndim == 0 for on, t in zip(there, found, strict=True)):
             raise RuntimeError(
@@ -115,7 +115,7 @@ class PretendGpu(TorchFunctionMode):
             return kwargs["dtype"] if kwargs["dtype"] in _HALF else None
         if getattr(func, "__name__", "") in _PRODUCTS and torch.is_autocast_enabled("cuda"):
             return torch.get_autocast_dtype("cuda")
-        found = (t for t in _tensors([args, kwargs]) if t.ndim and t.is_floating_point())
+        found = (t for t in _tensors(args, kwargs) if t.ndim and t.is_floating_point())
         kinds = {self._type(tensor) for tensor in found}
         (kind,) = kinds if len(kinds) == 1 else (None,)  # of two kinds torch takes the wider
         return kind if kind in _HALF else None
@@ -176,13 +176,16 @@ _ANSWERS: dict[object, Callable[[bool], object]] = {
 }
 
 
-def _tensors(found: object) -> Iterator[torch.Tensor]:
+def _tensors(*found: object) -> list[torch.Tensor]:
     """Return the tensors in what torch takes or gives."""
-    if isinstance(found, torch.Tensor):
-        yield found
-    elif isinstance(found, list | tuple):
-        for one in found:
-            yield from _tensors(one)
-    elif isinstance(found, dict):
-        for one in found.values():
-            yield from _tensors(one)
+    tensors: list[torch.Tensor] = []
+    rest = list(found)
+    while rest:
+        one = rest.pop()
+        if isinstance(one, torch.Tensor):
+            tensors.append(one)
+        elif isinstance(one, list | tuple):
+            rest += one
+        elif isinstance(one, dict):
+            rest += one.values()
+    return tensors

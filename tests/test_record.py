@@ -29,7 +29,7 @@ from pipeline.record import Tomograms, run_record, what_else
 from pipeline.sequence import BackgroundPlan
 from tests.test_pipeline import SMALL
 
-pytestmark = [pytest.mark.usefixtures("logs"), pytest.mark.alone]
+pytestmark = pytest.mark.usefixtures("logs")
 
 ROOT = Path(__file__).parents[1]
 FAST = SMALL + "[simulation]\nphantom = 'bead'\n"
