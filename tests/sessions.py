@@ -1,9 +1,8 @@
 """How ``python launcher.py test`` runs the tests: two at a time, then those that must be alone.
 
-A test with the marker ``alone`` measures times, or opens an instrument whose processes want the
-whole machine. Each session runs in workers of pytest-xdist, the second in one only: a test that
-ends its process, or is ended with it since it hangs outside of Python, fails by itself, and the
-others go on in a new worker.
+A test with the marker ``alone`` measures times. Each session runs in workers of pytest-xdist, the
+second in one only: a test that ends its process, or is ended with it since it hangs outside of
+Python, fails by itself, and the others go on in a new worker.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ __all__ = ["run", "sessions"]
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("-n", "2", "--dist", "loadfile", "-m", "not alone")
 _ALONE = ("-n", "1", "-m", "alone")
+_MARK = "@pytest.mark.alone"
 _SHORT = ("-h", "-k", "-m", "-n")  # with their value in the same word, too
 _LONG = (
     "--co", "--collect-only", "--collectonly", "--failed-first", "--ff", "--fixtures", "--help",
@@ -32,7 +32,7 @@ def sessions(options: Sequence[str]) -> list[list[str]]:
     """
     if any(_decides(option) for option in options):
         return [list(options)]
-    return [[*_SHARED, *options], [*_ALONE, *options]]
+    return [[*_SHARED, *options], [*_ALONE, *_with_measured_times(), *options]]
 
 
 def run(options: Sequence[str], pytest: Callable[[Sequence[str]], int]) -> int:
@@ -48,6 +48,12 @@ def run(options: Sequence[str], pytest: Callable[[Sequence[str]], int]) -> int:
             return status
         failed = failed or status
     return failed
+
+
+def _with_measured_times() -> list[str]:
+    """Return the files that have tests to run alone: to read all of them takes ten seconds."""
+    files = sorted((_ROOT / "tests").glob("test_*.py"))
+    return [f"tests/{file.name}" for file in files if _MARK in file.read_text("utf-8")]
 
 
 def _decides(option: str) -> bool:

@@ -14,7 +14,7 @@ from pipeline.state import InstrumentState, RecordingState, RecordRequest
 from pipeline.supervisor import Instrument
 from tests.test_pipeline import LIVE_SMALL, watch
 
-pytestmark = [pytest.mark.usefixtures("logs"), pytest.mark.alone]
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 @pytest.fixture

@@ -124,7 +124,6 @@ def assert_released(endpoints: list[str]) -> None:
                     continue  # it has waited; the test's own time limit ends a wait in vain
 
 
-@pytest.mark.alone
 def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> None:
     unchecked = Instrument(microscope, quality=False)
     with unchecked as instrument, instrument.client() as client:
@@ -149,7 +148,6 @@ def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> 
     assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
 
 
-@pytest.mark.alone
 def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
     microscope: Path,
 ) -> None:
@@ -162,7 +160,6 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
         watch(client, lambda s: any(p.restarts for p in s.state.processes))
 
 
-@pytest.mark.alone
 def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
     with Instrument(microscope, regularizer="gp") as instrument, instrument.client() as client:
         seen = watch(client, lambda s: bool(s.checks) and bool(s.views))
@@ -184,7 +181,6 @@ def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path)
         assert client.malformed == 0
 
 
-@pytest.mark.alone
 def test_live_tomograms_go_on_without_their_checks_which_start_again(microscope: Path) -> None:
     with Instrument(microscope) as instrument, instrument.client() as client:
         watch(client, lambda s: all(process.alive for process in s.state.processes))
@@ -196,7 +192,6 @@ def test_live_tomograms_go_on_without_their_checks_which_start_again(microscope:
         assert len(others) == 2 and not any(process.restarts for process in others)
 
 
-@pytest.mark.alone
 def test_a_microscope_file_can_do_without_the_quality_check(microscope: Path) -> None:
     microscope.write_text(LIVE_SMALL.replace("[processing]", "[processing]\nquality = false"))
     with Instrument(microscope) as instrument, instrument.client() as client:
@@ -225,7 +220,6 @@ def assert_live(seen: Seen) -> None:
     assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
 
 
-@pytest.mark.alone
 def test_a_wrong_microscope_file_is_reported_and_not_retried(microscope: Path) -> None:
     microscope.write_text("[camera]\nwidht = 128\n")
     with Instrument(microscope) as instrument, instrument.client() as client:
@@ -253,7 +247,6 @@ os._exit(1)
 """
 
 
-@pytest.mark.alone
 def test_processes_end_when_their_parent_dies(microscope: Path) -> None:
     root = str(Path(__file__).parents[1])
     done = subprocess.run(
@@ -417,7 +410,6 @@ def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path:
     assert existing.read_text() == "precious"
 
 
-@pytest.mark.alone
 def test_headless_run_writes_tomograms_and_a_picture(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

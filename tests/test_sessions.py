@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 def test_all_run_two_at_a_time_and_then_those_that_must_be_alone(options: list[str]) -> None:
     shared, alone = sessions(options)
     assert shared == ["-n", "2", "--dist", "loadfile", "-m", "not alone", *options]
-    assert alone == ["-n", "1", "-m", "alone", *options]
+    assert alone == ["-n", "1", "-m", "alone", "tests/test_contract.py", *options]
 
 
 @pytest.mark.parametrize(
