@@ -1,4 +1,6 @@
-"""LiveTomo: set-up and command line. ``python launcher.py COMMAND``; the work is done elsewhere.
+"""LiveTomo: sets up the environment, then hands over to ``commands``.
+
+``python launcher.py COMMAND``
 
 The set-up is standard library only. It installs what pyproject.toml asks for, in the versions of
 constraints.txt, into ``.venv`` beside this file, and writes ``.venv/livetomo.json`` (the stamp)
@@ -8,7 +10,6 @@ active and already satisfies pyproject.toml is used as it is.
 
 from __future__ import annotations  # a Python too old for LiveTomo must get as far as being told so
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acquisition.errors import LiveTomoError
 from acquisition.locking import lock
@@ -210,7 +211,6 @@ def locked(path: Path) -> Iterator[None]:
 
 # ---- Requirements --------------------------------------------------------------------------------
 
-TENSOR_PACKAGES = ("torch", "numpy", "scipy", "h5py", "safetensors", "numba")  # of regularizer/
 COMPARISONS = {">=": op.ge, "<=": op.le, "==": op.eq, "!=": op.ne, ">": op.gt, "<": op.lt}
 
 
@@ -311,322 +311,7 @@ class PipProgress:
         return set(self._packages.glob("*.dist-info/INSTALLER"))
 
 
-# ---- Command line --------------------------------------------------------------------------------
-
-
-Parser = argparse.ArgumentParser
-
-
-def command_line() -> Parser:
-    """Return the parser; each command names the function that does it."""
-    parser = Parser(
-        prog="launcher.py",
-        description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
-        "the live window on the simulated microscope, or a headless run where there is no display.",
-    )
-    parser.set_defaults(run=_first_light, extras=frozenset(), enough=(), rest=[])
-    commands = parser.add_subparsers(metavar="COMMAND")
-
-    def add(name: str, run: Callable[[Any], int], text: str, *shared: Parser) -> Parser:
-        about = f"{name}: {text}."
-        command = commands.add_parser(name, help=text, description=about, parents=shared)
-        command.set_defaults(run=run)
-        return command
-
-    microscope, device, output, figures = shared_options()
-    test = add("test", _tests, "set up what the tests need and run them; options go to pytest")
-    test.set_defaults(extras=frozenset({"test"}))
-    add("live", _live, "the live window on a microscope", microscope, device)
-    text = "record a time-lapse without a window"
-    add_plan(add("record", _record, text, microscope, device, output, figures))
-    text = "turn a recording into tomograms"
-    reconstruct = add("reconstruct", _reconstruct, text, device, output, figures)
-    reconstruct.add_argument("recording", type=Path, metavar="RECORDING")
-    reconstruct.add_argument("--regularizer", choices=METHODS, default="deep")
-    text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
-    reconstruct.add_argument("--preset", choices=TV_PRESETS, help=text)
-    text = "on the sign of the contrast: non-negative where the sample is denser than its medium, "
-    text += "non-positive where it is lighter, none where it is both, auto for what the data show"
-    reconstruct.add_argument("--constraint", choices=CONSTRAINTS, default="auto", help=text)
-    text = "compare every N-th tomogram with total variation, into the file, too"
-    reconstruct.add_argument("--check", type=int, metavar="N", default=0, help=text)
-    add_positions(reconstruct)
-    add_settings(reconstruct)
-    text = "draw a grid of total-variation parameters on one scan, or on a simulated sample"
-    add_grid(add("tune", _tune, text, device, output, figures))
-    text = "turn interferograms of another program into a recording"
-    add_sources(add("import", _import, text, output, figures))
-    view = add("view", _view, "a recording or a tomogram file in the window", device)
-    view.add_argument("file", type=Path, metavar="FILE")
-    text = "the volume shown first; for a recording, how it is regularized"
-    view.add_argument("--regularizer", choices=METHODS, default="deep", help=text)
-    text = "write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF"
-    add_formats(add("export", _export, text, figures))
-    text = "measure a microscope's angles, fringes, exposure and timing on the empty field"
-    text_folder = "a new folder for the report; by default one with today's date"
-    calibrate = add("calibrate", _calibrate, text, microscope, figures)
-    calibrate.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=text_folder)
-    text = "write the DMD's gratings as pictures, and check what light passes its stop"
-    add("patterns", _patterns, text, microscope, output, figures)
-    train = add("train", _train, "train the regularizer; options go to the training")
-    text = "print the regularizers' tables; options go to the evaluation"
-    for bare in (train, add("evaluate", _evaluate, text)):
-        bare.set_defaults(enough=TENSOR_PACKAGES)
-    add("benchmark", _benchmark, "print the speed figures: all, or those named; options go to them")
-    add("doctor", _doctor, "say what works on this machine", figures)
-    return parser
-
-
-def shared_options() -> tuple[Parser, Parser, Parser, Parser]:
-    """Return what several commands have: --microscope, --device, --output, --json."""
-    microscope, device, output, figures = (Parser(add_help=False) for _ in range(4))
-    text = "its microscope.toml; the simulated microscope by default"
-    microscope.add_argument("--microscope", type=Path, metavar="FILE", help=text)
-    text = "where to compute; the GPU by default, if there is one"
-    device.add_argument("--device", choices=("cpu", "cuda"), help=text)
-    output.add_argument("-o", "--output", type=Path, metavar="FILE", required=True)
-    figures.add_argument("--json", action="store_true", help="print figures as JSON")
-    return microscope, device, output, figures
-
-
-def add_plan(record: Parser) -> None:
-    """Add how many scans a recording has, when and where, and what becomes of them meanwhile."""
-    plan = record.add_mutually_exclusive_group(required=True)
-    plan.add_argument("--stacks", type=int, metavar="N", help="how many scans")
-    text = "a useq MDASequence (YAML or JSON): times, stage positions, autofocus"
-    plan.add_argument("--sequence", type=Path, metavar="FILE", help=text)
-    text = "go on with the recording -o, by its own plan, after it was ended or crashed"
-    plan.add_argument("--resume", action="store_true", help=text)
-    text = "seconds from the start of a scan to that of the next; by default as fast as it goes"
-    record.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
-    again = record.add_mutually_exclusive_group()
-    text = "take the background again after so many scans"
-    again.add_argument("--background-every", type=int, metavar="N", help=text)
-    text = "take it again after so many minutes"
-    again.add_argument("--background-minutes", type=float, metavar="M", help=text)
-    text = "make tomograms of the scans meanwhile, into this file"
-    record.add_argument("--tomograms", type=Path, metavar="FILE", help=text)
-    record.add_argument("--regularizer", choices=METHODS, help="of the tomograms; deep by default")
-
-
-# of regularizer.total_variation, and regularizer.automatic
-METHODS = ("none", "gp", "tv", "deep")
-CONSTRAINTS = ("auto", "non-negative", "non-positive", "none")
-TV_PRESETS = ("tv", "tv-fast", "auto", "beads", "s-pyogenes", "oci-aml3")
-RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
-    "approximation": (str, "rytov or born"),
-    "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),
-    "gridding": (str, "nearest or linear: how a sample between voxels of k-space is shared"),
-    "oversampling": (int, "how many times finer k-space is sampled than the volume asks"),
-    "apodisation": (float, "part of the measured band over which it falls off, 0 to 1"),
-    "slices": (int, "z size of the volume; 64 by default"),
-    "dz_um": (float, "z step"),
-    "voxel_um": (float, "lateral voxel"),
-    "size_um": (float, "lateral size, y and x; the field of view by default"),
-    "refocus_um": (float, "z of the volume's centre over the plane in focus"),
-    "objects": (str, "denser or lighter than the medium: tells the sideband where k is not known"),
-    "anchor": (str, "zero of the phase: field (its empty part), background, lowest or highest"),
-    "offset": (float, "added to the index, for a sample that fills the field"),
-}
-
-
-def add_settings(reconstruct: Parser) -> None:
-    """Add what can be chosen about a reconstruction; left out, the defaults hold."""
-    group = reconstruct.add_argument_group("reconstruction")
-    for name, (kind, text) in RECONSTRUCTION.items():
-        how: dict[str, Any] = {"dest": name, "type": kind, "help": text}
-        how |= {"metavar": "UM"} if name.endswith("_um") else {}
-        how |= {"nargs": 2} if name == "size_um" else {}
-        group.add_argument("--" + name.removesuffix("_um").replace("_", "-"), **how)
-
-
-def add_grid(tune: Parser) -> None:
-    """Add the sample and the grid of parameters."""
-    text = "leave it out for a simulated sample, whose truth is known"
-    tune.add_argument("recording", type=Path, nargs="?", metavar="RECORDING", help=text)
-    tune.add_argument("--scan", type=int, default=0, metavar="N", help="of the recording")
-    tune.add_argument("--simulate", metavar="KIND", default="cell", help="cell, cocci, rods, ...")
-    tune.add_argument("--seed", type=int, default=1, help="of the simulated sample")
-    tune.add_argument(
-        "--mu", type=float, nargs="+", default=[2.0, 10.0, 50.0, 150.0], help="columns"
-    )
-    tune.add_argument("--outer", type=int, nargs="+", default=[1, 2, 5], help="rows")
-    tune.add_argument("--inner", type=int, default=100, help="iterations of each outer one")
-
-
-def add_sources(convert: Parser) -> None:
-    """Add what an import reads."""
-    text = "TIFF, folder of TIFF, PNG or BMP, .npy, .npz[:ARRAY]; several, in the order of time"
-    convert.add_argument("samples", nargs="+", metavar="SAMPLE", help=text)
-    text = "the same of the empty field"
-    convert.add_argument("--background", metavar="BACKGROUND", required=True, help=text)
-    text = "optics and number of angles, as in docs/examples/import.toml"
-    convert.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
-
-
-def add_formats(export: Parser) -> None:
-    """Add what an export takes, and what it becomes."""
-    export.add_argument("file", type=Path, metavar="FILE", help="of tomograms")
-    export.add_argument("--to", choices=("ome-zarr", "ome-tiff", "tcf"), required=True)
-    text = "by default beside FILE, with its name"
-    export.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
-    text = "which volumes, each a channel; by default the regularized ones where complete, else raw"
-    volumes = ("raw", "deep", "tv", "gp")
-    export.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
-    add_positions(export)
-
-
-def add_positions(command: Parser) -> None:
-    """Add which stage positions of a time-lapse are taken."""
-    text = "name or number (from 1) of a stage position, may be repeated; by default all"
-    command.add_argument("--position", action="append", metavar="NAME", default=[], help=text)
-
-
-FORWARDED = ("test", "train", "evaluate", "benchmark")  # pytest, training, ... read what follows
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for; ``rest`` is what another parser will read."""
-    forward = argv[:1] and argv[0] in FORWARDED
-    asks_here = argv[1:2] in (["-h"], ["--help"]) and argv[0] not in ("train", "evaluate")
-    own = argv[:1] if forward and not asks_here else argv
-    options = command_line().parse_args(own)
-    options.rest = list(argv[len(own) :])
-    return options
-
-
-# ---- Commands: each imports its work only when it is called --------------------------------------
-
-
-def _first_light(options: argparse.Namespace) -> int:
-    from ui.start import first_light
-
-    return first_light()
-
-
-def _live(options: argparse.Namespace) -> int:
-    from ui.start import live
-
-    return live(options.microscope, options.device)
-
-
-def _record(options: argparse.Namespace) -> int:
-    from pipeline.record import run_record, what_else
-
-    plan = (options.microscope, options.stacks, options.interval, options.output, options.json)
-    again = (options.background_every, options.background_minutes)
-    made = (options.tomograms, options.regularizer, options.device)
-    more = what_else(again, made)
-    return run_record(*plan, sequence=options.sequence, resume=options.resume, **more)
-
-
-def _reconstruct(options: argparse.Namespace) -> int:
-    from pipeline.commands import run_reconstruct
-
-    chosen = {
-        name: value for name in RECONSTRUCTION if (value := getattr(options, name)) is not None
-    }
-    how = (options.regularizer, options.device, options.json, chosen, options.preset)
-    more = (options.check, options.position, options.constraint)
-    return run_reconstruct(options.recording, options.output, *how, *more)
-
-
-def _tune(options: argparse.Namespace) -> int:
-    from pipeline.tuning import run_tune
-
-    names = ("simulate", "seed", "scan", "inner", "device")
-    chosen = {name: getattr(options, name) for name in names}
-    grid = {"mus": options.mu, "outers": options.outer, "as_json": options.json}
-    return run_tune(options.recording, options.output, **chosen, **grid)
-
-
-def _import(options: argparse.Namespace) -> int:
-    from pipeline.importing.convert import run_import
-
-    sources = (options.samples, options.background, options.optics)
-    return run_import(*sources, options.output, as_json=options.json)
-
-
-def _view(options: argparse.Namespace) -> int:
-    from ui.start import view
-
-    return view(options.file, options.regularizer, options.device)
-
-
-def _export(options: argparse.Namespace) -> int:
-    from pipeline.exporting.convert import run_export
-
-    how = (options.output, options.volume, options.json, options.position)
-    return run_export(options.file, options.to, *how)
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from pipeline.calibrate import run_calibrate
-
-    return run_calibrate(options.microscope, options.output, as_json=options.json)
-
-
-def _patterns(options: argparse.Namespace) -> int:
-    from pipeline.patterns import run_patterns
-
-    return run_patterns(options.microscope, options.output, as_json=options.json)
-
-
-def _tests(options: argparse.Namespace) -> int:
-    sys.path.insert(0, str(ROOT))  # tests belong to the checkout, not to the package
-    from tests.sessions import run
-    from ui.display import install_libraries, virtual_display
-
-    install_libraries()
-    with virtual_display() as environment:
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start Python a hundred times
-        pytest = (sys.executable, "-m", "pytest")
-        return run(
-            options.rest, lambda own: passed_through([*pytest, *own], cwd=ROOT, env=environment)
-        )
-
-
-def _train(options: argparse.Namespace) -> int:
-    from regularizer.training_command import main as train
-
-    return train(options.rest)
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from regularizer.evaluation import main as evaluate
-
-    return evaluate(options.rest)
-
-
-def _benchmark(options: argparse.Namespace) -> int:
-    sys.path.insert(0, str(ROOT))  # benchmarks belong to the checkout, not to the package
-    from benchmarks.__main__ import main as measure
-
-    return measure(options.rest)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from ui.doctor import main as examine
-
-    return examine(Checkout(ROOT).requirements(frozenset()), as_json=options.json)
-
-
 # ---- Starting ------------------------------------------------------------------------------------
-
-
-def passed_through(command: Sequence[str | Path], **options: Any) -> int:
-    """Run ``command`` to its end and return its exit status; Ctrl-C is the command's to obey."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to both
-    try:
-        with subprocess.Popen(command, **options) as process:
-            try:
-                status = process.wait()
-            except SystemExit:
-                process.terminate()
-                raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return status if status >= 0 else 128 - status  # ended by a signal, as shells say it
 
 
 def start_in(python: Path, argv: Sequence[str]) -> int:
@@ -635,6 +320,8 @@ def start_in(python: Path, argv: Sequence[str]) -> int:
     if os.name == "posix":
         sys.stdout.flush()
         os.execv(command[0], command)
+    from commands.passed_through import passed_through
+
     return passed_through(command)
 
 
@@ -651,6 +338,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             needed = ".".join(map(str, PYTHON_NEEDED))
             running = f"{sys.executable} is {sys.version.split()[0]}"
             raise SetUpError(f"LiveTomo needs Python {needed} or newer; {running}")
+        from commands.command_line import parse
+
         options = parse(argv)
         python = Checkout(ROOT).interpreter(options.extras, options.enough)
         if python is not None:

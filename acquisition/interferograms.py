@@ -1,6 +1,6 @@
 """One scan as recorded: a stack of off-axis interferograms, one frame an angle."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 
-__all__ = ["FULL_SCALES", "InterferogramStack", "check_rotations", "full_scale"]
+__all__ = ["FULL_SCALES", "InterferogramStack", "average", "check_rotations", "full_scale"]
 
 _SIXTEEN_BITS = 2**16 - 1
 _LEFT_JUSTIFIED = {(2**bits - 1) << (16 - bits) for bits in range(8, 17)}
@@ -118,3 +118,23 @@ def check_rotations(rotations: NDArray[np.float64], views: int) -> None:
             f"rotations must be orthogonal with determinant 1, that of view "
             f"{int(np.flatnonzero(wrong)[0])} is not"
         )
+
+
+def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
+    """Return the rounded mean, angle by angle, of the scans that have that angle."""
+    first = stacks[0]
+    total = np.zeros(first.frames.shape, dtype=np.float32)
+    count = np.zeros(len(first.frames), dtype=np.float32)
+    for stack in stacks:
+        total += stack.frames  # the rows of lost angles are zero
+        count += [angle not in stack.lost for angle in range(len(count))]
+    mean = np.rint(total / np.maximum(count, 1)[:, None, None]).astype(first.frames.dtype)
+    return InterferogramStack(
+        frames=mean,
+        optics=first.optics,
+        illumination_k=first.illumination_k,
+        timestamp=first.timestamp,
+        lost=tuple(int(angle) for angle in np.flatnonzero(count == 0)),
+        sequence=stacks[-1].sequence,
+        provenance={**stacks[-1].provenance, "averaged_scans": str(len(stacks))},
+    )

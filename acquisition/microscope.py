@@ -7,25 +7,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
-from acquisition.calibration import Calibrated
-from acquisition.cameras import prepare_camera, set_exposure, set_properties, set_property
 from acquisition.closing import Closing
-from acquisition.configuration import AcquisitionConfig
+from acquisition.configuration.calibration_file import Calibrated
+from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanStopped
-from acquisition.interferograms import InterferogramStack
-from acquisition.naming import naming
-from acquisition.scan import AngleScan, AngleScanEngine, pictures
-from acquisition.stage import Stage
+from acquisition.interferograms import InterferogramStack, average
+from acquisition.scanning.camera_setup import (
+    prepare_camera,
+    set_exposure,
+    set_properties,
+    set_property,
+)
+from acquisition.scanning.device_errors import naming
+from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
+from acquisition.scanning.stage import Stage
 
 if (
     TYPE_CHECKING
@@ -309,26 +313,6 @@ class Microscope(Closing):
         with suppress(RuntimeError):  # nothing may keep the devices from being released
             self.core.stopSequenceAcquisition()
         self.core.unloadAllDevices()
-
-
-def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
-    """Return the rounded mean, angle by angle, of the scans that have that angle."""
-    first = stacks[0]
-    total = np.zeros(first.frames.shape, dtype=np.float32)
-    count = np.zeros(len(first.frames), dtype=np.float32)
-    for stack in stacks:
-        total += stack.frames  # the rows of lost angles are zero
-        count += [angle not in stack.lost for angle in range(len(count))]
-    mean = np.rint(total / np.maximum(count, 1)[:, None, None]).astype(first.frames.dtype)
-    return InterferogramStack(
-        frames=mean,
-        optics=first.optics,
-        illumination_k=first.illumination_k,
-        timestamp=first.timestamp,
-        lost=tuple(int(angle) for angle in np.flatnonzero(count == 0)),
-        sequence=stacks[-1].sequence,
-        provenance={**stacks[-1].provenance, "averaged_scans": str(len(stacks))},
-    )
 
 
 def _provenance(calibrated: Calibrated, exposure_ms: float) -> dict[str, str]:

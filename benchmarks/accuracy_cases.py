@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from reconstruction.inversion import contrast_of

@@ -1,8 +1,8 @@
 """How near the automatic parameters of total variation come to a grid search that knows the truth.
 
-Simulated scans (``regularizer.training_data``): cells, cocci and beads, seen by the presets' optics
+Simulated scans (``regularizer/training``): cells, cocci and beads, seen by the presets' optics
 and by random ones. On each, a grid of mu, outer iterations and both weights of the gradient is run
-and compared with the true object; then ``regularizer.automatic`` and the preset "tv", which know
+and compared with the true object; then the automatic ones and the preset "tv", which know
 nothing of it. Errors are ||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three
 numbers instead.
 """
@@ -19,11 +19,17 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
-from regularizer import training_data
-from regularizer.automatic import GRADIENT, OUTER, automatic_parameters, noise_and_norm
 from regularizer.metrics import relative_error
-from regularizer.total_variation import PARAMETERS, Gradient, SplitBregman, TvParameters
-from regularizer.training_data import KINDS, Sample
+from regularizer.total_variation.automatic import (
+    GRADIENT,
+    OUTER,
+    automatic_parameters,
+    noise_and_norm,
+)
+from regularizer.total_variation.parameters import PARAMETERS, Gradient, TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
+from regularizer.training import training_data
+from regularizer.training.training_data import KINDS, Sample
 
 __all__ = ["main"]
 

@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
 from reconstruction.tomogram import Spectrum
-from regularizer.bulk_data import EmptyScan, bulk_sample, put_into
-from regularizer.training_data import KINDS, draw_phantom, draw_position, make_sample
+from regularizer.training.bulk_samples import EmptyScan, bulk_sample, put_into
+from regularizer.training.training_data import KINDS, draw_phantom, draw_position, make_sample
 from tests.scans import perfect_scan
 
 __all__ = ["main"]

@@ -9,17 +9,18 @@ from dataclasses import replace
 
 import torch
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from benchmarks.gpu_report import Result, Task
 from benchmarks.gpu_scans import SPHERE, Bench
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import index_from_contrast
 from reconstruction.unwrap import unwrap, wrap
-from regularizer.inference import apply_whole
-from regularizer.methods import regularizer
-from regularizer.networks import fold_batch_norm
-from regularizer.total_variation import PARAMETERS, SplitBregman
-from regularizer.trained import NETWORKS, network_input, shipped
+from regularizer.networks.inference import apply_whole
+from regularizer.networks.trained import NETWORKS, network_input, shipped
+from regularizer.networks.unet import fold_batch_norm
+from regularizer.registry import regularizer
+from regularizer.total_variation.parameters import PARAMETERS
+from regularizer.total_variation.split_bregman import SplitBregman
 from tests.partial_waves import sphere_fields
 from tests.scans import correlation, distance_um
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.interferograms import InterferogramStack
 from benchmarks.accuracy_cases import Sphere, View, record
 from benchmarks.gpu_clock import Limits, Timed, timed
@@ -16,10 +16,11 @@ from benchmarks.networks import convolved, settled
 from benchmarks.total_variation_problem import Shape, problem
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram
-from regularizer.engines import fastest
-from regularizer.inference import Network
-from regularizer.methods import Regularizer, regularizer
-from regularizer.trained import NETWORKS
+from regularizer.interface import Regularizer
+from regularizer.networks.engines import fastest
+from regularizer.networks.inference import Network
+from regularizer.networks.trained import NETWORKS
+from regularizer.registry import regularizer
 from tests.partial_waves import sphere_fields
 
 __all__ = ["PAPER", "SMALL", "SPHERE", "Bench", "Sizes", "told"]

@@ -24,10 +24,11 @@ from benchmarks.total_variation_problem import Shape
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.inference import apply_patches, apply_whole
-from regularizer.networks import channels_last
-from regularizer.total_variation import SplitBregman, TvParameters
-from regularizer.trained import NETWORKS, Recipe
+from regularizer.networks.inference import apply_patches, apply_whole
+from regularizer.networks.trained import NETWORKS, Recipe
+from regularizer.networks.unet import channels_last
+from regularizer.total_variation.parameters import TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
 
 __all__ = ["live_path", "speed_tasks", "training_step"]
 

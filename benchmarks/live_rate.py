@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.machine import machine
-from pipeline.state import Phase, TomogramView
-from pipeline.supervisor import Instrument
+from pipeline.live.supervisor import Instrument
+from pipeline.wire.state import Phase, TomogramView
 
 __all__ = ["main", "measure"]
 

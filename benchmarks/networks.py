@@ -26,10 +26,10 @@ from torch.nn import functional
 
 from benchmarks.machine import peak_mb
 from benchmarks.pages import DOCS, make_tables, markdown
-from regularizer.inference import apply_patches, apply_whole
-from regularizer.networks import LightUNet, fold_batch_norm
-from regularizer.openvino_graph import in_openvino, is_installed
-from regularizer.trained import NETWORKS, Recipe, load_network, shipped
+from regularizer.networks.inference import apply_patches, apply_whole
+from regularizer.networks.openvino_graph import in_openvino, is_installed
+from regularizer.networks.trained import NETWORKS, Recipe, load_network, shipped
+from regularizer.networks.unet import LightUNet, fold_batch_norm
 
 __all__ = ["convolved", "main", "operations", "receptive_field", "settled", "sizes"]
 

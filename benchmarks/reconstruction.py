@@ -25,9 +25,9 @@ from benchmarks.accuracy_cases import Sphere, View, record
 from benchmarks.machine import machine, resident_mb
 from reconstruction.field_inversion import FieldInversion
 from reconstruction.fields import FieldPlan, FieldStack
+from reconstruction.geometry import Views
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["main"]

@@ -18,19 +18,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from acquisition.configuration import load_configuration
-from acquisition.illumination import preset
+from acquisition.configuration.microscope_file import load_configuration
+from acquisition.illumination.angles import preset
 from acquisition.microscope import open_microscope
 from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
-from pipeline.picture import draw_grid, write_png
+from files.pictures import draw_grid, write_png
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from regularizer.automatic import automatic_parameters
-from regularizer.methods import regularizer
 from regularizer.metrics import compare, data_residual, relative_error
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters
-from regularizer.training_data import Sample, make_sample, sample_of
+from regularizer.registry import regularizer
+from regularizer.total_variation.automatic import automatic_parameters
+from regularizer.total_variation.parameters import PARAMETERS, TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
+from regularizer.training.training_data import Sample, make_sample, sample_of
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.scans import correlation, distance_um
 

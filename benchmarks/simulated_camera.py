@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
-from acquisition.configuration import AcquisitionConfig
+from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.microscope import open_microscope
 from benchmarks.machine import machine
 

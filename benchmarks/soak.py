@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from acquisition.configuration import load_configuration
+from acquisition.choices import REGULARIZERS
+from acquisition.configuration.microscope_file import load_configuration
 from benchmarks.machine import machine
-from pipeline.archive.recording import Recording, read_recording
-from pipeline.archive.tomograms import DATASETS, read_tomograms
-from pipeline.tomogram_job import Recipe, Silent, TomogramJob, settings_for
+from files.recording import Recording, read_recording
+from files.tomograms import read_tomograms
+from pipeline.tomograms.job import Recipe, Silent, TomogramJob, settings_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +138,7 @@ def greatest_difference(
     for row, number in enumerate(chosen):
         pairs = [(kept.raw(number), made.raw(row))]
         if options.regularizer != "none":
-            name = DATASETS[options.regularizer]
+            name = REGULARIZERS[options.regularizer].volume
             left, right = kept.regularized(name, number), made.regularized(name, row)
             assert left is not None and right is not None
             pairs.append((left, right))

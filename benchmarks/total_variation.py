@@ -24,7 +24,8 @@ from benchmarks.machine import machine
 from benchmarks.total_variation_peers import peers
 from benchmarks.total_variation_problem import Ended, Objective, Shape, Stopwatch, problem
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import SplitBregman, TvParameters
+from regularizer.total_variation.parameters import TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
 
 __all__ = ["main"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import TvParameters
+from regularizer.total_variation.parameters import TvParameters
 
 __all__ = ["Ended", "Objective", "Shape", "Stopwatch", "Volume", "problem"]
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError
 from benchmarks.machine import machine
 from benchmarks.unwrapping_fields import Case, computed_cases, measured_cases
-from pipeline.glyphs import text_mask
-from pipeline.picture import write_png
+from files.glyphs import text_mask
+from files.pictures import write_png
 from reconstruction.unwrap import residues, unwrap, unwrap_frames, weighted_turns
 
 __all__ = ["main", "measure"]

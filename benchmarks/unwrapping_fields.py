@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.optics import Optics
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldPlan

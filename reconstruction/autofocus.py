@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from reconstruction.fields import FieldStack
 from reconstruction.focus import axial_frequencies
-from reconstruction.views import Views
+from reconstruction.geometry import Views
 
 __all__ = ["RANGE_UM", "Focus", "find_focus"]
 

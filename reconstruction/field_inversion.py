@@ -13,11 +13,11 @@ import torch
 from reconstruction.empty_field import anchored, fit_empty_field
 from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
+from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.unwrap import unwrap_frames
-from reconstruction.views import Views
 
 __all__ = ["FieldInversion", "Scattered", "born_fields", "reconstruct_fields", "rytov_fields"]
 

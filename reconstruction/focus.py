@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
+from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid, steepest_tangent
 
 __all__ = ["Blend", "FocusPlan", "axial_frequencies"]

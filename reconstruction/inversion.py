@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
+from reconstruction.geometry import Views
 from reconstruction.gridding import Averaged, Sides, VoxelAverages, nearest_voxels, shared_out
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
-from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 

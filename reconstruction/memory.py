@@ -12,8 +12,8 @@ from dataclasses import replace
 import torch
 
 from acquisition.errors import ConfigurationError
+from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.views import Views
 from reconstruction.volume import VolumeGrid, plan_volume
 
 __all__ = ["bytes_needed", "check_memory", "free_bytes"]

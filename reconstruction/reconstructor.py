@@ -17,13 +17,13 @@ from acquisition.interferograms import InterferogramStack
 from reconstruction.empty_field import anchored, fit_empty_field
 from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
+from reconstruction.frame_quality import FrameQuality, assess, noteworthy, saturation, visibility
+from reconstruction.geometry import Views
 from reconstruction.inversion import contrast_of
 from reconstruction.light_places import LightPlaces
 from reconstruction.memory import check_memory
-from reconstruction.quality import FrameQuality, assess, noteworthy, saturation, visibility
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["Reconstruction", "Reconstructor", "ScanReport"]

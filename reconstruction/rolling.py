@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
-from reconstruction.quality import FrameQuality
+from reconstruction.frame_quality import FrameQuality
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 
 __all__ = ["RollingTomography"]

@@ -19,9 +19,9 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
+from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import VolumeWindow
-from reconstruction.views import Views
 
 __all__ = ["VolumeGrid", "plan_volume", "steepest_tangent"]
 

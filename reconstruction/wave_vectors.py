@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.illumination import check_wave_vectors
+from acquisition.illumination.angles import check_wave_vectors
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from reconstruction.fringes import MIN_PEAK, ZERO_ORDER, Fringes, folded

@@ -9,14 +9,14 @@ adds to that is negative, whatever the halos of the raw tomogram are.
 
 import threading
 from dataclasses import replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 
 from acquisition.errors import ConfigurationError
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.total_variation import Progress
+from regularizer.interface import Progress, SignedRegularizer
 
 __all__ = [
     "CONSTRAINTS",
@@ -40,31 +40,16 @@ _SIGMAS = 10.0
 _CLEAR = 0.15  # share of the other sign that is still one sign; cells, beads, bacteria have 0.00
 
 
-class Unsigned(Protocol):
-    """A regularizer that is made for contrast that is not negative, and can do without, too."""
-
-    def __call__(
-        self,
-        tomogram: Tomogram,
-        spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-        *,
-        free: bool = False,
-    ) -> Tomogram:
-        """Return the regularized tomogram; where not ``free``, nowhere below the medium's index."""
-
-
 class Constrained:
     """A regularizer with a constraint on the sign of the contrast.
 
     Parameters
     ----------
-    base : Unsigned
+    base : SignedRegularizer
     asked : "auto", "non-negative", "non-positive" or "none"
     """
 
-    def __init__(self, base: Unsigned, asked: Constraint = "auto") -> None:
+    def __init__(self, base: SignedRegularizer, asked: Constraint = "auto") -> None:
         self.base, self.asked = base, asked
 
     def __call__(

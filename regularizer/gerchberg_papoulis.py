@@ -10,16 +10,21 @@ noise included, and edges stay soft: total variation and the network do better
 """
 
 import threading
-from collections.abc import Callable
 
 import torch
 
 from acquisition.errors import Stopped
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, Tomogram
+from regularizer.interface import Progress, SignedRegularizer, checked, with_contrast
 
-__all__ = ["gerchberg_papoulis"]
+__all__ = ["GerchbergPapoulis", "gerchberg_papoulis", "make"]
 
-Progress = Callable[[int, int], None]
+
+def make(
+    name: str, device: str | torch.device, *, warm: bool, uncertainty: bool
+) -> SignedRegularizer:
+    """Return it as ``regularizer.registry`` asks for it; there is nothing to choose."""
+    return GerchbergPapoulis()
 
 
 def gerchberg_papoulis(
@@ -59,3 +64,23 @@ def gerchberg_papoulis(
             progress(done, iterations)
     centred: torch.Tensor = torch.fft.fftshift(contrast)
     return centred
+
+
+class GerchbergPapoulis:
+    """``gerchberg_papoulis`` as a regularizer."""
+
+    def __call__(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        *,
+        free: bool = False,
+    ) -> Tomogram:
+        """Return the regularized tomogram; where ``free``, the raw one."""
+        if free:
+            how = "Gerchberg-Papoulis: nothing to add to the raw tomogram without a constraint"
+            return with_contrast(tomogram, tomogram.contrast, spectrum, how)
+        contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
+        return checked(tomogram, contrast, spectrum, "Gerchberg-Papoulis")

@@ -6,6 +6,7 @@ scikit-image, with the data range of the reference's contrast (max - min). The p
 those, for comparison only: on that scale any two tomograms look alike.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ __all__ = [
     "normalised_mse",
     "relative_error",
     "structural_similarity",
+    "unexplained",
 ]
 
 WINDOW = 7  # voxels along each axis
@@ -131,3 +133,8 @@ def compare(
         paper_ssim=float(structural_similarity(index, true_index, 1.0).mean()),
         paper_mse=float((index - true_index).square().mean()),
     )
+
+
+def unexplained(residual: float, noise: float | None) -> float:
+    """Return the data residual of a result without the noise's part."""
+    return math.sqrt(max(residual**2 - (noise or 0.0) ** 2, 0.0))

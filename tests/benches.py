@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 from pymmcore_plus.experimental.unicore import SLMDevice, UniMMCore
 
-from acquisition.configuration import AcquisitionConfig
+from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.camera import SimulatedCamera
 from acquisition.devices.dmd import SimulatedDmd
 from acquisition.devices.instrument import Display, SimulatedInstrument

@@ -35,9 +35,9 @@ if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISP
 def pytest_configure(config: pytest.Config) -> None:
     """Let numba compile once what else each worker would, in the first test that needs it."""
     begins_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    compiled = any((ROOT / "regularizer" / "__pycache__").glob("fused.*.nbi"))
+    compiled = any((ROOT / "regularizer" / "total_variation" / "__pycache__").glob("fused.*.nbi"))
     if begins_workers and not compiled:  # where numba fails, tests say so
-        command = [sys.executable, "-c", "import regularizer.fused"]
+        command = [sys.executable, "-c", "import regularizer.total_variation.fused"]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
 
 
@@ -61,7 +61,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose what runs a network by a small volume; each regularizer with a network chooses."""
-    monkeypatch.setattr("regularizer.engines._TRIAL", (16, 16, 16))
+    monkeypatch.setattr("regularizer.networks.engines._TRIAL", (16, 16, 16))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from acquisition.interferograms import InterferogramStack
-from pipeline.archive.recording import read_recording
+from files.recording import read_recording
 
 __all__ = ["INDEX", "RADIUS_UM", "exact_bead", "exact_bead_path"]
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from regularizer.networks import LightUNet
+from regularizer.networks.unet import LightUNet
 
 
 def shaken_network(channels: int = 1) -> LightUNet:

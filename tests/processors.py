@@ -12,7 +12,9 @@ import torch
 import zmq
 
 from acquisition.interferograms import InterferogramStack
-from pipeline.messages import (
+from pipeline.live.processor import Processor
+from pipeline.live.service import Publisher, Settings
+from pipeline.wire.messages import (
     Message,
     ProcessorStatus,
     Stamp,
@@ -21,10 +23,8 @@ from pipeline.messages import (
     stack_message,
     tomogram_view,
 )
-from pipeline.processor import Processor
-from pipeline.service import Publisher, Settings
-from pipeline.sockets import ANY_PORT, Context, bind
-from pipeline.state import TomogramView
+from pipeline.wire.sockets import ANY_PORT, Context, bind
+from pipeline.wire.state import TomogramView
 
 __all__ = ["process"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.state import (
+from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
     News,

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acquisition.gratings import DmdGeometry
-from acquisition.illumination import Preset, preset
+from acquisition.illumination.angles import Preset, preset
+from acquisition.illumination.gratings import DmdGeometry
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.simulation.bench import OpticalBench, SimulationSettings
@@ -16,7 +16,7 @@ from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from regularizer.training_data import FAR_UM, record
+from regularizer.training.training_data import FAR_UM, record
 
 CELL = preset("cell")
 CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.configuration import AcquisitionConfig
+from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.faults import Faults
 from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.microscope import Microscope, open_microscope

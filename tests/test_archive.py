@@ -17,10 +17,10 @@ import torch
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from pipeline.archive.recording import RecordingWriter, read_recording
-from pipeline.archive.tomograms import TomogramWriter, read_tomograms
+from files.recording import RecordingWriter, read_recording
+from files.tomograms import TomogramWriter, read_tomograms
 from reconstruction.tomogram import Tomogram
-from regularizer.report import QualityReport
+from regularizer.quality_report import QualityReport
 from tests.exact_bead import exact_bead_path
 
 OPTICS = Optics(0.532, 1.2, 1.337, 0.08)

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.illumination import preset
-from pipeline.tuning import run_tune
+from acquisition.illumination.angles import preset
+from commands.tune_grid import run_tune
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.automatic import MU_RANGE, automatic_parameters, noise_and_norm
-from regularizer.methods import regularizer
-from regularizer.total_variation import SplitBregman, TvParameters
-from regularizer.training_data import make_sample
+from regularizer.registry import regularizer
+from regularizer.total_variation.automatic import MU_RANGE, automatic_parameters, noise_and_norm
+from regularizer.total_variation.parameters import TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
+from regularizer.training.training_data import make_sample
 
 OPTICS = preset("cell").optics
 SIZE = 32
@@ -96,7 +97,7 @@ def test_auto_is_a_regularizer_that_says_what_it_chose() -> None:
 def test_a_grid_of_parameters_is_drawn_and_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.tuning.make_sample", partial(make_sample, frame=64))
+    monkeypatch.setattr("commands.tune_grid.make_sample", partial(make_sample, frame=64))
     picture = tmp_path / "grid.png"
     grid = {"mus": (5.0, 80.0), "outers": (1, 2), "inner": 8}
     assert run_tune(None, picture, simulate="bead", seed=2, as_json=True, **grid) == 0  # type: ignore[arg-type]  # one kind a key

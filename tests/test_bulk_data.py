@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.simulation.phantom import Phantom
 from acquisition.simulation.specimens import bead
 from reconstruction.tomogram import Spectrum
-from regularizer.bulk_data import BULK_SEED, EmptyScan, bulk_sample, make_bulk, on_caps, put_into
 from regularizer.metrics import compare
-from regularizer.training_data import files, load, make_sample, save
+from regularizer.training.bulk_samples import (
+    BULK_SEED,
+    EmptyScan,
+    bulk_sample,
+    make_bulk,
+    on_caps,
+    put_into,
+)
+from regularizer.training.training_data import files, load, make_sample, save
 from tests.scans import perfect_scan
 
 CHOSEN = preset("cell")
@@ -86,7 +93,7 @@ def test_the_truth_lies_where_the_object_is(scan: EmptyScan, tmp_path: Path) -> 
 
 
 def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regularizer.bulk_data.KINDS", ("bead", "rods"))
+    monkeypatch.setattr("regularizer.training.bulk_samples.KINDS", ("bead", "rods"))
     make_bulk(tmp_path, 1, 1)
     made = files(tmp_path, BULK_SEED, 10 * BULK_SEED)
     times = [path.stat().st_mtime_ns for path in made]
@@ -98,7 +105,7 @@ def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_scans_with_random_optics_lose_angles(monkeypatch: pytest.MonkeyPatch) -> None:
     """And are the same otherwise."""
     lossy = make_sample("bead", 1, frame=96, varied=True, tv=False)
-    monkeypatch.setattr("regularizer.training_data._LOST", 0.0)
+    monkeypatch.setattr("regularizer.training.training_data._LOST", 0.0)
     complete = make_sample("bead", 1, frame=96, varied=True, tv=False)
     assert torch.equal(lossy.truth, complete.truth)
     assert 0.7 < float(lossy.spectrum.measured.sum() / complete.spectrum.measured.sum()) < 1

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acquisition.calibration import (
+from acquisition.configuration.calibration_file import (
     Calibration,
     calibration_beside,
     load_calibrated,
     read_calibration,
 )
-from acquisition.configuration import load_configuration
+from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.illumination import AngleSet, circular_scan
+from acquisition.illumination.angles import AngleSet, circular_scan
 from acquisition.microscope import open_microscope
-from pipeline.archive.recording import read_recording
-from pipeline.calibrate import checks_of, measure, run_calibrate
-from pipeline.progress import progress_bar
-from pipeline.record import run_record
-from reconstruction.calibration import carrier_fit, fit_angles
+from commands.calibrate_measurement import checks_of, measure, run_calibrate
+from commands.progress import progress_bar
+from commands.record_session import run_record
+from files.recording import read_recording
+from reconstruction.angle_fit import carrier_fit, fit_angles
 from reconstruction.wave_vectors import find_wave_vectors
 from tests.benches import open_bench
 from tests.scans import CELL, interferograms
@@ -281,7 +281,7 @@ def test_the_carrier_has_room_or_has_not() -> None:
 
 
 def a_calibration(file: Path, **changes: Any) -> Calibration:
-    from acquisition.calibration import setup_of
+    from acquisition.configuration.calibration_file import setup_of
 
     fields: dict[str, Any] = {
         "made_at": datetime(2026, 1, 1, tzinfo=UTC),

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acquisition.configuration import AcquisitionConfig, load_configuration
+from acquisition.configuration.microscope_file import AcquisitionConfig, load_configuration
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry
+from acquisition.illumination.gratings import DmdGeometry
 from acquisition.simulation.settings import SimulationSettings
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"

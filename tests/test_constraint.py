@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError
-from acquisition.illumination import circular_scan
+from acquisition.illumination.angles import circular_scan
 from acquisition.interferograms import InterferogramStack
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -19,9 +19,9 @@ from regularizer.constraint import (
     resolved,
     share_below_medium,
 )
-from regularizer.methods import regularizer
-from regularizer.quality import check
-from regularizer.total_variation import TvParameters
+from regularizer.quality_check import check
+from regularizer.registry import regularizer
+from regularizer.total_variation.parameters import TvParameters
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, MIDDLE, Centre, distance_um, interferograms
 

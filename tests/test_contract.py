@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acquisition.calibration import Calibrated
-from acquisition.configuration import AcquisitionConfig
+from acquisition.configuration.calibration_file import Calibrated
+from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.camera import SimulatedCamera
 from acquisition.devices.faults import Faults
 from acquisition.devices.instrument import SimulatedInstrument

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
-from regularizer.evaluation import evaluate_sample, page, sureness
-from regularizer.generalisation import Study, compared, crossed, held_out
-from regularizer.inference import (
+from regularizer.deep import DeepRegularizer
+from regularizer.metrics import compare, data_residual, relative_error
+from regularizer.networks.inference import (
     HALO,
     apply_occupied,
     apply_patches,
@@ -23,11 +23,7 @@ from regularizer.inference import (
     occupied,
     spline_window,
 )
-from regularizer.methods import METHODS, DeepRegularizer, regularizer
-from regularizer.metrics import compare, data_residual, relative_error
-from regularizer.networks import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
-from regularizer.total_variation import PARAMETERS, SplitBregman
-from regularizer.trained import (
+from regularizer.networks.trained import (
     NETWORKS,
     WEIGHTS,
     load_network,
@@ -35,8 +31,15 @@ from regularizer.trained import (
     save_network,
     shipped,
 )
-from regularizer.training import Settings, train
-from regularizer.training_data import (
+from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
+from regularizer.registry import METHODS, regularizer
+from regularizer.total_variation.parameters import PARAMETERS
+from regularizer.total_variation.split_bregman import SplitBregman
+from regularizer.training.evaluation import evaluate_sample, page, sureness
+from regularizer.training.generalisation import Study, compared, crossed, held_out
+from regularizer.training.steps import Settings, train
+from regularizer.training.trained_range import TrainingRange
+from regularizer.training.training_data import (
     CONVERGED,
     KINDS,
     TEST_SEED,
@@ -46,7 +49,6 @@ from regularizer.training_data import (
     sample_file,
     save,
 )
-from regularizer.training_range import TrainingRange
 from tests.networks import shake, shaken_network
 
 pytestmark = pytest.mark.usefixtures("quick_trial")
@@ -196,7 +198,7 @@ def small() -> Sample:
 def small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on patches of 32^3: an eighth of the work, and all of it is done."""
     smaller = partial(Settings, patch=32)
-    monkeypatch.setattr("regularizer.generalisation.Settings", smaller)
+    monkeypatch.setattr("regularizer.training.generalisation.Settings", smaller)
     monkeypatch.setattr("tests.test_deep.Settings", smaller)
 
 
@@ -404,7 +406,9 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
             save(replace(small, kind=kind), data / f"{kind}-{seed:05d}.npz")
     save(small, sample_file(tmp_path, "bead", TEST_SEED))
     asked: list[int] = []
-    monkeypatch.setattr("regularizer.generalisation.make_data", lambda *a, **_: asked.append(a[1]))
+    monkeypatch.setattr(
+        "regularizer.training.generalisation.make_data", lambda *a, **_: asked.append(a[1])
+    )
     study = replace(study_in(tmp_path), data=data)
     paths = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["cell", "bead"])]
     again = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["bead", "cell"])]

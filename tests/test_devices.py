@@ -10,7 +10,7 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 from acquisition.devices.faults import Faults
 from acquisition.devices.trigger import TriggerLine
 from acquisition.errors import ConfigurationError, DeviceError
-from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
+from acquisition.illumination.gratings import DmdGeometry, diffracted_order, lee_grating
 from acquisition.microscope import Microscope, open_microscope
 from tests.simulated import ANGLES, angle_of, faulty, small_config, small_microscope
 

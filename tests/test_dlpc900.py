@@ -16,7 +16,7 @@ from acquisition.dlpc900.device import Dlpc900
 from acquisition.dlpc900.images import compress, pack, stored_image
 from acquisition.dlpc900.packets import HidTransport, command_reports
 from acquisition.errors import ConfigurationError, DeviceError, Stopped
-from acquisition.gratings import lee_grating
+from acquisition.illumination.gratings import lee_grating
 from tests.dlpc900_emulator import Emulator, decode
 
 SHAPE = (36, 260)

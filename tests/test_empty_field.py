@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError
-from acquisition.illumination import circular_scan
+from acquisition.illumination.angles import circular_scan
 from acquisition.interferograms import InterferogramStack
 from reconstruction.empty_field import anchored, fit_empty_field
 from reconstruction.reconstructor import Reconstruction, Reconstructor

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError
-from regularizer.engines import fastest, in_bfloat16
-from regularizer.inference import Network
-from regularizer.networks import LightUNet, UNet, fold_batch_norm
-from regularizer.openvino_graph import in_openvino, is_installed
-from regularizer.trained import load_network
+from regularizer.networks.engines import fastest, in_bfloat16
+from regularizer.networks.inference import Network
+from regularizer.networks.openvino_graph import in_openvino, is_installed
+from regularizer.networks.trained import load_network
+from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm
 from tests.children import said_by
 from tests.networks import shaken_network
 
@@ -63,8 +63,8 @@ def test_another_engine_has_to_be_faster_and_the_same(
         )
         return run
 
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
-    monkeypatch.setattr("regularizer.engines.in_openvino", other)
+    monkeypatch.setattr("regularizer.networks.engines.is_installed", lambda: True)
+    monkeypatch.setattr("regularizer.networks.engines.in_openvino", other)
     chosen = fastest(network, torch.device("cpu"))
     assert isinstance(chosen, LightUNet) == (seconds > 0 or off > 0)
 
@@ -86,7 +86,7 @@ def test_an_engine_that_fails_is_done_without(
     def broken(folded: LightUNet, *, doubt: bool) -> Network:
         raise RuntimeError("no such processor")
 
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: True)
-    monkeypatch.setattr("regularizer.engines.in_openvino", broken)
+    monkeypatch.setattr("regularizer.networks.engines.is_installed", lambda: True)
+    monkeypatch.setattr("regularizer.networks.engines.in_openvino", broken)
     assert isinstance(fastest(shaken_network(2), torch.device("cpu")), LightUNet)
     assert "OpenVINO is not used: no such processor" in caplog.text

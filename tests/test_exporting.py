@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import DataError
+from commands.export import run_export
 from launcher import main
-from pipeline.exporting.convert import run_export
 from tests.tomogram_files import BEGUN, SHAPE, VOXEL, noise, write
 
 

@@ -16,11 +16,11 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from files.series import Visited
+from files.tomograms import TomogramWriter
 from launcher import main
-from pipeline.archive.series import Visited
-from pipeline.archive.tomograms import TomogramWriter
-from pipeline.playback import open_playback
-from pipeline.state import Phase
+from pipeline.live.playback import open_playback
+from pipeline.wire.state import Phase
 from tests.tomogram_files import BEGUN, SHAPE, noise, write
 from tests.windows import wait_until
 from ui.window import Window

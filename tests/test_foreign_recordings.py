@@ -10,9 +10,9 @@ import pytest
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
+from files.recording import RecordingWriter, read_recording
+from files.tomograms import read_tomograms
 from launcher import main
-from pipeline.archive.recording import RecordingWriter, read_recording
-from pipeline.archive.tomograms import read_tomograms
 from tests.partial_waves import sphere_fields
 from tests.scans import interferograms
 

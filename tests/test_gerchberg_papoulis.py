@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from acquisition.illumination import circular_scan
+from acquisition.illumination.angles import circular_scan
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from regularizer.gerchberg_papoulis import gerchberg_papoulis
-from regularizer.methods import regularizer
+from regularizer.registry import regularizer
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, correlation, distance_um, interferograms
 

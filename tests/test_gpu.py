@@ -10,21 +10,22 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.simulation.scene import Motion, Scene, SceneObject
 from acquisition.simulation.specimens import bead
-from pipeline.archive.recording import RecordingWriter, read_recording
-from pipeline.archive.tomograms import read_tomograms
-from pipeline.commands import run_reconstruct
-from pipeline.tuning import run_tune
+from commands.reconstruct import run_reconstruct
+from commands.tune_grid import run_tune
+from files.recording import RecordingWriter, read_recording
+from files.tomograms import read_tomograms
 from reconstruction.reconstructor import Reconstructor
-from regularizer.engines import in_bfloat16
-from regularizer.evaluation import evaluate, sureness
-from regularizer.generalisation import Study, compared, crossed, held_out
-from regularizer.methods import DeepRegularizer, regularizer
-from regularizer.trained import WEIGHTS, load_network
-from regularizer.training import Settings, train
-from regularizer.training_data import (
+from regularizer.deep import DeepRegularizer
+from regularizer.networks.engines import in_bfloat16
+from regularizer.networks.trained import WEIGHTS, load_network
+from regularizer.registry import regularizer
+from regularizer.training.evaluation import evaluate, sureness
+from regularizer.training.generalisation import Study, compared, crossed, held_out
+from regularizer.training.steps import Settings, train
+from regularizer.training.training_data import (
     FAR_UM,
     TEST_SEED,
     Sample,
@@ -65,7 +66,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
         monkeypatch.setattr(torch.cuda, question, lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**33, 2**34))  # free, in all
     # a processor's own engine would be compiled for every comparison
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: False)
+    monkeypatch.setattr("regularizer.networks.engines.is_installed", lambda: False)
     threads = torch.get_num_threads()
     with PretendGpu() as pretended:
         yield pretended
@@ -200,7 +201,7 @@ def test_samples_are_evaluated(
     gpu: PretendGpu, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the others are these with other parameters
-    monkeypatch.setattr("regularizer.evaluation._CLASSICAL", ("none", "gp", "auto"))
+    monkeypatch.setattr("regularizer.training.evaluation._CLASSICAL", ("none", "gp", "auto"))
     save(sample, sample_file(tmp_path, "bead", TEST_SEED))
     found, expected = (
         evaluate(["bead"], 1, tmp_path, torch.device(device)) for device in ("cuda", "cpu")

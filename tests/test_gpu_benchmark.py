@@ -17,7 +17,7 @@ from benchmarks.gpu_report import Report, Result, Step, Task, take
 from benchmarks.gpu_scans import PAPER, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
 from benchmarks.gpu_watch import watched
-from regularizer.trained import NETWORKS
+from regularizer.networks.trained import NETWORKS
 from tests.children import said_by
 from tests.pretend_gpu import PretendGpu
 
@@ -69,7 +69,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     for name, answer in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(torch.cuda, "Event", PretendedEvent)
-    monkeypatch.setattr("regularizer.engines.is_installed", lambda: False)
+    monkeypatch.setattr("regularizer.networks.engines.is_installed", lambda: False)
     threads = torch.get_num_threads()
     with PretendGpu() as pretended:
         yield pretended

@@ -12,7 +12,10 @@ import pytest
 from launcher import Checkout, unsatisfied
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("acquisition", "reconstruction", "regularizer", "pipeline", "ui", "benchmarks")
+PACKAGES = (
+    "acquisition", "reconstruction", "regularizer", "files", "pipeline", "ui", "commands",
+    "benchmarks",
+)  # fmt: skip
 MODULES = [
     ROOT / "launcher.py",
     *sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
@@ -37,9 +40,9 @@ for name in "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich num
 for package in ("reconstruction", "regularizer"):
     path = importlib.import_module(package).__path__
     for module in pkgutil.walk_packages(path, package + "."):
-        if module.name != "regularizer.fused":  # imported only where numba is
+        if module.name != "regularizer.total_variation.fused":  # imported only where numba is
             importlib.import_module(module.name)
-from regularizer.total_variation import fused_pass
+from regularizer.total_variation.split_bregman import fused_pass
 import torch
 assert fused_pass(torch.device("cpu")) is None
 assert "scipy.stats" not in sys.modules  # comes with scipy.signal: more than a second at each start
@@ -47,21 +50,24 @@ assert "scipy.stats" not in sys.modules  # comes with scipy.signal: more than a 
     )
 
 
-@pytest.mark.parametrize("module", ["ui.main", "ui.start", "launcher", "pipeline.supervisor"])
+@pytest.mark.parametrize("module", ["ui.main", "pipeline.live.supervisor"])
 def test_the_window_process_is_light(module: str) -> None:
     loaded = run_python(f"import sys, {module}; print(*sys.modules)").split()
     assert not {"torch", "pymmcore", "pymmcore_plus", "scipy"} & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["acquisition.microscope", "pipeline.record"])
+@pytest.mark.parametrize("module", ["acquisition.microscope", "commands.record_session"])
 def test_a_microscope_of_glass_and_metal_needs_no_torch(module: str) -> None:
     loaded = run_python(f"import sys, {module}; print(*sys.modules)").split()
     assert "torch" not in loaded
 
 
-def test_set_up_needs_the_standard_library_only() -> None:
-    own = {"launcher", "acquisition"}
-    code = "import sys, launcher; print(*{name.partition('.')[0] for name in sys.modules})"
+def test_set_up_and_command_line_need_the_standard_library_only() -> None:
+    own = {"launcher", "commands", "acquisition", "regularizer", "files"}
+    code = (
+        "import sys, launcher; from commands.command_line import parse; parse([]); "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
     loaded = set(run_python(code).split()) - set(
         run_python("import sys; print(*sys.modules)").split()
     )

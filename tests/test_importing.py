@@ -19,12 +19,12 @@ from PIL import Image
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from commands.import_ import run_import
+from files.importing.description import load_description
+from files.importing.file_names import in_natural_order
+from files.importing.structure import BackgroundStructure
+from files.recording import read_recording
 from launcher import main
-from pipeline.archive.recording import read_recording
-from pipeline.importing.convert import run_import
-from pipeline.importing.description import load_description
-from pipeline.importing.names import in_natural_order
-from pipeline.importing.structure import BackgroundStructure
 from reconstruction.reconstructor import Reconstructor
 from tests.simulated import ANGLES, small_microscope
 

@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.illumination import circular_scan
+from acquisition.illumination.angles import circular_scan
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import FieldInversion, reconstruct_fields
 from reconstruction.fields import FieldStack
+from reconstruction.geometry import Views
 from reconstruction.inversion import contrast_of
 from reconstruction.memory import check_memory
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors
-from regularizer.methods import regularizer
+from regularizer.registry import regularizer
 from tests.partial_waves import sphere_field, sphere_fields
 from tests.scans import CELL, band_limited_sphere, correlation, distance_um, interferograms
 

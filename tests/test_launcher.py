@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 
 import launcher
-from acquisition.sections import ReconstructionSection
+import regularizer.constraint
+from acquisition.choices import CONSTRAINTS
+from acquisition.configuration.sections import ReconstructionSection
+from commands import NAMES
+from commands.command_line import parse
+from commands.options import TENSOR_PACKAGES
+from commands.reconstruct import RECONSTRUCTION
 from launcher import Checkout, PipProgress, SetUpError, locked, main, satisfies, unsatisfied
 from reconstruction.settings import ReconstructionSettings
-from regularizer.total_variation import PARAMETERS
 from ui.display import display_problem, virtual_display
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,13 +230,13 @@ def test_a_gpu_server_s_own_packages_are_enough_for_what_needs_no_more(
     asked: list[frozenset[str]] = []
     monkeypatch.setattr(Checkout, "set_up", lambda _, extras: asked.append(extras))
     checkout = Checkout(tmp_path)
-    assert checkout.interpreter(NONE, launcher.TENSOR_PACKAGES) is None
+    assert checkout.interpreter(NONE, TENSOR_PACKAGES) is None
     assert "in the versions that it has" in capsys.readouterr().err
     assert asked == []
     assert checkout.interpreter(NONE, ("torch", "livetomo-brick")) == checkout.python
     assert asked == [NONE]
-    enough = {name: launcher.parse([name]).enough for name in ("train", "evaluate", "doctor")}
-    assert enough == {"train": launcher.TENSOR_PACKAGES, "evaluate": enough["train"], "doctor": ()}
+    enough = {name: parse([name]).enough for name in ("train", "evaluate", "doctor")}
+    assert enough == {"train": TENSOR_PACKAGES, "evaluate": enough["train"], "doctor": ()}
 
 
 def test_a_stamp_that_is_none_or_old_is_not_believed(project: Project) -> None:
@@ -304,7 +309,7 @@ def run_launcher(*argv: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["test"], ["live"], ["record"], ["reconstruct"], ["benchmark"], ["doctor"]]
+    "command", [[], *([name] for name in NAMES)], ids=lambda words: "".join(words)
 )
 def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
@@ -374,8 +379,8 @@ try:
 except KeyboardInterrupt:
     sys.exit(5)
 """
-    starting = f"launcher.passed_through([sys.executable, '-c', {child!r}])"
-    code = f"import launcher, sys; sys.exit({starting})"
+    starting = f"passed_through([sys.executable, '-c', {child!r}])"
+    code = f"import sys; from commands.passed_through import passed_through; sys.exit({starting})"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -425,8 +430,8 @@ def test_live_without_a_display_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_is_named_again_for_the_command_line_is_all_there_is() -> None:
-    """The launcher cannot import tensor code to build its parser; microscope.toml is read below."""
+    """The parser is made without tensor code; microscope.toml is read below it."""
     fields = list(ReconstructionSettings.__dataclass_fields__)
-    assert sorted(launcher.RECONSTRUCTION) == sorted(fields)
+    assert sorted(RECONSTRUCTION) == sorted(fields)
     assert sorted(ReconstructionSection.model_fields) == sorted(fields)
-    assert sorted(launcher.TV_PRESETS) == sorted({*PARAMETERS, "auto"})
+    assert tuple(CONSTRAINTS) == regularizer.constraint.CONSTRAINTS

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
-from acquisition.illumination import circular_scan, spiral_scan
+from acquisition.illumination.angles import circular_scan, spiral_scan
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from files.recording import RecordingWriter
 from launcher import main
-from pipeline.archive.recording import RecordingWriter
 from reconstruction.fields import FieldPlan, FieldStack
 from reconstruction.light_places import LightPlaces
 from reconstruction.reconstructor import Reconstruction, Reconstructor

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.archive.recording import read_recording
-from pipeline.archive.tomograms import read_tomograms
-from pipeline.sockets import PipelineError
-from pipeline.state import InstrumentState, RecordingState, RecordRequest
-from pipeline.supervisor import Instrument
+from files.recording import read_recording
+from files.tomograms import read_tomograms
+from pipeline.live.supervisor import Instrument
+from pipeline.wire.sockets import PipelineError
+from pipeline.wire.state import InstrumentState, RecordingState, RecordRequest
 from tests.test_pipeline import LIVE_SMALL, watch
 
 pytestmark = pytest.mark.usefixtures("logs")

@@ -11,7 +11,7 @@ import zmq
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from pipeline.messages import (
+from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
     Inbox,
@@ -30,8 +30,8 @@ from pipeline.messages import (
     tomogram_message,
     tomogram_view,
 )
-from pipeline.sockets import Context, bind, connect
-from pipeline.state import InterferogramView, Phase, TomogramView
+from pipeline.wire.sockets import Context, bind, connect
+from pipeline.wire.state import InterferogramView, Phase, TomogramView
 from tests.children import said_by
 
 OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
@@ -227,7 +227,7 @@ def test_a_header_cannot_be_changed() -> None:
 def test_the_window_side_is_light() -> None:
     """What a window imports must not bring in what takes seconds to load."""
     code = (
-        "import sys, pipeline.client, pipeline.supervisor; "
+        "import sys, pipeline.live.instrument_client, pipeline.live.supervisor; "
         "print([m for m in ('torch', 'pymmcore', 'pymmcore_plus', 'scipy', 'h5py') "
         "if m in sys.modules])"
     )

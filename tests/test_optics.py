@@ -7,14 +7,14 @@ import pytest
 
 from acquisition.dlpc900.images import compress, pack
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry, diffracted_order, lee_grating
-from acquisition.illumination import (
+from acquisition.illumination.angles import (
     AngleSet,
     check_wave_vectors,
     circular_scan,
     preset,
     spiral_scan,
 )
+from acquisition.illumination.gratings import DmdGeometry, diffracted_order, lee_grating
 from acquisition.optics import Optics
 
 GEOMETRY = DmdGeometry((270, 480), carrier=(0.34, 0.24), mirror_pitch_um=0.06, stop_radius=0.2)

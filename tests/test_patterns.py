@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.gratings import (
+from acquisition.illumination.gratings import (
     DmdGeometry,
     diffracted_order,
     far_field,
@@ -16,7 +16,7 @@ from acquisition.gratings import (
     stray_light,
     time_multiplexed,
 )
-from pipeline.patterns import run_patterns
+from commands.patterns_check import run_patterns
 
 MICROSCOPE = """
 [illumination]

@@ -17,9 +17,9 @@ from PIL import Image
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
+from files.importing.sources import open_source
+from files.recording import read_recording
 from launcher import main
-from pipeline.archive.recording import read_recording
-from pipeline.importing.sources import open_source
 from tests.partial_waves import sphere_field
 from tests.scans import interferograms
 
@@ -342,7 +342,7 @@ NO_CODECS = """
 import json, sys
 sys.modules["imagecodecs"] = None
 from acquisition.errors import DataError
-from pipeline.importing.sources import open_source
+from files.importing.sources import open_source
 said = {}
 for name in sys.argv[1:]:
     try:

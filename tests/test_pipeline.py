@@ -18,16 +18,17 @@ import zmq
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
-from pipeline.archive.recording import read_recording
-from pipeline.archive.tomograms import read_tomograms
-from pipeline.client import InstrumentClient, merge
-from pipeline.commands import run_reconstruct
-from pipeline.headless import run_headless
-from pipeline.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
-from pipeline.picture import draw_grid, draw_tomograms, write_png
-from pipeline.record import run_record
-from pipeline.sockets import PipelineError, bind
-from pipeline.state import (
+from commands.headless import run_headless
+from commands.reconstruct import run_reconstruct
+from commands.record_session import run_record
+from files.pictures import draw_grid, draw_tomograms, write_png
+from files.recording import read_recording
+from files.tomograms import read_tomograms
+from pipeline.live.instrument_client import InstrumentClient, merge
+from pipeline.live.supervisor import Instrument
+from pipeline.wire.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
+from pipeline.wire.sockets import PipelineError, bind
+from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
     Phase,
@@ -35,7 +36,6 @@ from pipeline.state import (
     QualityView,
     TomogramView,
 )
-from pipeline.supervisor import Instrument
 from tests.processors import process
 from tests.scans import CELL, interferograms
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_started_is_refused(tmp_path: Path) -> None:
 ORPHAN = """
 import os, sys
 from pathlib import Path
-from pipeline.supervisor import Instrument
+from pipeline.live.supervisor import Instrument
 instrument = Instrument(Path(sys.argv[1]))
 instrument.__enter__()
 e = instrument.endpoints

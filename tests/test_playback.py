@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from acquisition.errors import ConfigurationError, DataError
-from pipeline.archive.recording import RecordingWriter, read_recording
-from pipeline.archive.tomograms import TomogramWriter
-from pipeline.playback import Playback, open_playback
-from pipeline.sockets import PipelineError
-from pipeline.state import InstrumentState, Phase, RecordRequest, TomogramView
+from files.recording import RecordingWriter, read_recording
+from files.tomograms import TomogramWriter
+from pipeline.live.playback import Playback, open_playback
+from pipeline.wire.sockets import PipelineError
+from pipeline.wire.state import InstrumentState, Phase, RecordRequest, TomogramView
 from reconstruction.reconstructor import Reconstructor
-from regularizer.methods import regularizer
+from regularizer.registry import regularizer
 from tests.scans import CELL, interferograms
 from tests.tomogram_files import BEGUN, VOXEL, noise, write
 

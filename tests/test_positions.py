@@ -22,16 +22,16 @@ from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.optics import Optics
-from acquisition.timestamps import date_of, other_unit, possible
+from acquisition.scanning.timestamps import date_of, other_unit, possible
+from commands.export import run_export
+from files.positions import Positions
+from files.recording import RecordingWriter, read_recording
+from files.series import SeriesDescription, Visited
+from files.tomograms import TomogramWriter, read_tomograms
 from launcher import main
-from pipeline.archive.positions import Positions
-from pipeline.archive.recording import RecordingWriter, read_recording
-from pipeline.archive.series import SeriesDescription, Visited
-from pipeline.archive.tomograms import TomogramWriter, read_tomograms
-from pipeline.exporting.convert import run_export
-from pipeline.playback import Playback, open_playback
-from pipeline.sockets import PipelineError
-from pipeline.tomogram_job import Recipe, Silent, TomogramJob
+from pipeline.live.playback import Playback, open_playback
+from pipeline.tomograms.job import Recipe, Silent, TomogramJob
+from pipeline.wire.sockets import PipelineError
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from tests.scans import CELL, interferograms

@@ -10,15 +10,23 @@ import pytest
 import torch
 
 from acquisition.errors import DataError, Stopped
-from acquisition.illumination import preset
-from pipeline.messages import QualityHeader, Stamp, decode, encode, quality_message, quality_view
-from pipeline.quality import check_view, spectrum_of
-from pipeline.state import TomogramView
+from acquisition.illumination.angles import preset
+from pipeline.live.quality_process import check_view, spectrum_of
+from pipeline.wire.messages import (
+    QualityHeader,
+    Stamp,
+    decode,
+    encode,
+    quality_message,
+    quality_view,
+)
+from pipeline.wire.state import TomogramView
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, index_from_contrast
 from regularizer.metrics import compare
-from regularizer.quality import check
-from regularizer.total_variation import PARAMETERS, SplitBregman
+from regularizer.quality_check import check
+from regularizer.total_variation.parameters import PARAMETERS
+from regularizer.total_variation.split_bregman import SplitBregman
 
 OPTICS = preset("cell").optics
 VOXEL = (0.178, 0.1067, 0.1067)

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from acquisition.errors import DataError
-from acquisition.gratings import DmdGeometry
-from acquisition.illumination import AngleSet, circular_scan, spiral_scan
+from acquisition.illumination.angles import AngleSet, circular_scan, spiral_scan
+from acquisition.illumination.gratings import DmdGeometry
 from acquisition.interferograms import InterferogramStack
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
 from acquisition.simulation.scene import Scene
 from reconstruction.empty_field import fit_empty_field
+from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
-from reconstruction.views import Views
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.partial_waves import sphere_fields

@@ -20,13 +20,13 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError
-from pipeline.archive.recording import read_recording
-from pipeline.archive.reopening import sole_writer
-from pipeline.archive.tomograms import read_tomograms
-from pipeline.commands import run_reconstruct
-from pipeline.following import Following
-from pipeline.record import Tomograms, run_record, what_else
-from pipeline.sequence import BackgroundPlan
+from commands.reconstruct import run_reconstruct
+from commands.record_session import Tomograms, background_plan, run_record, tomograms_asked_for
+from files.recording import read_recording
+from files.reopening import sole_writer
+from files.tomograms import read_tomograms
+from pipeline.timelapse.plan import BackgroundPlan
+from pipeline.tomograms.follower_process import Following
 from tests.test_pipeline import SMALL
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -107,7 +107,7 @@ def followers(group: int) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             number = int(path.parent.name)
-            if b"pipeline.follower" in path.read_bytes() and os.getpgid(number) == group:
+            if b"pipeline.tomograms.follower" in path.read_bytes() and os.getpgid(number) == group:
                 found.append(number)
     return found
 
@@ -338,12 +338,13 @@ def test_what_the_options_cannot_mean_is_refused(microscope: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"scan\.h5 cannot be read"):
         run_record(microscope, None, 0.0, output, resume=True)
     with pytest.raises(ConfigurationError, match="give --tomograms"):
-        what_else((None, None), (None, "tv", None))
+        tomograms_asked_for(None, "tv", None)
     with pytest.raises(ConfigurationError, match="at least 1 scan"):
-        what_else((0, None), (None, None, None))
-    asked = what_else((None, 5.0), (output, None, "cpu"))
-    assert asked["background"] == BackgroundPlan(background_every_min=5)
-    assert asked["tomograms"] == Tomograms(output, "deep", "cpu")
+        background_plan(0, None)
+    assert background_plan(None, 5.0) == BackgroundPlan(background_every_min=5)
+    assert background_plan(None, None) is None
+    assert tomograms_asked_for(output, None, "cpu") == Tomograms(output, "deep", "cpu")
+    assert tomograms_asked_for(None, None, "cpu") is None
 
 
 def test_tomograms_made_in_another_way_are_not_mixed(microscope: Path, tmp_path: Path) -> None:

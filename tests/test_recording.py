@@ -12,9 +12,9 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 from PySide6.QtTest import QTest  # after the platform
 from PySide6.QtWidgets import QApplication, QMessageBox
 
-from pipeline.state import RecordingState, RecordRequest
+from pipeline.wire.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
-from ui.recording import RecordDialog, RecordingBar
+from ui.bars.timelapse_bar import RecordDialog, RecordingBar
 from ui.window import Window
 
 

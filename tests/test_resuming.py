@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from acquisition.errors import DataError
-from pipeline.archive.recording import RecordingWriter, read_recording, resume_recording
-from pipeline.archive.reopening import lookup3, mend, sole_writer
-from pipeline.archive.series import SeriesDescription, Visited
-from pipeline.archive.tomograms import read_tomograms, resume_tomograms
+from files.recording import RecordingWriter, read_recording, resume_recording
+from files.reopening import lookup3, mend, sole_writer
+from files.series import SeriesDescription, Visited
+from files.tomograms import read_tomograms, resume_tomograms
 from tests.test_archive import recorded, stack, tomogram
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,8 @@ def visited(number: int) -> Visited:
 WRITE_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
-from pipeline.archive.recording import RecordingWriter, resume_recording
-from pipeline.archive.tomograms import TomogramWriter, resume_tomograms
+from files.recording import RecordingWriter, resume_recording
+from files.tomograms import TomogramWriter, resume_tomograms
 from tests.test_archive import stack, tomogram
 from tests.test_resuming import SERIES, visited
 recording, tomograms = map(Path, sys.argv[1:3])
@@ -204,7 +204,7 @@ def test_lookup3_gives_what_hdf5_writes(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.archive.reopening import sole_writer
+from files.reopening import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

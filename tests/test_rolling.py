@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
-from acquisition.illumination import circular_scan, preset
+from acquisition.illumination.angles import circular_scan, preset
 from acquisition.interferograms import InterferogramStack
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.rolling import RollingTomography

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.interferograms import full_scale
 from acquisition.optics import Optics
+from files.recording import RecordingWriter, read_recording
 from launcher import main
-from pipeline.archive.recording import RecordingWriter, read_recording
 from tests.partial_waves import sphere_fields
 from tests.scans import interferograms
 from tests.simulated import small_microscope

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from useq import MDAEvent, MDASequence
 
-from acquisition.attribution import FrameReport, attribute
 from acquisition.errors import ScanError, ScanStopped
-from acquisition.interferograms import InterferogramStack
-from acquisition.microscope import Microscope, average
+from acquisition.interferograms import InterferogramStack, average
+from acquisition.microscope import Microscope
+from acquisition.scanning.attribution import FrameReport, attribute
 from tests.simulated import ANGLES, angle_of, faulty, small_microscope
 
 ALL = tuple(range(ANGLES))

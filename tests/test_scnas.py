@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from regularizer.inference import apply_patches
-from regularizer.scnas import DECODER, ENCODER, EXPANSION, REDUCTION, Edges, ScnasNetwork
-from regularizer.trained import shipped
+from regularizer.networks.inference import apply_patches
+from regularizer.networks.scnas import DECODER, ENCODER, EXPANSION, REDUCTION, Edges, ScnasNetwork
+from regularizer.networks.trained import shipped
 
 WIDTHS = (18, 36, 72, 144)
 

@@ -10,8 +10,8 @@ import yaml
 from useq import MDASequence
 
 from acquisition.errors import ConfigurationError
-from pipeline.schedule import Schedule
-from pipeline.sequence import BackgroundPlan, TimelapsePlan, Visit, evenly, read_plan
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, Visit, evenly, read_plan
+from pipeline.timelapse.schedule import Schedule
 
 TWO_PLACES: dict[str, Any] = {
     "time_plan": {"interval": 2, "loops": 2},
@@ -194,7 +194,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("pipeline.schedule.time", made)
+    monkeypatch.setattr("pipeline.timelapse.schedule.time", made)
     return made
 
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry, lee_grating
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
+from acquisition.illumination.gratings import DmdGeometry, lee_grating
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings, build_bench
 from acquisition.simulation.multislice import scattered_spectra
 from acquisition.simulation.phantom import Phantom

@@ -5,14 +5,14 @@ import time
 import pytest
 import zmq
 
-from pipeline.messages import Stamp
-from pipeline.sockets import PipelineError, bind, command, request
+from pipeline.wire.messages import Stamp
+from pipeline.wire.sockets import PipelineError, bind, command, request
 from tests.children import said_by
 
 # more parts than libzmq hands over without looking what has happened to their sender
 RECEIVE_FROM_THE_DEAD = """
 import sys, time, zmq
-from pipeline.sockets import bind, connect
+from pipeline.wire.sockets import bind, connect
 context = zmq.Context()
 source, endpoint = bind(context, int(sys.argv[1]), "tcp://127.0.0.1:*")
 sink = connect(context, int(sys.argv[2]), endpoint)

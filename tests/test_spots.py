@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from acquisition.errors import ConfigurationError
-from acquisition.illumination import AngleSet
+from acquisition.illumination.angles import AngleSet
+from acquisition.illumination.spots import PupilGeometry
 from acquisition.simulation.bench import build_bench
-from acquisition.spots import PupilGeometry
 from tests.simulated import ANGLES, angle_of, small_config, small_microscope
 
 TURN = math.radians(30)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acquisition.calibration import read_calibration
-from acquisition.configuration import load_configuration
+from acquisition.configuration.calibration_file import read_calibration
+from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError
-from acquisition.illumination import angles_from_file
-from pipeline.importing.description import load_description
-from pipeline.sequence import read_plan
+from acquisition.illumination.angles import angles_from_file
+from files.importing.description import load_description
+from pipeline.timelapse.plan import read_plan
 
 K = [[1.5, -0.25], [0.0, 0.0], [-1e-3, -1.5]]
 

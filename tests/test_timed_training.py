@@ -1,6 +1,7 @@
 """Training by time: on the processor and a pretended GPU, without what a GPU server lacks."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,14 +13,15 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError
-from regularizer import training_command
-from regularizer.bulk_data import BULK_SEED
-from regularizer.sample_intake import Intake
-from regularizer.sample_makers import SampleMakers, Samples
-from regularizer.timed_training import DEFAULT_NETWORKS, Plan, rounded, scaled_rate, train_for
-from regularizer.trained import NETWORKS, load_network, save_network
-from regularizer.training import Pair, Run, Settings
-from regularizer.training_data import (
+from commands.command_line import parse
+from regularizer.networks.trained import NETWORKS, load_network, save_network
+from regularizer.training.bulk_samples import BULK_SEED
+from regularizer.training.minutes import DEFAULT_NETWORKS, Plan, rounded, scaled_rate, train_for
+from regularizer.training.sample_intake import Intake
+from regularizer.training.sample_makers import SampleMakers, Samples
+from regularizer.training.steps import Pair, Run, Settings
+from regularizer.training.trained_range import TrainingRange
+from regularizer.training.training_data import (
     TEST_SEED,
     VALIDATION_SEED,
     Sample,
@@ -28,7 +30,6 @@ from regularizer.training_data import (
     sample_file,
     save,
 )
-from regularizer.training_range import TrainingRange
 from tests.networks import shake
 from tests.pretend_gpu import PretendGpu
 
@@ -80,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
         return advance(run, pairs, done)
 
     monkeypatch.setattr(Run, "advance", stepped)
-    monkeypatch.setattr("regularizer.timed_training._now", time)
+    monkeypatch.setattr("regularizer.training.minutes._now", time)
     return time
 
 
@@ -157,7 +158,7 @@ class Interruption(Exception):
 def test_an_interrupted_training_keeps_its_checkpoint_and_goes_on(
     plan: Plan, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regularizer.timed_training._CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("regularizer.training.minutes._CHECKPOINT_S", 0.0)
     steps: list[float] = []
     advance = Run.advance
 
@@ -184,7 +185,7 @@ def test_an_interrupted_training_keeps_its_checkpoint_and_goes_on(
 def test_samples_are_taken_in_as_they_come(
     sample: Sample, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regularizer.sample_intake._LOOK_S", 0.0)
+    monkeypatch.setattr("regularizer.training.sample_intake._LOOK_S", 0.0)
     recipe = NETWORKS["light-unet-tv"]
     save(sample, sample_file(data, "bead", TEST_SEED))  # for nobody's training
     with Intake(data, ("bead",), [recipe], CPU) as intake:
@@ -300,14 +301,14 @@ def test_a_plan_that_cannot_be_is_refused(plan: Plan, wrong: dict[str, object], 
         ("--minutes 1 --steps 5", "--steps does not go with --minutes"),
         ("--patch 32", "--patch belongs to --minutes"),
         ("--network unet scnas", "several networks share --minutes; got unet scnas"),
+        ("--network magic", "--network must be among light-unet, "),
+        ("--kinds bead bird", "--kinds must be among cell, "),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
-    given: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        training_command.main(given.split())
-    assert said in capsys.readouterr().err
+def test_options_that_do_not_go_together_are_refused(given: str, said: str) -> None:
+    options = parse(["train", *given.split()])
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        options.run(options)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

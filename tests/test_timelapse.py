@@ -16,12 +16,12 @@ from acquisition.devices.camera import SimulatedCamera
 from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
 from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanError, ScanStopped
 from acquisition.microscope import Microscope
-from acquisition.scan import pictures
-from pipeline.archive.recording import read_recording
-from pipeline.archive.series import RecordedScan
-from pipeline.autofocus import Autofocus
-from pipeline.sequence import BackgroundPlan, TimelapsePlan, evenly
-from pipeline.timelapse import Doing, TimeLapse
+from acquisition.scanning.scan import pictures
+from files.recording import read_recording
+from files.series import RecordedScan
+from pipeline.timelapse.focus_drive import Autofocus
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, evenly
+from pipeline.timelapse.run import Doing, TimeLapse
 from tests.simulated import faulty, small_microscope
 
 WIDE = {"width": 128, "height": 128, "exposure_ms": 1.0}

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError, Stopped
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.automatic import automatic_parameters
-from regularizer.compiled import CompiledPass
-from regularizer.methods import TotalVariation
 from regularizer.metrics import compare, data_residual, structural_similarity
-from regularizer.total_variation import PARAMETERS, SplitBregman, TvParameters, fused_pass
+from regularizer.total_variation.automatic import automatic_parameters
+from regularizer.total_variation.compiled import CompiledPass
+from regularizer.total_variation.parameters import PARAMETERS, TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman, fused_pass
+from regularizer.total_variation.total_variation import TotalVariation
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 
 OPTICS = preset("cell").optics
@@ -131,7 +132,9 @@ def test_the_pass_for_gpus_equals_the_plain_one(
     how = TvParameters(2, 4, 20, 20, 1, isotropic=isotropic, gradient="micrometres")
     plain = SplitBregman(spectra, how, fused=False).run()
     compiled = CompiledPass("aot_eager")
-    monkeypatch.setattr("regularizer.total_variation.fused_pass", lambda device: compiled)
+    monkeypatch.setattr(
+        "regularizer.total_variation.split_bregman.fused_pass", lambda device: compiled
+    )
     found = SplitBregman(spectra, how).run()
     assert float((found - plain).norm() / plain.norm()) < 1e-5
 
@@ -140,8 +143,12 @@ def test_a_compiler_that_fails_is_said_and_done_without(monkeypatch: pytest.Monk
     def failing(*arguments: object) -> None:
         raise RuntimeError("no Triton for this GPU")
 
-    monkeypatch.setattr("regularizer.compiled.torch.compile", lambda *_, **__: failing)
-    monkeypatch.setattr("regularizer.total_variation.fused_pass", lambda device: CompiledPass())
+    monkeypatch.setattr(
+        "regularizer.total_variation.compiled.torch.compile", lambda *_, **__: failing
+    )
+    monkeypatch.setattr(
+        "regularizer.total_variation.split_bregman.fused_pass", lambda device: CompiledPass()
+    )
     spectrum = measured(ball((15, 21, 18), 5), 0.002)
     parameters = TvParameters(1, 4, 20, 20, 1, nonnegative=False)
     with pytest.warns(UserWarning, match="not compiled: no Triton for this GPU"):

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pyproximal.optimization.primaldual import PrimalDual
 
 from reconstruction.tomogram import Spectrum
-from regularizer.total_variation import SplitBregman, TvParameters
+from regularizer.total_variation.parameters import TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
 from tests.test_total_variation import VOXEL, ball, measured
 
 Volume = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linprog
 
-from acquisition.illumination import preset
+from acquisition.illumination.angles import preset
 from acquisition.optics import Optics
 from reconstruction.empty_field import fit_empty_field
 from reconstruction.fields import FieldPlan

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.state import InterferogramView, TomogramView
+from pipeline.wire.state import InterferogramView, TomogramView
 from tests.recorded_session import MEDIUM, fringes, volumes
-from ui.camera import PLANES, Camera, arrange, round_length_um
-from ui.contrast import ticks
-from ui.grid import Grid, X, Y, Z
-from ui.sidebar import exposure_hint
+from ui.bars.sidebar import exposure_hint
+from ui.sections.colour_bar import ticks
+from ui.sections.view_scale import PLANES, Camera, arrange, round_length_um
+from ui.sections.voxel_grid import Grid, X, Y, Z
 from ui.style import signed
 from ui.viewmodel import Contrast, ViewState, auto_contrast, cautions, sections, shown
 

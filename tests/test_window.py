@@ -20,12 +20,12 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from acquisition.errors import DeviceError, LiveTomoError
-from pipeline.state import InterferogramView, Phase, QualityView, TomogramView
-from regularizer.report import QualityReport
+from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramView
+from regularizer.quality_report import QualityReport
 from tests.recorded_session import RecordedSession, fringes, volumes
 from tests.windows import wait_until
-from ui.grid import X, Y, Z
 from ui.main import run_window
+from ui.sections.voxel_grid import X, Y, Z
 from ui.shortcuts import KEYS, HelpDialog
 from ui.style import signed
 from ui.viewmodel import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from acquisition.optics import Optics
-from pipeline.archive.tomograms import TomogramWriter
+from files.tomograms import TomogramWriter
 from reconstruction.tomogram import Tomogram
 
 __all__ = ["BEGUN", "SHAPE", "VOXEL", "noise", "write"]

@@ -8,8 +8,8 @@ from types import FrameType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from ui.client import Client, Timeline
 from ui.style import apply_style
+from ui.viewed_client import Client, Timeline
 from ui.window import Window
 
 __all__ = ["run_window"]

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from ui.labels import Card, heading
+from ui.widgets.labels import Card, heading
 
 __all__ = ["KEYS", "HelpDialog", "Key", "bind", "tip"]
 

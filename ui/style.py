@@ -6,7 +6,7 @@ from typing import Final
 from PySide6.QtGui import QColor, QFont, QPalette
 from PySide6.QtWidgets import QApplication
 
-from pipeline.state import Phase
+from pipeline.wire.state import Phase
 
 __all__ = [
     "AXIS_COLOURS",

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.state import TomogramView
-from ui.camera import Camera
-from ui.grid import Grid, Position, Voxel, X, Y, Z
+from pipeline.wire.state import TomogramView
+from ui.sections.view_scale import Camera
+from ui.sections.voxel_grid import Grid, Position, Voxel, X, Y, Z
 
 __all__ = [
     "COLORMAPS",

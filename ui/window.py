@@ -20,20 +20,20 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.errors import LiveTomoError
-from pipeline.state import InstrumentState, RecordRequest, TomogramView
-from ui.client import Client, Timeline
-from ui.commands import CommandRunner
-from ui.contrast import ContrastColumn
-from ui.grid import X, Y, Z
-from ui.panels import OrthogonalView
-from ui.recording import RecordDialog, RecordingBar, ask_to_end
+from pipeline.wire.state import InstrumentState, RecordRequest, TomogramView
+from ui.bars.sidebar import Sidebar
+from ui.bars.status_bar import StatusBar
+from ui.bars.time_bar import TimeBar
+from ui.bars.timelapse_bar import RecordDialog, RecordingBar, ask_to_end
+from ui.bars.toolbar import RUNNING, Toolbar
+from ui.bars.waiting import WaitingView
+from ui.command_thread import CommandRunner
+from ui.sections.colour_bar import ContrastColumn
+from ui.sections.sections import OrthogonalView
+from ui.sections.voxel_grid import X, Y, Z
 from ui.shortcuts import HelpDialog, bind
-from ui.sidebar import Sidebar
-from ui.status import StatusBar
-from ui.timebar import TimeBar
-from ui.toolbar import RUNNING, Toolbar
+from ui.viewed_client import Client, Timeline
 from ui.viewmodel import ViewState, auto_contrast, shown
-from ui.waiting import WaitingView
 
 __all__ = ["Window"]
 

@@ -20,12 +20,12 @@ import scipy.special
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
-from acquisition.gratings import DmdGeometry
+from acquisition.illumination.gratings import DmdGeometry
+from acquisition.illumination.spots import PupilGeometry
 from acquisition.optics import Optics
 from acquisition.simulation.phantoms import make_phantom
 from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.settings import SimulationSettings
-from acquisition.spots import PupilGeometry
 
 __all__ = ["Illumination", "OpticalBench", "SimulationSettings", "build_bench"]
 

@@ -1,0 +1,1 @@
+"""What a microscope is, as files say it: microscope.toml and the calibration beside it."""

@@ -1,0 +1,223 @@
+"""microscope.toml: one file that says what the microscope is, read into checked models.
+
+Its sections are those of ``sections.py`` beside it; they refuse keys that they do not know, so that
+a misspelt setting is an error and not a default. Without a file the instrument is the simulated
+microscope with a moving cell. The upper layers' settings (``[processing]``) stand in the same file
+and are checked here as well.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from acquisition.configuration.sections import (
+    SIMULATED_TAGS,
+    BackgroundSection,
+    CalibrationSection,
+    CameraSection,
+    DmdSection,
+    FaultsSection,
+    FrameTagSection,
+    IlluminationSection,
+    MicroscopeSection,
+    OpticsSection,
+    Pair,
+    ProcessingSection,
+    ReconstructionSection,
+    ScanSection,
+    Section,
+    SimulationSection,
+    StageSection,
+)
+from acquisition.configuration.text_files import read_text
+from acquisition.errors import ConfigurationError
+from acquisition.illumination.angles import AngleSet
+from acquisition.optics import Optics
+from acquisition.simulation.settings import SimulationSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["AcquisitionConfig", "describe_problem", "load_configuration", "read_toml"]
+
+_EMPTY_FIELD_UM = (200.0, 0.0)  # no simulated object is there
+
+
+class AcquisitionConfig(Section):
+    """One microscope and what it is used for; all defaults: the simulated one."""
+
+    microscope: MicroscopeSection = MicroscopeSection()
+    optics: OpticsSection = OpticsSection()
+    illumination: IlluminationSection = IlluminationSection()
+    dmd: DmdSection = DmdSection()
+    camera: CameraSection = CameraSection()
+    stage: StageSection = StageSection()
+    background: BackgroundSection = BackgroundSection()
+    calibration: CalibrationSection = CalibrationSection()
+    scan: ScanSection = ScanSection()
+    simulation: SimulationSection = SimulationSection()
+    faults: FaultsSection = FaultsSection()
+    reconstruction: ReconstructionSection = ReconstructionSection()
+    processing: ProcessingSection = ProcessingSection()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.microscope.kind == "hardware":
+            self._require_explicit()
+        if self.camera.exposure_ms > self.dmd.picture_ms:
+            raise ValueError(
+                f"[camera] exposure_ms must not exceed [dmd] picture_ms {self.dmd.picture_ms:g}, "
+                f"got {self.camera.exposure_ms:g}: an exposure would see two pictures"
+            )
+        least_ms = self.dmd.picture_ms * (1 - 1 / self.dmd.planes)
+        if self.camera.exposure_ms <= least_ms:
+            raise ValueError(
+                f"[camera] exposure_ms must be above {least_ms:g} to see all {self.dmd.planes} "
+                f"planes of a picture, got {self.camera.exposure_ms:g}"
+            )
+        return self
+
+    def _require_explicit(self) -> None:
+        """Refuse the simulated microscope's numbers for hardware."""
+        needed = {
+            "optics": (),
+            "dmd": self.dmd.needed,
+            "camera": ("label", "width", "height", "bit_depth"),
+        }
+        for name, keys in needed.items():
+            section: BaseModel = getattr(self, name)
+            absent = [key for key in keys if key not in section.model_fields_set]
+            if absent or not section.model_fields_set:
+                raise ValueError(
+                    f'kind = "hardware" needs [{name}] {", ".join(absent)}'.rstrip()
+                    + ": the defaults are those of the simulated microscope"
+                )
+
+    def check(self) -> None:
+        """Build all that the sections describe; raises ConfigurationError where they cannot."""
+        self.build_angles()
+        self.dmd.geometry()
+        self.simulation_settings()
+        self.faults.build()
+
+    def build_optics(self) -> Optics:
+        """Return the optics."""
+        return self.optics.build()
+
+    def scan_bytes(self) -> int:
+        """Return the size of a scan's frames."""
+        pixels = self.camera.height * self.camera.width
+        return pixels * self.camera.dtype.itemsize * len(self.build_angles())
+
+    def build_angles(self) -> AngleSet:
+        """Return the planned illumination, checked against the aperture and the DMD's optics."""
+        optics = self.build_optics()
+        angles = self.illumination.build(optics, self.optics.preset or "cell")
+        self.dmd.geometry().check(angles)
+        return angles
+
+    def frame_tags(self) -> FrameTagSection:
+        """Return what the camera reports; the default depends on the microscope's kind."""
+        simulated = self.microscope.kind == "simulated"
+        return self.camera.frame_tags or (SIMULATED_TAGS if simulated else FrameTagSection())
+
+    def background_position_um(self) -> Pair | None:
+        """Return where the field is empty; None: the operator moves there."""
+        simulated = self.microscope.kind == "simulated"
+        return self.background.position_um or (_EMPTY_FIELD_UM if simulated else None)
+
+    def simulation_settings(self) -> SimulationSettings:
+        """Return what the simulated microscope looks at, and how well."""
+        return SimulationSettings(
+            frame_shape=self.camera.shape,
+            bit_depth=self.camera.bit_depth,
+            **dict(self.simulation),
+        )
+
+
+def load_configuration(path: Path | None = None) -> AcquisitionConfig:
+    """Read a microscope.toml; without a path, return the simulated microscope.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, or a key or value is wrong; the message names file and key.
+    """
+    if path is None:
+        # not as fast as it goes: the simulation leaves most of two cores to what is done with it
+        return AcquisitionConfig(scan=ScanSection(minimum_period_s=0.6))
+    settings = read_toml(path)
+    try:
+        config = AcquisitionConfig.model_validate(_resolve_files(settings, path.parent))
+        config.check()
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says, unchecked; ConfigurationError where it cannot be read."""
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _resolve_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make file names relative to the folder of the microscope.toml."""
+    for section, key in (
+        ("microscope", "system_configuration"),
+        ("simulation", "phantom"),
+        ("calibration", "file"),
+        ("illumination", "file"),
+    ):
+        table = settings.get(section)
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(table, dict) and isinstance(value, str) and Path(value).suffix:
+            table[key] = str(folder / value)
+    return settings
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say what is wrong with the first bad key, and where one is misspelt, which was meant."""
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"]]
+    name = f"[{'.'.join(where[:-1])}] {where[-1]}" if len(where) > 1 else f"[{''.join(where)}]"
+    known = _known_keys(where[:-1]) if problem["type"] == "extra_forbidden" else []
+    return describe_problem(problem, name, known)
+
+
+def describe_problem(problem: "ErrorDetails", name: str, known: Sequence[str]) -> str:
+    """Say what is wrong with the key ``name``; where it is misspelt, which of ``known`` is meant.
+
+    A model's own ValueErrors name their key themselves.
+    """
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        return f"{name} is not a known key: {hint}"
+    if problem["type"] == "missing":
+        return f"{name} must be given"
+    message = problem["msg"].removeprefix("Value error, ")
+    return (
+        message
+        if problem["type"] == "value_error"
+        else f"{name}: {message}, got {problem['input']!r}"
+    )
+
+
+def _known_keys(where: list[str]) -> list[str]:
+    """Return the keys of the section at ``where``."""
+    model: type[BaseModel] = AcquisitionConfig
+    for part in where:
+        annotation = model.model_fields[part].annotation
+        options = (annotation, *get_args(annotation))
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)

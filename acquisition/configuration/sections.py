@@ -1,0 +1,409 @@
+"""The sections of a microscope.toml as checked models; each refuses keys that it does not know."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from acquisition.choices import REGULARIZERS
+from acquisition.devices.faults import Faults
+from acquisition.errors import ConfigurationError
+from acquisition.illumination.angles import (
+    PRESETS,
+    AngleSet,
+    angles_from_file,
+    circular_scan,
+    grid_scan,
+    preset,
+    spiral_scan,
+)
+from acquisition.illumination.gratings import UNCHANGED, DmdGeometry, lee_grating, time_multiplexed
+from acquisition.illumination.spots import PupilGeometry
+from acquisition.optics import Optics
+from acquisition.simulation.settings import SimulationSettings
+
+__all__ = [
+    "SIMULATED_TAGS",
+    "BackgroundSection",
+    "CalibrationSection",
+    "CameraSection",
+    "DmdSection",
+    "FaultsSection",
+    "FrameTagSection",
+    "IlluminationSection",
+    "MicroscopeSection",
+    "OpticsSection",
+    "Pair",
+    "ProcessingSection",
+    "ReconstructionSection",
+    "ScanSection",
+    "Section",
+    "SimulationSection",
+    "StageSection",
+]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Pair = tuple[float, float]
+if TYPE_CHECKING:
+    RegularizerName = str  # a type checker cannot follow a Literal that is made
+else:
+    RegularizerName = Literal[tuple(REGULARIZERS)]
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MicroscopeSection(Section):
+    """What it is called, and whether it is hardware.
+
+    ``system_configuration`` is a Micro-Manager .cfg file that loads devices; relative to this file.
+    """
+
+    name: str = "Simulated microscope"
+    kind: Literal["simulated", "hardware"] = "simulated"
+    system_configuration: Path | None = None
+
+
+class OpticsSection(Section):
+    """A preset, values that replace the preset's, or all four values."""
+
+    preset: str | None = None
+    wavelength_um: Positive | None = None
+    numerical_aperture: Positive | None = None
+    medium_index: Positive | None = None
+    pixel_size_um: Positive | None = None
+
+    def build(self) -> Optics:
+        """Return the optics that the section describes."""
+        given = {k: v for k, v in self.model_dump(exclude={"preset"}).items() if v is not None}
+        if self.preset is None and given:
+            missing = sorted({f.name for f in fields(Optics)} - set(given))
+            if missing:
+                raise ConfigurationError(
+                    f"[optics] without a preset needs all four values, {', '.join(missing)} "
+                    f"missing: add them, or preset = one of {sorted(PRESETS)} to fill them in"
+                )
+            return Optics(**given)
+        base = preset(self.preset or "cell").optics
+        return Optics(**({f.name: getattr(base, f.name) for f in fields(Optics)} | given))
+
+
+class RingSection(Section):
+    """Angles of a scan pattern that reaches ``na_fraction`` of the aperture."""
+
+    angles: Annotated[int, Field(ge=2)] = 49
+    na_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class GridSection(Section):
+    """A square grid of so many angles across, within a part of the numerical aperture."""
+
+    across: Annotated[int, Field(ge=2)] = 7
+    na_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class IlluminationSection(Section):
+    """One of: a preset, a circle with the normal angle first, a spiral, a grid, a list, a file.
+
+    ``k`` lists (kx, ky) in cycles/um; ``file`` holds such a list, a line each.
+    """
+
+    preset: str | None = None
+    circle: RingSection | None = None
+    spiral: RingSection | None = None
+    grid: GridSection | None = None
+    file: Path | None = None
+    k: list[Pair] | None = None
+    normal: int | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        patterns = ("preset", "circle", "spiral", "grid", "file", "k")
+        given = [name for name in patterns if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"[illumination] takes one pattern, got {' and '.join(given)}")
+        if self.normal is not None and self.k is None:
+            raise ValueError("normal numbers an angle of the list k: give k, or leave normal out")
+        return self
+
+    def build(self, optics: Optics, default: str) -> AngleSet:
+        """Return the planned angles; the preset ``default`` where the section names none."""
+        if self.k is not None:
+            angles = AngleSet(np.array(self.k, dtype=np.float64), self.normal)
+        elif self.circle is not None:
+            radius = self.circle.na_fraction * optics.cutoff
+            angles = circular_scan(self.circle.angles, radius)
+        elif self.spiral is not None:
+            radius = self.spiral.na_fraction * optics.cutoff
+            angles = spiral_scan(self.spiral.angles, radius)
+        elif self.grid is not None:
+            angles = grid_scan(self.grid.across, self.grid.na_fraction * optics.cutoff)
+        elif self.file is not None:
+            angles = angles_from_file(self.file)
+        else:
+            angles = preset(self.preset or default).angles
+        angles.check_within(optics)
+        return angles
+
+
+class _DeviceSection(Section):
+    """A device of the core: its label and, unless the .cfg file loads it, adapter and device."""
+
+    label: str
+    adapter: str | None = None
+    device: str | None = None
+    properties: dict[str, str | int | float] = {}
+
+
+class DmdSection(_DeviceSection):
+    """The DMD: how its gratings become angles, and how long it shows each.
+
+    stepping : "hardware" is a sequence that triggers the camera, "software" one picture after
+    another, each snapped; "auto" is a sequence where the adapter takes one.
+
+    conjugate : to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k`` mirrors
+    tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
+    dark_pictures : pictures without light at the end of a scan, for adapters that leave the last
+    picture of a sequence on.
+    planes : binary gratings that one exposure adds up to a sinusoidal one, with fewer stray orders;
+    the DMD triggers the camera with the first of each ``planes``.
+
+    With the default carrier and stop the second order never passes (|carrier| > 3 stop_radius), and
+    the orders that the mirror grid folds into the stop carry at most 5 % of the first one's power.
+    """
+
+    label: str = "Dmd"
+    shape: tuple[Count, Count] = (480, 480)
+    conjugate: Literal["sample", "pupil"] = "sample"
+    carrier: Pair = (0.22, 0.385)
+    mirror_pitch_um: Positive = 0.05
+    stop_radius: Positive = 0.118
+    duty: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    disk_radius: Positive | None = None  # mirrors; None: the whole DMD
+    dark_pictures: Annotated[int, Field(ge=0)] = 0
+    planes: Annotated[int, Field(ge=1, le=32)] = 1
+    mirrors_per_k: Positive = 90.0
+    centre: Pair | None = None
+    spot_radius: Positive = 2.0
+    correction: tuple[Pair, Pair] = UNCHANGED  # of the image's axes; measured by ``calibrate``
+    on_value: Annotated[int, Field(ge=1, le=255)] = 1
+    stepping: Literal["auto", "hardware", "software"] = "auto"
+    picture_ms: Positive = 5.0
+
+    def geometry(self) -> DmdGeometry | PupilGeometry:
+        """Return how pictures on it map to wave vectors."""
+        if self.conjugate == "pupil":
+            return PupilGeometry(
+                self.shape, self.mirrors_per_k, self.spot_radius, self.centre, self.correction
+            )
+        return DmdGeometry(
+            self.shape, self.carrier, self.mirror_pitch_um, self.stop_radius, self.correction
+        )
+
+    def bit_planes(self, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
+        """Return the pictures (rows, columns) of 0 and 1 for the angle k (2,) in cycles/um."""
+        geometry, (kx, ky) = self.geometry(), k.tolist()
+        if isinstance(geometry, PupilGeometry):
+            return [geometry.spot(kx, ky)]
+        frequency = geometry.frequency(kx, ky)
+        if self.planes > 1:
+            return time_multiplexed(self.shape, frequency, self.planes, self.disk_radius)
+        return [lee_grating(self.shape, frequency, duty=self.duty, disk_radius=self.disk_radius)]
+
+    @model_validator(mode="after")
+    def _planes_are_gratings(self) -> Self:
+        if self.planes > 1 and (self.conjugate == "pupil" or self.stepping == "software"):
+            raise ValueError(
+                f"[dmd] planes = {self.planes} needs gratings (conjugate to the sample) in a "
+                "sequence that the DMD runs by itself: leave planes out, or change conjugate or "
+                "stepping"
+            )
+        return self
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The keys without which hardware is not known."""
+        if self.conjugate == "pupil":
+            return ("label", "shape", "mirrors_per_k", "spot_radius")
+        return ("label", "shape", "carrier", "mirror_pitch_um", "stop_radius")
+
+
+class TriggerSection(Section):
+    """The camera's property that selects what starts an exposure, and its two values.
+
+    An empty ``property`` leaves the camera's trigger as its own configuration has set it.
+    """
+
+    property: str = "TriggerMode"
+    external: str = "External"
+    internal: str = "Internal"
+
+
+class FrameTagSection(Section):
+    """What the camera reports with each frame, by the names of its metadata tags.
+
+    counter_start : value of ``counter`` for the first trigger after arming; leave it out where the
+    counter does not restart, then a scan that lacks a frame at either end cannot be attributed.
+    timestamp : start of the exposure on the camera's own clock, times ``timestamp_unit_s``; leave
+    it out where the adapter only has the computer's time of arrival.
+    triggers_property : a camera property with the number of edges since arming.
+    """
+
+    counter: str = "ImageNumber"
+    counter_start: int | None = 0
+    timestamp: str | None = None
+    timestamp_unit_s: Positive = 1e-6
+    triggers_property: str | None = None
+
+
+SIMULATED_TAGS = FrameTagSection(
+    counter="TriggerCount",
+    counter_start=1,
+    timestamp="Timestamp-us",
+    triggers_property="TriggersReceived",
+)
+
+
+class CameraSection(_DeviceSection):
+    """The camera: frame format, exposure, trigger, and what it reports.
+
+    width, height are those of a frame, after binning; with ``origin`` (x, y) they are set as the
+    region of interest, without it the camera keeps the one it has.
+    """
+
+    label: str = "Camera"
+    origin: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    binning: Count | None = None
+    width: Count = 256
+    height: Count = 256
+    bit_depth: Annotated[int, Field(ge=8, le=16)] = 8
+    exposure_ms: Positive = 2.0
+    trigger: TriggerSection = TriggerSection()
+    frame_tags: FrameTagSection | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (y, x) of a frame."""
+        return self.height, self.width
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+        """Type of a pixel."""
+        return np.dtype(np.uint8) if self.bit_depth == 8 else np.dtype(np.uint16)
+
+
+class StageSection(Section):
+    """Labels of the sample stage and the focus drive; empty where there is none."""
+
+    label: str = "XYStage"
+    focus_label: str = "Focus"
+
+
+class BackgroundSection(Section):
+    """The empty field: where (None: the operator moves there), and how many scans to average."""
+
+    position_um: Pair | None = None
+    scans: Count = 4
+
+
+class ScanSection(Section):
+    """Limits of one scan.
+
+    patience_s : beyond a scan's duration, how long the camera may be silent before the scan ends.
+    minimum_period_s : least time from the start of a scan to the start of the next.
+    """
+
+    patience_s: Positive = 0.3
+    minimum_period_s: NotNegative = 0.0
+
+
+class ProcessingSection(Section):
+    """What happens to the scans; read by the processes above.
+
+    constraint : on the sign of the contrast: "non-negative" for samples denser than their medium,
+    "non-positive" for lighter ones, "none" for both, "auto" for what the data show.
+    """
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    regularizer: RegularizerName = "deep"
+    constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
+    uncertainty: bool = False  # of each voxel of "deep"
+    quality: bool = True  # total variation behind the live tomograms says how good they are
+
+
+class ReconstructionSection(Section):
+    """How scans become tomograms; what is left out has a default that suits the optics.
+
+    The fields are those of ``reconstruction.settings.ReconstructionSettings``, which checks values.
+    """
+
+    approximation: Literal["rytov", "born"] | None = None
+    planes: Count | None = None
+    gridding: Literal["nearest", "linear"] | None = None
+    oversampling: Count | None = None
+    apodisation: Annotated[float, Field(ge=0, le=1)] | None = None
+    slices: Count | None = None
+    dz_um: Positive | None = None
+    voxel_um: Positive | None = None
+    size_um: tuple[Positive, Positive] | None = None
+    refocus_um: float | None = None
+    objects: Literal["denser", "lighter"] | None = None
+    anchor: Literal["field", "background", "lowest", "highest"] | None = None
+    offset: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what is set."""
+        return self.model_dump(exclude_none=True)
+
+
+class CalibrationSection(Section):
+    """What ``calibrate`` found: how the DMD's image lies, and the exposure.
+
+    file : its ``calibration.json``; None: the one beside the microscope.toml, of the same name with
+    ``.calibration.json``, where there is one.
+    """
+
+    file: Path | None = None
+    use: bool = True
+    stale_after_days: Positive = 30.0
+
+
+class FaultsSection(Section):
+    """What is wrong with the simulated microscope from the start; for tests and teaching."""
+
+    lost_frames: tuple[int, ...] = ()
+    swapped_frames: tuple[int, ...] = ()
+    missed_triggers: tuple[int, ...] = ()
+    late_triggers: tuple[int, ...] = ()
+    late_by: Positive = 0.6
+    trigger_cable_cut: bool = False
+    dead_illumination: bool = False
+    saturated_laser: bool = False
+
+    def build(self) -> Faults:
+        """Return them as the instrument takes them."""
+        return Faults(**self.model_dump())
+
+
+def _simulation_section() -> type[Section]:
+    """Return a section with what SimulationSettings has, except for what [camera] says."""
+    own: dict[str, Any] = {
+        f.name: (f.type, f.default)
+        for f in fields(SimulationSettings)
+        if f.name not in ("frame_shape", "bit_depth")
+    }
+    return create_model("SimulationSection", __base__=Section, **own)
+
+
+if TYPE_CHECKING:
+    SimulationSection = Section  # a type checker cannot follow create_model
+else:
+    SimulationSection = _simulation_section()

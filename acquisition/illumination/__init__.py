@@ -1,0 +1,1 @@
+"""The illumination: its angles as data, and the patterns on a DMD that make them."""

@@ -1,0 +1,389 @@
+"""The angle scan: arm the camera, start the DMD's sequence, collect one frame for each angle.
+
+Everything goes through the core, so that the same code drives Micro-Manager's adapters and Python
+devices. The pictures are uploaded once; a scan then costs two start commands. An SLM adapter that
+takes no sequence is stepped by software: picture, exposure, picture. ``AngleScan`` is one scan;
+``AngleScanEngine`` makes it what pymmcore-plus does for each event of an acquisition, so that a
+useq time-lapse over stage positions takes a scan at each.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymmcore_plus import CMMCorePlus, Metadata
+from pymmcore_plus.mda import MDAEngine
+from useq import MDAEvent, MDASequence
+
+from acquisition.configuration.microscope_file import AcquisitionConfig
+from acquisition.errors import DeviceError, ScanError, ScanStopped
+from acquisition.illumination.angles import AngleSet
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from acquisition.scanning.attribution import Attribution, FrameReport, attribute
+from acquisition.scanning.camera_setup import set_property
+from acquisition.scanning.device_errors import naming
+
+if TYPE_CHECKING:
+    from pymmcore_plus.mda._protocol import PImagePayload
+    from pymmcore_plus.metadata import SummaryMetaV1
+
+__all__ = ["AngleScan", "AngleScanEngine", "pictures"]
+
+_POLL_S = 1e-3  # the core has no call that waits for a frame
+
+
+def pictures(config: AcquisitionConfig, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
+    """Return what the DMD shows for an angle k (2,): (rows, columns), with its value for on.
+
+    More than one are shown one after another within the angle's time.
+    """
+    return [plane * np.uint8(config.dmd.on_value) for plane in config.dmd.bit_planes(k)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    image: NDArray[Any]
+    report: FrameReport
+
+
+@dataclass(slots=True)
+class AngleScan:
+    """Scans of one set of angles: a sequence that triggers, or one picture after another.
+
+    Parameters
+    ----------
+    core : CMMCorePlus
+        With camera and DMD loaded; the camera is its current one.
+    config : AcquisitionConfig
+    optics : Optics
+    angles : AngleSet
+    provenance : mapping of str
+        Goes into every stack.
+    """
+
+    core: CMMCorePlus
+    config: AcquisitionConfig
+    optics: Optics
+    angles: AngleSet
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    _sequence: int = field(default=0, init=False)
+    _pictures: list[NDArray[np.uint8]] = field(default_factory=list, init=False)
+
+    @property
+    def stepped(self) -> bool:
+        """Whether software shows one picture after another: the DMD's adapter takes no sequence."""
+        return bool(self._pictures)
+
+    def upload(self) -> None:
+        """Load the pictures into the DMD and set its exposure; once, not for every scan."""
+        dmd = self.config.dmd
+        shown = [one for k in self.angles.k for one in pictures(self.config, k)]
+        dark = [np.zeros(dmd.shape, np.uint8)] * (dmd.dark_pictures * dmd.planes)
+        self._pictures = shown if self._must_step(len(shown) + len(dark)) else []
+        if dmd.planes > 1:
+            set_property(self.core, dmd.label, "PicturesPerTrigger", dmd.planes)
+        with naming(dmd.label, "take its pictures"):
+            if not self.stepped:
+                self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in (*shown, *dark)])
+        self.set_picture_time()
+
+    def set_picture_time(self) -> None:
+        """Give the DMD the time of a picture, or its part for each of several planes."""
+        dmd = self.config.dmd
+        with naming(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
+            self.core.setSLMExposure(dmd.label, dmd.picture_ms / dmd.planes)
+
+    def _must_step(self, count: int) -> bool:
+        dmd = self.config.dmd
+        with naming(dmd.label, "say how long a sequence it takes"):
+            longest = self.core.getSLMSequenceMaxLength(dmd.label)
+        if longest < count and (dmd.stepping == "hardware" or dmd.planes > 1):
+            raise DeviceError(
+                f"device {dmd.label!r} must take a sequence of {count} pictures, its longest is "
+                f'{longest}: use fewer angles or planes, or allow [dmd] stepping = "software"'
+            )
+        return dmd.stepping == "software" or longest < count
+
+    def __call__(self, stop: threading.Event | None = None) -> InterferogramStack:
+        """Take one scan.
+
+        Raises
+        ------
+        ScanStopped
+            If ``stop`` was set.
+        DeviceError
+            If a device refuses.
+        ScanError
+            If no frame arrives within the time limit, or frames are not as configured.
+        """
+        timestamp = time.time()
+        self._sequence += 1
+        stop = stop or threading.Event()
+        try:
+            frames = self._step(stop) if self.stepped else self._run(stop)
+            attribution = self._attribute(frames)
+            self._check_alive(frames, attribution)
+            stack = self._stack(frames, attribution, timestamp)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        self._halt()
+        return stack
+
+    def _step(self, stop: threading.Event) -> list[_Frame]:
+        """Show one picture after another, and snap each."""
+        dmd, camera = self.config.dmd.label, self.config.camera.label
+        frames: list[_Frame] = []
+        for number, shown in enumerate(self._pictures):
+            if stop.is_set():
+                raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
+            with naming(dmd, "show a picture"):
+                self.core.setSLMImage(dmd, shown)
+                self.core.displaySLMImage(dmd)
+                self.core.waitForDevice(dmd)
+            with naming(camera, "take a picture"):
+                self.core.snapImage()
+                image = self.core.getImage()
+            frames.append(_Frame(image, FrameReport(number)))
+        return frames
+
+    def _run(self, stop: threading.Event) -> list[_Frame]:
+        """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
+        with naming(self.config.camera.label, "be armed"):
+            self.core.startSequenceAcquisition(self._shown, 0, True)
+        with naming(self.config.dmd.label, "start its sequence"):
+            self.core.startSLMSequence(self.config.dmd.label)
+        return self._collect(stop)
+
+    def _check_alive(self, frames: list[_Frame], attribution: Attribution) -> None:
+        """Tell a camera that broke in the middle from one that lost frames on the way."""
+        camera = self.config.camera.label
+        if set(attribution.angles) != {None} or len(frames) == self._shown:
+            return
+        if not self.core.isSequenceRunning():
+            raise ScanError(
+                f"camera {camera!r} must deliver {self._shown} frames, it stopped by itself "
+                f"after {len(frames)}: look at its power, its cable and its temperature"
+            )
+
+    def _halt(self) -> None:
+        if self.stepped:
+            self.blank()
+            return
+        try:
+            self._stop_camera()
+        finally:
+            self._stop_dmd()
+
+    def _stop_camera(self) -> None:
+        with naming(self.config.camera.label, "stop"):
+            if self.core.isSequenceRunning():
+                self.core.stopSequenceAcquisition()
+
+    def _stop_dmd(self) -> None:
+        with naming(self.config.dmd.label, "stop its sequence"):
+            self.core.stopSLMSequence(self.config.dmd.label)
+
+    def blank(self) -> None:
+        """Switch all mirrors off: no light on the sample that nobody looks at."""
+        with naming(self.config.dmd.label, "go dark"):
+            self.core.setSLMPixelsTo(self.config.dmd.label, 0)
+            self.core.displaySLMImage(self.config.dmd.label)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Leave nothing running and no light on; say what fails here as well."""
+        endings = [self.blank]
+        if not self.stepped:
+            endings = [self._stop_camera, self._stop_dmd, self.blank]
+        problems: dict[str, DeviceError] = {}
+        for end in endings:
+            try:
+                end()
+            except DeviceError as problem:
+                problems[str(problem)] = problem
+        if problems and isinstance(error, DeviceError):
+            raise DeviceError("; then ".join([str(error), *problems])) from error
+
+    def _collect(self, stop: threading.Event) -> list[_Frame]:
+        """Take frames until all are there, or the camera falls silent after the scan's duration."""
+        frames: list[_Frame] = []
+        patience_s = self.config.scan.patience_s
+        deadline = time.perf_counter() + self._duration_s + patience_s
+        while len(frames) < self._shown:
+            if stop.is_set():
+                raise ScanStopped(f"scan {self._sequence} was stopped after {len(frames)} frames")
+            running = self.core.isSequenceRunning()  # asked first: its last frame may come after
+            if self.core.getRemainingImageCount():
+                frames.append(self._pop())
+                deadline = max(deadline, time.perf_counter() + patience_s)
+            elif not running or time.perf_counter() > deadline:
+                break
+            else:
+                time.sleep(_POLL_S)
+        if not frames:
+            raise ScanError(self._silence())
+        return frames
+
+    @property
+    def _duration_s(self) -> float:
+        return (self._shown * self.config.dmd.picture_ms + self.config.camera.exposure_ms) / 1e3
+
+    @property
+    def _shown(self) -> int:
+        """Pictures of a scan, the dark ones at its end included: each makes a frame."""
+        return len(self.angles) + self.config.dmd.dark_pictures
+
+    def _silence(self) -> str:
+        camera, dmd = self.config.camera.label, self.config.dmd.label
+        return (
+            f"camera {camera!r} must deliver {self._shown} frames, got none within "
+            f"{self._duration_s + self.config.scan.patience_s:.2f} s of starting {dmd!r}: check "
+            "the trigger cable, the camera's trigger settings and the DMD's trigger output"
+        )
+
+    def _pop(self) -> _Frame:
+        tags = self.config.frame_tags()
+        image, metadata = self.core.popNextImageAndMD()
+        counter = int(self._tag(metadata, tags.counter))
+        if tags.timestamp is None:
+            return _Frame(image, FrameReport(counter))
+        time_s = float(self._tag(metadata, tags.timestamp)) * tags.timestamp_unit_s
+        return _Frame(image, FrameReport(counter, time_s))
+
+    def _tag(self, metadata: Metadata, name: str) -> str:
+        """Return a tag's value; the core puts the camera's label before an adapter's own tags."""
+        camera = self.config.camera.label
+        for key in (name, f"{camera}-{name}"):
+            if key in metadata:
+                return str(metadata[key])
+        raise ScanError(
+            f"frames of camera {camera!r} must carry the tag {name!r}, got {sorted(metadata)}: "
+            "name one of them in [camera.frame_tags]"
+        )
+
+    def _attribute(self, frames: list[_Frame]) -> Attribution:
+        if self.stepped:
+            return Attribution(tuple(range(len(frames))))
+        tags = self.config.frame_tags()
+        triggers = None
+        if tags.triggers_property is not None and len(frames) < self._shown:
+            camera = self.config.camera.label
+            triggers = int(self.core.getProperty(camera, tags.triggers_property))
+        found = attribute(
+            [frame.report for frame in frames],
+            self._shown,
+            self.config.dmd.picture_ms / 1e3,
+            tags.counter_start,
+            triggers,
+        )
+        angles = range(len(self.angles))
+        return replace(found, angles=tuple(a if a in angles else None for a in found.angles))
+
+    def _stack(
+        self, frames: list[_Frame], attribution: Attribution, timestamp: float
+    ) -> InterferogramStack:
+        camera = self.config.camera
+        shape, dtype = camera.shape, camera.dtype
+        stack = np.zeros((len(self.angles), *shape), dtype=dtype)
+        found = set()
+        for frame, angle in zip(frames, attribution.angles, strict=True):
+            if frame.image.shape != shape or frame.image.dtype != dtype:
+                raise ScanError(
+                    f"camera {camera.label!r} must deliver {shape} {dtype} frames, got "
+                    f"{frame.image.shape} {frame.image.dtype}: correct [camera] width, height and "
+                    "bit_depth"
+                )
+            if angle is not None:
+                stack[angle] = frame.image
+                found.add(angle)
+        return InterferogramStack(
+            frames=stack,
+            optics=self.optics,
+            illumination_k=self.angles.k,
+            timestamp=timestamp,
+            lost=tuple(angle for angle in range(len(self.angles)) if angle not in found),
+            sequence=self._sequence,
+            provenance={**self.provenance, **_received(frames, attribution)},
+        )
+
+
+def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
+    """Say what arrived: how many frames, with which counts, when, and what was wrong with them."""
+    counters = [frame.report.counter for frame in frames]
+    received = {
+        "frames_received": str(len(frames)),
+        "frame_counters": f"{min(counters)}-{max(counters)}",
+        "frame_order": "as shown" if counters == sorted(counters) else "shuffled",
+    }
+    known = [f.report for f, a in zip(frames, attribution.angles, strict=True) if a is not None]
+    times = [report.time_s for report in known]
+    in_order = [a for a in attribution.angles if a is not None] == list(range(len(known)))
+    if in_order and len(known) > 2 and None not in times:
+        period_s, jitter_s = _rhythm(np.array(times, dtype=np.float64))
+        received |= {"period_ms": f"{1e3 * period_s:.4f}", "jitter_ms": f"{1e3 * jitter_s:.4f}"}
+    return received | ({"attribution": attribution.note} if attribution.note else {})
+
+
+def _rhythm(times_s: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the time from exposure to exposure, and how far one is from that at most."""
+    number = np.arange(len(times_s))
+    period_s, start_s = np.polyfit(number, times_s, 1)
+    return float(period_s), float(np.abs(times_s - start_s - period_s * number).max())
+
+
+class AngleScanEngine(MDAEngine):
+    """Takes one angle scan for each event of a multi-dimensional acquisition.
+
+    The event's frames come out in angle order with the index ``angle``; a lost one is None. The
+    core's own combination of events into hardware sequences stays off: it would merge time points.
+    """
+
+    def __init__(self, core: CMMCorePlus, scan: AngleScan) -> None:
+        super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
+        self._scan = scan
+        self._stack: InterferogramStack | None = None
+        self._summary: SummaryMetaV1 | None = None
+        self.stop: threading.Event | None = None
+
+    def take(self) -> InterferogramStack:
+        """Return the latest scan, once.
+
+        Raises
+        ------
+        ScanStopped
+            If there is none: the acquisition was cancelled.
+        """
+        stack, self._stack = self._stack, None
+        if stack is None:
+            raise ScanStopped("the acquisition was cancelled before its scan")
+        return stack
+
+    def get_summary_metadata(
+        self, mda_sequence: MDASequence | None, *, include_property_details: bool = False
+    ) -> "SummaryMetaV1":
+        """Describe the system; once, for the core walks all devices and unsets its camera."""
+        if self._summary is None:
+            self._summary = super().get_summary_metadata(
+                None, include_property_details=include_property_details
+            )
+        return self._summary
+
+    def setup_event(self, event: MDAEvent) -> None:
+        """Move to where the event is; one that names nothing costs nothing (6 ms with the core)."""
+        if event.model_fields_set:
+            super().setup_event(event)
+
+    def exec_single_event(self, event: MDAEvent) -> Iterator["PImagePayload | None"]:
+        """Scan, then yield the frames."""
+        self._stack = stack = self._scan(self.stop)
+        for angle, frame in enumerate(stack.frames):
+            if angle in stack.lost:
+                yield None
+                continue
+            one = event.model_copy(update={"index": {**event.index, "angle": angle}})
+            yield frame, one, self.get_frame_metadata(one, include_position=False)

@@ -1,0 +1,65 @@
+"""From the words of the command line to the command that they ask for."""
+
+import argparse
+import importlib
+import inspect
+import keyword
+from collections.abc import Sequence
+from types import ModuleType
+
+from commands import NAMES, first_light
+
+__all__ = ["command", "parse"]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for.
+
+    Returns
+    -------
+    Namespace
+        The command's options, and of the command itself: ``run`` (a function of the namespace),
+        ``extras`` and ``enough`` as ``commands`` describes them, ``rest`` (the words that the
+        command passes on).
+    """
+    own = argv
+    if argv and argv[0] in NAMES and _forwards(command(argv[0])):
+        own = argv if argv[1:2] in (["-h"], ["--help"]) else argv[:1]
+    options = _parser().parse_args(own)
+    options.rest = list(argv[len(own) :])
+    return options
+
+
+def command(name: str) -> ModuleType:
+    """Return the module of a command."""
+    own_name = f"{name}_" if keyword.iskeyword(name) else name
+    return importlib.import_module(f"commands.{own_name}")
+
+
+def _forwards(module: ModuleType) -> bool:
+    return bool(getattr(module, "FORWARDS", False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launcher.py",
+        description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
+        f"{first_light.HELP}.",
+    )
+    parser.set_defaults(run=first_light.run, extras=frozenset(), enough=())
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    for name in NAMES:
+        module = command(name)
+        own = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=inspect.getdoc(module),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(own)
+        own.set_defaults(
+            run=module.run,
+            extras=getattr(module, "EXTRAS", frozenset()),
+            enough=getattr(module, "ENOUGH", ()),
+        )
+    return parser

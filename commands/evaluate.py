@@ -1,0 +1,90 @@
+"""Print the regularizers' tables: how near each comes to the truth on unseen simulated samples."""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.options import TENSOR_PACKAGES
+from commands.train import known
+
+if TYPE_CHECKING:
+    import torch
+
+    from regularizer.training.generalisation import Study
+
+__all__ = ["ENOUGH", "HELP", "add_options", "run"]
+
+HELP = "print the regularizers' tables"
+ENOUGH = TENSOR_PACKAGES
+
+_LEFT_OUT = ("cell", "cocci", "bead", "adherent")  # each by a network of its own
+_QUICK_STEPS = 20
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add what is evaluated, and where the tables go."""
+    add = parser.add_argument
+    add("--kinds", nargs="+", metavar="KIND", help="of objects; all if not given")
+    add("--objects", type=int, default=2, help="unseen objects of each kind")
+    add("--quick", action="store_true", help="one cell, chain and bead: minutes")
+    add("--cache", type=Path, default=Path("runs/test"))
+    text = "train networks without some kinds of objects, which takes hours, and test them on "
+    text += "those: docs/generalisation.md"
+    add("--generalisation", action="store_true", help=text)
+    add("--data", type=Path, default=Path("runs/data"), help="training samples")
+    add("--steps", type=int, default=500, help="of each of those trainings")
+    add("--device", help="cuda if there is one, otherwise cpu, if not given")
+    add("--output", type=Path, help="write the page to this Markdown file")
+    add("--json", action="store_true", help="print the rows as JSON")
+
+
+def run(options: Namespace) -> int:
+    """Print the tables that the options ask for."""
+    import torch
+
+    from regularizer.deep import DeepRegularizer
+    from regularizer.training import generalisation
+    from regularizer.training.evaluation import Row, evaluate, page, sureness
+    from regularizer.training.training_data import KINDS, TEST_SEED, kept_sample
+
+    kinds, objects = known(options.kinds or KINDS, KINDS, "--kinds"), options.objects
+    if options.quick:
+        kinds, objects = KINDS[:3], 1
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    rows: list[Row] = []
+    if options.generalisation:
+        text = generalisation.page(_study(options, kinds, objects, device))
+    else:
+        rows = evaluate(kinds, objects, options.cache, device)
+        unsure = DeepRegularizer(device, uncertainty=True)
+        seeds = range(TEST_SEED, TEST_SEED + objects)
+        samples = (kept_sample(kind, seed, options.cache) for kind in kinds for seed in seeds)
+        text = page(rows, [sureness(sample.to(device), unsure) for sample in samples])
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+    print(json.dumps([asdict(row) for row in rows]) if options.json else text)
+    return 0
+
+
+def _study(
+    options: Namespace, kinds: Sequence[str], objects: int, device: "torch.device"
+) -> "Study":
+    from regularizer.training.generalisation import Study
+
+    quick = options.quick
+    return Study(
+        kinds=kinds,
+        left_out=kinds[:1] if quick else [kind for kind in _LEFT_OUT if kind in kinds],
+        objects=objects,
+        cache=options.cache,
+        data=options.data,
+        runs=Path("runs/generalisation"),
+        steps=_QUICK_STEPS if quick else options.steps,
+        scans=2 if quick else 60,
+        jobs=os.cpu_count() or 1,
+        device=device,
+    )

@@ -1,0 +1,107 @@
+"""Write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF.
+
+docs/exporting.md says what each format keeps, and what reads it.
+"""
+
+import json
+import math
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acquisition.choices import VOLUMES
+from commands.options import add_json, add_positions
+from files.exporting.formats import FORMATS
+
+if TYPE_CHECKING:
+    from files.exporting.export import ExportedFile
+    from files.exporting.exported_image import Image
+
+__all__ = ["HELP", "add_options", "run", "run_export"]
+
+HELP = "write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add what is exported, and what it becomes."""
+    add_json(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="of tomograms")
+    parser.add_argument("--to", choices=tuple(FORMATS), required=True)
+    text = "beside FILE, with its name, if not given"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+    text = "which volumes, each a channel; if not given, the regularized ones if complete, else raw"
+    volumes = ("raw", *VOLUMES)
+    parser.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
+    add_positions(parser)
+
+
+def run(options: Namespace) -> int:
+    """Export what the options say."""
+    return run_export(
+        options.file,
+        options.to,
+        options.output,
+        options.volume,
+        options.json,
+        options.position,
+    )
+
+
+def run_export(
+    file: Path,
+    kind: str,
+    output: Path | None = None,
+    volumes: Sequence[str] = (),
+    as_json: bool = False,
+    positions: Sequence[str] = (),
+) -> int:
+    """Write a tomogram file in another format and print what was written; return 0."""
+    from commands.progress import progress_bar
+    from files.exporting.export import export_tomograms
+
+    with progress_bar("Exporting", 1) as bar:
+        files, warnings = export_tomograms(file, kind, output, volumes, positions, bar.told)
+    if as_json:
+        print(json.dumps(_figures(kind, files, warnings)))
+    else:
+        _tell(files, warnings)
+    return 0
+
+
+def _figures(kind: str, files: "Sequence[ExportedFile]", warnings: Sequence[str]) -> dict[str, Any]:
+    first = files[0].images[0]
+    return {
+        "output": str(files[0].path),
+        "format": kind,
+        "volumes": list(first.channels),
+        "shape": list(first.shape),
+        "voxel_size_um": list(first.series.voxel_size_um),
+        "images": [_image(file.path, image) for file in files for image in file.images],
+        "warnings": list(warnings),
+    }
+
+
+def _image(path: Path, image: "Image") -> dict[str, Any]:
+    seconds, place = image.seconds, image.places_um[0]
+    return {
+        "output": str(path),
+        "name": image.name,
+        "position": image.label,
+        "stage_um": [value if math.isfinite(value) else None for value in place],
+        "shape": list(image.shape),
+        "begun": None if image.begun is None else image.begun.isoformat(),
+        "times_s": None if seconds is None else seconds.tolist(),
+        "interval_s": image.interval_s,
+    }
+
+
+def _tell(files: "Sequence[ExportedFile]", warnings: Sequence[str]) -> None:
+    for file in files:
+        for image in file.images:
+            t, _, *shape = image.shape
+            times = f"{t} time point{'s' if t > 1 else ''} of {' x '.join(map(str, shape))}"
+            at = f" at {image.label}" if image.label else ""
+            print(f"{file.path}: {', '.join(image.channels)}, {times}{at}")
+    for warning in warnings:
+        print(f"warning: {warning}")

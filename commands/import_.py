@@ -1,0 +1,72 @@
+"""Turn interferograms of another program into a recording.
+
+docs/importing.md says what is read, and what is checked.
+"""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.options import add_json, add_output
+
+if TYPE_CHECKING:
+    from files.importing.interferograms import Imported
+
+__all__ = ["HELP", "add_options", "run", "run_import"]
+
+HELP = "turn interferograms of another program into a recording"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add what is read."""
+    add_output(parser, "the new recording")
+    add_json(parser)
+    text = "TIFF, folder of TIFF, PNG or BMP, .npy, .npz[:ARRAY]; several, in the order of time"
+    parser.add_argument("samples", nargs="+", metavar="SAMPLE", help=text)
+    text = "the same of the empty field"
+    parser.add_argument("--background", metavar="BACKGROUND", required=True, help=text)
+    text = "optics and number of angles, as in docs/examples/import.toml"
+    parser.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
+
+
+def run(options: Namespace) -> int:
+    """Import what the options say."""
+    return run_import(
+        options.samples, options.background, options.optics, options.output, options.json
+    )
+
+
+def run_import(
+    samples: Sequence[str],
+    background: str,
+    description: Path,
+    output: Path,
+    as_json: bool = False,
+) -> int:
+    """Convert frames of another program into a recording and print what was made; return 0."""
+    from commands.progress import progress_bar
+    from files.importing.interferograms import import_interferograms
+
+    with progress_bar("Importing", 1) as bar:
+        made = import_interferograms(samples, background, description, output, bar.told)
+    if as_json:
+        print(json.dumps(_figures(made)))
+        return 0
+    angles, height, width = made.shape
+    print(f"scans of {angles} angles, {height} x {width} {made.dtype}: {made.scans} in {output}")
+    for warning in made.warnings:
+        print(f"warning: {warning}")
+    return 0
+
+
+def _figures(made: "Imported") -> dict[str, object]:
+    return {
+        "output": str(made.output),
+        "scans": made.scans,
+        "shape": made.shape,
+        "dtype": made.dtype,
+        "background_scans": made.background_scans,
+        "warnings": made.warnings,
+    }

@@ -1,0 +1,24 @@
+"""A program in the place of this one, where the system cannot replace a process by another."""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["passed_through"]
+
+
+def passed_through(command: Sequence[str | Path], **options: Any) -> int:
+    """Run ``command`` to its end and return its exit status; Ctrl-C is the command's to obey."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to both
+    try:
+        with subprocess.Popen(command, **options) as process:
+            try:
+                status = process.wait()
+            except SystemExit:
+                process.terminate()
+                raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status  # ended by a signal, as shells say it

@@ -1,0 +1,183 @@
+"""Turn a recording into tomograms, one for each scan.
+
+Results go to standard output, as text or as one JSON object; progress goes to standard error.
+"""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acquisition.choices import CONSTRAINTS, check_regularizer
+from acquisition.errors import ConfigurationError, DataError
+from commands.options import METHODS, add_device, add_json, add_output, add_positions
+from regularizer.total_variation.parameters import PRESETS
+
+if TYPE_CHECKING:
+    from pipeline.tomograms.job import ScanRow, TomogramJob
+
+__all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
+
+HELP = "turn a recording into tomograms"
+RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
+    "approximation": (str, "rytov or born"),
+    "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),
+    "gridding": (str, "nearest or linear: how a sample between voxels of k-space is shared"),
+    "oversampling": (int, "how many times finer k-space is sampled than the volume asks"),
+    "apodisation": (float, "part of the measured band over which it falls off, 0 to 1"),
+    "slices": (int, "z size of the volume; 64 by default"),
+    "dz_um": (float, "z step"),
+    "voxel_um": (float, "lateral voxel"),
+    "size_um": (float, "lateral size, y and x; the field of view by default"),
+    "refocus_um": (float, "z of the volume's centre over the plane in focus"),
+    "objects": (str, "denser or lighter than the medium: tells the sideband where k is not known"),
+    "anchor": (str, "zero of the phase: field (its empty part), background, lowest or highest"),
+    "offset": (float, "added to the index, for a sample that fills the field"),
+}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the recording, the regularizer, and what can be chosen about the reconstruction."""
+    add_device(parser)
+    add_output(parser, "a new tomogram file")
+    add_json(parser)
+    parser.add_argument("recording", type=Path, metavar="RECORDING")
+    parser.add_argument("--regularizer", choices=METHODS, default="deep")
+    text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
+    parser.add_argument("--preset", choices=PRESETS, help=text)
+    text = "on the sign of the contrast: non-negative where the sample is denser than its medium, "
+    text += "non-positive where it is lighter, none where it is both, auto for what the data show"
+    parser.add_argument("--constraint", choices=tuple(CONSTRAINTS), default="auto", help=text)
+    text = "compare every N-th tomogram with total variation, into the file, too"
+    parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
+    add_positions(parser)
+    group = parser.add_argument_group("reconstruction", "what is left out has its default")
+    for name, (kind, text) in RECONSTRUCTION.items():
+        how: dict[str, Any] = {"dest": name, "type": kind, "help": text}
+        how |= {"metavar": "UM"} if name.endswith("_um") else {}
+        how |= {"nargs": 2} if name == "size_um" else {}
+        group.add_argument("--" + name.removesuffix("_um").replace("_", "-"), **how)
+
+
+def run(options: Namespace) -> int:
+    """Reconstruct what the options say."""
+    given = {name: getattr(options, name) for name in RECONSTRUCTION}
+    return run_reconstruct(
+        options.recording,
+        options.output,
+        options.regularizer,
+        options.device,
+        options.json,
+        {name: value for name, value in given.items() if value is not None},
+        options.preset,
+        options.check,
+        options.position,
+        options.constraint,
+    )
+
+
+def run_reconstruct(
+    recording: Path,
+    output: Path,
+    method: str = "deep",
+    device: str | None = None,
+    as_json: bool = False,
+    chosen: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    check_every: int = 0,
+    positions: Sequence[str] = (),
+    constraint: str = "auto",
+) -> int:
+    """Reconstruct and regularize every scan of a recording.
+
+    Parameters
+    ----------
+    recording : Path
+    output : Path
+        A new tomogram file.
+    method : str
+        "none", "gp", "tv" (converged), "tv-fast" or "deep".
+    device : str or None
+        "cpu", "cuda", or None for the best there is.
+    as_json : bool
+        Print the result as JSON.
+    chosen : mapping or None
+        Fields of ``ReconstructionSettings``; the others are those of the microscope's file, as far
+        as the recording has kept them, or the defaults.
+    preset : str or None
+        Of total variation; one of ``regularizer.total_variation.parameters.PRESETS``; None: "tv".
+    check_every : int
+        Compare every N-th tomogram with total variation and write that to the file; 0: none.
+    positions : sequence of str
+        Names or numbers (from 1) of the stage positions whose scans are taken; empty: all.
+    constraint : str
+        On the sign of the contrast; a name in ``regularizer.constraint.CONSTRAINTS``.
+
+    Returns
+    -------
+    int
+        0 if every scan was whole and gave a tomogram, otherwise 1.
+    """
+    from commands.progress import progress_bar
+    from files.disk import check_output
+    from files.recording import read_recording
+    from pipeline.tomograms.job import Recipe, TomogramJob, settings_for
+    from pipeline.tomograms.torch_device import torch_device
+    from regularizer.constraint import check_constraint
+
+    check_regularizer(method)
+    if preset is not None and method != "tv":
+        raise ConfigurationError(
+            f"a preset is one of total variation, got {preset!r} with the regularizer "
+            f"{method!r}: choose tv, or leave the preset out"
+        )
+    if check_every < 0:
+        raise ConfigurationError(f"check must be at least 0 (none), got {check_every}")
+    check_output(output)
+    source = read_recording(recording)
+    if len(source) == 0:
+        raise DataError(f"{recording} must hold at least one finished scan, found none")
+    where = source.log().positions
+    at = where.chosen(positions)
+    count = sum(len(where.times(position)) for position in at)
+    how = settings_for(source, chosen or {})
+    sign = check_constraint(constraint)
+    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign)
+    with progress_bar("Reconstructing", len(source)) as bar:
+        bar.say("planning")
+        with TomogramJob(source, output, recipe, bar) as job:
+            scans = source.scans(positions=at if positions else ())
+            # those that were there at the start: it may still be growing
+            rows = [job.run(next(scans)) for _ in range(count)]
+    _print_reconstructed(job, rows, as_json)
+    return 0 if all(row.whole for row in rows) else 1
+
+
+def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanRow]", as_json: bool) -> None:
+    if as_json:
+        figures = {
+            "output": str(job.output),
+            "regularizer": job.recipe.method,
+            "device": job.recipe.device,
+            "scans": [asdict(row) for row in rows],
+        }
+        print(json.dumps(figures))
+        return
+    for row in rows:
+        scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
+        print(f"{scan}: {row.error or _figures(row, job.recipe.method)}")
+        for warning in row.warnings:
+            print(f"{scan}: {warning}")
+        if row.check is not None:
+            print(f"{scan}: {row.check.summary()}")
+    made = sum(not row.error for row in rows)
+    print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
+
+
+def _figures(row: "ScanRow", method: str) -> str:
+    return (
+        f"mean RI {row.mean_index:.4f}, highest {row.max_index:.4f}; reconstruction "
+        f"{row.reconstruction_s:.2f} s, {method} {row.regularization_s:.2f} s"
+    )

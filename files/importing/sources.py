@@ -1,0 +1,187 @@
+"""Frames of other programs, one after the other: pictures, folders of them, .npy and .npz arrays.
+
+A source can be read as often as need be and holds one frame at a time, however long the series;
+only an .npz array, which is compressed, is held whole. Frames come out as (y, x) uint8 or uint16
+with the grey values of the file: what would have to be scaled or mixed to become grey is refused.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from files.importing.file_names import in_natural_order
+from files.importing.image_files import (
+    PICTURES,
+    UNREADABLE,
+    Frame,
+    picture_frames,
+    tiff_layout,
+)
+
+__all__ = ["Frame", "Source", "open_source"]
+
+_HIGHEST = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Frames of one file, folder or array.
+
+    Parameters
+    ----------
+    name : str
+        What the user called it.
+    read : callable
+        Opens it and yields the frames as they are stored.
+    layout : tuple of int
+        Leading axes of an array, (angles,) or (time, angles), or those of a TIFF that names them;
+        empty where only the order counts.
+    axes : str
+        One letter for each of these axes of a TIFF, as ImageJ and OME name them.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Frame]]
+    layout: tuple[int, ...] = ()
+    axes: str = ""
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield where each frame stands and its (y, x) uint8 or uint16 pixels."""
+        for where, stored in self.read():
+            yield where, _integers(_grey(stored, where), where)
+
+
+def open_source(name: str) -> Source:
+    """Return the frames of a TIFF, PNG or BMP file, a folder of them, FILE.npy or FILE.npz[:ARRAY].
+
+    Raises
+    ------
+    DataError
+        If there is no such thing, or nothing in it can be a series of frames.
+    """
+    file, found, array = name.rpartition(".npz:")
+    if found:
+        return _npz(Path(f"{file}.npz"), array)
+    path = Path(name)
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise DataError(f"{name} must be a file or a folder, found nothing of that name")
+    match path.suffix.lower():
+        case ".npy":
+            return _npy(path)
+        case ".npz":
+            return _npz(path, "")
+        case ending if ending in PICTURES:
+            axes, layout = tiff_layout(path)
+            return Source(name, lambda: picture_frames(path), layout, axes)
+        case _:
+            raise DataError(
+                f"{path} must be {', '.join(PICTURES)}, .npy, .npz or a folder of pictures: "
+                "convert it"
+            )
+
+
+# ---- Image files ---------------------------------------------------------------------------------
+
+
+def _folder(path: Path) -> Source:
+    """Return the frames of the images in a folder, files in natural order."""
+    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
+    names = in_natural_order([f.name for f in files if not f.name.startswith(".")])
+    files = [path / name for name in names]
+    if not files:
+        inside = any(entry.is_dir() for entry in path.iterdir())
+        hint = "; give its folders one by one, each a time point or more" if inside else ""
+        raise DataError(f"{path} must hold {', '.join(PICTURES)} files, found none{hint}")
+    return Source(str(path), lambda: (frame for file in files for frame in picture_frames(file)))
+
+
+# ---- Arrays --------------------------------------------------------------------------------------
+
+
+def _npy(path: Path) -> Source:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except UNREADABLE as error:
+        raise DataError(f"{path} cannot be read as an array of numbers: {error}") from error
+    return _array(str(path), array)
+
+
+def _npz(path: Path, name: str) -> Source:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = sorted(arrays.files)
+            if not name and len(names) == 1:
+                name = names[0]
+            if name in names:
+                return _array(f"{path}:{name}", arrays[name])
+    except UNREADABLE as error:
+        raise DataError(f"{path} cannot be read as .npz: {error}") from error
+    example = f"{path}:{names[0]}" if names else "a file that has some"
+    raise DataError(
+        f"{path} holds the arrays {', '.join(names) or '(none)'}: name one of them, as in {example}"
+        + (f"; got {name!r}" if name else "")
+    )
+
+
+def _array(name: str, array: NDArray[Any]) -> Source:
+    colour = 1 if array.ndim > 2 and array.shape[-1] in (3, 4) else 0
+    layout = array.shape[: max(array.ndim - 2 - colour, 0)]
+    if array.ndim < 2 or len(layout) > 2:
+        raise DataError(
+            f"{name} must have shape (angles, y, x) or (time, angles, y, x), got {array.shape}"
+        )
+
+    def frames() -> Iterator[Frame]:
+        for index in np.ndindex(layout):
+            yield f"{name} [{', '.join(map(str, index))}]", np.asarray(array[index])
+
+    return Source(name, frames, layout)
+
+
+# ---- Pixels --------------------------------------------------------------------------------------
+
+
+def _grey(pixels: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return (y, x) of a frame with or without a colour axis, where all colours are the same."""
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.ndim != 3 or min(pixels.shape[0], pixels.shape[-1]) > 4:
+        raise DataError(f"{where} must be one picture (y, x), got shape {pixels.shape}")
+    channels = np.moveaxis(pixels, int(np.argmin(pixels.shape)), 0)
+    channels = channels[:1] if len(channels) == 2 else channels[:3]  # without opacity
+    if (channels != channels[0]).any():
+        raise DataError(
+            f"{where} must be grey, its colour channels differ: save the camera's raw picture, or "
+            "the one channel that holds the fringes"
+        )
+    return np.asarray(channels[0])
+
+
+def _integers(pixels: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return uint8 as it is and whole numbers from 0 to 65535 of any other type as uint16."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind not in "iuf":
+        found = "one bit a pixel" if pixels.dtype.kind == "b" else pixels.dtype
+        raise DataError(f"{where} must hold numbers, got {found}")
+    if pixels.size == 0:  # the survey says what is wrong with its size
+        return pixels.astype(np.uint16)
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (0 <= lowest and highest <= _HIGHEST):  # nan is not, either
+        raise DataError(
+            f"{where} must hold values from 0 to {_HIGHEST}, got {lowest} to {highest}: save "
+            "the camera's raw pictures"
+        )
+    if pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any():
+        raise DataError(
+            f"{where} must hold whole grey values, got fractions ({pixels.dtype}): save the "
+            "camera's raw pictures, unscaled and not averaged"
+        )
+    return pixels.astype(np.uint16)

@@ -1,0 +1,153 @@
+"""Where the scans of a recording, or the tomograms of a file, were taken.
+
+A time-lapse may visit several positions of the stage in turn; what belongs together is one
+position's scans. Names are those of the plan; a position without one is called by its number, and
+of equal names the later ones are told apart.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.errors import ConfigurationError, DataError
+from files import hdf5
+
+__all__ = ["Place", "Positions", "names_in", "placed", "write_names"]
+
+Place = tuple[float, float, float]
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Positions of the stage, and which of them each scan was taken at.
+
+    Parameters
+    ----------
+    names : tuple of str
+        As the plan gives them, empty where it gives none; at least one. Some may not be visited.
+    position : (time,) int64
+        Number of each scan's position.
+    stage_um : (time, 3) float64
+        x, y and z of the stage at each scan; nan where unknown.
+    """
+
+    names: tuple[str, ...] = ("",)
+    position: NDArray[np.int64] = field(default_factory=_none)
+    stage_um: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+
+    @classmethod
+    def one(cls, times: int) -> "Positions":
+        """Return the positions of scans of which nothing is known: one, without a name."""
+        return cls(("",), np.zeros(times, np.int64), np.full((times, 3), np.nan))
+
+    @property
+    def visited(self) -> tuple[int, ...]:
+        """Numbers of the positions that have a scan."""
+        return tuple(np.unique(self.position).tolist())
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one, visited or not."""
+        return len(self.names) > 1
+
+    def times(self, position: int) -> NDArray[np.int64]:
+        """Return which scans were taken at a position."""
+        return np.flatnonzero(self.position == position).astype(np.int64)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each position is called, all different; empty for the only one without a name."""
+        if self.names == ("",):
+            return self.names
+        labels: dict[str, None] = {}  # in order
+        times: Counter[str] = Counter()
+        for number, name in enumerate(self.names):
+            own = label = name or f"position {number + 1}"
+            while label in labels:
+                times[own] += 1
+                label = f"{own} ({times[own] + 1})"
+            labels[label] = None
+        return tuple(labels)
+
+    def label(self, time: int) -> str:
+        """Return what the position of a scan is called."""
+        return self.labels[int(self.position[time])]
+
+    @property
+    def each(self) -> tuple[str, ...]:
+        """What the position of each scan is called."""
+        labels = self.labels
+        return tuple(labels[number] for number in self.position.tolist())
+
+    def place(self, time: int) -> Place:
+        """Return x, y and z of the stage at a scan, in um; nan where unknown."""
+        x, y, z = self.stage_um[time].tolist()
+        return x, y, z
+
+    def chosen(self, wanted: Iterable[str]) -> tuple[int, ...]:
+        """Return the numbers of the positions that are meant; nothing wanted: all visited ones.
+
+        Parameters
+        ----------
+        wanted : iterable of str
+            What positions are called, or their numbers, which begin with 1.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such position, or it has no scan.
+        """
+        numbers = {number for name in wanted for number in self._meant(name)}
+        return tuple(sorted(numbers)) or self.visited
+
+    def _meant(self, name: str) -> tuple[int, ...]:
+        labels = self.labels
+        pairs = zip(labels, self.names, strict=True)
+        called = [n for n, names in enumerate(pairs) if name and name in names]
+        if not called and re.fullmatch(r"[0-9]{1,9}", name) and 0 < int(name) <= len(labels):
+            called = [int(name) - 1]
+        found = tuple(n for n in called if n in self.visited)
+        if not found:
+            here = ", ".join(labels[n] or "one without a name" for n in self.visited) or "none"
+            raise ConfigurationError(
+                f"--position must be one with scans: {here}, or its number, got {name!r}"
+            )
+        return found
+
+
+def write_names(group: h5py.Group, names: tuple[str, ...]) -> None:
+    """Write the names of the stage positions, as the dataset ``positions``."""
+    group["positions"] = np.array([name.encode() or b" " for name in names])  # no empty text in it
+
+
+def names_in(file: h5py.File, name: str) -> tuple[str, ...]:
+    """Return the names of the stage positions that a dataset holds."""
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "S" or found.ndim != 1:
+        raise DataError(f"{file.filename}: dataset /{name} must be a list of names, found {found}")
+    return tuple(bytes(each).decode(errors="replace").strip() for each in found[()])
+
+
+def placed(file: h5py.File, group: str, names: tuple[str, ...], count: int) -> Positions:
+    """Return where the first so many rows of ``position`` and ``stage_um`` in a group are."""
+    where = hdf5.dataset(file, f"{group}/position", (None,), (np.int64,))
+    stage_um = hdf5.dataset(file, f"{group}/stage_um", (None, 3), (np.float64,))
+    for held in (where, stage_um):
+        held.refresh()  # the file may be growing
+    position = np.asarray(where[:count], np.int64)
+    wrong = position[(position < 0) | (position >= len(names))]
+    if len(wrong):
+        raise DataError(
+            f"{file.filename}: /{group}/position must be the number of one of {len(names)} "
+            f"positions, from 0, found {wrong[0]}"
+        )
+    return Positions(names, position, np.asarray(stage_um[:count], np.float64))

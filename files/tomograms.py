@@ -1,0 +1,463 @@
+"""Tomogram files: raw and regularized RI volumes of a time-lapse, and how good they are.
+
+    /                        attrs format="livetomo.tomogram", version=1, provenance (JSON)
+    /optics                  attrs wavelength_um, numerical_aperture, medium_index, pixel_size_um
+    /tomograms               attrs voxel_size_um = (dz, dy, dx)
+    /tomograms/raw           (time, z, y, x) float32 RI
+    /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
+    /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
+    /tomograms/scan          (time,) int64, number of the scan in the recording; optional
+    /tomograms/positions     (positions,) text: names of the stage positions; optional, with
+    /tomograms/position      (time,) int64: which of them, and
+    /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
+    /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
+    /quality                 one row a time point that was compared with total variation: time,
+                             ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
+
+Without an index a regularized dataset holds every time point.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.choices import VOLUMES
+from acquisition.closing import Closing
+from acquisition.errors import DataError
+from acquisition.optics import Optics
+from files import hdf5
+from files.positions import Positions, names_in, placed, write_names
+from files.reopening import reopen
+from files.series import Visited
+from reconstruction.tomogram import Tomogram
+from regularizer.metrics import WINDOW
+from regularizer.quality_report import QualityReport
+
+__all__ = [
+    "FORMAT",
+    "TomogramAppender",
+    "TomogramSeries",
+    "TomogramWriter",
+    "read_tomograms",
+    "resume_tomograms",
+    "shared",
+]
+
+FORMAT = "livetomo.tomogram"
+_SCALARS = (
+    "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
+)  # fmt: skip
+_PLACED = ("position", "stage_um")
+_OF_ONE_SCAN = ("position", "background")  # entries of provenance
+_KNOWN = {
+    "/": {"format", "version", "provenance"},
+    "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
+    "tomograms": {"voxel_size_um"},
+}
+
+
+class TomogramAppender(Closing):
+    """Adds time points to a tomogram file; a context manager that closes it.
+
+    Parameters
+    ----------
+    file : h5py.File
+        In which all datasets exist; it is this object's from now on.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file, group = file, file["tomograms"]
+        self._raw, self._scans, self._timestamps = (group[n] for n in ("raw", "scan", "timestamps"))
+        self._shape = self._raw.shape[1:]
+        self._voxel_size_um = _voxel_size(file)
+        self._volumes = {m: group[m] for m in VOLUMES if m in group}
+        self._indices = {m: group[f"{m}_index"] for m in self._volumes}
+        self._quality = file["quality"]
+        self._placed = [group[name] for name in _PLACED if name in group]
+        file.flush()
+        file.swmr_mode = True
+
+    def append(
+        self,
+        raw: Tomogram,
+        regularized: Mapping[str, Tomogram] | None = None,
+        visited: Visited | None = None,
+    ) -> int:
+        """Write one time point, and return its number.
+
+        Parameters
+        ----------
+        raw : Tomogram
+        regularized : mapping of str to Tomogram
+            Each under its method.
+        visited : Visited or None
+            Where its scan was taken; kept where the file has positions.
+        """
+        volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
+        if not set(volumes) <= set(self._volumes):
+            raise DataError(
+                f"this file was created for the methods {tuple(self._volumes)}, got "
+                f"{tuple(volumes)}"
+            )
+        time = len(self._raw)
+        hdf5.append_row(self._raw, self._checked(raw))
+        for method, volume in volumes.items():
+            hdf5.append_row(self._volumes[method], volume)
+            hdf5.append_row(self._indices[method], time)
+        visited = visited or Visited()
+        for held, value in zip(self._placed, (visited.position, visited.stage_um), strict=False):
+            hdf5.append_row(held, value)
+        hdf5.append_row(self._scans, raw.sequence)
+        hdf5.append_row(self._timestamps, raw.timestamp)
+        return time
+
+    def append_quality(
+        self, time: int, report: QualityReport, reference: Tomogram | None = None
+    ) -> None:
+        """Write how the tomogram of a time point compares with total variation.
+
+        Parameters
+        ----------
+        time : int
+            The time point.
+        report : QualityReport
+            Its fields become columns of /quality; ``method`` as bytes, ``ssim_z`` as an array.
+        reference : Tomogram or None
+            The total-variation volume, kept as /tomograms/tv unless that is left to the method
+            itself (None).
+        """
+        if not 0 <= time < len(self):
+            raise DataError(f"a quality report belongs to a time point below {len(self)}: {time}")
+        row = np.zeros((), self._quality.dtype)
+        row["time"], row["method"] = time, report.method.encode()
+        for name in (*_SCALARS, "ssim_z"):
+            row[name] = getattr(report, name)
+        if reference is not None:
+            volume = self._checked(reference)
+            hdf5.append_row(self._volumes["tv"], volume)
+            hdf5.append_row(self._indices["tv"], time)
+        hdf5.append_row(self._quality, row)
+
+    def _checked(self, tomogram: Tomogram) -> NDArray[np.float32]:
+        if (
+            tuple(tomogram.index.shape) != self._shape
+            or tomogram.voxel_size_um != self._voxel_size_um
+        ):
+            raise DataError(
+                f"every tomogram of a file must have shape {self._shape} and voxels of "
+                f"{self._voxel_size_um} um, got {tuple(tomogram.index.shape)} and "
+                f"{tomogram.voxel_size_um}"
+            )
+        return tomogram.index.detach().cpu().numpy()
+
+    def __len__(self) -> int:
+        return len(self._timestamps)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TomogramWriter(TomogramAppender):
+    """Write tomograms time point by time point; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A new file; an existing one is refused.
+    first : Tomogram
+        Sets optics, shape and voxel size of all that follows; it is not written by this.
+    methods : tuple of str
+        The regularized datasets that may follow: "deep", "tv", "gp".
+    provenance : mapping
+        What made the file, added to the provenance of ``first``.
+    positions : tuple of str or None
+        Names of the stage positions; then it is kept at which of them each scan was taken.
+
+    Raises
+    ------
+    DataError
+        If the file exists or cannot be created, or a volume does not fit the first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        first: Tomogram,
+        methods: tuple[str, ...] = (),
+        provenance: Mapping[str, Any] | None = None,
+        positions: tuple[str, ...] | None = None,
+    ) -> None:
+        if not set(methods) <= set(VOLUMES):
+            raise DataError(
+                f"a tomogram file holds the volumes {', '.join(VOLUMES)}, got {methods}"
+            )
+        shape = tuple(first.index.shape)
+        story = json.dumps({**shared(first.provenance), **(provenance or {})})
+        file = hdf5.create_file(path, FORMAT, {"provenance": story})
+        hdf5.write_optics(file, first.optics)
+        group = file.create_group("tomograms")
+        group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
+        hdf5.growing(group, "raw", shape, np.float32)
+        hdf5.growing(group, "scan", (), np.int64)
+        hdf5.growing(group, "timestamps", (), np.float64)
+        for method in methods:
+            hdf5.growing(group, method, shape, np.float32)
+            hdf5.growing(group, f"{method}_index", (), np.int64)
+        if positions is not None:
+            _create_positions(group, positions)
+        hdf5.growing(file, "quality", (), _quality_type(shape))
+        super().__init__(file)
+
+
+def _add_positions(group: h5py.Group, recorded: Positions) -> None:
+    _create_positions(group, recorded.names)
+    scans = group["scan"][()]
+    for name in _PLACED:
+        group[name].resize(len(scans), axis=0)
+        group[name][...] = getattr(recorded, name)[scans]
+
+
+def shared(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Return what a tomogram's provenance says of all of its file."""
+    return {key: value for key, value in provenance.items() if key not in _OF_ONE_SCAN}
+
+
+def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
+    write_names(group, names)
+    hdf5.growing(group, "position", (), np.int64)
+    hdf5.growing(group, "stage_um", (3,), np.float64)
+
+
+def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:
+    """Go on with a tomogram file after its last finished time point, also after a crash.
+
+    Parameters
+    ----------
+    path : Path
+    recorded : Positions or None
+        Where the recording's scans were taken; a file that does not say so learns it.
+
+    Raises
+    ------
+    DataError
+        If it is none that says which scans its tomograms belong to, or is damaged.
+    """
+    file = reopen(path, FORMAT)
+    try:
+        group = file["tomograms"]
+        if "scan" not in group:
+            raise DataError(
+                f"{path} must say which scans it holds to be resumed, it has no /tomograms/scan: "
+                "reconstruct the recording into another file"
+            )
+        _cut(file, len(group["timestamps"]))
+        if recorded is not None and "positions" not in group:
+            _add_positions(group, recorded)
+        return TomogramAppender(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _cut(file: h5py.File, count: int) -> None:
+    """Cut off what a crash has left unfinished."""
+    group = file["tomograms"]
+    for name in ("raw", "scan", *_PLACED):
+        if name in group:
+            group[name].resize(count, axis=0)
+    for method in VOLUMES:
+        if method in group:
+            held = len(_index(file, method, group["raw"].shape[1:], count))
+            for name in (method, f"{method}_index"):
+                group[name].resize(held, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramSeries:
+    """A tomogram file: its description in memory, its volumes on disk.
+
+    Parameters
+    ----------
+    path : Path
+    optics : Optics
+    voxel_size_um : (dz, dy, dx)
+    shape : (time, z, y, x)
+    indices : mapping of str to (n,) int64
+        For each regularized method, the time points that it holds.
+    timestamps : (time,) float64
+        Seconds since the epoch; zero where the file has none.
+    quality : mapping of str to (rows,) array
+        Columns of /quality; empty where there is none.
+    provenance : mapping
+    attributes : mapping
+        Attributes that the format does not name, by path.
+    scans : (time,) int64
+        Number of each one's scan in the recording; the time point itself where the file has none.
+    positions : Positions
+        Where each one's scan was taken; one place where the file does not say.
+    """
+
+    path: Path
+    optics: Optics
+    voxel_size_um: tuple[float, float, float]
+    shape: tuple[int, int, int, int]
+    indices: Mapping[str, NDArray[np.int64]]
+    timestamps: NDArray[np.float64]
+    quality: Mapping[str, NDArray[Any]]
+    provenance: Mapping[str, Any]
+    attributes: hdf5.Attributes = field(default_factory=dict)
+    scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    positions: Positions = field(default_factory=Positions)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def raw(self, time: int) -> Tomogram:
+        """Read the raw tomogram of one time point."""
+        if not 0 <= time < len(self):
+            raise DataError(f"{self.path}: time must be below {len(self)}, got {time}")
+        return self._tomogram("raw", time, time)
+
+    def regularized(self, method: str, time: int) -> Tomogram | None:
+        """Read a regularized tomogram; None where the file has none of this time point."""
+        rows = np.flatnonzero(self.indices.get(method, np.empty(0, np.int64)) == time)
+        return self._tomogram(method, int(rows[0]), time) if len(rows) else None
+
+    def __iter__(self) -> Iterator[Tomogram]:
+        return (self.raw(time) for time in range(len(self)))
+
+    def _tomogram(self, name: str, row: int, time: int) -> Tomogram:
+        with hdf5.read_file(self.path) as file:
+            volume = file["tomograms"][name][row].astype(np.float32, copy=False)
+        story = {key: str(value) for key, value in self.provenance.items()}
+        if label := self.positions.label(time):
+            story["position"] = label
+        return Tomogram(
+            torch.from_numpy(volume),
+            self.voxel_size_um,
+            self.optics,
+            timestamp=float(self.timestamps[time]),
+            sequence=time,
+            provenance=story,
+        )
+
+
+def read_tomograms(path: Path) -> TomogramSeries:
+    """Open a tomogram file, whether it is finished, still growing, or its writer was killed.
+
+    Raises
+    ------
+    DataError
+        If an attribute or a dataset is missing or impossible; the message names it.
+    """
+    with hdf5.read_file(path) as file:
+        hdf5.check_format(file, FORMAT)
+        optics = hdf5.read_optics(file)
+        count = _finished(file)
+        raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+        volume = raw.shape[1:]
+        indices = {
+            method: _index(file, method, volume, count)
+            for method in VOLUMES
+            if f"tomograms/{method}" in file
+        }
+        return TomogramSeries(
+            path,
+            optics,
+            _voxel_size(file),
+            (count, *volume),
+            indices,
+            _timestamps(file, count),
+            _quality(file),
+            _provenance(file),
+            hdf5.other_attributes(file, _KNOWN),
+            _scans(file, count),
+            _positions(file, count),
+        )
+
+
+def _finished(file: h5py.File) -> int:
+    """Return how many time points are complete: those with a timestamp, where there are any."""
+    raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+    if "tomograms/timestamps" not in file:
+        return len(raw)
+    return len(hdf5.dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
+
+
+def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
+    """Return the type of a row of /quality for volumes (z, y, x)."""
+    slices = max(shape[0] - WINDOW + 1, 1)
+    columns = [("time", "<i8"), ("method", "S16"), *((name, "<f8") for name in _SCALARS)]
+    return np.dtype([*columns, ("ssim_z", "<f4", (slices,))])
+
+
+def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
+    name = f"tomograms/{method}"
+    held = len(hdf5.dataset(file, name, (None, *volume), (np.float32,)))
+    if f"{name}_index" not in file:
+        index = np.arange(held, dtype=np.int64)
+    else:
+        # the index is written after its volume: a crash may have left a volume without one
+        found = hdf5.dataset(file, f"{name}_index", (None,), (np.int64,))
+        index = found[:held].astype(np.int64)
+    if (index < 0).any():
+        raise DataError(
+            f"{file.filename}: /{name}_index must hold time points, found {index.min()}"
+        )
+    return index[index < count]
+
+
+def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
+    if "tomograms/timestamps" not in file:
+        return np.zeros(count)
+    return np.asarray(file["tomograms/timestamps"][:count], np.float64)
+
+
+def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
+    if "tomograms/scan" not in file:
+        return np.arange(count)
+    found = hdf5.dataset(file, "tomograms/scan", (None,), (np.int64,))
+    return np.asarray(found[:count], np.int64)
+
+
+def _positions(file: h5py.File, count: int) -> Positions:
+    if "tomograms/positions" not in file:
+        return Positions.one(count)
+    return placed(file, "tomograms", names_in(file, "tomograms/positions"), count)
+
+
+def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
+    values = np.atleast_1d(file["tomograms"].attrs.get("voxel_size_um", ()))
+    if values.shape != (3,) or values.dtype.kind not in "fiu" or not (values > 0).all():
+        raise DataError(
+            f"{file.filename}: attribute 'voxel_size_um' of /tomograms must be three positive "
+            f"numbers (dz, dy, dx), found {values.tolist() or 'nothing'}"
+        )
+    dz, dy, dx = (float(value) for value in values)
+    return dz, dy, dx
+
+
+def _quality(file: h5py.File) -> dict[str, NDArray[Any]]:
+    if "quality" not in file:
+        return {}
+    rows = file["quality"][()]
+    return {name: rows[name] for name in rows.dtype.names or ()}
+
+
+def _provenance(file: h5py.File) -> dict[str, Any]:
+    text = hdf5.attribute(file, "provenance", "a JSON object")
+    try:
+        story = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{file.filename}: attribute 'provenance' of / must be a JSON object, found {text!r}"
+        ) from error
+    return story if isinstance(story, dict) else {"provenance": story}

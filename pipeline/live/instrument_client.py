@@ -1,0 +1,288 @@
+"""What a window needs of a running instrument: its newest state and pictures, and commands.
+
+The statuses of acquirer, processor and supervisor become one ``InstrumentState`` here, so that
+every viewer, with or without a window, shows the same.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import zmq
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from acquisition.closing import Closing
+from acquisition.errors import DataError
+from pipeline.wire.messages import (
+    AcquirerStatus,
+    Inbox,
+    InterferogramHeader,
+    Message,
+    ProcessorStatus,
+    QualityHeader,
+    QualityStatus,
+    Stamp,
+    SupervisorStatus,
+    TomogramHeader,
+    interferogram_view,
+    quality_view,
+    tomogram_view,
+)
+from pipeline.wire.sockets import (
+    ANSWER_LIMIT_S,
+    ANY_PORT,
+    Endpoints,
+    PipelineError,
+    command,
+    connect,
+    fetch,
+    request,
+)
+from pipeline.wire.state import (
+    InstrumentState,
+    News,
+    Phase,
+    RecordRequest,
+    TomogramView,
+)
+
+__all__ = ["InstrumentClient", "merge"]
+
+RECORD_LIMIT_S = 20.0  # the forecast of its size may have to load torch first
+H = TypeVar("H")
+V = TypeVar("V")
+
+
+class InstrumentClient(Closing):
+    """A view of a running instrument; any number of them may look at the same one.
+
+    Parameters
+    ----------
+    endpoints : Endpoints
+        Where its processes can be reached.
+    """
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        # A queue each: a tomogram that is read late must not hold up the interferograms
+        addresses = [endpoints.supervisor, endpoints.acquirer, endpoints.processor]
+        if endpoints.quality != ANY_PORT:  # the instrument has one
+            addresses.append(endpoints.quality)
+        self._inboxes = [Inbox(connect(self._context, zmq.SUB, a)) for a in addresses]
+        self._poller = zmq.Poller()
+        for inbox in self._inboxes:
+            self._poller.register(inbox.socket, zmq.POLLIN)
+        self._stamp = Stamp("client", time.time_ns())
+        self._supervisor: SupervisorStatus | None = None
+        self._acquirer: AcquirerStatus | None = None
+        self._processor: ProcessorStatus | None = None
+        self._quality: QualityStatus | None = None
+        self._state: InstrumentState | None = None
+        self._unusable = 0
+
+    @property
+    def malformed(self) -> int:
+        """How many messages could not be used."""
+        return self._unusable + sum(inbox.malformed for inbox in self._inboxes)
+
+    def poll(self, timeout_ms: int = 0) -> News:
+        """Return the newest of each kind since the last poll; wait ``timeout_ms`` for anything."""
+        self._poller.poll(timeout_ms)
+        newest: dict[str, Message] = {}
+        for inbox in self._inboxes:
+            while (message := inbox.receive()) is not None:
+                newest[message.header.kind] = message
+        for message in newest.values():
+            self._note(message)
+        return News(
+            self._changed_state(),
+            self._viewed(newest.get("interferogram"), interferogram_view, InterferogramHeader),
+            self._viewed(newest.get("tomogram"), tomogram_view, TomogramHeader),
+            self._viewed(newest.get("quality"), quality_view, QualityHeader),
+        )
+
+    def newest(self) -> TomogramView:
+        """Return the newest tomogram as the quality check gets it: the whole volume.
+
+        Raises
+        ------
+        PipelineError
+            If there is none yet, or no answer.
+        """
+        wish = command("newest", stamp=self._stamp)
+        message = fetch(self._context, self._endpoints.processor_commands, wish)
+        if message is None or not isinstance(message.header, TomogramHeader):
+            raise PipelineError("the processor has no tomogram yet: wait for the first one")
+        return tomogram_view(message.header, message.arrays)
+
+    def start(self) -> None:
+        """Start live imaging."""
+        self._request(self._endpoints.acquirer_commands, "start")
+
+    def stop(self) -> None:
+        """Stop live imaging; the last tomogram stays."""
+        self._request(self._endpoints.acquirer_commands, "stop")
+
+    def retake_background(self) -> None:
+        """Record the empty field again."""
+        self._request(self._endpoints.acquirer_commands, "background")
+
+    def set_regularizer(self, name: str) -> None:
+        """Regularize the next scans with the method ``name``."""
+        self._request(self._endpoints.processor_commands, "regularizer", name)
+
+    def set_constraint(self, name: str) -> None:
+        """Regularize the next scans with this constraint on the sign of the contrast."""
+        self._request(self._endpoints.processor_commands, "constraint", name)
+
+    def record(self, request: RecordRequest) -> None:
+        """Record a time-lapse; refused where it cannot be done or does not fit on the disk."""
+        text = TypeAdapter(RecordRequest).dump_json(request).decode()
+        self._request(self._endpoints.acquirer_commands, "record", text, RECORD_LIMIT_S)
+
+    def pause_recording(self) -> None:
+        """Take no more scans for the time-lapse, until it is told to go on."""
+        self._request(self._endpoints.acquirer_commands, "pause")
+
+    def continue_recording(self) -> None:
+        """Go on with the time-lapse that was paused."""
+        self._request(self._endpoints.acquirer_commands, "continue")
+
+    def finish_recording(self) -> None:
+        """End the time-lapse after the scan that runs."""
+        self._request(self._endpoints.acquirer_commands, "finish")
+
+    def close(self) -> None:
+        """Let go of the instrument; it keeps running."""
+        self._context.destroy(linger=0)
+
+    def _request(
+        self, endpoint: str, name: str, argument: str = "", timeout_s: float = ANSWER_LIMIT_S
+    ) -> None:
+        asked = command(name, argument, stamp=self._stamp)
+        request(self._context, endpoint, asked, timeout_s)
+
+    def _note(self, message: Message) -> None:
+        match message.header:
+            case SupervisorStatus():
+                self._supervisor = message.header
+            case AcquirerStatus():
+                self._acquirer = message.header
+            case ProcessorStatus():
+                self._processor = message.header
+            case QualityStatus():
+                self._quality = message.header
+
+    def _changed_state(self) -> InstrumentState | None:
+        state = merge(self._supervisor, self._acquirer, self._processor, self._quality)
+        if state == self._state:
+            return None
+        self._state = state
+        return state
+
+    def _viewed(
+        self,
+        message: Message | None,
+        view: Callable[[H, Sequence[NDArray[Any]]], V],
+        header: type[H],
+    ) -> V | None:
+        """Return what a message carries; None where it is none of that kind, or cannot be used."""
+        if message is None or not isinstance(message.header, header):
+            return None
+        try:
+            return view(message.header, message.arrays)
+        except DataError:
+            self._unusable += 1
+            return None
+
+
+def merge(
+    supervisor: SupervisorStatus | None,
+    acquirer: AcquirerStatus | None,
+    processor: ProcessorStatus | None,
+    quality: QualityStatus | None = None,
+) -> InstrumentState:
+    """Return the instrument as a whole from what its processes last said of themselves."""
+    # what a process said before it died and was restarted is not true any more
+    lives = {} if supervisor is None else {p.name: p.restarts for p in supervisor.processes}
+    if acquirer is not None and acquirer.life < lives.get("acquirer", 0):
+        acquirer = None
+    if processor is not None and processor.life < lives.get("processor", 0):
+        processor = None
+    phase, message = _summary(supervisor, acquirer, processor)
+    scanned = (
+        {}
+        if acquirer is None
+        else acquirer.model_dump(include={"scans", "incomplete", "scan_rate_hz", "microscope"})
+    )
+    processed = (
+        {}
+        if processor is None
+        else processor.model_dump(
+            include={
+                "reconstructed",
+                "skipped",
+                "tomogram_rate_hz",
+                "latency_s",
+                "regularizer",
+                "constraint",
+            }
+        )
+    )
+    return InstrumentState(
+        phase=phase,
+        message=message,
+        processes=() if supervisor is None else supervisor.processes,
+        quality=_checking(supervisor, quality),
+        recording=None if acquirer is None else acquirer.recording,
+        **scanned,
+        **processed,
+    )
+
+
+def _summary(
+    supervisor: SupervisorStatus | None,
+    acquirer: AcquirerStatus | None,
+    processor: ProcessorStatus | None,
+) -> tuple[Phase, str]:
+    """Return the phase and the line that says what the instrument is doing."""
+    if supervisor is not None and supervisor.failure:
+        return Phase.FAILED, supervisor.failure
+    down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
+    down = [process for process in down if process.name != "quality"]  # all goes on without it
+    if down:
+        phase = Phase.STARTING if acquirer is None else acquirer.phase
+        return phase, f"restarting the {down[0].name}: {down[0].detail}"
+    if acquirer is None:
+        return Phase.STARTING, "starting the acquirer"
+    if acquirer.phase is not Phase.LIVE:
+        return acquirer.phase, acquirer.message
+    return Phase.LIVE, f"live: {_live(processor)}"
+
+
+def _live(processor: ProcessorStatus | None) -> str:
+    if processor is None:
+        return "starting the processor"
+    if processor.message:
+        return processor.message
+    parts = [
+        f"{processor.tomogram_rate_hz:.1f} tomograms/s",
+        f"latency {processor.latency_s:.2f} s",
+        f"{processor.skipped} skipped",
+    ]
+    if processor.failed:
+        parts.append(f"{processor.failed} failed")
+    return ", ".join(parts)
+
+
+def _checking(supervisor: SupervisorStatus | None, quality: QualityStatus | None) -> str:
+    """Return what the quality check is doing; empty where there is none."""
+    processes = () if supervisor is None else supervisor.processes
+    here = next((process for process in processes if process.name == "quality"), None)
+    if here is None:
+        return ""
+    if not here.alive:
+        return f"stopped: {here.detail}"
+    return quality.message if quality is not None and quality.life >= here.restarts else "starting"

@@ -1,0 +1,87 @@
+"""The entry of every process: ``python -m pipeline.live.process '{"name": "acquirer", ...}'``.
+
+Sockets first, so that the others find it within half a second; then what is heavy.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import TextIO
+
+import zmq
+
+from acquisition.errors import ConfigurationError, LiveTomoError
+from pipeline.live.service import (
+    EXIT_CONFIGURATION,
+    Publisher,
+    Remembered,
+    Report,
+    Settings,
+    end_with_parent,
+    give_way,
+)
+from pipeline.wire.messages import Stamp
+from pipeline.wire.sockets import bind
+
+__all__ = ["main"]
+
+
+def main(argument: str) -> int:
+    """Run one process until its parent closes its standard input; return the exit status."""
+    # Ctrl-C in a terminal reaches the whole group: the parent decides what ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reports = _private_stdout()
+    settings = Settings.model_validate_json(argument)
+    ending = end_with_parent()
+    stamp = Stamp(settings.name, time.time_ns())
+    with zmq.Context() as context:
+        commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
+        publisher = Publisher(context, settings.endpoint(settings.name))
+
+        def remember(name: Remembered, value: bool | str) -> None:
+            _tell(reports, Report(remember={name: value}))
+
+        bound = {settings.name: publisher.endpoint, f"{settings.name}_commands": address}
+        try:
+            if settings.name == "acquirer":
+                stacks, bound["stacks"] = bind(context, zmq.PUSH, settings.endpoint("stacks"))
+                _tell(reports, Report(endpoints=bound))
+                from pipeline.live.acquirer import Acquirer
+
+                Acquirer(settings, stacks, commands, publisher, stamp, remember).run(ending)
+            elif settings.name == "processor":
+                _tell(reports, Report(endpoints=bound))
+                from pipeline.live.processor import Processor
+
+                Processor(settings, context, commands, publisher, stamp, remember).run(ending)
+            else:
+                _tell(reports, Report(endpoints=bound))
+                give_way()
+                from pipeline.live.quality_process import QualityCheck
+
+                QualityCheck(settings, context, commands, publisher, stamp).run(ending)
+        except LiveTomoError as error:
+            traceback.print_exc()
+            _tell(reports, Report(error=str(error)))
+            return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
+        finally:
+            publisher.close()
+            context.destroy(linger=0)
+    return 0
+
+
+def _private_stdout() -> TextIO:
+    """Keep standard output for reports; what else is printed goes to the log with the errors."""
+    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return reports
+
+
+def _tell(reports: TextIO, report: Report) -> None:
+    print(report.model_dump_json(), file=reports, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

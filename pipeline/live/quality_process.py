@@ -1,0 +1,194 @@
+"""The quality check as a process: total variation behind the live tomograms, never in their way.
+
+When it is free it asks the processor for the newest tomogram, runs total variation on the
+spectrum that the raw one holds, and publishes how the two compare. What came meanwhile is never
+seen. It runs at the lowest priority, on the processor (CPU) even where the live path has a GPU.
+"""
+
+import os
+import threading
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError, LiveTomoError, Stopped
+from pipeline.live.service import Desk, Publisher, Settings
+from pipeline.wire.messages import (
+    Command,
+    QualityStatus,
+    Stamp,
+    TomogramHeader,
+    quality_message,
+    tomogram_view,
+)
+from pipeline.wire.sockets import Context, PipelineError, Socket, command, fetch
+from pipeline.wire.state import QualityView, TomogramView
+from pipeline.wire.tomogram_view import windowed
+from reconstruction.tomogram import (
+    Spectrum,
+    VolumeWindow,
+    contrast_from_index,
+    index_from_contrast,
+)
+from regularizer.constraint import check_constraint
+from regularizer.interface import Progress
+from regularizer.quality_check import check
+
+__all__ = ["QualityCheck", "check_view", "spectrum_of"]
+
+_ASK_AGAIN_S = 0.2
+
+
+class QualityCheck:
+    """Compares the newest tomogram with total variation, one after the other.
+
+    Parameters
+    ----------
+    settings : Settings
+    context : zmq context
+    commands : socket
+        REP, bound.
+    publisher : Publisher
+        For reports and status.
+    stamp : Stamp
+        Numbers the messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        context: Context,
+        commands: Socket,
+        publisher: Publisher,
+        stamp: Stamp,
+    ) -> None:
+        self._context, self._publisher, self._stamp = context, publisher, stamp
+        self._processor = settings.endpoint("processor_commands")
+        self._life = settings.life
+        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._message = "waiting for a tomogram"
+        self._last = ""
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
+
+    def run(self, ending: threading.Event) -> None:
+        """Serve until ``ending`` is set."""
+        self._desk.start()
+        try:
+            while not ending.is_set():
+                view = self._newest()
+                if view is None:
+                    ending.wait(_ASK_AGAIN_S)
+                else:
+                    self._check(view, ending)
+        finally:
+            self._desk.end()
+
+    def _newest(self) -> TomogramView | None:
+        """Return the processor's newest tomogram, None if that has been seen."""
+        try:
+            wish = command("newest", self._last, stamp=self._stamp)
+            message = fetch(self._context, self._processor, wish)
+            if message is None or not isinstance(message.header, TomogramHeader):
+                return None
+            self._last = message.identity
+            return tomogram_view(message.header, message.arrays)
+        except (PipelineError, DataError) as error:
+            self._message = f"waiting for a tomogram: {error}"
+            return None
+
+    def _check(self, view: TomogramView, ending: threading.Event) -> None:
+        begin = time.monotonic()
+
+        def progress(done: int, of: int) -> None:
+            left_s = (time.monotonic() - begin) * (of - done) / done
+            self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
+
+        self._message = f"scan {view.sequence}: beginning"
+        try:
+            found = check_view(view, progress, ending)
+        except Stopped:
+            return
+        except LiveTomoError as error:
+            self._message = f"scan {view.sequence} cannot be checked: {error}"
+            return
+        self._publisher.publish(quality_message(found, self._stamp))
+        self._message = "waiting for a tomogram"
+
+    def _obey(self, command: Command) -> str:
+        raise PipelineError(f"the quality check has no command {command.name!r}")
+
+    def _status(self) -> QualityStatus:
+        return QualityStatus(life=self._life, message=self._message, **self._stamp())
+
+
+def check_view(
+    view: TomogramView,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> QualityView:
+    """Compare a live tomogram, or the raw one where it has no other, with total variation.
+
+    Raises
+    ------
+    DataError
+        If the view does not say what was measured, or there is nothing in it.
+    Stopped
+        When ``stop`` is set.
+    """
+    begin = time.monotonic()
+    spectrum = spectrum_of(view)
+    medium = view.medium_index
+    regularized = None
+    if view.regularized is not None:
+        regularized = contrast_from_index(_tensor(view.regularized), medium)
+    window = None if view.window is None else VolumeWindow(*view.window)
+    found = check(
+        regularized,
+        spectrum,
+        view.method,
+        window=window,
+        constraint=check_constraint(view.constraint),
+        progress=progress,
+        stop=stop,
+    )
+    reference = index_from_contrast(found.reference, medium).numpy()
+    shown = windowed(view)
+    compared = shown.raw if shown.regularized is None else shown.regularized
+    return QualityView(
+        report=found.report,
+        reference=reference,
+        error=compared - reference,
+        voxel_size_um=shown.voxel_size_um,
+        sequence=view.sequence,
+        timestamp=view.timestamp,
+        seconds=time.monotonic() - begin,
+    )
+
+
+def spectrum_of(view: TomogramView) -> Spectrum:
+    """Return the measured spectrum that a live tomogram was made from.
+
+    Raises
+    ------
+    DataError
+        If the view does not have the optics, or a mask that fits its volume.
+    """
+    slices, rows, columns = view.raw.shape
+    half = (slices, rows, columns // 2 + 1)
+    voxels = slices * rows * half[2]
+    if view.measured is None or view.optics is None or len(view.measured) != -(-voxels // 8):
+        raise DataError(
+            f"a tomogram is checked with its optics and one bit for each of its {voxels} voxels of "
+            f"the half spectrum; this one, of scan {view.sequence}, came without"
+        )
+    measured = np.unpackbits(view.measured, count=voxels).reshape(half)
+    raw = contrast_from_index(_tensor(view.raw), view.medium_index)
+    mask = torch.from_numpy(measured.astype(np.float32))
+    values = torch.fft.rfftn(torch.fft.ifftshift(raw), norm="ortho") * mask
+    return Spectrum(values, mask, (slices, rows, columns), view.voxel_size_um, view.optics)
+
+
+def _tensor(volume: NDArray[np.float32]) -> torch.Tensor:
+    return torch.from_numpy(np.array(volume))  # its own copy: messages are read-only

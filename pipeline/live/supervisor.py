@@ -1,0 +1,370 @@
+"""Starts the processes of the instrument, restarts one that dies, and leaves none behind.
+
+A child reports its addresses on its standard output and ends when its standard input closes, so
+nothing here depends on signals. What it prints goes to a log whose last lines explain a failure.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import zmq
+from pydantic import ValidationError
+
+from acquisition.choices import check_regularizer
+from acquisition.closing import Closing
+from acquisition.errors import ConfigurationError
+from pipeline.live.instrument_client import InstrumentClient
+from pipeline.live.service import EXIT_CONFIGURATION, HEARTBEAT_S, Publisher, Report, Settings
+from pipeline.tomograms.child_processes import environment, last_lines, log_folder
+from pipeline.wire.messages import Message, Stamp, SupervisorStatus
+from pipeline.wire.sockets import ANY_PORT, Endpoints, PipelineError
+from pipeline.wire.state import ProcessState
+
+__all__ = ["Instrument", "open_instrument"]
+
+RESTARTS = 5  # in a row, each within HEALTHY_S of the one before
+HEALTHY_S = 30.0
+FIRST_DELAY_S = 0.25
+REPORT_LIMIT_S = 30.0  # a cold disk and a virus scanner can make the first import slow
+END_LIMIT_S = 4.0
+KEPT_LOGS = 20
+_THREADS = {
+    # the simulated light needs one core; the other ones are the processor's
+    "acquirer": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    # Cores are shared with the acquirer and the window. Threads that spin while they wait for one
+    # another then cost most: on two busy cores 40 TV iterations took 14 s, sleeping 7 s.
+    "processor": {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no further processes: a kernel or two to compile
+    },
+    "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
+}
+_DISPENSABLE = ("quality",)  # the instrument goes on without
+# lowest priority where it can only be set from outside (POSIX: the process does it itself)
+_CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
+
+
+class _Child:
+    """One process: started, watched, started again."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.name = settings.name
+        self.log = log
+        self.settings = settings
+        self.endpoints: dict[str, str] = {}
+        self.bound = threading.Event()
+        self.restarts = 0
+        self._in_a_row = 0
+        self._error = ""
+        self._started = 0.0
+        self.restart_at: float | None = None
+        self.given_up = ""
+        self.detail = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the process, on its former ports where it had any."""
+        endpoints = {**self.settings.endpoints, **self.endpoints}
+        settings = self.settings.model_copy(update={"endpoints": endpoints, "life": self.restarts})
+        self._error, self.detail, self.restart_at = "", "", None
+        self._started = time.monotonic()
+        with self.log.open("a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                # -P: the folder that the user is in must not be searched for modules
+                [sys.executable, "-P", "-m", "pipeline.live.process", settings.model_dump_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env=environment(_THREADS[self.name]),
+                creationflags=_CREATION.get(self.name, 0),
+            )
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process,), name=f"{self.name} reports", daemon=True
+        )
+        self._reader.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return None if self._process is None else self._process.pid
+
+    def look_after(self) -> str:
+        """Restart the process if it died and its time has come; return why it was given up."""
+        if self.alive or self.given_up:
+            return self.given_up
+        if self.restart_at is None:
+            self.given_up = self._died()
+            return self.given_up
+        if time.monotonic() >= self.restart_at:
+            self.restarts += 1
+            self.release()
+            self.start()
+        return ""
+
+    def _died(self) -> str:
+        assert self._process is not None
+        if self._reader is not None:
+            self._reader.join(1.0)  # its last report may still be on the way
+        status = self._process.returncode
+        self.detail = self._error or f"it ended with status {status}"
+        if time.monotonic() - self._started > HEALTHY_S:
+            self._in_a_row = 0
+        if status == EXIT_CONFIGURATION:
+            return self.detail
+        if self._in_a_row >= RESTARTS:
+            return f"{self.name} failed {RESTARTS + 1} times: {self.detail}: {last_lines(self.log)}"
+        self.restart_at = time.monotonic() + FIRST_DELAY_S * 2**self._in_a_row
+        self._in_a_row += 1
+        return ""
+
+    def ask_to_end(self) -> None:
+        """Close the process's standard input, which ends it."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it may have gone already
+                self._process.stdin.close()
+
+    def end(self, deadline: float) -> None:
+        """Wait until the process ended; make it, once the time is over."""
+        if self._process is None:
+            return
+        for force in (None, self._process.terminate, self._process.kill):
+            if force is not None:
+                force()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(deadline - time.monotonic(), 1.0))
+                break
+        self.release()
+
+    def release(self) -> None:
+        """Close what belongs to a process that ended."""
+        self.ask_to_end()
+        if self._reader is not None:
+            self._reader.join()
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                report = Report.model_validate_json(line)
+            except ValidationError:
+                self._error = f"a report that is none: {line.strip()[:200]}"
+                continue
+            self._error = report.error or self._error
+            for name, value in report.remember.items():
+                self.settings = self.settings.model_copy(update={name: value})
+            if report.endpoints:
+                self.endpoints = report.endpoints
+                self.bound.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    microscope_file: Path | None
+    device: str | None
+    regularizer: str | None
+    live: bool
+    quality: bool
+
+
+class Instrument(Closing):
+    """The running instrument; a context manager.
+
+    Entering starts the processes and returns at once; leaving it ends them all.
+
+    Parameters
+    ----------
+    microscope_file : Path or None
+        microscope.toml; None is the simulated microscope.
+    device : str or None
+        "cpu", "cuda", or None for the best there is.
+    regularizer : str or None
+        To begin with; None as the microscope file says.
+    live : bool
+        Whether to scan as soon as the background is taken.
+    quality : bool
+        Whether total variation checks the tomograms, as far as the microscope file allows it.
+    """
+
+    def __init__(
+        self,
+        microscope_file: Path | None = None,
+        device: str | None = None,
+        *,
+        regularizer: str | None = None,
+        live: bool = True,
+        quality: bool = True,
+    ) -> None:
+        if microscope_file is not None and not microscope_file.is_file():
+            raise ConfigurationError(f"the microscope file must exist, got {microscope_file}")
+        if regularizer is not None:
+            check_regularizer(regularizer)
+        file = microscope_file.resolve() if microscope_file else None
+        self._options = _Options(file, device, regularizer, live, quality)
+        self._children: dict[str, _Child] = {}
+        self._failure = ""
+        self._ending = threading.Event()
+        self._settled = threading.Event()  # the addresses are known, or never will be
+        self._bound = False
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._publisher: Publisher | None = None
+        self._thread: threading.Thread | None = None
+        self._stamp = Stamp("supervisor", time.time_ns())
+
+    def __enter__(self) -> Self:
+        folder = log_folder()
+        _forget_old_logs(folder)
+        self._context = zmq.Context()
+        self._publisher = Publisher(self._context, ANY_PORT)
+        try:
+            self._child("acquirer", folder).start()
+        except OSError:
+            self.close()
+            raise
+        self._thread = threading.Thread(
+            target=self._supervise, args=(folder,), name="supervisor", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the instrument can be reached; waits until its processes have said so."""
+        self._settled.wait()
+        if not self._bound:
+            raise PipelineError(f"the instrument does not start: {self._failure or 'closed'}")
+        assert self._publisher is not None
+        reported = (child.endpoints for child in self._children.values())
+        return Endpoints.merged({"supervisor": self._publisher.endpoint}, *reported)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process numbers by name."""
+        return {name: child.pid for name, child in self._children.items() if child.pid}
+
+    def client(self) -> InstrumentClient:
+        """Return a new client of this instrument."""
+        return InstrumentClient(self.endpoints)
+
+    def close(self) -> None:
+        """End all processes and wait until they are gone."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+        deadline = time.monotonic() + END_LIMIT_S
+        for child in self._children.values():
+            child.ask_to_end()
+        for child in self._children.values():
+            child.end(deadline)
+        if self._publisher is not None:
+            self._publisher.close()
+        if self._context is not None:
+            self._context.destroy(linger=0)
+
+    def _child(self, name: str, folder: Path) -> _Child:
+        known = {k: v for child in self._children.values() for k, v in child.endpoints.items()}
+        settings = Settings.model_validate(
+            {
+                "name": name,
+                "microscope_file": self._options.microscope_file,
+                "device": self._options.device,
+                "regularizer": self._options.regularizer,
+                "live": self._options.live,
+                "endpoints": known,
+            }
+        )
+        log = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}.log"
+        self._children[name] = child = _Child(settings, log)
+        return child
+
+    def _supervise(self, folder: Path) -> None:
+        self._bind(folder)
+        while not self._ending.wait(HEARTBEAT_S / 2):
+            if not self._failure:
+                self._failure = self._look_after()
+            self._publish()
+
+    def _look_after(self) -> str:
+        try:
+            problems = [
+                problem
+                for child in self._children.values()
+                if (problem := child.look_after()) and child.name not in _DISPENSABLE
+            ]
+        except OSError as error:  # the system cannot start another process
+            return f"a process cannot be restarted: {error}"
+        return problems[0] if problems else ""
+
+    def _bind(self, folder: Path) -> None:
+        """Wait for the addresses of all processes; the processor is told those of the acquirer."""
+        try:
+            self._await(self._children["acquirer"])
+            processor = self._child("processor", folder)
+            processor.start()
+            self._await(processor)
+            self._bound = True
+            if self._options.quality and _wants_quality(self._options.microscope_file):
+                quality = self._child("quality", folder)
+                quality.start()
+                self._await(quality)
+        except (PipelineError, OSError) as error:
+            if not self._bound:
+                self._failure = str(error)
+        finally:
+            self._settled.set()
+
+    def _await(self, child: _Child) -> None:
+        deadline = time.monotonic() + REPORT_LIMIT_S
+        while not child.bound.wait(0.05):
+            if not child.alive or self._ending.is_set() or time.monotonic() > deadline:
+                raise PipelineError(f"the {child.name} gave no address; see its log {child.log}")
+
+    def _publish(self) -> None:
+        processes = tuple(
+            ProcessState(child.name, child.alive, child.restarts, child.detail)
+            for child in self._children.values()
+        )
+        status = SupervisorStatus(processes=processes, failure=self._failure, **self._stamp())
+        if self._publisher is not None:
+            self._publisher.publish(Message(status))
+
+
+def _wants_quality(microscope_file: Path | None) -> bool:
+    if microscope_file is None:
+        return True
+    from acquisition.configuration.microscope_file import (
+        load_configuration,  # with scipy: not before a window
+    )
+
+    try:
+        return load_configuration(microscope_file).processing.quality
+    except ConfigurationError:
+        return False  # the acquirer says what is wrong with the file
+
+
+def open_instrument(microscope: Path | None = None, device: str | None = None) -> Instrument:
+    """Return the instrument of a microscope file, or the simulated one; not yet started."""
+    return Instrument(microscope, device)
+
+
+def _forget_old_logs(folder: Path) -> None:
+    logs = sorted(folder.glob("*-*-*-*.log"), key=lambda path: path.stat().st_mtime)
+    for path in logs[: -KEPT_LOGS * 3]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,376 @@
+"""The plan of a time-lapse: a useq sequence, and when the background is taken again.
+
+A sequence has a time plan, stage positions (a list, a grid or a well plate) and an autofocus plan;
+what an angle scan cannot honour (channels, z plans, device properties, ...) is refused. useq itself
+ignores keys that it does not know, so they are looked for here. Its ``metadata`` may say when the
+background is retaken, which useq has no word for:
+
+    metadata:
+      livetomo:
+        background_every_scans: 50     # or background_every_min: 30
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self, overload
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from useq import (
+    AcquireImage,
+    AxesBasedAF,
+    HardwareAutofocus,
+    MDAEvent,
+    MDASequence,
+    Position,
+    TIntervalLoops,
+)
+
+from acquisition.configuration.text_files import read_text
+from acquisition.errors import ConfigurationError
+
+__all__ = ["BackgroundPlan", "TimelapsePlan", "Visit", "chosen_plan", "evenly", "read_plan"]
+
+_MOST_VISITS = 1_000_000  # of a sequence that has to be written out: minutes and gigabytes
+_MEANINGLESS = {
+    "channels": "a scan has one wavelength, set by the laser",
+    "z_plan": "a scan is a volume already",
+    "setup": "the microscope is set up by its microscope.toml",
+    "keep_shutter_open_across": "a scan has no shutter",
+}
+_TIME_KEYS = {"interval", "duration", "loops", "phases", "prioritize_duration"}
+
+
+class BackgroundPlan(BaseModel):
+    """When the background is taken again: after so many scans, after so many minutes, or never."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    background_every_scans: Annotated[int, Field(ge=1)] | None = None
+    background_every_min: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @property
+    def retakes(self) -> bool:
+        """Whether it is ever taken again."""
+        return not (self.background_every_scans is None and self.background_every_min is None)
+
+    def due(self, scans: int, minutes: float) -> bool:
+        """Return whether the background is too old, in scans or in minutes."""
+        return scans >= (self.background_every_scans or math.inf) or minutes >= (
+            self.background_every_min or math.inf
+        )
+
+    def count(self, scans: int, seconds: float) -> int:
+        """Return how often it is taken again, at most, in a time-lapse."""
+        by_number = (scans - 1) // self.background_every_scans if self.background_every_scans else 0
+        by_time = int(seconds / 60 / self.background_every_min) if self.background_every_min else 0
+        return min(by_number + by_time, scans)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One scan of the plan.
+
+    Parameters
+    ----------
+    time_s : float
+        Not before that, on the clock that ``starts_clock`` sets to zero.
+    position : int
+        Number of the stage position, in the order of their first visits.
+    x_um, y_um, z_um : float or None
+        Where the stage goes; None: it stays.
+    autofocus : bool
+        Whether the focus is searched before.
+    starts_clock : bool
+    """
+
+    time_s: float = 0.0
+    position: int = 0
+    x_um: float | None = None
+    y_um: float | None = None
+    z_um: float | None = None
+    autofocus: bool = False
+    starts_clock: bool = False
+
+
+class _Evenly(Sequence[Visit]):
+    """Scans in one place at even intervals, made when they are asked for: there may be millions."""
+
+    def __init__(self, count: int, interval_s: float) -> None:
+        self._count, self._interval_s = count, interval_s
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Visit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Visit]: ...
+    def __getitem__(self, index: int | slice) -> Visit | Sequence[Visit]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self._count)))
+        number = range(self._count)[index]
+        return Visit(number * self._interval_s, starts_clock=number == 0)
+
+
+class TimelapsePlan:
+    """What is recorded, and when.
+
+    Parameters
+    ----------
+    sequence : MDASequence
+    background : BackgroundPlan or None
+        None: as the sequence's metadata say.
+
+    Attributes
+    ----------
+    visits : sequence of Visit
+        In the order in which they are made; each becomes one scan.
+    positions : tuple of str
+        Names of the stage positions.
+
+    Raises
+    ------
+    ConfigurationError
+        If the sequence asks for something that a scan cannot honour.
+    """
+
+    def __init__(self, sequence: MDASequence, background: BackgroundPlan | None = None) -> None:
+        _check(sequence)
+        # useq's autofocus plan remembers the last event: a sequence counts rightly only once
+        self.sequence = MDASequence.model_validate_json(_dumped(sequence))
+        self.background = background or _from_metadata(sequence.metadata)
+        self.visits, self.positions = _visits(self.sequence)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the plan that ``to_json`` wrote."""
+        try:
+            parts = json.loads(text)
+            sequence = MDASequence.model_validate(parts["sequence"])
+            return cls(sequence, BackgroundPlan.model_validate(parts["background"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"a plan must be what record has written: {error}") from error
+
+    def to_json(self) -> str:
+        """Return the plan as text; equal plans give equal texts."""
+        parts = {"sequence": json.loads(_dumped(self.sequence)), "background": self._background()}
+        return json.dumps(parts, sort_keys=True)
+
+    def _background(self) -> dict[str, Any]:
+        return self.background.model_dump(exclude_none=True)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the stage goes anywhere."""
+        visits: Iterable[Visit] = () if isinstance(self.visits, _Evenly) else self.visits
+        return any(visit.x_um is not None or visit.y_um is not None for visit in visits)
+
+    @property
+    def focuses(self) -> bool:
+        """Whether the focus drive is used."""
+        visits: Iterable[Visit] = () if isinstance(self.visits, _Evenly) else self.visits
+        return any(visit.autofocus or visit.z_um is not None for visit in visits)
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes if scans take no time."""
+        if isinstance(self.visits, _Evenly):
+            return self.visits[-1].time_s
+        ends = [v.time_s for v, after in _pairs(self.visits) if after is None or after.starts_clock]
+        return sum(ends)
+
+
+def evenly(
+    stacks: int, interval_s: float, background: BackgroundPlan | None = None
+) -> TimelapsePlan:
+    """Return the plan of ``stacks`` scans where the stage is, one every ``interval_s`` seconds."""
+    if stacks < 1 or not 0 <= interval_s < math.inf:
+        raise ConfigurationError(
+            f"stacks must be at least 1 and the interval not negative, got {stacks}, {interval_s}"
+        )
+    time_plan = {"interval": interval_s, "loops": stacks}
+    return TimelapsePlan(MDASequence.model_validate({"time_plan": time_plan}), background)
+
+
+def read_plan(path: Path, background: BackgroundPlan | None = None) -> TimelapsePlan:
+    """Read a useq MDASequence from a .yaml, .yml or .json file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, or asks for something that a scan cannot honour; the message names it.
+    """
+    text = read_text(path)
+    try:
+        # JSON is YAML, but for tabs: what says so is read as it is
+        given = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigurationError(f"{path} must be a sequence in YAML or JSON: {why}") from error
+    try:
+        _check_keys(given)
+        return TimelapsePlan(MDASequence.model_validate(_with_tuples(given)), background)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
+
+
+def chosen_plan(
+    stacks: int | None, interval_s: float, sequence: Path | None, background: BackgroundPlan | None
+) -> TimelapsePlan:
+    """Return the plan of a sequence, or of evenly spaced scans; not both may be given."""
+    if sequence is None:
+        return evenly(stacks or 0, interval_s, background)
+    if stacks is not None or interval_s:
+        raise ConfigurationError(
+            "a sequence says how many scans and when: leave out stacks and interval"
+        )
+    return read_plan(sequence, background)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors()  # each kind of time plan has its own; absent keys say least
+    problem = next((p for p in problems if p["type"] != "missing"), problems[0])
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}, got {problem['input']!r}"
+
+
+def _check_keys(given: Any) -> None:
+    """Refuse keys that useq would ignore."""
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"a sequence must have keys such as time_plan and stage_positions, got {given!r}"
+        )
+    _known(given, set(MDASequence.model_fields), "a sequence")
+    positions = given.get("stage_positions")
+    for position in positions if isinstance(positions, list) else ():
+        if isinstance(position, Mapping):
+            _known(position, set(Position.model_fields) | {"row", "col"}, "a stage position")
+            inner = position.get("sequence")
+            if isinstance(inner, Mapping):
+                _check_keys(inner)
+    _known(given.get("autofocus_plan"), set(AxesBasedAF.model_fields), "autofocus_plan")
+    times = given.get("time_plan")
+    phases = times.get("phases", ()) if isinstance(times, Mapping) else times or ()
+    for phase in (times, *(phases if isinstance(phases, list) else ())):
+        _known(phase, _TIME_KEYS, "time_plan")
+
+
+def _with_tuples(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same with positions [x, y, z] as tuples: useq knows these, files have none."""
+    positions = given.get("stage_positions")
+    if not isinstance(positions, list):
+        return dict(given)
+    tuples = [tuple(position) if isinstance(position, list) else position for position in positions]
+    return {**given, "stage_positions": tuples}
+
+
+def _known(given: Any, known: set[str], what: str) -> None:
+    for key in given if isinstance(given, Mapping) else ():
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = (
+                f": did you mean {close[0]}?" if close else f": it has {', '.join(sorted(known))}"
+            )
+            raise ConfigurationError(f"{what} has no {key!r}{hint}")
+
+
+def _check(sequence: MDASequence) -> None:
+    """Refuse what a scan cannot honour."""
+    for name, why in _MEANINGLESS.items():
+        if getattr(sequence, name):
+            raise ConfigurationError(f"{name} must be left out: {why}")
+    focus = sequence.autofocus_plan
+    for name in ("autofocus_device_name", "autofocus_motor_offset"):
+        if focus is not None and getattr(focus, name) is not None:
+            raise ConfigurationError(
+                f"autofocus_plan must not have {name}: the focus is found by the sharpness of the "
+                "refocused field, with the focus drive"
+            )
+    for position in sequence.stage_positions:
+        if getattr(position, "properties", None):
+            raise ConfigurationError(
+                "a stage position must have no properties: the microscope is set up by its "
+                "microscope.toml"
+            )
+        if position.sequence is not None:
+            if position.sequence.time_plan is not None:
+                raise ConfigurationError(
+                    "a stage position must have no time_plan of its own: give the sequence one, "
+                    'and axis_order "pt..." to finish a position before the next'
+                )
+            _check(position.sequence)
+
+
+def _dumped(sequence: MDASequence) -> str:
+    return sequence.model_dump_json(exclude_defaults=True)
+
+
+def _from_metadata(metadata: Mapping[str, Any]) -> BackgroundPlan:
+    try:
+        return BackgroundPlan.model_validate(metadata.get("livetomo", {}))
+    except ValidationError as error:
+        problem = f"metadata: livetomo: {_first_problem(error)}"
+        fields = ", ".join(BackgroundPlan.model_fields)
+        raise ConfigurationError(f"{problem}; it may have {fields}") from error
+
+
+def _visits(sequence: MDASequence) -> tuple[Sequence[Visit], tuple[str, ...]]:
+    time_plan = sequence.time_plan
+    if (
+        isinstance(time_plan, TIntervalLoops)
+        and not sequence.stage_positions
+        and sequence.grid_plan is None
+        and sequence.autofocus_plan is None
+    ):
+        return _Evenly(time_plan.loops, time_plan.interval.total_seconds()), ("",)
+    return _written_out(sequence)
+
+
+def _written_out(sequence: MDASequence) -> tuple[tuple[Visit, ...], tuple[str, ...]]:
+    visits: list[Visit] = []
+    numbers: dict[tuple[int, int], int] = {}
+    names: list[str] = []
+    autofocus = False
+    for event in sequence:
+        if isinstance(event.action, HardwareAutofocus):
+            autofocus = True
+            continue
+        _check_event(event, len(visits))
+        place = (event.index.get("p", 0), event.index.get("g", 0))
+        if place not in numbers:
+            numbers[place] = len(numbers)
+            names.append(event.pos_name or "")
+        visits.append(_visit(event, numbers[place], autofocus, first=not visits))
+        autofocus = False
+    if not visits:
+        raise ConfigurationError("a sequence must have a time_plan or stage_positions, got neither")
+    return tuple(visits), tuple(names)
+
+
+def _check_event(event: MDAEvent, number: int) -> None:
+    if not isinstance(event.action, AcquireImage | None):
+        raise ConfigurationError(f"a sequence must scan and focus only, got {event.action}")
+    if number >= _MOST_VISITS:
+        raise ConfigurationError(f"a sequence must have at most {_MOST_VISITS} scans, it has more")
+
+
+def _visit(event: MDAEvent, position: int, autofocus: bool, *, first: bool) -> Visit:
+    return Visit(
+        event.min_start_time or 0.0,
+        position,
+        event.x_pos,
+        event.y_pos,
+        event.z_pos,
+        autofocus,
+        starts_clock=first or event.reset_event_timer,
+    )
+
+
+def _pairs(visits: Sequence[Visit]) -> Iterable[tuple[Visit, Visit | None]]:
+    return zip(visits, (*visits[1:], None), strict=True)

@@ -1,0 +1,139 @@
+"""The follower: a process that makes tomograms of a recording while it grows.
+
+``python -m pipeline.tomograms.follower '{"recording": ..., "output": ...}'``. It reads what is in
+the file, so it can be slower than the scans, die and be started again without a scan being lost. It
+writes one JSON line a scan to its standard output. When its standard input closes (also because its
+parent died), nothing more will be recorded: it catches up and ends; after the line ``stop`` it ends
+soon.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import BaseModel, ConfigDict
+
+from acquisition.errors import LiveTomoError, Stopped
+from files.disk import check_space
+from files.recording import Recording, read_recording
+from files.reopening import FileBusy, sole_writer
+from pipeline.tomograms.job import Recipe, Silent, TomogramJob, pending, settings_for
+from pipeline.tomograms.torch_device import torch_device
+from regularizer.constraint import Constraint
+
+__all__ = ["FollowerSettings", "main"]
+
+_NICENESS = 10  # the scans come first
+
+
+class FollowerSettings(BaseModel):
+    """What a follower is started with.
+
+    ``planned`` is how many scans the recording will have: it keeps the disk free for them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recording: Path
+    output: Path
+    method: str
+    device: str | None = None
+    planned: int = 0
+    constraint: Constraint = "auto"
+
+
+def main(argument: str) -> int:
+    """Follow a recording to its end; return the exit status, 0 where nothing went wrong."""
+    # Ctrl-C in a terminal reaches the whole group: the parent decides what ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what else is printed goes to the log
+    settings = FollowerSettings.model_validate_json(argument)
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    ended, stop = _orders()
+    try:
+        _follow(settings, reports, ended, stop)
+    except Stopped:
+        return 0
+    except LiveTomoError as error:
+        traceback.print_exc()
+        _tell(reports, {"error": str(error)})
+        return 1
+    return 0
+
+
+def _follow(
+    settings: FollowerSettings, reports: TextIO, ended: threading.Event, stop: threading.Event
+) -> None:
+    source = read_recording(settings.recording)
+    recipe = Recipe(
+        settings.method,
+        torch_device(settings.device),
+        settings_for(source, {}),
+        constraint=settings.constraint,
+    )
+    with (
+        _when_free(settings.output, stop),
+        TomogramJob(source, settings.output, recipe, Silent(), resume=True, stop=stop) as job,
+    ):
+        _tell(reports, {"held": len(job.done)})
+        for scan in pending(job, ended, stop):
+            _check_disk(settings, source, job)
+            row = job.run(scan)
+            _tell(reports, {"row": asdict(row)})
+
+
+@contextmanager
+def _when_free(output: Path, stop: threading.Event) -> Iterator[None]:
+    """Hold the file's lock; a follower whose parent was killed may still be catching up."""
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(sole_writer(output))
+                break
+            except FileBusy:
+                if stop.wait(0.2):
+                    raise Stopped("stopped while another program wrote the file") from None
+        yield
+
+
+def _check_disk(settings: FollowerSettings, source: Recording, job: TomogramJob) -> None:
+    """Refuse a tomogram that would take the room of scans that are still to come."""
+    needed = job.bytes_each
+    if os.stat(settings.output.parent).st_dev == os.stat(settings.recording.parent).st_dev:
+        to_come = max(settings.planned - source.finished(), 0)
+        needed += to_come * source.background.frames.nbytes
+    check_space(settings.output, needed, "a tomogram, beside the scans to come,")
+
+
+def _orders() -> tuple[threading.Event, threading.Event]:
+    """Return what the parent tells: that nothing more will be recorded; and to stop at once."""
+    ended, stop = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer
+        while said := os.read(0, 1024):
+            if b"end" in said:
+                ended.set()
+            if b"stop" in said:
+                stop.set()
+        ended.set()  # the parent is gone
+
+    threading.Thread(target=listen, name="parent", daemon=True).start()
+    return ended, stop
+
+
+def _tell(reports: TextIO, report: dict[str, Any]) -> None:
+    print(json.dumps(report), file=reports, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

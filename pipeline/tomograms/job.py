@@ -1,0 +1,373 @@
+"""The scans of a recording, one after the other, into a tomogram file.
+
+The same job whether the recording is finished or still growing, and whether the tomogram file is
+new or holds some of its scans already; so what is made on the fly is what is made again later.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+import numpy as np
+
+from acquisition.choices import REGULARIZERS
+from acquisition.closing import Closing
+from acquisition.errors import DataError
+from acquisition.interferograms import InterferogramStack
+from files.positions import Positions
+from files.recording import Recording
+from files.series import RecordedScan, Visited
+from files.tomograms import (
+    TomogramAppender,
+    TomogramWriter,
+    read_tomograms,
+    resume_tomograms,
+    shared,
+)
+from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.settings import ReconstructionSettings
+from reconstruction.tomogram import Tomogram, index_from_contrast
+from regularizer.constraint import Constraint, oriented
+from regularizer.quality_check import check
+from regularizer.quality_report import QualityReport
+from regularizer.registry import bytes_each_voxel, regularizer
+
+__all__ = [
+    "Listener",
+    "Recipe",
+    "ScanRow",
+    "Silent",
+    "TomogramJob",
+    "pending",
+    "scans_held",
+    "settings_for",
+]
+
+_POLL_S = 0.1  # how often a recording that grows is looked at
+
+
+class Listener(Protocol):
+    """Who is told how far a job is; ``done`` counts scans, with the part of the one under way."""
+
+    def say(self, what: str) -> None:
+        """Say what is being done."""
+
+    def advance_to(self, done: float) -> None:
+        """Show how much is done."""
+
+
+class Silent:
+    """A listener that tells nobody."""
+
+    def say(self, what: str) -> None:
+        """Say nothing."""
+
+    def advance_to(self, done: float) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How scans become tomograms.
+
+    Parameters
+    ----------
+    method : str
+        "none", "gp", "tv", "tv-fast" or "deep".
+    device : str
+        "cpu", "cuda", ...
+    settings : ReconstructionSettings
+    preset : str or None
+        Of total variation; None is the method itself.
+    check_every : int
+        Compare every so manieth tomogram with total variation; 0: none.
+    constraint : "auto", "non-negative", "non-positive" or "none"
+        On the sign of the contrast.
+    """
+
+    method: str
+    device: str = "cpu"
+    settings: ReconstructionSettings = field(default_factory=ReconstructionSettings)
+    preset: str | None = None
+    check_every: int = 0
+    constraint: Constraint = "auto"
+
+    @property
+    def regularizer(self) -> str:
+        """Name of the regularizer in ``regularizer.registry``."""
+        return self.preset or self.method
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The regularized volumes that the tomogram file holds."""
+        held = {REGULARIZERS[self.method].volume} if self.method != "none" else set()
+        return tuple(sorted(held | ({"tv"} if self.check_every else set())))
+
+
+def settings_for(recording: Recording, chosen: Mapping[str, Any]) -> ReconstructionSettings:
+    """Return how a recording is reconstructed: as chosen, else as its microscope's file said."""
+    own = {} if recording.series is None else recording.series.reconstruction
+    values: dict[str, Any] = {**own, **chosen}
+    if values.get("size_um") is not None:
+        values["size_um"] = tuple(values["size_um"])  # JSON knows lists only
+    return ReconstructionSettings(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRow:
+    """What one scan gave; ``error`` is not empty where it gave no tomogram.
+
+    ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
+    those that the optics make useless. ``data_residual`` is how far the regularized tomogram is
+    from the measured spectrum, over that; ``check`` compares it with total variation. ``position``
+    is what the scan's stage position is called, where there are several, and ``stage_um`` where
+    that was: x, y, z, None where unknown.
+    """
+
+    time: int
+    lost: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
+    mean_index: float = 0.0
+    max_index: float = 0.0
+    reconstruction_s: float = 0.0
+    regularization_s: float = 0.0
+    imaginary_part: float = 0.0
+    data_residual: float = 0.0
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    check: QualityReport | None = None
+    position: str = ""
+    stage_um: tuple[float | None, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether a tomogram was made, from a scan that has all its frames."""
+        return not self.error and not self.lost
+
+
+class TomogramJob(Closing):
+    """Makes tomograms and writes them; a context manager that closes the file.
+
+    Parameters
+    ----------
+    source : Recording
+    output : Path
+        Made with the first tomogram; with ``resume`` one that exists is gone on with.
+    recipe : Recipe
+    listener : Listener
+    resume : bool
+    stop : Event or None
+        Ends the scan under way with Stopped.
+
+    Attributes
+    ----------
+    done : set of int
+        Scans that the file holds.
+
+    Raises
+    ------
+    DataError
+        If the file to go on with was made in another way.
+    """
+
+    def __init__(
+        self,
+        source: Recording,
+        output: Path,
+        recipe: Recipe,
+        listener: Listener,
+        *,
+        resume: bool = False,
+        stop: Event | None = None,
+    ) -> None:
+        self.source, self.output, self.recipe = source, output, recipe
+        self._listener, self._stop = listener, stop
+        self._regularize = regularizer(
+            recipe.regularizer, recipe.device, constraint=recipe.constraint
+        )
+        self._planned: tuple[InterferogramStack, Reconstructor] | None = None
+        self._writer: TomogramAppender | None = None
+        self.done: set[int] = set()
+        if resume and output.exists():
+            self.done = scans_held(output, recipe)
+            recorded = None if source.series is None else source.log().positions
+            self._writer = resume_tomograms(output, recorded)
+
+    def close(self) -> None:
+        """Close the file; what was made is in it."""
+        if self._writer is not None:
+            self._writer.close()
+
+    @property
+    def bytes_each(self) -> int:
+        """Size of what one scan adds to the file; 0 before the first plan is made."""
+        if self._planned is None:
+            return 0
+        z, y, x = self._planned[1].shape
+        return 4 * z * y * x * (1 + len(self.recipe.datasets))
+
+    def run(self, recorded: RecordedScan) -> ScanRow:
+        """Process one scan; one that cannot be reconstructed becomes a row with an error."""
+        place = tuple(um if math.isfinite(um) else None for um in recorded.stage_um)
+        return replace(self._run(recorded), position=self._called(recorded), stage_um=place)
+
+    def _called(self, recorded: RecordedScan) -> str:
+        """Return what a scan's position is called."""
+        series = self.source.series
+        if series is None:
+            return ""
+        return Positions(series.positions, np.array([recorded.position])).label(0)
+
+    def _run(self, recorded: RecordedScan) -> ScanRow:
+        scan, number = recorded.stack, recorded.stack.sequence
+        lost = tuple(sorted({*scan.lost, *recorded.background.lost}))
+        self._say(number, "reconstruction")
+        begin = time.perf_counter()
+        try:
+            result = self._reconstructor(recorded.background)(scan)
+        except DataError as error:
+            return ScanRow(number, lost, error=str(error))
+        middle = time.perf_counter()
+        volumes = self._regularized(result)
+        end = time.perf_counter()
+        self._write(result.tomogram, volumes, recorded.visited)
+        best = next(iter(volumes.values()), result.tomogram)
+        report = self._checked(best, result)
+        shown = best.windowed()
+        self._listener.advance_to(number + 1)
+        return ScanRow(
+            number,
+            lost,
+            result.report.left_out,
+            float(shown.index.mean()),
+            float(shown.index.max()),
+            middle - begin,
+            end - middle,
+            result.report.imaginary_part,
+            shown.data_residual,
+            (*result.report.warnings, *shown.warnings),
+            check=report,
+        )
+
+    def _say(self, number: int, what: str) -> None:
+        self._listener.say(f"scan {number + 1}, {what}")
+
+    def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
+        """Return the one that is planned for the background; a retaken one needs another."""
+        if self._planned is None or self._planned[0] is not background:
+            made = Reconstructor(
+                background,
+                self.recipe.device,
+                oriented(self.recipe.settings, self.recipe.constraint),
+                bytes_each_voxel(self.recipe.regularizer),
+            )
+            self._planned = (background, made)
+        return self._planned[1]
+
+    def _regularized(self, result: Reconstruction) -> dict[str, Tomogram]:
+        """Return the regularized volume under the name of its dataset; nothing for "none"."""
+        if self.recipe.method == "none":
+            return {}
+        number = result.tomogram.sequence
+        self._say(number, self.recipe.method)
+        volume = self._regularize(
+            result.tomogram,
+            result.spectrum,
+            lambda done, total: self._listener.advance_to(number + done / total),
+            self._stop,
+        )
+        return {REGULARIZERS[self.recipe.method].volume: volume}
+
+    def _checked(self, shown: Tomogram, result: Reconstruction) -> QualityReport | None:
+        """Compare a tomogram that was just written with total variation, if it is its turn."""
+        number, every = shown.sequence, self.recipe.check_every
+        if every == 0 or number % every:
+            return None
+        self._say(number, "quality check")
+        found = check(
+            None if self.recipe.method == "none" else shown.contrast,
+            result.spectrum,
+            self.recipe.method,
+            window=shown.window,
+            constraint=self.recipe.constraint,
+            progress=lambda done, total: self._listener.advance_to(number + done / total),
+        )
+        assert self._writer is not None
+        reference = None
+        if self.recipe.method not in ("tv", "tv-fast"):
+            index = index_from_contrast(found.reference, shown.optics.medium_index)
+            windowed = result.tomogram.windowed()
+            reference = replace(windowed, index=index, data_residual=found.report.residual_tv)
+        self._writer.append_quality(len(self._writer) - 1, found.report, reference)
+        return found.report
+
+    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], visited: Visited) -> None:
+        if self._writer is None:
+            story = _story(self.source, self.recipe)
+            for name, volume in volumes.items():
+                story[name] = shared(volume.provenance)
+            series, first = self.source.series, raw.windowed()
+            names = None if series is None else series.positions
+            self._writer = TomogramWriter(self.output, first, self.recipe.datasets, story, names)
+        windows = {name: volume.windowed() for name, volume in volumes.items()}
+        self._writer.append(raw.windowed(), windows, visited)
+        self.done.add(raw.sequence)
+
+
+def pending(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedScan]:
+    """Yield the scans that the job has not done, those of a growing recording as they come.
+
+    It is over when ``ended`` is set and all that was recorded by then was yielded, or with
+    ``stop``.
+    """
+    number = 0
+    while not stop.is_set():
+        last_look = ended.is_set()  # asked first: what was recorded before is then found
+        while number in job.done:
+            number += 1
+        for scan in job.source.scans(number):
+            number = scan.stack.sequence + 1
+            if stop.is_set():
+                return
+            if scan.stack.sequence not in job.done:
+                yield scan
+        if last_look:
+            return
+        ended.wait(_POLL_S)
+
+
+def _story(source: Recording, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recording": source.path.name,
+        "recording_attributes": {k: str(v) for k, v in source.attributes.items()},
+        "regularizer": recipe.regularizer,
+        "device": recipe.device,
+        "settings": asdict(recipe.settings),
+        "constraint": recipe.constraint,
+    }
+
+
+def scans_held(output: Path, recipe: Recipe) -> set[int]:
+    """Return the scans that a tomogram file holds.
+
+    Raises
+    ------
+    DataError
+        If they were made in another way.
+    """
+    series = read_tomograms(output)
+    before = series.provenance
+    settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
+    ways = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
+    for name, now in (ways | {"settings": settings}).items():
+        if before.get(name, now) != now:
+            raise DataError(
+                f"{output} must be gone on with as it was made, {name} {before.get(name)}, got "
+                f"{now}: give the same, or another file"
+            )
+    return set(series.scans.tolist())

@@ -1,0 +1,485 @@
+"""What passes between the processes: multipart messages of a topic, a JSON header and arrays.
+
+    [kind, header as JSON, array, array, ...]
+
+The header is checked by its schema: unknown keys, wrong types and another schema version are
+refused, and every array part must have exactly the bytes that its dtype and shape say. Nothing is
+unpickled. ``session`` tells one life of a sender from the next; ``sequence`` counts within it: the
+scan number for stacks, interferograms and tomograms, the message number for the rest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+
+from acquisition.errors import DataError, LiveTomoError
+from acquisition.interferograms import InterferogramStack
+from acquisition.optics import Optics
+from pipeline.wire.state import (
+    InterferogramView,
+    Phase,
+    ProcessState,
+    QualityView,
+    RecordingState,
+    TomogramView,
+)
+from regularizer.quality_report import QualityReport
+
+__all__ = [
+    "AcquirerStatus",
+    "Command",
+    "Header",
+    "Inbox",
+    "InterferogramHeader",
+    "Message",
+    "ProcessorStatus",
+    "QualityHeader",
+    "QualityStatus",
+    "Reply",
+    "Socket",
+    "StackHeader",
+    "Stamp",
+    "SupervisorStatus",
+    "TomogramHeader",
+    "decode",
+    "encode",
+    "interferogram_message",
+    "interferogram_view",
+    "quality_message",
+    "quality_view",
+    "send",
+    "stack_from",
+    "stack_message",
+    "tomogram_message",
+    "tomogram_view",
+]
+
+Socket = zmq.Socket[bytes]
+HEADER_LIMIT = 1_000_000  # bytes; a header is a few hundred
+
+
+class ArraySpec(BaseModel):
+    """Type and shape of one array part."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dtype: Literal["|u1", "<u2", "<f4", "<f8"]
+    shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)]
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> Self:
+        """Return the description of an array; an unsupported dtype is refused."""
+        try:
+            return cls.model_validate({"dtype": array.dtype.str, "shape": array.shape})
+        except ValidationError as error:
+            raise DataError(f"{array.dtype} {array.shape} cannot be sent: {error}") from error
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array, in Python's integers: a made-up shape cannot overflow."""
+        size = np.dtype(self.dtype).itemsize
+        for length in self.shape:
+            size *= length
+        return size
+
+
+class Header(BaseModel):
+    """What every message says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    schema_version: Literal[1] = 1
+    sender: str
+    session: NonNegativeInt
+    sequence: NonNegativeInt
+    arrays: tuple[ArraySpec, ...] = ()
+
+
+class StackHeader(Header):
+    """A scan; arrays: frames (angles, y, x) and, where planned, k (angles, 2).
+
+    ``background`` numbers the background that belongs to the stack; ``sent_at`` is in seconds
+    since the epoch.
+    """
+
+    kind: Literal["stack", "background"]
+    optics: Optics
+    timestamp: float
+    lost: tuple[NonNegativeInt, ...] = ()
+    provenance: dict[str, str] = {}
+    background: NonNegativeInt
+    sent_at: float
+
+
+class InterferogramHeader(Header):
+    """The latest interferogram of one angle; array: frame (y, x)."""
+
+    kind: Literal["interferogram"] = "interferogram"
+    angle: NonNegativeInt
+    angles: int
+    bit_depth: int
+
+
+class TomogramHeader(Header):
+    """A tomogram; arrays: raw, regularized unless the method is "none", uncertainty, mask.
+
+    Volumes are (z, y, x); the uncertainty is there where it was asked for. The mask has one bit for
+    each measured voxel of the half spectrum, packed; it may be missing.
+    """
+
+    kind: Literal["tomogram"] = "tomogram"
+    method: str
+    voxel_size_um: tuple[float, float, float]
+    medium_index: float
+    optics: Optics | None = None
+    timestamp: float
+    latency_s: float
+    lost_angles: tuple[NonNegativeInt, ...] = ()
+    stages_s: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
+    data_residual: float | None = None
+    constraint: str = "auto"
+    window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
+
+
+class QualityHeader(Header):
+    """How a tomogram compares with total variation; arrays: reference and error, (z, y, x)."""
+
+    kind: Literal["quality"] = "quality"
+    report: QualityReport
+    voxel_size_um: tuple[float, float, float]
+    timestamp: float
+    seconds: float
+
+
+class AcquirerStatus(Header):
+    """What the acquirer is doing.
+
+    ``life`` counts its restarts; ``unsent`` scans found the queue to the processor full.
+    """
+
+    kind: Literal["acquirer"] = "acquirer"
+    life: NonNegativeInt = 0
+    phase: Phase
+    message: str
+    microscope: str = ""
+    scans: NonNegativeInt = 0
+    incomplete: NonNegativeInt = 0
+    unsent: NonNegativeInt = 0
+    scan_rate_hz: float = 0.0
+    recording: RecordingState | None = None
+
+
+class ProcessorStatus(Header):
+    """What the processor is doing.
+
+    ``life`` counts its restarts; ``skipped`` scans were never looked at, ``failed`` ones were.
+    """
+
+    kind: Literal["processor"] = "processor"
+    life: NonNegativeInt = 0
+    message: str
+    device: str = ""
+    regularizer: str
+    constraint: str = "auto"
+    reconstructed: NonNegativeInt = 0
+    skipped: NonNegativeInt = 0
+    failed: NonNegativeInt = 0
+    malformed: NonNegativeInt = 0
+    tomogram_rate_hz: float = 0.0
+    latency_s: float = 0.0
+
+
+class QualityStatus(Header):
+    """What the quality check is doing; ``life`` counts its restarts."""
+
+    kind: Literal["checking"] = "checking"
+    life: NonNegativeInt = 0
+    message: str
+
+
+class SupervisorStatus(Header):
+    """Which processes are up; ``failure`` is not empty when one was given up."""
+
+    kind: Literal["supervisor"] = "supervisor"
+    processes: tuple[ProcessState, ...]
+    failure: str = ""
+
+
+class Command(Header):
+    """A request; answered by a Reply.
+
+    The argument of "record" is a ``RecordRequest`` in JSON.
+    """
+
+    kind: Literal["command"] = "command"
+    name: Literal[
+        "start", "stop", "background", "resend", "regularizer", "constraint", "newest",
+        "record", "pause", "continue", "finish",
+    ]  # fmt: skip
+    argument: str = ""
+
+
+class Reply(Header):
+    """The answer to a Command: done, or refused and why."""
+
+    kind: Literal["reply"] = "reply"
+    ok: bool
+    detail: str = ""
+
+
+AnyHeader = (
+    StackHeader
+    | InterferogramHeader
+    | TomogramHeader
+    | QualityHeader
+    | AcquirerStatus
+    | ProcessorStatus
+    | QualityStatus
+    | SupervisorStatus
+    | Command
+    | Reply
+)
+_HEADERS: TypeAdapter[AnyHeader] = TypeAdapter(Annotated[AnyHeader, Field(discriminator="kind")])
+
+
+class Stamp:
+    """Numbers the messages of one sender."""
+
+    def __init__(self, sender: str, session: int) -> None:
+        self.sender = sender
+        self.session = session
+        self._sequence = 0
+
+    def __call__(self, sequence: int | None = None) -> dict[str, Any]:
+        """Return the header fields of the next message, or of the one with this number."""
+        if sequence is None:
+            sequence, self._sequence = self._sequence, self._sequence + 1
+        return {"sender": self.sender, "session": self.session, "sequence": sequence}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A header and its arrays."""
+
+    header: AnyHeader
+    arrays: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What tells it from the others of its kind: the sender's life and the number."""
+        return f"{self.header.session}-{self.header.sequence}"
+
+
+def encode(message: Message) -> list[Any]:
+    """Return the parts of a message; array parts refer to the arrays' memory."""
+    arrays = [np.ascontiguousarray(array) for array in message.arrays]
+    specs = tuple(ArraySpec.of(array) for array in arrays)
+    header = message.header.model_copy(update={"arrays": specs})
+    return [header.kind.encode(), header.model_dump_json().encode(), *(a.data for a in arrays)]
+
+
+def decode(parts: Sequence[Any]) -> Message:
+    """Check the parts of a message; its arrays refer to the memory of the parts.
+
+    Raises
+    ------
+    DataError
+        If the parts are not a message of this schema.
+    """
+    if len(parts) < 2 or len(memoryview(parts[1])) > HEADER_LIMIT:
+        raise DataError(
+            f"a message has a topic and a header of at most 1 MB, got {len(parts)} parts"
+        )
+    header = _header(bytes(parts[1]))
+    if bytes(parts[0]) != header.kind.encode():
+        raise DataError(f"the topic must be the kind {header.kind!r}, got {bytes(parts[0])[:40]!r}")
+    if len(header.arrays) != len(parts) - 2:
+        raise DataError(f"the header lists {len(header.arrays)} arrays, {len(parts) - 2} came")
+    arrays = zip(parts[2:], header.arrays, strict=True)
+    return Message(header, tuple(_array(part, spec) for part, spec in arrays))
+
+
+def _header(text: bytes) -> AnyHeader:
+    try:
+        return _HEADERS.validate_json(text)
+    except (ValidationError, LiveTomoError) as error:
+        raise DataError(f"a message header must follow its schema: {error}") from error
+
+
+def _array(part: Any, spec: ArraySpec) -> NDArray[Any]:
+    data = memoryview(part)
+    if data.nbytes != spec.nbytes:
+        raise DataError(
+            f"an array part of {spec.shape} {spec.dtype} has {spec.nbytes} bytes, got {data.nbytes}"
+        )
+    return np.frombuffer(data, spec.dtype).reshape(spec.shape)
+
+
+def send(socket: Socket, message: Message) -> bool:
+    """Send without waiting; False where the queue is full or nobody is connected.
+
+    Large arrays are not copied: hand them over, and do not write to them afterwards.
+    """
+    try:
+        socket.send_multipart(encode(message), flags=zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return False
+    return True
+
+
+class Inbox:
+    """Receives well-formed messages from a socket and counts the others."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+        self.malformed = 0
+
+    def receive(self, timeout_ms: int = 0) -> Message | None:
+        """Return the next well-formed message; None where none came in time."""
+        while self.socket.poll(timeout_ms):
+            try:
+                return decode(self.socket.recv_multipart(copy=False))
+            except DataError:
+                self.malformed += 1
+        return None
+
+
+def stack_message(
+    stack: InterferogramStack,
+    stamp: Stamp,
+    *,
+    kind: Literal["stack", "background"],
+    background: int,
+    sent_at: float,
+) -> Message:
+    """Return the message that carries a scan, or the background with number ``background``."""
+    header = StackHeader(
+        kind=kind,
+        optics=stack.optics,
+        timestamp=stack.timestamp,
+        lost=stack.lost,
+        provenance=dict(stack.provenance),
+        background=background,
+        sent_at=sent_at,
+        **stamp(stack.sequence),
+    )
+    k = stack.illumination_k
+    return Message(header, (stack.frames,) if k is None else (stack.frames, k))
+
+
+def stack_from(header: StackHeader, arrays: Sequence[NDArray[Any]]) -> InterferogramStack:
+    """Return the scan that a message carries."""
+    _expect(1 <= len(arrays) <= 2, header, arrays)
+    return InterferogramStack(
+        arrays[0],
+        header.optics,
+        arrays[1] if len(arrays) == 2 else None,
+        timestamp=header.timestamp,
+        lost=header.lost,
+        sequence=header.sequence,
+        provenance=header.provenance,
+    )
+
+
+def interferogram_message(view: InterferogramView, stamp: Stamp) -> Message:
+    """Return the message that carries the latest interferogram."""
+    header = InterferogramHeader(
+        angle=view.angle, angles=view.angles, bit_depth=view.bit_depth, **stamp(view.sequence)
+    )
+    return Message(header, (view.frame,))
+
+
+def interferogram_view(
+    header: InterferogramHeader, arrays: Sequence[NDArray[Any]]
+) -> InterferogramView:
+    """Return the interferogram that a message carries."""
+    _expect(len(arrays) == 1 and arrays[0].ndim == 2, header, arrays)
+    return InterferogramView(
+        arrays[0], header.angle, header.angles, header.sequence, header.bit_depth
+    )
+
+
+def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
+    """Return the message that carries a tomogram."""
+    header = TomogramHeader(
+        method=view.method,
+        voxel_size_um=view.voxel_size_um,
+        medium_index=view.medium_index,
+        optics=view.optics,
+        timestamp=view.timestamp,
+        latency_s=view.latency_s,
+        lost_angles=view.lost_angles,
+        stages_s=view.stages_s,
+        warnings=view.warnings,
+        data_residual=view.data_residual,
+        constraint=view.constraint,
+        window=view.window,
+        **stamp(view.sequence),
+    )
+    arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
+    return Message(header, tuple(array for array in arrays if array is not None))
+
+
+def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> TomogramView:
+    """Return the tomogram that a message carries."""
+    volumes = [array for array in arrays if array.ndim == 3]
+    masks = [array for array in arrays if array.ndim == 1 and array.dtype == np.uint8]
+    fits = 1 <= len(volumes) <= 3 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
+    _expect(fits, header, arrays)
+    return TomogramView(
+        raw=volumes[0],
+        regularized=volumes[1] if len(volumes) > 1 else None,
+        method=header.method,
+        voxel_size_um=header.voxel_size_um,
+        medium_index=header.medium_index,
+        sequence=header.sequence,
+        timestamp=header.timestamp,
+        latency_s=header.latency_s,
+        lost_angles=header.lost_angles,
+        stages_s=dict(header.stages_s),
+        warnings=header.warnings,
+        optics=header.optics,
+        measured=masks[0] if masks else None,
+        data_residual=header.data_residual,
+        constraint=header.constraint,
+        window=header.window,
+        uncertainty=volumes[2] if len(volumes) > 2 else None,
+    )
+
+
+def quality_message(view: QualityView, stamp: Stamp) -> Message:
+    """Return the message that carries what a quality check found."""
+    header = QualityHeader(
+        report=view.report,
+        voxel_size_um=view.voxel_size_um,
+        timestamp=view.timestamp,
+        seconds=view.seconds,
+        **stamp(view.sequence),
+    )
+    return Message(header, (view.reference, view.error))
+
+
+def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> QualityView:
+    """Return what a quality check found, from its message."""
+    _expect(len(arrays) == 2 and all(a.ndim == 3 for a in arrays), header, arrays)
+    return QualityView(
+        report=header.report,
+        reference=arrays[0],
+        error=arrays[1],
+        voxel_size_um=header.voxel_size_um,
+        sequence=header.sequence,
+        timestamp=header.timestamp,
+        seconds=header.seconds,
+    )
+
+
+def _expect(fits: bool, header: AnyHeader, arrays: Sequence[NDArray[Any]]) -> None:
+    if not fits:
+        raise DataError(
+            f"a message of kind {header.kind!r} came with arrays of shapes "
+            f"{[array.shape for array in arrays]}"
+        )

@@ -1,0 +1,86 @@
+"""From tensors to what the window shows and the wire carries."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.wire.state import TomogramView
+from reconstruction.reconstructor import Reconstruction
+from reconstruction.tomogram import Tomogram, VolumeWindow
+
+__all__ = ["view_of", "windowed"]
+
+
+def view_of(
+    reconstruction: Reconstruction,
+    regularized: Tomogram | None,
+    method: str,
+    stages_s: Mapping[str, float],
+    warnings: tuple[str, ...],
+    latency_s: float = 0.0,
+) -> TomogramView:
+    """Return a scan's whole tomogram; ``windowed`` cuts out what is to be looked at.
+
+    Parameters
+    ----------
+    reconstruction : Reconstruction
+    regularized : Tomogram or None
+        None where the method is "none".
+    method : str
+    stages_s : mapping of str to float
+        Where the time went.
+    warnings : tuple of str
+    latency_s : float
+        From the start of the scan to now.
+    """
+    raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
+    uncertainty = None if regularized is None else regularized.uncertainty
+    return TomogramView(
+        raw=raw.index.cpu().numpy(),
+        regularized=None if regularized is None else regularized.index.cpu().numpy(),
+        method=method,
+        voxel_size_um=raw.voxel_size_um,
+        medium_index=raw.optics.medium_index,
+        sequence=raw.sequence,
+        timestamp=raw.timestamp,
+        latency_s=latency_s,
+        lost_angles=reconstruction.report.left_out,
+        stages_s=dict(stages_s),
+        warnings=warnings,
+        optics=raw.optics,
+        measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
+        uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
+        data_residual=(regularized or raw).data_residual,
+        constraint=(regularized or raw).provenance.get("constraint", "auto"),
+        window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
+    )
+
+
+def windowed(view: TomogramView) -> TomogramView:
+    """Return the part of a whole view that is to be looked at."""
+    if view.window is None:
+        return view
+    window, medium = VolumeWindow(*view.window), view.medium_index
+
+    def seen(
+        volume: NDArray[np.float32] | None, outside: float, *, smooth: bool
+    ) -> NDArray[np.float32] | None:
+        if volume is None:
+            return None
+        whole = torch.from_numpy(np.array(volume))  # its own copy: messages are read-only
+        return np.asarray(window(whole, view.voxel_size_um, outside, smooth=smooth))
+
+    raw = seen(view.raw, medium, smooth=True)
+    assert raw is not None
+    return replace(
+        view,
+        raw=raw,
+        regularized=seen(view.regularized, medium, smooth=False),
+        uncertainty=seen(view.uncertainty, 0.0, smooth=False),
+        voxel_size_um=window.voxel_size_um,
+        measured=None,
+        window=None,
+    )

@@ -1,0 +1,1 @@
+"""The networks of DeepRegularizer: their layers, their weights, and what runs them fastest."""

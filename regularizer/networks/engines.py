@@ -1,0 +1,88 @@
+"""What runs a network: torch, in bfloat16 on GPUs; on processors OpenVINO where that is faster."""
+
+import logging
+import time
+
+import torch
+from torch import nn
+
+from acquisition.errors import ConfigurationError
+from regularizer.networks.inference import Network
+from regularizer.networks.openvino_graph import in_openvino, is_installed
+from regularizer.networks.unet import LightUNet, fold_batch_norm
+
+__all__ = ["fastest", "in_bfloat16"]
+
+_log = logging.getLogger(__name__)
+_TRIAL = (64, 64, 64)
+_TURNS = 3
+_SAME = 1e-4  # the most that an engine may change, over the highest contrast
+
+
+def fastest(network: nn.Module, device: torch.device, *, doubt: bool = False) -> Network:
+    """Return what runs the network fastest on a device, tried on a volume of 64^3.
+
+    Parameters
+    ----------
+    network : Module
+        In evaluation mode.
+    device : torch.device
+    doubt : bool
+        Whether the standard deviation of the error is a second output.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is asked for what the network does not say.
+    """
+    folded = fold_batch_norm(network).to(device)
+    plain = _with_doubt(folded) if doubt else folded
+    if device.type == "cuda":
+        return in_bfloat16(plain, device)
+    if not (isinstance(folded, LightUNet) and is_installed()):
+        return plain
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.rand((1, folded.inputs, *_TRIAL), generator=generator)
+    try:
+        other = in_openvino(folded, doubt=doubt)
+        with torch.inference_mode():
+            expected, found = plain(volume), other(volume)
+            seconds, others = _seconds(plain, volume), _seconds(other, volume)
+    except (ImportError, RuntimeError) as error:
+        _log.warning("OpenVINO is not used: %s", error)
+        return plain
+    off = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-9))
+    _log.info("OpenVINO takes %.3f s, torch %.3f s; difference %.0e", others, seconds, off)
+    return other if others < seconds and off < _SAME else plain
+
+
+def _with_doubt(network: nn.Module) -> Network:
+    if not isinstance(network, LightUNet) or network.doubt is None:
+        raise ConfigurationError(
+            "uncertainty must be left out with networks that do not learn it: "
+            "take the regularizer deep"
+        )
+    return network.with_doubt
+
+
+def in_bfloat16(network: Network, device: torch.device) -> Network:
+    """Return what runs a network in bfloat16 and gives float32.
+
+    A light U-Net's result is what it sees and a correction; only the correction is rounded.
+    """
+
+    def run(volume: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(volume).float()
+
+    return run
+
+
+def _seconds(run: Network, volume: torch.Tensor) -> float:
+    """Return the least time of a few turns."""
+    times = []
+    for _ in range(_TURNS):
+        begin = time.perf_counter()
+        run(volume)
+        times.append(time.perf_counter() - begin)
+    return min(times)

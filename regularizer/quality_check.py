@@ -1,0 +1,114 @@
+"""The quality check: total variation of the same scan, and how a tomogram compares with it."""
+
+import threading
+from dataclasses import dataclass, replace
+
+import torch
+
+from acquisition.errors import DataError
+from reconstruction.inversion import contrast_of
+from reconstruction.tomogram import Spectrum, VolumeWindow
+from regularizer.constraint import Constraint, opposite_of, resolved
+from regularizer.interface import Progress
+from regularizer.metrics import (
+    WINDOW,
+    correlation,
+    data_residual,
+    normalised_mse,
+    structural_similarity,
+)
+from regularizer.quality_report import QualityReport
+from regularizer.total_variation.parameters import PARAMETERS, TvParameters
+from regularizer.total_variation.split_bregman import SplitBregman
+
+__all__ = ["Check", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The figures, and the total-variation contrast (z, y, x) that they refer to, windowed."""
+
+    report: QualityReport
+    reference: torch.Tensor
+
+
+def check(
+    contrast: torch.Tensor | None,
+    spectrum: Spectrum,
+    method: str,
+    *,
+    window: VolumeWindow | None = None,
+    constraint: Constraint = "auto",
+    parameters: TvParameters = PARAMETERS["tv"],
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Check:
+    """Compare a contrast (z, y, x) with total variation on the spectrum it was made from.
+
+    Parameters
+    ----------
+    contrast : (z, y, x) or None
+        Centre at n//2; None: the raw one.
+    spectrum : Spectrum
+    method : str
+        How ``contrast`` was made.
+    window : VolumeWindow or None
+        The part that is shown, which is compared; residuals are always of the whole volume.
+    constraint : "auto", "non-negative", "non-positive" or "none"
+        Of the reference, on the sign of the contrast.
+    parameters : TvParameters
+        Of the reference.
+    progress, stop
+        As in ``SplitBregman.run``.
+
+    Raises
+    ------
+    DataError
+        If the volume is smaller than the window of the SSIM, or the reference is constant.
+    Stopped
+        When ``stop`` is set.
+    """
+    shown_shape = spectrum.shape if window is None else window.shape
+    if min(shown_shape) < WINDOW:
+        raise DataError(
+            f"a quality check needs at least {WINDOW} voxels along every axis, got {shown_shape}"
+        )
+    raw = contrast_of(spectrum)
+    whole = raw if contrast is None else contrast
+    solved = _reference(spectrum, parameters, constraint, progress, stop)
+    compared, reference = whole, solved
+    if window is not None:
+        voxel = spectrum.voxel_size_um
+        compared = window(whole, voxel, 0.0, smooth=contrast is None)
+        reference = window(solved, voxel, 0.0, smooth=False)
+    extent = float(reference.max() - reference.min())
+    if extent <= 0:
+        raise DataError("total variation leaves nothing of this scan: there is no object in it")
+    similarity = structural_similarity(compared, reference, extent)
+    report = QualityReport(
+        method=method,
+        ssim=float(similarity.mean()),
+        ssim_z=tuple(similarity.mean(dim=(1, 2)).tolist()),
+        mse=normalised_mse(compared, reference, extent),
+        correlation=correlation(compared, reference) if float(compared.std()) > 0 else 0.0,
+        data_range=extent,
+        residual_raw=data_residual(raw, spectrum),
+        residual=data_residual(whole, spectrum),
+        residual_tv=data_residual(solved, spectrum),
+    )
+    return Check(report, reference)
+
+
+def _reference(
+    spectrum: Spectrum,
+    parameters: TvParameters,
+    constraint: Constraint,
+    progress: Progress | None,
+    stop: threading.Event | None,
+) -> torch.Tensor:
+    """Return the contrast of least total variation (z, y, x)."""
+    sign, _ = resolved(constraint, spectrum)
+    if sign == "non-positive":
+        return -SplitBregman(opposite_of(spectrum), parameters).run(progress, stop)
+    parameters = replace(parameters, nonnegative=sign == "non-negative")
+    return SplitBregman(spectrum, parameters).run(progress, stop)

@@ -1,0 +1,314 @@
+"""Total variation with non-negativity by split Bregman: the classical cure of the missing cone.
+
+    minimise |D f|_1 + [f >= 0]   subject to   M F f = g
+
+f is the contrast (n/n_m)^2 - 1 on voxels, F the unitary Fourier transform, M the measured voxels
+and g their values. Goldstein and Osher, SIAM J. Imaging Sci. 2, 323 (2009); with d = D f, w = f:
+
+    f   = F^-1 [ (mu M g_k + F( tau D^T(d - b) + gamma (w - c) )) / (mu M + tau |D|^2 + gamma) ]
+    d   = shrink(D f + b, 1/tau)      b <- b + D f - d        (three directions)
+    w   = max(f + c, 0)               c <- c + f - w
+    after ``inner`` of these:  g_k+1 = g_k + g - M F f
+
+With v = D f + b the new b is v clamped to the ball of radius 1/tau and d - b = v - 2 b; with
+x = f + c the new c is min(x, 0) and w - c = |x|. So b and c are the whole state, and one forward
+and one inverse real transform an iteration are enough. D is the periodic forward difference between
+voxels, weighted as ``TvParameters.gradient`` says.
+
+Contrast is divided by its raw maximum (``scale``) before and multiplied after, so that mu, tau and
+gamma mean the same for every sample: only mu x contrast decides the result.
+"""
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+
+from acquisition.errors import DataError, Stopped
+from reconstruction.inversion import contrast_of
+from reconstruction.tomogram import Spectrum
+from regularizer.interface import Progress
+from regularizer.total_variation.compiled import CompiledPass
+from regularizer.total_variation.parameters import TvParameters, Weights
+
+__all__ = ["SplitBregman", "fused_pass"]
+
+
+class SplitBregman:
+    """A solver for one measured spectrum, or for several of the same size at once.
+
+    Buffers are allocated once and reused. What a batch saves is the overhead of each operation,
+    which counts on a GPU with small volumes.
+
+    Parameters
+    ----------
+    spectrum : Spectrum or sequence of Spectrum
+        Measured values and where they are; decides device and size.
+    parameters : TvParameters
+    scale : float or None
+        What the contrast is divided by; None: the maximum of each raw tomogram's contrast, of its
+        size where it may be negative.
+    fused : bool
+        Whether the pointwise half of an iteration is a compiled pass, where there is one (numba
+        on processors, Triton on CUDA; float32): the same result in less time.
+    dtype : torch.float32 or torch.float64
+        To compute in; the result has it, too.
+
+    Attributes
+    ----------
+    f : (volumes, z, y, x)
+        The last iterate over ``scale``, position 0 at index 0, before its negative part is cut off.
+    scale : (volumes, 1, 1, 1)
+    """
+
+    def __init__(
+        self,
+        spectrum: Spectrum | Sequence[Spectrum],
+        parameters: TvParameters,
+        scale: float | None = None,
+        *,
+        fused: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._single = isinstance(spectrum, Spectrum)
+        spectra = [spectrum] if isinstance(spectrum, Spectrum) else list(spectrum)
+        self._first = _alike(spectra)
+        self.parameters = parameters
+        self.shape = self._first.shape
+        device = self._first.values.device
+        highest = (_raw_maximum(one, parameters.nonnegative) for one in spectra)
+        scales = list(highest) if scale is None else [scale] * len(spectra)
+        self.scale = torch.tensor(scales, dtype=dtype, device=device).reshape(-1, 1, 1, 1)
+        self._weights = parameters.weights(self._first.voxel_size_um)
+        self._take(spectra)
+        self._fused = fused_pass(device) if fused and dtype == torch.float32 else None
+        size = (len(spectra), *self.shape)
+        self.f, self.c, self._right, self._norm = (
+            torch.zeros(size, device=device, dtype=dtype) for _ in range(4)
+        )
+        self.b = torch.zeros((len(spectra), 3, *self.shape), device=device, dtype=dtype)
+        self._spare = torch.empty_like(self.b)
+
+    def _take(self, spectra: Sequence[Spectrum]) -> None:
+        """Take up measured values g (zero where not measured), and where they are."""
+        p, dtype, device = self.parameters, self.scale.dtype, self.scale.device
+        self._measured = torch.stack([one.measured > 0 for one in spectra]).to(dtype)
+        self._data = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
+        self._data /= self.scale
+        self._fidelity = p.mu * self._data
+        eigenvalues = _laplacian_eigenvalues(self.shape, self._weights, device, dtype)
+        self._weight = 1 / (p.mu * self._measured + p.tau * eigenvalues + p.gamma)
+
+    def start_from(self, contrast: torch.Tensor) -> None:
+        """Start warm from a contrast ([volumes,] z, y, x), centre at n//2.
+
+        b is built as it must be at the solution, the direction of the gradient over tau; b = 0
+        would make a good start worse.
+        """
+        start = contrast.to(self.f.dtype).reshape(self.f.shape) / self.scale
+        self.f = torch.fft.ifftshift(start, dim=_AXES)
+        for axis in range(3):
+            _difference(self.f, axis, self._weights[axis], self.b[:, axis])
+        length = self.b.abs()
+        if self.parameters.isotropic:
+            length = self.b.square().sum(dim=1, keepdim=True).sqrt_()
+        self.b /= self.parameters.tau * length.clamp_min_(_FLAT)
+        self.c.zero_()
+        self._prepare()
+
+    def follow(self, spectrum: Spectrum | Sequence[Spectrum]) -> None:
+        """Take up new data, of the same size, and go on from where the former ones have led."""
+        spectra = [spectrum] if isinstance(spectrum, Spectrum) else list(spectrum)
+        _alike([self._first, *spectra])
+        if len(spectra) != len(self.f):
+            raise DataError(f"{len(self.f)} spectra must follow, got {len(spectra)}")
+        self._take(spectra)
+
+    def run(
+        self, progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> torch.Tensor:
+        """Return the regularized contrast (z, y, x), centre at n//2; (volumes, z, y, x) of several.
+
+        Parameters
+        ----------
+        progress : callable or None
+            Told (done, of) after every inner iteration.
+        stop : Event or None
+            Looked at before every one.
+
+        Raises
+        ------
+        Stopped
+            When ``stop`` is set.
+        """
+        p = self.parameters
+        for outer in range(p.outer):
+            for inner in range(p.inner):
+                if stop is not None and stop.is_set():
+                    raise Stopped("total variation was stopped before its end")
+                before = self.f
+                self._iterate()
+                settled = p.tolerance > 0 and self._change(before) < p.tolerance
+                done = (outer + 1) * p.inner if settled else outer * p.inner + inner + 1
+                if progress is not None:
+                    progress(done, p.outer * p.inner)
+                if settled:
+                    break
+            if outer + 1 < p.outer:
+                self._add_back()
+        solution = self.f.clamp_min(0) if p.nonnegative else self.f
+        contrast: torch.Tensor = torch.fft.fftshift(solution, dim=_AXES) * self.scale
+        return contrast.squeeze(0) if self._single else contrast
+
+    def _change(self, before: torch.Tensor) -> float:
+        """Return the largest relative change of a volume."""
+        change = torch.linalg.vector_norm(self.f - before, dim=_AXES)
+        size = torch.linalg.vector_norm(self.f, dim=_AXES).clamp_min(1e-30)
+        return float((change / size).max())
+
+    def _iterate(self) -> None:
+        spectrum = torch.fft.rfftn(self._right, dim=_AXES, norm="ortho")
+        spectrum += self._fidelity
+        spectrum *= self._weight
+        self.f = torch.fft.irfftn(spectrum, s=self.shape, dim=_AXES, norm="ortho")
+        if self._fused is not None:
+            p = self.parameters
+            self._fused(
+                self.f, self.b, self._spare, self.c, self._right,
+                p.tau, p.gamma, self._weights, p.isotropic, p.nonnegative,
+            )  # fmt: skip
+            self.b, self._spare = self._spare, self.b
+            return
+        for axis in range(3):
+            _add_difference(self.f, axis, self._weights[axis], self.b[:, axis])  # v = D f + b
+        self._clamp()
+        self._bound()
+
+    def _clamp(self) -> None:
+        """Clamp v to the ball (the new b) and leave tau D^T(d - b) in the right-hand side."""
+        tau = self.parameters.tau
+        if self.parameters.isotropic:
+            self._clamp_length(tau)
+        else:
+            torch.clamp(self.b, -1 / tau, 1 / tau, out=self._spare)
+            self.b.sub_(self._spare, alpha=2)
+        v, clamped = self.b, self._spare
+        self._right.zero_()
+        for axis in range(3):
+            _add_adjoint(v[:, axis], axis, self._weights[axis], self._right)
+        self.b, self._spare = clamped, v
+        self._right.mul_(tau)
+
+    def _clamp_length(self, tau: float) -> None:
+        """Leave the clamped v in ``_spare`` and v minus twice that in ``b``."""
+        torch.mul(self.b[:, 0], self.b[:, 0], out=self._norm)
+        self._norm.addcmul_(self.b[:, 1], self.b[:, 1]).addcmul_(self.b[:, 2], self.b[:, 2]).sqrt_()
+        shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
+        torch.mul(self.b, shrink[:, None], out=self._spare)
+        self.b.sub_(self._spare, alpha=2)
+
+    def _bound(self) -> None:
+        """Update c and add gamma (w - c) to the right-hand side."""
+        gamma = self.parameters.gamma
+        if not self.parameters.nonnegative:
+            self._right.add_(self.f, alpha=gamma)
+            return
+        self.c.add_(self.f)  # x
+        self._right.add_(self.c.abs(), alpha=gamma)
+        self.c.clamp_max_(0)
+
+    def _prepare(self) -> None:
+        """Compute the right-hand side of the first iteration from f, b and c."""
+        p = self.parameters
+        difference = torch.empty_like(self.f)
+        self._right.zero_()
+        for axis, weight in enumerate(self._weights):
+            _difference(self.f, axis, weight, difference)
+            _add_adjoint(difference.sub_(self.b[:, axis]), axis, weight, self._right)
+        wanted = self.f.clamp_min(0) if p.nonnegative else self.f
+        self._right.mul_(p.tau).add_(wanted - self.c, alpha=p.gamma)
+
+    def _add_back(self) -> None:
+        """g_k+1 = g_k + g - M F f."""
+        predicted = torch.fft.rfftn(self.f, dim=_AXES, norm="ortho")
+        self._fidelity += self.parameters.mu * self._measured * (self._data - predicted)
+
+
+@functools.cache
+def fused_pass(device: torch.device) -> Callable[..., None] | None:
+    """Return the compiled pass for a device, None where its compiler is not installed.
+
+    ``fused.py`` (numba) on processors, ``compiled.py`` (Triton) on CUDA.
+    """
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        return CompiledPass()
+    if device.type != "cpu":
+        return None
+    try:
+        from regularizer.total_variation.fused import iterate
+    except (ImportError, RuntimeError):  # the latter where numba finds no folder for its cache
+        return None
+    return iterate
+
+
+_AXES = (-3, -2, -1)
+_FLAT = 0.01  # gradient (of a contrast with maximum 1) below which a warm start calls it flat
+
+
+def _alike(spectra: Sequence[Spectrum]) -> Spectrum:
+    """Return the first of spectra that must have the same size and voxels."""
+    kinds = {(one.shape, one.voxel_size_um, one.values.device) for one in spectra}
+    if len(kinds) != 1:
+        raise DataError(
+            "spectra that are regularized together must be at least one, of the same shape, voxel "
+            f"size and device, got {sorted(map(str, kinds)) or 'none'}"
+        )
+    return spectra[0]
+
+
+def _raw_maximum(spectrum: Spectrum, nonnegative: bool) -> float:
+    contrast = contrast_of(spectrum)
+    maximum = float((contrast if nonnegative else contrast.abs()).max())
+    return maximum if maximum > 0 else 1.0
+
+
+@functools.lru_cache(maxsize=4)
+def _laplacian_eigenvalues(
+    shape: tuple[int, int, int], weights: Weights, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return |D|^2 on the half spectrum: the sum of (2 w sin(pi m / n))^2."""
+    total = torch.zeros((1, 1, 1), dtype=torch.float64)
+    for axis, (n, weight) in enumerate(zip(shape, weights, strict=True)):
+        m = torch.arange(n // 2 + 1 if axis == 2 else n, dtype=torch.float64)
+        eigenvalue = (2 * weight * torch.sin(torch.pi * m / n)) ** 2
+        total = total + eigenvalue.reshape([-1 if a == axis else 1 for a in range(3)])
+    return total.to(device, dtype)
+
+
+# The axes of these are 0, 1, 2 for z, y, x, counted from the end: volumes may be several.
+
+
+def _difference(f: torch.Tensor, axis: int, weight: float, out: torch.Tensor) -> None:
+    """Write the periodic forward difference along an axis, times its weight."""
+    d, n = axis - 3, f.shape[axis - 3]
+    torch.sub(f.narrow(d, 1, n - 1), f.narrow(d, 0, n - 1), out=out.narrow(d, 0, n - 1))
+    torch.sub(f.narrow(d, 0, 1), f.narrow(d, n - 1, 1), out=out.narrow(d, n - 1, 1))
+    if weight != 1:
+        out.mul_(weight)
+
+
+def _add_difference(f: torch.Tensor, axis: int, weight: float, to: torch.Tensor) -> None:
+    d, n = axis - 3, f.shape[axis - 3]
+    to.sub_(f, alpha=weight)
+    to.narrow(d, 0, n - 1).add_(f.narrow(d, 1, n - 1), alpha=weight)
+    to.narrow(d, n - 1, 1).add_(f.narrow(d, 0, 1), alpha=weight)
+
+
+def _add_adjoint(e: torch.Tensor, axis: int, weight: float, to: torch.Tensor) -> None:
+    """Add D^T e, the negative backward difference times its weight."""
+    d, n = axis - 3, e.shape[axis - 3]
+    to.sub_(e, alpha=weight)
+    to.narrow(d, 1, n - 1).add_(e.narrow(d, 0, n - 1), alpha=weight)
+    to.narrow(d, 0, 1).add_(e.narrow(d, n - 1, 1), alpha=weight)

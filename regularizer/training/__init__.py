@@ -1,0 +1,1 @@
+"""Training of the networks: simulated samples, the training itself, and its evaluation."""

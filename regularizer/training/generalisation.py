@@ -1,0 +1,256 @@
+"""What networks make of kinds of objects that their training left out: docs/generalisation.md.
+
+The paper's figures 5 and S2; and S3, what other networks make of the same training. The networks
+are trained here, where they are not there yet, and for as long as each other; they are no use but
+for these tables.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from regularizer.deep import DeepRegularizer
+from regularizer.interface import Regularizer
+from regularizer.metrics import Comparison, compare, relative_error
+from regularizer.registry import regularizer
+from regularizer.total_variation.split_bregman import SplitBregman
+from regularizer.training.steps import Settings, train
+from regularizer.training.training_data import (
+    CONVERGED,
+    KINDS,
+    TEST_SEED,
+    Sample,
+    kept_sample,
+    make_data,
+)
+
+__all__ = ["Study", "page"]
+
+_CROSSED = (("cell",), ("cocci", "rods"))  # cells and bacteria, as in the paper
+_COMPARED = ("light-unet-tv", "unet", "scnas")
+_BATCH, _RATE = 4, 1e-3  # of those, on processors: the paper's batch of 80 is for GPUs
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is trained and tested.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Tested by the crossed networks.
+    left_out : sequence of str
+        Each is left out by a network of its own.
+    objects : int
+        Unseen ones of each kind.
+    cache : Path
+        Folder of the test objects.
+    data : Path
+        Folder of the training objects; ``scans`` cells and fewer of other kinds are made.
+    runs : Path
+        Folder of the networks.
+    steps : int
+        Of every training.
+    scans, jobs : int
+    device : torch.device
+    """
+
+    kinds: Sequence[str]
+    left_out: Sequence[str]
+    objects: int
+    cache: Path
+    data: Path
+    runs: Path
+    steps: int
+    scans: int
+    jobs: int
+    device: torch.device
+
+    def trained(
+        self,
+        network: str,
+        kinds: Sequence[str],
+        batch: int | None = None,
+        rate: float | None = None,
+    ) -> Path:
+        """Return the weights of a network that knows some kinds only; train it where need be.
+
+        ``batch`` and ``rate`` are the recipe's where None.
+        """
+        known = tuple(kind for kind in KINDS if kind in kinds)
+        settings = Settings(network, self.steps, batch, rate, kinds=known, doubt_steps=0)
+        own = "" if rate is None else f"-{batch}-{rate:g}"
+        name = f"{network}-{'-'.join(known)}-{self.steps}{own}"
+        path, unfinished = self.runs / f"{name}.safetensors", self.runs / f"{name}.unfinished"
+        if not path.exists():
+            print(f"training {network} on {', '.join(known)}", flush=True)
+            make_data(self.data, self.scans, self.jobs)
+            train(settings, self.data, self.runs / name, unfinished, self.device)
+            unfinished.replace(path)
+        return path
+
+    def tested(self, kind: str) -> list[Sample]:
+        """Return the unseen objects of a kind."""
+        seeds = range(TEST_SEED, TEST_SEED + self.objects)
+        return [kept_sample(kind, seed, self.cache).to(self.device) for seed in seeds]
+
+
+def page(study: Study) -> str:
+    """Return docs/generalisation.md."""
+    return _PAGE.format(
+        steps=study.steps,
+        objects=study.objects,
+        crossed=crossed([study.trained("light-unet-tv", kinds) for kinds in _CROSSED], study),
+        held_out=held_out(
+            study.trained("light-unet", KINDS),
+            {
+                kind: study.trained("light-unet", [one for one in KINDS if one != kind])
+                for kind in study.left_out
+            },
+            study,
+        ),
+        batch=_BATCH,
+        rate=f"{_RATE:g}",
+        compared=compared(
+            {name: study.trained(name, KINDS, _BATCH, _RATE) for name in _COMPARED}, study
+        ),
+    )
+
+
+def crossed(weights: Sequence[Path], study: Study) -> str:
+    """Return the paper's figure 5: networks trained on one kind of sample, tested on others.
+
+    MSE against converged TV, z slice by z slice; mean and standard deviation over all slices.
+    """
+    networks = [DeepRegularizer(study.device, "light-unet-tv", weights=path) for path in weights]
+    rows = [[network.trained.about["kinds"]] for network in networks]
+    for kind in study.kinds:
+        pairs = [(sample, _converged(sample)) for sample in study.tested(kind)]
+        for row, network in zip(rows, networks, strict=True):
+            slices = torch.cat([_slice_errors(*pair, network) for pair in pairs])
+            row.append(f"{float(slices.mean()):.1e} ± {float(slices.std()):.1e}")
+    return _table(["trained on", *study.kinds], rows)
+
+
+def held_out(known: Path, without: Mapping[str, Path], study: Study) -> str:
+    """Return the paper's figure S2: networks that were trained without a kind, on that kind.
+
+    Parameters
+    ----------
+    known : Path
+        Weights of the network that was trained with all kinds, as long as the others.
+    without : mapping
+        Weights by the kind that they do not know.
+    study : Study
+    """
+    automatic = regularizer("auto", study.device)
+    taught = DeepRegularizer(study.device, "light-unet", weights=known)
+    rows = []
+    for kind, path in without.items():
+        samples = study.tested(kind)
+        untaught = DeepRegularizer(study.device, "light-unet", weights=path)
+        errors = (_mean_error(method, samples) for method in (automatic, taught, untaught))
+        rows.append([kind, *(f"{error:.3f}" for error in errors)])
+    known_head = ("trained with all kinds", "trained without this one")
+    return _table(["kind", "total variation (`auto`)", *known_head], rows)
+
+
+def compared(weights: Mapping[str, Path], study: Study) -> str:
+    """Return the paper's figure S3: what different networks make of the same training.
+
+    Parameters
+    ----------
+    weights : mapping
+        By the network's name; every one learned total variation.
+    study : Study
+
+    Returns
+    -------
+    str
+        Table of the strict metrics against converged TV, means over all objects.
+    """
+    methods: dict[str, Regularizer] = {"raw": regularizer("none")}
+    for name, path in weights.items():
+        methods[f"`{name}`"] = DeepRegularizer(study.device, name, weights=path)
+    found: dict[str, list[tuple[float, Comparison]]] = {name: [] for name in methods}
+    for sample in (sample for kind in study.kinds for sample in study.tested(kind)):
+        converged = _converged(sample)
+        for name, method in methods.items():
+            start = time.perf_counter()
+            result = method(sample.tomogram, sample.spectrum).contrast
+            seconds = time.perf_counter() - start
+            medium = sample.spectrum.optics.medium_index
+            found[name].append((seconds, compare(result, converged, medium)))
+    rows = []
+    for name, all_of_it in found.items():
+        seconds = float(np.mean([time_s for time_s, _ in all_of_it]))
+        ssim, mse, correlation, paper = (
+            float(np.mean([getattr(one, figure) for _, one in all_of_it]))
+            for figure in ("ssim", "mse", "correlation", "paper_ssim")
+        )
+        row = (f"{seconds:.2f}", f"{ssim:.3f}", f"{mse:.1e}", f"{correlation:.4f}", f"{paper:.4f}")
+        rows.append([name, *row])
+    return _table(["network", "s", "SSIM", "MSE", "corr.", "paper's SSIM"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; all columns but the first are figures."""
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _mean_error(method: Regularizer, samples: Sequence[Sample]) -> float:
+    """Return the mean of ||f - truth|| / ||truth||."""
+    errors = [
+        relative_error(method(sample.tomogram, sample.spectrum).contrast, sample.truth)
+        for sample in samples
+    ]
+    return float(np.mean(errors))
+
+
+def _converged(sample: Sample) -> torch.Tensor:
+    """Return converged total variation's contrast."""
+    return SplitBregman(sample.spectrum, CONVERGED).run()
+
+
+def _slice_errors(sample: Sample, converged: torch.Tensor, method: Regularizer) -> torch.Tensor:
+    """Return the MSE of every z slice against converged TV, over its squared range."""
+    result = method(sample.tomogram, sample.spectrum).contrast
+    extent = converged.max() - converged.min()
+    return ((result - converged) / extent).square().mean(dim=(1, 2))
+
+
+_PAGE = """# Objects of kinds that a network has not seen
+
+Made by `python launcher.py evaluate --generalisation --output docs/generalisation.md`, which trains
+the networks, {steps} steps each: a fifth or less of the shipped ones' training, so that only the
+differences between them count. Tested on {objects} objects of each kind.
+
+## Trained on one kind, tested on others
+
+The paper's figure 5: `light-unet-tv` trained on some kinds only, MSE against converged total
+variation over its squared range, mean and standard deviation over z slices.
+
+{crossed}
+
+## Kinds that the training left out
+
+The paper's figure S2: `light-unet` trained without one kind of object, tested on that kind; mean
+error against the truth.
+
+{held_out}
+
+## Other networks, the same training
+
+The paper's figure S3: networks that see the raw tomogram and learn total variation, trained on all
+kinds with batches of {batch} and a rate of {rate} (Adam), against converged total variation by the
+strict metrics of [evaluation.md](evaluation.md), means over all objects of this page. "s" is the
+mean time of a tomogram on the machine that made the page. Sizes and memory:
+[networks.md](networks.md).
+
+{compared}
+"""

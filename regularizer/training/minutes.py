@@ -1,0 +1,367 @@
+"""Training of several networks in so many minutes, while their samples are still being made.
+
+``python launcher.py train --minutes M`` begins to train with the first sample and takes in what the
+processes beside it make (``sample_makers.py``). The networks share the minutes one after
+the other, the live view's with twice the share of the others; of its time each trains the larger
+part, then says how large its errors are, where it can, and is validated. Every 30 s the weights are
+written, so that an interrupted training leaves the last ones, and the next one goes on from there.
+
+The rates of the paper are for hundreds of epochs. The way of a weight under Adam grows with the
+rate times the root of the steps, so a shorter training takes a higher rate, up to 1e-3, which
+trained the same networks in 500 steps (docs/generalisation.md), and smaller batches.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from acquisition.errors import ConfigurationError, DataError
+from regularizer.metrics import Comparison, compare
+from regularizer.networks.trained import NETWORKS, Recipe, save_network
+from regularizer.networks.unet import LightUNet
+from regularizer.training import training_data
+from regularizer.training.sample_intake import Intake
+from regularizer.training.sample_makers import SampleMakers, Samples, processes
+from regularizer.training.steps import Run, Settings, Unseen, about, examined, record, teach_doubt
+from regularizer.training.trained_range import TrainingRange
+
+__all__ = ["DEFAULT_NETWORKS", "Outcome", "Plan", "rounded", "scaled_rate", "train_for"]
+
+DEFAULT_NETWORKS = ("full-unet", "scnas", "unet")
+_LIVE = ("full-unet", "light-unet")  # twice the share of the others
+_CHECKPOINT_S = 30.0
+_DOUBT, _VALIDATION = 0.07, 0.08  # of a network's time
+_LONG_MIN = 600.0  # minutes from which on the recipe's own rate holds
+_HIGHEST_RATE = 1e-3
+_BATCH = {"cuda": 16, "cpu": 4}  # at most
+_SAME_SSIM, _SAME_MSE = 1e-3, 0.01  # by what half precision may change them: SSIM, part of the MSE
+_SURE = 6  # validation objects that say how large errors are
+_LOOK_S = 0.05
+_now = time.monotonic  # the tests' time goes by steps
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is trained, and for how long.
+
+    ``batch``, ``rate`` and ``jobs`` are by the machine where None; with 0 ``jobs`` the samples that
+    there are have to do. Weights and ``training.md`` go to the folder ``output``, checkpoints to
+    ``run``.
+    """
+
+    networks: tuple[str, ...]
+    minutes: float
+    data: Path
+    run: Path
+    output: Path
+    device: torch.device
+    jobs: int | None = None
+    kinds: tuple[str, ...] = training_data.KINDS
+    batch: int | None = None
+    rate: float | None = None
+    seed: int = 0
+    frame: int = training_data.FRAME
+    patch: int = 64
+
+    def __post_init__(self) -> None:
+        if not (self.minutes > 0 and math.isfinite(self.minutes)):
+            raise ConfigurationError(f"--minutes must be above 0, got {self.minutes:g}")
+        if len(set(self.networks)) < len(self.networks):
+            names = " ".join(self.networks)
+            raise ConfigurationError(f"each network can be trained once, got {names}")
+
+    def settings(self, name: str) -> Settings:
+        """Return how a network is trained."""
+        recipe = NETWORKS[name]
+        own = scaled_rate(recipe.rate, self.minutes) if self.rate is None else self.rate
+        batch = min(recipe.batch, _BATCH[self.device.type]) if self.batch is None else self.batch
+        return Settings(
+            name, batch=batch, rate=own, seed=self.seed, kinds=self.kinds, patch=self.patch
+        )
+
+    def share(self, name: str, rest: Sequence[str]) -> float:
+        """Return a network's part of the time that is left to it and those after it."""
+        weights = [2.0 if one in _LIVE else 1.0 for one in (name, *rest)]
+        return weights[0] / sum(weights)
+
+
+def scaled_rate(rate: float, minutes: float) -> float:
+    """Return the rate of Adam for a short training."""
+    longer = math.sqrt(max(_LONG_MIN / minutes, 1.0))
+    return max(rate, min(rate * longer, _HIGHEST_RATE))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a network; metrics are against what it learns, None where there are none."""
+
+    name: str
+    steps: int
+    samples: int
+    loss: float
+    state: str
+    validated: int = 0
+    validation_mse: float | None = None
+    metrics: Comparison | None = None
+    half: bool = False
+    megabytes: float = 0.0
+
+
+class _Clock:
+    """A span of time: when it ends, and how much of it is over."""
+
+    def __init__(self, end: float) -> None:
+        self.start, self.end = _now(), end
+
+    def done(self, _: int = 0) -> float:
+        """Return the part that is over; 1 or more when it has ended."""
+        left = self.end - self.start
+        return (_now() - self.start) / left if left > 0 else 1.0
+
+
+def train_for(plan: Plan, began: float | None = None) -> int:
+    """Train the plan's networks; return 0 where each was trained and validated, else 1.
+
+    Parameters
+    ----------
+    plan : Plan
+    began : float or None
+        When its minutes began, by ``time.monotonic``; None: now.
+    """
+    end = (_now() if began is None else began) + 60 * plan.minutes
+    # what learns total variation needs it: a GPU computes it as a sample comes
+    tv = plan.device.type == "cpu" and any(NETWORKS[n].target == "tv" for n in plan.networks)
+    samples = Samples(plan.data, plan.kinds, plan.frame, tv)
+    outcomes: list[Outcome] = []
+    recipes = [NETWORKS[name] for name in plan.networks]
+    taking = Intake(plan.data, plan.kinds, recipes, plan.device)
+    jobs = processes() if plan.jobs is None else plan.jobs
+    with SampleMakers(samples, jobs) as makers, taking as intake:
+        _wait_for_a_sample(intake, makers, end, plan)
+        for number, name in enumerate(plan.networks):
+            now = _now()
+            if now >= end:
+                outcomes.append(Outcome(name, 0, 0, math.nan, "not trained: no time was left"))
+                _write_page(plan, outcomes)
+                print(_line(outcomes[-1]), flush=True)
+                continue
+            own = now + (end - now) * plan.share(name, plan.networks[number + 1 :])
+            for outcome in _Training(name, plan, intake, own).stages():
+                _write_page(plan, [*outcomes, outcome])
+            outcomes.append(outcome)
+            print(_line(outcome), flush=True)
+        if makers.failed:
+            print(f"{makers.failed} of the processes that make samples failed", flush=True)
+    return 0 if all(outcome.validated for outcome in outcomes) else 1
+
+
+def _wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
+    """Wait until there is something to train on."""
+    known = intake.of(NETWORKS[plan.networks[0]])
+    intake.take_in()
+    while not known.trained:
+        if _now() > end or not (makers.at_work or intake.reading):
+            raise DataError(
+                f"a training needs at least one sample, and none was made in {plan.data} in time: "
+                "give more --minutes, or the samples of an earlier training as --data"
+            )
+        time.sleep(_LOOK_S)
+        intake.take_in()
+
+
+class _Training:
+    """One network in its share of the time.
+
+    Parameters
+    ----------
+    name : str
+    plan : Plan
+    intake : Intake
+    end : float
+        When its share ends, by ``time.monotonic``.
+    """
+
+    def __init__(self, name: str, plan: Plan, intake: Intake, end: float) -> None:
+        self._name, self._plan, self._intake, self._end = name, plan, intake, end
+        self._settings = plan.settings(name)
+        self._known = intake.of(self._settings.recipe)
+        (plan.run / name).mkdir(parents=True, exist_ok=True)
+        self._run = Run(self._settings, plan.run / name, plan.device)
+        self._weights = plan.output / f"{name}.safetensors"
+        self._loss = math.nan
+
+    def stages(self) -> Iterator[Outcome]:
+        """Train, checkpoint by checkpoint, and validate; the last outcome is the network's."""
+        begin, network = _now(), self._run.network
+        doubting = isinstance(network, LightUNet) and network.doubt is not None
+        later = _VALIDATION + (_DOUBT if doubting else 0.0)
+        whole = self._end - begin
+        yield from self._trained(_Clock(self._end - later * whole))
+        if isinstance(network, LightUNet) and doubting:
+            objects = (self._known.trained, self._known.unseen[:_SURE])
+            clock = _Clock(self._end - _VALIDATION * whole)
+            teach_doubt(network, self._settings, self._run.batch, objects, clock.done)
+        yield self._validated(_Clock(self._end))
+
+    def _trained(self, clock: _Clock) -> Iterator[Outcome]:
+        """Train to the end of a span, one step at least."""
+        saved, losses = clock.start, []
+        last = self._run.advance(self._known.trained, 0.0)
+        while (done := clock.done()) < 1:
+            self._intake.take_in()
+            loss = self._run.advance(self._known.trained, done)
+            losses.append(float(last))  # a step later, so that a GPU is not waited for
+            last = loss
+            if _now() - saved > _CHECKPOINT_S:
+                saved = _now()
+                yield self._checkpoint(losses)
+                losses = []
+        yield self._checkpoint([*losses, float(last)])
+
+    def _checkpoint(self, losses: Sequence[float]) -> Outcome:
+        """Write where the training is, and the weights as they are now."""
+        self._loss = float(np.mean(losses))
+        self._run.save()
+        self._save(self._run.network, "not validated", self._intake.range, half=False)
+        record(self._plan.run / self._name / "curve.csv", self._run.step, self._loss, math.nan)
+        outcome = self._outcome("training")
+        print(_line(outcome), flush=True)
+        return outcome
+
+    def _validated(self, clock: _Clock) -> Outcome:
+        """Compare with what the network was to learn, on as many objects as there is time for."""
+        network = copy.deepcopy(self._run.network).eval()
+        small = rounded(network)
+        found, halved = [], []
+        while not self._known.unseen and self._intake.reading and clock.done() < 1:
+            self._intake.take_in()
+            time.sleep(_LOOK_S)
+        for one in self._known.unseen:
+            found.append(_judged(network, one, self._known.recipe, self._plan.device))
+            halved.append(_judged(small, one, self._known.recipe, self._plan.device))
+            if clock.done() >= 1:
+                break
+        if not found:
+            return self._outcome("not validated: no object for it was ready")
+        judged = _mean(found)
+        half = _same(judged.metrics, _mean(halved).metrics)
+        limits = {**self._intake.range.limits, "unexplained": (0.0, max(f.left for f in found))}
+        error = f"{judged.weighted_mse:.4e}"
+        self._save(network, error, TrainingRange(limits), half=half)
+        return self._outcome("done", len(found), judged, half=half)
+
+    def _save(self, network: nn.Module, error: str, range_: TrainingRange, *, half: bool) -> None:
+        told = about(self._run, self._run.step, self._intake.scans, self._intake.bulk, error)
+        save_network(self._name, network, self._weights, range_, told, half=half)
+
+    def _outcome(
+        self, state: str, count: int = 0, judged: "_Judged | None" = None, *, half: bool = False
+    ) -> Outcome:
+        return Outcome(
+            self._name,
+            self._run.step,
+            len(self._known.trained),
+            self._loss,
+            state,
+            count,
+            None if judged is None else judged.weighted_mse,
+            None if judged is None else judged.metrics,
+            half,
+            self._weights.stat().st_size / 1e6,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """How near results are to what was to be learned."""
+
+    weighted_mse: float
+    left: float  # part of the measurement that is left unexplained
+    metrics: Comparison
+
+
+def _judged(network: nn.Module, one: Unseen, recipe: Recipe, device: torch.device) -> _Judged:
+    result, error, left = examined(network, recipe, one, device)
+    scale, optics = one.pair.scale, one.spectrum.optics
+    target = one.pair.target.to(torch.float32)
+    return _Judged(error, left, compare(result * scale, target * scale, optics.medium_index))
+
+
+def _mean(found: Sequence[_Judged]) -> _Judged:
+    metrics = np.mean([astuple(one.metrics) for one in found], axis=0)
+    error, left = (
+        float(np.mean([getattr(one, n) for one in found])) for n in ("weighted_mse", "left")
+    )
+    return _Judged(error, left, Comparison(*(float(v) for v in metrics)))
+
+
+def _same(whole: Comparison, half: Comparison) -> bool:
+    """Return whether half precision leaves the metrics as they are."""
+    near = abs(half.ssim - whole.ssim) <= _SAME_SSIM
+    return near and abs(half.mse - whole.mse) <= _SAME_MSE * whole.mse
+
+
+def rounded(network: nn.Module) -> nn.Module:
+    """Return a copy whose weights are rounded to half precision."""
+    copied = copy.deepcopy(network)
+    for parameter in copied.parameters():
+        parameter.data = parameter.data.half().float()
+    return copied
+
+
+def _line(outcome: Outcome) -> str:
+    text = f"{outcome.name}: {outcome.steps} steps, {outcome.samples} samples, "
+    text += f"loss {outcome.loss:.2e}, {outcome.state}"
+    if outcome.metrics is not None:
+        text += f": validation {outcome.validation_mse:.2e}, SSIM {outcome.metrics.ssim:.3f}, "
+        text += f"correlation {outcome.metrics.correlation:.4f} ({outcome.validated} objects)"
+    return text
+
+
+_PAGE = """# Training of {minutes:g} minutes
+
+On {device}. The metrics compare validation objects with what the network learns (truth, or total
+variation), strictly (regularizer/metrics.py).
+
+{rows}
+"""
+_HEAD = """
+| network | learns | steps | samples | loss | validation MSE | SSIM | MSE | corr. | objects | MB |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+"""
+
+
+def _write_page(plan: Plan, outcomes: Sequence[Outcome]) -> None:
+    """Write what has been reached so far, training.md in the folder of the weights."""
+    name = plan.device.type
+    device = torch.cuda.get_device_name(plan.device) if name == "cuda" else "the processor"
+    rows = _HEAD.strip() + "\n" + "\n".join(map(_row, outcomes))
+    path = plan.output / "training.md"
+    plan.output.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(_PAGE.format(minutes=plan.minutes, device=device, rows=rows), "utf-8")
+    partial.replace(path)
+
+
+def _row(outcome: Outcome) -> str:
+    metrics = ["", "", "", ""]
+    if outcome.metrics is not None:
+        found = outcome.metrics
+        metrics = [f"{outcome.validation_mse:.2e}", f"{found.ssim:.3f}", f"{found.mse:.1e}"]
+        metrics.append(f"{found.correlation:.4f}")
+    size = f"{outcome.megabytes:.1f}{' half' if outcome.half else ''}"
+    cells = [f"`{outcome.name}`", NETWORKS[outcome.name].target, str(outcome.steps)]
+    cells += [str(outcome.samples), f"{outcome.loss:.2e}", *metrics, _objects(outcome)]
+    return f"| {' | '.join([*cells, size])} |"
+
+
+def _objects(outcome: Outcome) -> str:
+    """Return on how many objects a network was validated; why not, where it was not."""
+    return str(outcome.validated) if outcome.validated else outcome.state

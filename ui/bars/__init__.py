@@ -1,0 +1,1 @@
+"""What surrounds the sections: toolbar, sidebar, status, time bar, time-lapse."""

@@ -1,0 +1,171 @@
+"""The column at the right: live interferogram, speed, losses, and how good the tomograms are."""
+
+from html import escape
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from acquisition.interferograms import full_scale
+from pipeline.wire.state import InstrumentState, InterferogramView, TomogramView
+from ui.bars.quality_panel import QualityCard
+from ui.widgets.labels import Card, digits, dim, heading, say
+from ui.widgets.live_image import ImagePanel
+
+__all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
+
+SATURATED_SHARE = 0.001
+DIM_SHARE = 0.15
+WIDTH_PX = 280
+
+
+def exposure_hint(view: InterferogramView) -> tuple[str, str]:
+    """Return how well the frame uses the camera's range, and the tone to say it in."""
+    full = full_scale(view.frame, view.bit_depth)
+    saturated = float(np.count_nonzero(view.frame >= full)) / view.frame.size
+    peak = float(view.frame.max()) / full
+    if saturated > SATURATED_SHARE:
+        return f"{saturated:.1%} saturated: less light", "error"
+    if peak < DIM_SHARE:
+        return f"peak {peak:.0%}: hardly any light", "warning"
+    return f"peak {peak:.0%} of full scale", ""
+
+
+class InterferogramPanel(Card):
+    """The latest interferogram, its angle and its exposure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = ImagePanel()
+        self.angle = digits(dim("none yet"))
+        self.exposure = digits(QLabel(" "))
+        grid = QGridLayout(self)
+        grid.setContentsMargins(10, 8, 10, 8)
+        grid.addWidget(heading("Interferogram"), 0, 0)
+        grid.addWidget(self.angle, 0, 1, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self.picture, 1, 0, 1, 2)
+        grid.addWidget(self.exposure, 2, 0, 1, 2)
+
+    def draw(self, view: InterferogramView) -> None:
+        """Show a frame; angles are counted from zero, as in files and warnings."""
+        self.picture.draw(view.frame, full_scale(view.frame, view.bit_depth))
+        self.angle.setText(f"angle {view.angle}, {view.angles} in all")
+        say(self.exposure, *exposure_hint(view))
+
+
+class Figures(Card):
+    """Pairs of a name and a number that changes."""
+
+    def __init__(self, title: str, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.title = heading(title)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(10, 8, 10, 8)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(self.title, 0, 0, 1, 2)
+        self.values = {name: digits(QLabel()) for name in names}
+        for row, (name, value) in enumerate(self.values.items(), 1):
+            grid.addWidget(dim(name), row, 0)
+            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
+
+
+def _titled(title: str, label: QLabel) -> Card:
+    card = Card()
+    column = QVBoxLayout(card)
+    column.setContentsMargins(10, 8, 10, 8)
+    column.addWidget(heading(title))
+    column.addWidget(label)
+    return card
+
+
+class Sidebar(QScrollArea):
+    """Interferogram, rates, quality, and the last thing that went wrong; the wheel scrolls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedWidth(WIDTH_PX)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        # A long warning may push the last card out, but never squeeze one or make the window taller
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidgetResizable(True)
+        self.interferogram = InterferogramPanel()
+        self.figures = Figures(
+            "Instrument", ("Scans", "Tomograms", "Latency", "Skipped", "Incomplete", "Lost angles")
+        )
+        self.file = Figures(
+            "File",
+            ("Voxels", "Voxel size", "Medium", "Regularizer", "Data residual", "Lost angles"),
+        )
+        self.file.hide()
+        self.quality = QualityCard()
+        self.warning = QLabel()
+        self.warning.setWordWrap(True)
+        self.warning.setProperty("tone", "warning")
+        self.warnings = _titled("Last warning", self.warning)
+        self.warnings.hide()
+        self.stages = digits(dim())
+        self.times = _titled("Where the time goes", self.stages)
+        self.times.hide()
+        cards = QWidget()
+        cards.setFixedWidth(WIDTH_PX)
+        column = QVBoxLayout(cards)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        column.addWidget(self.interferogram)
+        column.addWidget(self.figures)
+        column.addWidget(self.file)
+        column.addWidget(self.warnings)
+        column.addWidget(self.quality)
+        column.addWidget(self.times)
+        column.addStretch()
+        self.setWidget(cards)
+
+    def play(self) -> None:
+        """Be the sidebar of a file: no frames, no rates, nothing that checks behind the scenes."""
+        for card in (self.interferogram, self.figures, self.quality):
+            card.hide()
+        self.file.show()
+
+    def draw_state(self, state: InstrumentState) -> None:
+        """Show rates and counts."""
+        self.file.title.setText(state.microscope)
+        self.figures.title.setText(state.microscope or "Instrument")
+        values = self.figures.values
+        values["Scans"].setText(f"{state.scan_rate_hz:.1f} /s")
+        values["Tomograms"].setText(f"{state.tomogram_rate_hz:.1f} /s")
+        values["Latency"].setText(f"{state.latency_s:.2f} s")
+        values["Skipped"].setText(f"{state.skipped} of {state.scans} scans")
+        say(values["Incomplete"], str(state.incomplete), "warning" if state.incomplete else "")
+        self.quality.draw_state(state.quality)
+
+    def draw_tomogram(self, tomogram: TomogramView) -> None:
+        """Show what was lost on the way, and keep the last warning for who looked away."""
+        lost = ", ".join(map(str, tomogram.lost_angles))
+        for card in (self.figures, self.file):
+            say(card.values["Lost angles"], lost or "none", "warning" if lost else "")
+        self._draw_file(tomogram)
+        self.stages.setText(_stages(tomogram))
+        self.times.setVisible(bool(tomogram.stages_s))
+        if tomogram.warnings:
+            self.warning.setText(f"Scan {tomogram.sequence}: {'; '.join(tomogram.warnings)}")
+            self.warnings.show()
+
+    def _draw_file(self, tomogram: TomogramView) -> None:
+        values, residual = self.file.values, tomogram.data_residual
+        values["Voxels"].setText(" x ".join(map(str, tomogram.raw.shape[::-1])))
+        dz, dy, dx = tomogram.voxel_size_um
+        across = f"{dx:.3f}" if dx == dy else f"{dx:.3f}, y {dy:.3f}"
+        values["Voxel size"].setText(f"{across}, z {dz:.3f} µm")
+        values["Medium"].setText(f"{tomogram.medium_index:.4f}")
+        values["Regularizer"].setText(tomogram.method)
+        values["Data residual"].setText("" if residual is None else f"{residual:.3f}")
+
+
+def _stages(tomogram: TomogramView) -> str:
+    """Return where the time from the start of the scan went, in its order."""
+    rows = (
+        f"<tr><td>{escape(name)}</td><td align=right>{s * 1000:.0f} ms</td></tr>"
+        for name, s in tomogram.stages_s.items()
+    )
+    return f"<table width=100%>{''.join(rows)}</table>"

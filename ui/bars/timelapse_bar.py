@@ -1,0 +1,240 @@
+"""A time-lapse in the window: what is to be recorded, and how far it is."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from pipeline.wire.state import RecordingState, RecordRequest
+from ui.widgets.labels import ElidedLabel, dim, say
+
+__all__ = ["RecordDialog", "RecordingBar", "ask_to_end"]
+
+_MOST_SCANS = 1_000_000
+_LONGEST_S = 7 * 86400.0
+_PROGRESS_WIDTH = 220
+
+
+class RecordDialog(QDialog):
+    """Asks for a time-lapse; ``request`` is what was chosen.
+
+    Parameters
+    ----------
+    parent : QWidget
+    regularizer : str
+        Of the live view; the tomograms are made with it.
+    constraint : str
+        On the sign of the contrast, of the live view.
+    folder : Path
+        Where the files go unless another place is chosen.
+    """
+
+    def __init__(self, parent: QWidget, regularizer: str, constraint: str, folder: Path) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Record a time-lapse")
+        self._regularizer, self._constraint = regularizer, constraint
+        name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.h5")
+        self.output = QLineEdit(str(folder / name))
+        self.evenly, self.by_sequence = QRadioButton("Evenly"), QRadioButton("By a sequence")
+        self.evenly.setChecked(True)
+        self.stacks = _count(1, _MOST_SCANS, 20, " scans")
+        self.interval = QDoubleSpinBox()
+        self.interval.setRange(0.0, _LONGEST_S)
+        self.interval.setValue(5.0)
+        self.interval.setSuffix(" s from start to start")
+        self.interval.setSpecialValueText("as fast as it goes")
+        self.sequence = QLineEdit()
+        self.sequence.setPlaceholderText("useq sequence, YAML or JSON: times, positions, autofocus")
+        self.background = _count(0, _MOST_SCANS, 0, " scans")
+        self.background.setSpecialValueText("never")
+        self.tomograms = QCheckBox(f"Make tomograms meanwhile ({regularizer})")
+        self.tomograms.setChecked(True)
+        self._arrange()
+        self.evenly.toggled.connect(self._draw)
+        self._draw()
+
+    def _arrange(self) -> None:
+        form = QFormLayout()
+        form.addRow("File", _with_button(self.output, "Choose", self._choose_output))
+        form.addRow(self.evenly)
+        form.addRow("How many", self.stacks)
+        form.addRow("Every", self.interval)
+        form.addRow(self.by_sequence)
+        form.addRow("Sequence", _with_button(self.sequence, "Choose", self._choose_sequence))
+        form.addRow("Background again after", self.background)
+        form.addRow(self.tomograms)
+        form.addRow(dim("Tomograms go into a file beside the recording, NAME_tomograms.h5."))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        start = buttons.addButton("Record", QDialogButtonBox.ButtonRole.AcceptRole)
+        start.setObjectName("primary")
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addWidget(buttons)
+
+    def _draw(self) -> None:
+        even = self.evenly.isChecked()
+        self.stacks.setEnabled(even)
+        self.interval.setEnabled(even)
+        self.sequence.setEnabled(not even)
+
+    def _choose_output(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Record into", self.output.text(), "Recordings (*.h5)"
+        )
+        if path:
+            self.output.setText(path)
+
+    def _choose_sequence(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Sequence", str(Path.home()), "useq sequences (*.yaml *.yml *.json)"
+        )
+        if path:
+            self.sequence.setText(path)
+            self.by_sequence.setChecked(True)
+
+    def request(self) -> RecordRequest:
+        """Return what was chosen."""
+        even = self.evenly.isChecked()
+        output = Path(self.output.text()).expanduser()
+        tomograms = output.with_name(f"{output.stem}_tomograms.h5")
+        return RecordRequest(
+            str(output),
+            stacks=self.stacks.value() if even else None,
+            interval_s=self.interval.value() if even else 0.0,
+            sequence=None if even else self.sequence.text(),
+            background_every_scans=self.background.value() or None,
+            tomograms=str(tomograms) if self.tomograms.isChecked() else None,
+            regularizer=self._regularizer,
+            constraint=self._constraint,
+        )
+
+
+class RecordingBar(QFrame):
+    """The time-lapse that runs, or how the last one ended; hidden where there is none."""
+
+    paused = Signal()
+    continued = Signal()
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("bar")
+        self.sentence, self.trouble = ElidedLabel(), ElidedLabel()
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedWidth(_PROGRESS_WIDTH)
+        self.pause, self.stop, self.dismiss = (
+            QPushButton(text) for text in ("Pause", "Stop", "Dismiss")
+        )
+        for button in (self.pause, self.stop, self.dismiss):
+            button.setObjectName("small")
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.pause.clicked.connect(self._toggle)
+        self.stop.clicked.connect(self.finished)
+        self.dismiss.clicked.connect(self._dismiss)
+        self._state: RecordingState | None = None
+        self._dismissed: str | None = None
+        self._arrange()
+        self.hide()
+
+    def _arrange(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.progress)
+        row.addWidget(self.sentence, 1)
+        for button in (self.pause, self.stop, self.dismiss):
+            row.addWidget(button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 5, 10, 5)
+        column.addLayout(row)
+        column.addWidget(self.trouble)
+
+    def _toggle(self) -> None:
+        resumed = self._state is not None and self._state.paused
+        (self.continued if resumed else self.paused).emit()
+
+    def _dismiss(self) -> None:
+        if self._state is not None:
+            self._dismissed = self._state.output
+        self.hide()
+
+    def draw(self, state: RecordingState | None, *, busy: bool) -> None:
+        """Show a new state; ``busy`` awaits the answer to a command."""
+        self._state = state
+        if state is None or (not state.running and state.output == self._dismissed):
+            self.hide()
+            return
+        made = "" if state.tomograms is None else f", {state.tomograms} tomograms"
+        say(self.sentence, f"{Path(state.output).name}: {state.sentence}{made}")
+        say(self.trouble, state.error or state.warning, "error" if state.error else "warning")
+        self.trouble.setVisible(bool(state.error or state.warning))
+        self.progress.setRange(0, max(state.total, 1))
+        self.progress.setValue(state.done)
+        self.pause.setText("Continue" if state.paused else "Pause")
+        self.pause.setVisible(state.running)
+        self.stop.setVisible(state.running)
+        self.dismiss.setVisible(not state.running)
+        self.pause.setEnabled(not busy)
+        self.stop.setEnabled(not busy)
+        self.show()
+
+
+def ask_to_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
+    """Ask whether a recording may end with the window; call ``end`` if so."""
+    name = Path(state.output).name
+    box = QMessageBox(window)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle("End the recording?")
+    box.setText(f"{name} is being recorded: {state.done} of {state.total} scans.")
+    box.setInformativeText(
+        f"Closing the window ends it. What is recorded is kept, and record --resume -o {name} "
+        "goes on with it."
+    )
+    ending = box.addButton("End it and close", QMessageBox.ButtonRole.DestructiveRole)
+    keep = box.addButton("Keep recording", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(keep)
+    box.setEscapeButton(keep)
+    ending.clicked.connect(end)
+    box.open()
+
+
+def _count(low: int, high: int, value: int, suffix: str) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setSuffix(suffix)
+    return box
+
+
+def _with_button(field: QLineEdit, text: str, action: Callable[[], None]) -> QWidget:
+    """Return the field with a button beside it."""
+    both = QWidget()
+    row = QHBoxLayout(both)
+    row.setContentsMargins(0, 0, 0, 0)
+    button = QPushButton(text)
+    button.clicked.connect(action)
+    field.setMinimumWidth(320)
+    row.addWidget(field, 1)
+    row.addWidget(button)
+    return both

@@ -1,0 +1,91 @@
+"""Before the first tomogram: what is being waited for, in the place of the panels."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from pipeline.wire.state import InstrumentState, Phase
+from ui.bars.status_bar import PhaseDot
+from ui.style import ACCENT, DIM, PHASE_COLOURS, TEXT
+from ui.widgets.labels import say
+
+__all__ = ["WaitingView"]
+
+STEPS = (
+    (Phase.STARTING, "Start the instrument"),
+    (Phase.BACKGROUND, "Record the empty field as the background"),
+    (Phase.LIVE, "Scan, reconstruct and regularize the first tomogram"),
+)
+HEADLINES = {
+    Phase.STARTING: "Starting the instrument",
+    Phase.BACKGROUND: "Recording the background",
+    Phase.LIVE: "Waiting for the first tomogram",
+    Phase.IDLE: "Ready",
+    Phase.STOPPED: "Stopped",
+    Phase.FAILED: "The instrument has failed",
+}
+
+
+class WaitingView(QWidget):
+    """Headline, the instrument's own words, and the steps that lead to the first tomogram."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dot = PhaseDot(40)
+        self.headline = QLabel("Connecting to the instrument")
+        self.headline.setObjectName("title")
+        self.message = QLabel()
+        self.steps = tuple(QLabel() for _ in STEPS)
+        self._file = False
+        column = QVBoxLayout(self)
+        column.setSpacing(10)
+        column.addStretch(2)
+        column.addWidget(self.dot, 0, Qt.AlignmentFlag.AlignHCenter)
+        for label in (self.headline, self.message):
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            label.setWordWrap(True)
+            column.addWidget(label)
+        column.addSpacing(16)
+        column.addWidget(self._steps(), 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(3)
+
+    def _steps(self) -> QWidget:
+        box = QWidget()
+        column = QVBoxLayout(box)
+        for label in self.steps:
+            column.addWidget(label)
+        return box
+
+    def play(self) -> None:
+        """Wait for the first scan of a file."""
+        self._file = True
+        self.headline.setText("Opening the file")
+
+    def draw(self, state: InstrumentState) -> None:
+        """Show how far the instrument has come."""
+        if self._file:
+            self.dot.draw(ACCENT, True)
+            say(self.message, state.message)
+            return
+        phases = [phase for phase, _ in STEPS]
+        reached = phases.index(state.phase) if state.phase in phases else -1
+        self.dot.draw(PHASE_COLOURS[state.phase], reached >= 0)
+        self.headline.setText(HEADLINES[state.phase])
+        say(self.message, _message(state), "error" if state.phase is Phase.FAILED else "")
+        for step, label in enumerate(self.steps):
+            label.setText(_step(STEPS[step][1], step, reached))
+            label.setVisible(reached >= 0)
+
+
+def _message(state: InstrumentState) -> str:
+    can_start = state.phase in (Phase.IDLE, Phase.STOPPED, Phase.FAILED)
+    # An instrument of which nothing runs any more cannot answer
+    if can_start and any(process.alive for process in state.processes):
+        return f"{state.message}\nPress Space to start live imaging."
+    return state.message
+
+
+def _step(text: str, step: int, reached: int) -> str:
+    mark, colour = ("✓", ACCENT) if step < reached else ("●" if step == reached else "○", DIM)
+    return f'<span style="color:{colour}">{mark}</span>&nbsp;&nbsp;' + (
+        f'<span style="color:{TEXT if step <= reached else DIM}">{text}</span>'
+    )

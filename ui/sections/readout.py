@@ -1,0 +1,76 @@
+"""The refractive index at the cursor, in the corner that the three sections leave free."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from pipeline.wire.state import TomogramView
+from ui.sections.voxel_grid import AXES, X, Y, Z
+from ui.style import AXIS_COLOURS, signed
+from ui.viewmodel import ViewState, shown
+from ui.widgets.labels import Card, digits, dim, heading
+
+__all__ = ["CursorReadout"]
+
+
+class CursorReadout(Card):
+    """RI on display, its distance from the medium, the other volume's RI, and where."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__()
+        self.setParent(parent)
+        self.index = digits(QLabel())
+        self.index.setObjectName("index")
+        self.medium = digits(dim())
+        self.other = digits(dim())
+        self.positions = tuple(digits(QLabel()) for _ in AXES)
+        self.voxels = tuple(digits(dim()) for _ in AXES)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 8, 12, 8)
+        column.setSpacing(2)
+        column.addWidget(heading("RI at the cursor"))
+        for label in (self.index, self.medium, self.other):
+            column.addWidget(label)
+        column.addSpacing(4)
+        column.addLayout(self._places())
+        column.addStretch()
+
+    def _places(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setVerticalSpacing(1)
+        grid.setHorizontalSpacing(12)
+        for row, axis in enumerate((X, Y, Z)):
+            name = QLabel(AXES[axis])
+            name.setStyleSheet(f"color: {AXIS_COLOURS[axis]}; font-weight: 600")
+            grid.addWidget(name, row, 0)
+            for column, label in ((1, self.positions[axis]), (2, self.voxels[axis])):
+                label.setAlignment(Qt.AlignmentFlag.AlignRight)
+                grid.addWidget(label, row, column)
+        grid.setColumnStretch(3, 1)
+        return grid
+
+    def draw(self, tomogram: TomogramView, state: ViewState) -> None:
+        """Show the values under the state's cursor."""
+        on_display = shown(tomogram, state)
+        value = float(on_display.volume[state.cursor])
+        self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, on_display.regularized)}")
+        self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
+        self.other.setText(_other(tomogram, state, on_display.regularized))
+        for axis in (Z, Y, X):
+            self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")
+            self.voxels[axis].setText(f"voxel {state.cursor[axis]}")
+
+
+def _uncertainty(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
+    """Return how sure the regularizer is of the index on display, where it says so."""
+    if tomogram.uncertainty is None or not regularized:
+        return ""
+    return f" ± {tomogram.uncertainty[state.cursor]:.4f}"
+
+
+def _other(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
+    """Return the index in the volume that is not on display."""
+    if regularized:
+        return f"{tomogram.raw[state.cursor]:.4f} raw"
+    if tomogram.regularized is None:
+        return "no regularized volume"
+    return f"{tomogram.regularized[state.cursor]:.4f} {tomogram.method}"

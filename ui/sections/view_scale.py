@@ -1,0 +1,126 @@
+"""One camera for three panels: XY top left, XZ below it, YZ at its right, all at one scale.
+
+Every panel shows the same number of micrometres per pixel on both of its axes, so a voxel with
+dz != dx keeps its proportions and a structure lines up across panels. The layout depends on the
+widget's size and the volume alone; zoom and centre are the user's.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from ui.sections.voxel_grid import Grid, Position, X, Y, Z
+
+__all__ = ["PLANES", "Camera", "PanelLayout", "Plane", "arrange", "round_length_um"]
+
+MAX_ZOOM = 40.0
+# Of the panels across the optical axis: below it their captions do not fit.
+MIN_PANEL_PX = 176
+GAP_PX = 6
+MARGIN = 1.04
+SCALE_BAR_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A section through the volume: which axes run to the right and down, which one it cuts."""
+
+    name: str
+    right: int
+    down: int
+    cut: int
+
+
+PLANES = (
+    Plane("XY", right=X, down=Y, cut=Z),
+    Plane("XZ", right=X, down=Z, cut=Y),
+    Plane("YZ", right=Z, down=Y, cut=X),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelLayout:
+    """Widths of the two columns, heights of the two rows, and the scale that shows everything."""
+
+    columns: tuple[int, int]
+    rows: tuple[int, int]
+    fit_um_per_pixel: float
+
+    def size_px(self, plane: Plane) -> tuple[int, int]:
+        """Return (width, height) of a plane's panel."""
+        return self.columns[plane.right == Z], self.rows[plane.down == Z]
+
+    @property
+    def scale_bar_um(self) -> float:
+        """Length of a scale bar that fits into every panel where all is in view (not rounded)."""
+        return min(self.columns) * SCALE_BAR_SHARE * self.fit_um_per_pixel
+
+    def span_px(self, axis: int) -> int:
+        """Return the pixels along one axis of the volume (the smaller of the two for z)."""
+        return (min(self.columns[1], self.rows[1]), self.rows[0], self.columns[0])[axis]
+
+
+def arrange(width: int, height: int, grid: Grid) -> PanelLayout:
+    """Share a widget of ``width`` x ``height`` pixels out between the three panels."""
+    depth, *lateral = grid.extent_um
+    columns = _split(width - GAP_PX, lateral[1], depth)
+    rows = _split(height - GAP_PX, lateral[0], depth)
+    scale = max(
+        lateral[1] / columns[0],
+        lateral[0] / rows[0],
+        depth / min(columns[1], rows[1]),
+    )
+    return PanelLayout(columns, rows, scale * MARGIN)
+
+
+def _split(pixels: int, lateral_um: float, depth_um: float) -> tuple[int, int]:
+    deep = round(pixels * depth_um / (lateral_um + depth_um))
+    deep = max(1, min(max(deep, MIN_PANEL_PX), pixels // 2))
+    return max(1, pixels - deep), deep
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What the panels look at: ``zoom`` 1 shows the whole volume; ``centre_um`` (z, y, x)."""
+
+    zoom: float = 1.0
+    centre_um: Position = (0.0, 0.0, 0.0)
+
+    def zoomed(self, factor: float, anchor_um: Position, grid: Grid) -> "Camera":
+        """Magnify by ``factor`` while ``anchor_um`` stays where it is on the screen."""
+        zoom = min(max(self.zoom * factor, 1.0), MAX_ZOOM)
+        if zoom == 1.0:
+            return Camera(1.0, grid.middle_um)
+        shrink = self.zoom / zoom
+        z, y, x = (a + (c - a) * shrink for a, c in zip(anchor_um, self.centre_um, strict=True))
+        return Camera(zoom, (z, y, x)).inside(grid)
+
+    def panned(self, shift_um: Position, grid: Grid) -> "Camera":
+        """Move the centre by ``shift_um``, no further than the volume's edge."""
+        z, y, x = (c + s for c, s in zip(self.centre_um, shift_um, strict=True))
+        return replace(self, centre_um=(z, y, x)).inside(grid)
+
+    def inside(self, grid: Grid) -> "Camera":
+        """Return the camera with its centre inside the volume."""
+        edges = (grid.edges_um(axis) for axis in (Z, Y, X))
+        z, y, x = (min(max(c, e[0]), e[1]) for c, e in zip(self.centre_um, edges, strict=True))
+        return replace(self, centre_um=(z, y, x))
+
+    def range_um(self, axis: int, pixels: int, layout: PanelLayout) -> tuple[float, float]:
+        """Return what ``pixels`` along ``axis`` show."""
+        half = pixels * layout.fit_um_per_pixel / self.zoom / 2
+        return self.centre_um[axis] - half, self.centre_um[axis] + half
+
+    def following(self, position_um: Position, layout: PanelLayout) -> "Camera":
+        """Centre on ``position_um`` along those axes on which it has left the panels."""
+        centre = list(self.centre_um)
+        for axis in (Z, Y, X):
+            low, high = self.range_um(axis, layout.span_px(axis), layout)
+            if not low <= position_um[axis] <= high:
+                centre[axis] = position_um[axis]
+        return replace(self, centre_um=(centre[0], centre[1], centre[2]))
+
+
+def round_length_um(longest_um: float) -> float:
+    """Return the largest of 1, 2, 5 times a power of ten that is not above ``longest_um``."""
+    decade = 10.0 ** math.floor(math.log10(longest_um))
+    return next(step * decade for step in (5, 2, 1) if step * decade <= longest_um * (1 + 1e-9))
