@@ -34,7 +34,12 @@ def add_options(parser: ArgumentParser) -> None:
     text = "light-unet if not given; with --minutes several may be, and the shipped ones are"
     add("--network", nargs="+", metavar="NAME", help=text)
     add("--data", type=Path, help="training samples; runs/data if not given")
-    add("--run", dest="checkpoints", type=Path, help="checkpoints; runs/NETWORK if not given, runs with --minutes")
+    add(
+        "--run",
+        dest="checkpoints",
+        type=Path,
+        help="checkpoints; runs/NETWORK if not given, runs with --minutes",
+    )
     text = "weights; the shipped ones if not given. With --minutes a folder, runs/weights"
     add("--output", type=Path, help=text)
     add("--jobs", type=int, help="processes that make the data; by the cores if not given")
