@@ -24,7 +24,7 @@ class RegularizerChoice:
         "module:function" that makes it, see ``regularizer.registry``; empty: the raw tomogram.
     volume : str
         The dataset of a tomogram file that holds its results; empty: none does.
-    bytes_each_voxel : float
+    bytes_per_voxel : float
         The most memory that it takes while it works, beside the raw tomogram's, measured on 1 to 5
         million voxels.
     """
@@ -32,7 +32,7 @@ class RegularizerChoice:
     title: str
     make: str = ""
     volume: str = ""
-    bytes_each_voxel: float = 0.0
+    bytes_per_voxel: float = 0.0
 
 
 _TV = "regularizer.total_variation.total_variation:make"

@@ -34,8 +34,8 @@ from pipeline.wire.tomogram_view import view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
-from regularizer.constraint import Constrained, check_constraint, oriented
-from regularizer.registry import bytes_each_voxel, regularizer
+from regularizer.constraint import Constrained, check_constraint, with_objects
+from regularizer.registry import bytes_per_voxel, regularizer
 
 if TYPE_CHECKING:
     from regularizer.interface import Regularizer
@@ -197,8 +197,8 @@ class Processor:
             self._reconstructor = Reconstructor(
                 background.stack,
                 self._device,
-                oriented(self._how, self._constraint),
-                bytes_each_voxel(self._method),
+                with_objects(self._how, self._constraint),
+                bytes_per_voxel(self._method),
             )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"
