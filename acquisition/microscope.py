@@ -17,7 +17,7 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
 from acquisition.closing import Closing
-from acquisition.configuration.calibration_file import Calibrated
+from acquisition.configuration.calibration_file import CalibratedConfig
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, average
@@ -27,7 +27,7 @@ from acquisition.scanning.camera_setup import (
     set_properties,
     set_property,
 )
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.scanning.stage import Stage
 
@@ -43,13 +43,13 @@ _SIMULATED = AcquisitionConfig()
 
 
 def open_microscope(
-    config: AcquisitionConfig | Calibrated | None = None, core: UniMMCore | None = None
+    config: AcquisitionConfig | CalibratedConfig | None = None, core: UniMMCore | None = None
 ) -> "Microscope":
     """Load the devices and upload the pictures; without a configuration, the simulated microscope.
 
     Parameters
     ----------
-    config : AcquisitionConfig, Calibrated or None
+    config : AcquisitionConfig, CalibratedConfig or None
         A calibrated one says in the scans' provenance and in ``remark`` what it was calibrated by.
     core : UniMMCore or None
         One in which devices are loaded already, under the labels that the configuration names; it
@@ -64,7 +64,9 @@ def open_microscope(
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
     # beside a Qt application it would take Qt's signals: a package more, and an event loop
     os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
-    calibrated = config if isinstance(config, Calibrated) else Calibrated(config or _SIMULATED)
+    calibrated = (
+        config if isinstance(config, CalibratedConfig) else CalibratedConfig(config or _SIMULATED)
+    )
     core = UniMMCore() if core is None else core
     try:
         return _open(core, calibrated)
@@ -73,7 +75,7 @@ def open_microscope(
         raise
 
 
-def _open(core: UniMMCore, calibrated: Calibrated) -> "Microscope":
+def _open(core: UniMMCore, calibrated: CalibratedConfig) -> "Microscope":
     config, instrument = calibrated.config, None
     if config.microscope.kind == "simulated":
         instrument = _load_simulated(core, config)
@@ -113,7 +115,7 @@ def _load_hardware(core: UniMMCore, config: AcquisitionConfig) -> None:
             raise DeviceError(f"{file} must load all its devices, got: {error}") from error
     for section in (config.dmd, config.camera):
         if section.adapter is not None:
-            with naming(section.label, f"load from adapter {section.adapter!r}"):
+            with naming_device(section.label, f"load from adapter {section.adapter!r}"):
                 core.loadDevice(section.label, section.adapter, section.device or section.label)
                 core.initializeDevice(section.label)
 
@@ -176,7 +178,7 @@ class Microscope(Closing):
     def __init__(
         self,
         core: UniMMCore,
-        calibrated: Calibrated,
+        calibrated: CalibratedConfig,
         instrument: "SimulatedInstrument | None",
         exposure_ms: float,
     ) -> None:
@@ -285,13 +287,13 @@ class Microscope(Closing):
         The light is on for this picture only.
         """
         dmd = self.config.dmd.label
-        with naming(dmd, "show a picture"):
+        with naming_device(dmd, "show a picture"):
             shown = pictures(self.config, self.angles.k[self.angles.normal or 0])
             self.core.setSLMImage(dmd, shown[len(shown) // 2])
             self.core.displaySLMImage(dmd)
         self._select_trigger(external=False)
         try:
-            with naming(self.config.camera.label, "take a picture"):
+            with naming_device(self.config.camera.label, "take a picture"):
                 self.core.snapImage()
                 return self.core.getImage()
         finally:
@@ -315,7 +317,7 @@ class Microscope(Closing):
         self.core.unloadAllDevices()
 
 
-def _provenance(calibrated: Calibrated, exposure_ms: float) -> dict[str, str]:
+def _provenance(calibrated: CalibratedConfig, exposure_ms: float) -> dict[str, str]:
     config, calibration = calibrated.config, calibrated.calibration
     try:
         software = f"livetomo {version('livetomo')}"

@@ -63,7 +63,7 @@ class Optics:
         low, high = _WAVELENGTHS_UM
         if not low <= self.wavelength_um <= high:
             units = {1e-3: "nanometres", 1e3: "millimetres", 1e6: "metres"}
-            hint = _meant(self.wavelength_um, units, low, high)
+            hint = _unit_hint(self.wavelength_um, units, low, high)
             yield (
                 f"wavelength_um must be {low:g} to {high:g} micrometres, got "
                 f"{self.wavelength_um:g}{hint or ': check the unit'}"
@@ -71,14 +71,14 @@ class Optics:
         low, high = _MEDIA
         if not low <= self.medium_index <= high:
             points = dict.fromkeys((0.1, 0.01, 1e-3), "a number without its decimal point")
-            hint = _meant(self.medium_index, points, low, high)
+            hint = _unit_hint(self.medium_index, points, low, high)
             yield (
                 f"medium_index must be {low:g} (air) to {high:g}, got {self.medium_index:g}"
                 f"{hint or ': that of water is 1.337'}"
             )
         if self.numerical_aperture > _HIGHEST_APERTURE:
             points = {0.1: "a number without its decimal point"}
-            hint = _meant(self.numerical_aperture, points, 0.2, _HIGHEST_APERTURE)
+            hint = _unit_hint(self.numerical_aperture, points, 0.2, _HIGHEST_APERTURE)
             yield (
                 f"numerical_aperture must be at most {_HIGHEST_APERTURE:g}, got "
                 f"{self.numerical_aperture:g}{hint or ', which looks like a magnification'}"
@@ -90,13 +90,13 @@ class Optics:
         widest = 1 / (2 * self.cutoff)
         if self.pixel_size_um < _SMALLEST_PIXEL_UM:
             units = {1e3: "millimetres", 1e6: "metres"}
-            hint = _meant(self.pixel_size_um, units, widest / _FINEST, widest)
+            hint = _unit_hint(self.pixel_size_um, units, widest / _FINEST, widest)
             yield (
                 f"pixel_size_um must be at least {_SMALLEST_PIXEL_UM:g} micrometres, got "
                 f"{self.pixel_size_um:g}{hint or ': check the unit'}"
             )
         elif self.pixel_size_um > widest:
-            hint = _meant(self.pixel_size_um, {1e-3: "nanometres"}, widest / _FINEST, widest)
+            hint = _unit_hint(self.pixel_size_um, {1e-3: "nanometres"}, widest / _FINEST, widest)
             if _PITCH_UM[0] <= self.pixel_size_um <= _PITCH_UM[1]:
                 hint = ", which looks like the camera's pitch: divide it by the magnification"
             yield (
@@ -147,7 +147,7 @@ class Optics:
         return math.sqrt(max(self.k_medium**2 - kx * kx - ky * ky, 0.0))
 
 
-def _meant(value: float, units: dict[float, str], low: float, high: float) -> str:
+def _unit_hint(value: float, units: dict[float, str], low: float, high: float) -> str:
     """Return which unit a value looks like, given what a micrometre is in it; empty if none."""
     for factor, unit in units.items():
         if low <= value * factor <= high:

@@ -82,7 +82,7 @@ def _difference(pair: Pair) -> float:
 
 def _fields(bench: Bench) -> Pair:
     sample = bench.checked[1]
-    return bench.fields, bench.there.retrieved(sample.frames, sample)[0]
+    return bench.fields, bench.there.retrieve(sample.frames, sample)[0]
 
 
 def _unwrapping(bench: Bench) -> Result:

@@ -70,7 +70,7 @@ class Constrained:
             made = negated_tomogram(self.base(*opposite, progress, stop))
         else:
             made = self.base(tomogram, spectrum, progress, stop, unconstrained=constraint == "none")
-        made = made.warned(note) if note else made
+        made = made.with_warning(note) if note else made
         return replace(made, provenance={**made.provenance, "constraint": constraint})
 
 

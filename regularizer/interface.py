@@ -74,7 +74,7 @@ def with_checked_contrast(
     missed = unexplained(result.data_residual, spectrum.noise)
     if missed < _UNEXPLAINED:
         return result
-    return result.warned(
+    return result.with_warning(
         f"the regularized tomogram leaves {100 * missed:.0f} % of the measurement unexplained: "
         "compare it with the raw one"
     )

@@ -68,10 +68,10 @@ def check(
     Stopped
         When ``stop`` is set.
     """
-    shown_shape = spectrum.shape if window is None else window.shape
-    if min(shown_shape) < WINDOW:
+    window_shape = spectrum.shape if window is None else window.shape
+    if min(window_shape) < WINDOW:
         raise DataError(
-            f"a quality check needs at least {WINDOW} voxels along every axis, got {shown_shape}"
+            f"a quality check needs at least {WINDOW} voxels along every axis, got {window_shape}"
         )
     raw = contrast_of(spectrum)
     whole = raw if contrast is None else contrast

@@ -144,7 +144,7 @@ def test_without_wave_vectors_the_orientation_is_stated(
     made = Reconstructor(without_k(background), settings=settings)(without_k(sample))
     assert inside(made.tomogram, (0.0, 0.0, z_um)) == pytest.approx(index, abs=0.006)
     (warning,) = made.report.warnings
-    assert f"taken to be {settings.objects} than its medium" in warning
+    assert f"assumed to be {settings.objects} than its medium" in warning
 
 
 def test_wave_vectors_of_the_wrong_sign_are_pointed_out() -> None:

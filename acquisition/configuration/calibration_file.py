@@ -21,17 +21,17 @@ from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError, DataError
 
 __all__ = [
-    "CALIBRATED",
-    "Calibrated",
+    "CALIBRATION_SUFFIX",
+    "CalibratedConfig",
     "Calibration",
+    "calibrated_settings",
     "calibration_beside",
     "load_calibrated",
     "read_calibration",
-    "setup_of",
 ]
 
 Pair = tuple[float, float]
-CALIBRATED = ".calibration.json"
+CALIBRATION_SUFFIX = ".calibration.json"
 
 # Of each section, what a calibration depends on.
 _SETUP = {
@@ -87,7 +87,7 @@ class Calibration(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
+class CalibratedConfig:
     """A configuration with what its calibration changes, and what is to be said about that."""
 
     config: AcquisitionConfig
@@ -95,7 +95,7 @@ class Calibrated:
     notes: tuple[str, ...] = ()
 
 
-def setup_of(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
+def calibrated_settings(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that a calibration depends on, as they are written to JSON."""
     return {
         name: getattr(config, name).model_dump(mode="json", include=set(keys) if keys else None)
@@ -105,7 +105,7 @@ def setup_of(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
 
 def calibration_beside(microscope: Path) -> Path:
     """Return the file that holds a microscope.toml's calibration."""
-    return microscope.with_suffix(CALIBRATED)
+    return microscope.with_suffix(CALIBRATION_SUFFIX)
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -119,7 +119,7 @@ def read_calibration(path: Path) -> Calibration:
         raise ConfigurationError(f"{path} is no calibration: {what}") from error
 
 
-def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Calibrated:
+def load_calibrated(microscope: Path | None, now: datetime | None = None) -> CalibratedConfig:
     """Read a microscope.toml and its calibration.
 
     Parameters
@@ -140,11 +140,11 @@ def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Cal
     if file is None and microscope is not None and calibration_beside(microscope).exists():
         file = calibration_beside(microscope)
     if file is None or not section.use:
-        return Calibrated(config)
+        return CalibratedConfig(config)
     found = read_calibration(file)
-    changed = _changed(found.setup, setup_of(config))
+    changed = _changed(found.setup, calibrated_settings(config))
     if changed:
-        return Calibrated(
+        return CalibratedConfig(
             config,
             None,
             (
@@ -152,7 +152,9 @@ def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Cal
                 f"{', '.join(changed)}; run calibrate again",
             ),
         )
-    return Calibrated(_applied(config, found), found, _age(found, section.stale_after_days, now))
+    return CalibratedConfig(
+        _applied(config, found), found, _age(found, section.stale_after_days, now)
+    )
 
 
 def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:

@@ -85,7 +85,7 @@ class AcquisitionConfig(Section):
         """Refuse the simulated microscope's numbers for hardware."""
         needed = {
             "optics": (),
-            "dmd": self.dmd.needed,
+            "dmd": self.dmd.required_keys,
             "camera": ("label", "width", "height", "bit_depth"),
         }
         for name, keys in needed.items():

@@ -229,7 +229,7 @@ class DmdSection(_DeviceSection):
         return self
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def required_keys(self) -> tuple[str, ...]:
         """The keys without which hardware is not known."""
         if self.conjugate == "pupil":
             return ("label", "shape", "mirrors_per_k", "spot_radius")
@@ -359,7 +359,7 @@ class ReconstructionSection(Section):
     anchor: Literal["field", "background", "lowest", "highest"] | None = None
     offset: float | None = None
 
-    def given(self) -> dict[str, Any]:
+    def set_values(self) -> dict[str, Any]:
         """Return what is set."""
         return self.model_dump(exclude_none=True)
 

@@ -107,7 +107,7 @@ class SimulatedCamera(CameraDevice):
         try:
             for edge_s in _edges(armed.wait):
                 if edge_s < ready_s - _CLOCK_S:
-                    armed.overlook()
+                    armed.discard_last_edge()
                     continue
                 ready_s = edge_s + busy_s
                 number = armed.seen - 1

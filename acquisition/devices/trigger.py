@@ -27,7 +27,7 @@ class TriggerInput:
         """Edges handed out since arming."""
         return self._seen
 
-    def overlook(self) -> None:
+    def discard_last_edge(self) -> None:
         """Count the last edge as never seen: the camera was busy."""
         self._seen -= 1
 

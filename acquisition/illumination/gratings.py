@@ -23,10 +23,10 @@ __all__ = [
     "FirstOrder",
     "Light",
     "Matrix",
-    "applied",
+    "apply_matrix",
     "diffracted_order",
     "far_field",
-    "inverse",
+    "inverse_matrix",
     "lee_grating",
     "stray_light",
     "time_multiplexed",
@@ -41,13 +41,13 @@ _SINGULAR = 0.05  # determinant, below which a measured correction is an acciden
 _FULL_GRATING = 1 / math.pi  # amplitude of the first order of a binary grating with duty 1/2
 
 
-def applied(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
+def apply_matrix(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
     """Return the matrix times (x, y)."""
     (xx, xy), (yx, yy) = matrix
     return xx * x + xy * y, yx * x + yy * y
 
 
-def inverse(matrix: Matrix) -> Matrix:
+def inverse_matrix(matrix: Matrix) -> Matrix:
     """Return the inverse of a correction; ConfigurationError where it has none."""
     (xx, xy), (yx, yy) = matrix
     determinant = xx * yy - xy * yx
@@ -101,7 +101,7 @@ class DmdGeometry:
     correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
-        inverse(self.correction)  # refuses what cannot be
+        inverse_matrix(self.correction)  # refuses what cannot be
         if self.stop_radius >= math.hypot(*self.carrier) / 2:
             raise ConfigurationError(
                 f"stop_radius must be below half the carrier {math.hypot(*self.carrier):.3f} "
@@ -110,7 +110,7 @@ class DmdGeometry:
 
     def frequency(self, kx: float, ky: float) -> tuple[float, float]:
         """Return the grating's (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
-        x, y = applied(inverse(self.correction), kx, ky)
+        x, y = apply_matrix(inverse_matrix(self.correction), kx, ky)
         pitch = self.mirror_pitch_um
         return self.carrier[0] + pitch * x, self.carrier[1] + pitch * y
 
@@ -118,7 +118,7 @@ class DmdGeometry:
         """Return (kx, ky) in cycles/um of the order at (fx, fy) cycles/mirror."""
         tilt_x = (fx - self.carrier[0]) / self.mirror_pitch_um
         tilt_y = (fy - self.carrier[1]) / self.mirror_pitch_um
-        return applied(self.correction, tilt_x, tilt_y)
+        return apply_matrix(self.correction, tilt_x, tilt_y)
 
     def light(self, bit_plane: NDArray[np.uint8]) -> "Light | None":
         """Return the light of a picture's first order; None where none passes the stop."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import AngleSet
-from acquisition.illumination.gratings import UNCHANGED, Light, Matrix, applied, inverse
+from acquisition.illumination.gratings import UNCHANGED, Light, Matrix, apply_matrix, inverse_matrix
 
 __all__ = ["PupilGeometry"]
 
@@ -45,7 +45,7 @@ class PupilGeometry:
     correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
-        inverse(self.correction)  # refuses what cannot be
+        inverse_matrix(self.correction)  # refuses what cannot be
 
     @property
     def _middle(self) -> tuple[float, float]:
@@ -54,7 +54,7 @@ class PupilGeometry:
 
     def place(self, kx: float, ky: float) -> tuple[float, float]:
         """Return where (x, y) the middle of the spot lies whose light has (kx, ky) in cycles/um."""
-        x, y = applied(inverse(self.correction), kx, ky)
+        x, y = apply_matrix(inverse_matrix(self.correction), kx, ky)
         middle = self._middle
         return middle[0] + self.mirrors_per_k * x, middle[1] + self.mirrors_per_k * y
 
@@ -62,7 +62,7 @@ class PupilGeometry:
         """Return (kx, ky) in cycles/um of the light from the mirror at (x, y)."""
         middle = self._middle
         tilt_x, tilt_y = (x - middle[0]) / self.mirrors_per_k, (y - middle[1]) / self.mirrors_per_k
-        return applied(self.correction, tilt_x, tilt_y)
+        return apply_matrix(self.correction, tilt_x, tilt_y)
 
     def spot(self, kx: float, ky: float) -> NDArray[np.uint8]:
         """Return the bit plane (rows, columns) of the spot for (kx, ky) in cycles/um."""

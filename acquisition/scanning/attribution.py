@@ -60,16 +60,18 @@ def attribute(
     """
     counters = np.array([report.counter for report in reports])
     number = counters - (counters.min() if counter_start is None else counter_start)
-    doubt = _doubt(number, angles, counter_start is not None, triggers)
-    if doubt:
-        return Attribution((None,) * len(reports), doubt)
+    problem = _counter_problem(number, angles, counter_start is not None, triggers)
+    if problem:
+        return Attribution((None,) * len(reports), problem)
     times = [report.time_s for report in reports if report.time_s is not None]
     if len(times) < len(reports):
         return Attribution(tuple(number.tolist()))
     return _check_times(number, np.array(times) / period_s)
 
 
-def _doubt(number: NDArray[np.int64], angles: int, restarts: bool, triggers: int | None) -> str:
+def _counter_problem(
+    number: NDArray[np.int64], angles: int, restarts: bool, triggers: int | None
+) -> str:
     """Say why the counter cannot be trusted; empty where it can."""
     if len(np.unique(number)) < len(number):
         return "the camera reported the same trigger twice"

@@ -12,7 +12,7 @@ from pymmcore_plus import CMMCorePlus
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.configuration.sections import CameraSection
 from acquisition.errors import DeviceError
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 __all__ = ["prepare_camera", "set_exposure", "set_properties", "set_property"]
 
@@ -32,7 +32,9 @@ def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
     if camera.binning is not None:
         set_property(core, camera.label, "Binning", camera.binning)
     if camera.origin is not None:
-        with naming(camera.label, f"look at {camera.width} x {camera.height} at {camera.origin}"):
+        with naming_device(
+            camera.label, f"look at {camera.width} x {camera.height} at {camera.origin}"
+        ):
             core.setROI(camera.label, *camera.origin, camera.width, camera.height)
     exposure_ms = set_exposure(core, config)
     _check_frames(core, camera)
@@ -42,7 +44,7 @@ def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
 def set_exposure(core: CMMCorePlus, config: AcquisitionConfig) -> float:
     """Set the configured exposure; return the one in ms that the camera has made of it."""
     camera = config.camera
-    with naming(camera.label, "set its exposure"):
+    with naming_device(camera.label, "set its exposure"):
         core.setExposure(camera.label, camera.exposure_ms)
         exposure_ms = core.getExposure(camera.label)
     _check_exposure(exposure_ms, config)
@@ -66,7 +68,7 @@ def set_property(core: CMMCorePlus, label: str, name: str, value: str | int | fl
         raise DeviceError(f"device {label!r} has no property {name!r}: {hint}")
     allowed = core.getAllowedPropertyValues(label, name)
     takes = f" (it takes {', '.join(allowed)})" if allowed else ""
-    with naming(label, f"accept {name} = {value}{takes}"):
+    with naming_device(label, f"accept {name} = {value}{takes}"):
         core.setProperty(label, name, value)
 
 
@@ -83,7 +85,7 @@ def _check_exposure(exposure_ms: float, config: AcquisitionConfig) -> None:
 def _check_frames(core: CMMCorePlus, camera: CameraSection) -> None:
     """Refuse frames of another size or depth now, not in the first scan."""
     wanted = (*camera.shape, camera.dtype.itemsize)
-    with naming(camera.label, "say what its frames are"):
+    with naming_device(camera.label, "say what its frames are"):
         found = (core.getImageHeight(), core.getImageWidth(), core.getBytesPerPixel())
     if found != wanted:
         raise DeviceError(

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 from acquisition.errors import DeviceError, LiveTomoError
 
-__all__ = ["naming"]
+__all__ = ["naming_device"]
 
 
 @contextmanager
-def naming(label: str, action: str) -> Iterator[None]:
+def naming_device(label: str, action: str) -> Iterator[None]:
     """Turn an exception into a DeviceError; adapters raise RuntimeError, Python devices anything.
 
     Parameters

@@ -26,7 +26,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.scanning.attribution import Attribution, FrameReport, attribute
 from acquisition.scanning.camera_setup import set_property
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
@@ -87,7 +87,7 @@ class AngleScan:
         self._pictures = shown if self._must_step(len(shown) + len(dark)) else []
         if dmd.planes > 1:
             set_property(self.core, dmd.label, "PicturesPerTrigger", dmd.planes)
-        with naming(dmd.label, "take its pictures"):
+        with naming_device(dmd.label, "take its pictures"):
             if not self.stepped:
                 self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in (*shown, *dark)])
         self.set_picture_time()
@@ -95,12 +95,12 @@ class AngleScan:
     def set_picture_time(self) -> None:
         """Give the DMD the time of a picture, or its part for each of several planes."""
         dmd = self.config.dmd
-        with naming(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
+        with naming_device(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
             self.core.setSLMExposure(dmd.label, dmd.picture_ms / dmd.planes)
 
     def _must_step(self, count: int) -> bool:
         dmd = self.config.dmd
-        with naming(dmd.label, "say how long a sequence it takes"):
+        with naming_device(dmd.label, "say how long a sequence it takes"):
             longest = self.core.getSLMSequenceMaxLength(dmd.label)
         if longest < count and (dmd.stepping == "hardware" or dmd.planes > 1):
             raise DeviceError(
@@ -142,11 +142,11 @@ class AngleScan:
         for number, shown in enumerate(self._pictures):
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
-            with naming(dmd, "show a picture"):
+            with naming_device(dmd, "show a picture"):
                 self.core.setSLMImage(dmd, shown)
                 self.core.displaySLMImage(dmd)
                 self.core.waitForDevice(dmd)
-            with naming(camera, "take a picture"):
+            with naming_device(camera, "take a picture"):
                 self.core.snapImage()
                 image = self.core.getImage()
             frames.append(_Frame(image, FrameReport(number)))
@@ -154,9 +154,9 @@ class AngleScan:
 
     def _run(self, stop: threading.Event) -> list[_Frame]:
         """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
-        with naming(self.config.camera.label, "be armed"):
+        with naming_device(self.config.camera.label, "be armed"):
             self.core.startSequenceAcquisition(self._shown, 0, True)
-        with naming(self.config.dmd.label, "start its sequence"):
+        with naming_device(self.config.dmd.label, "start its sequence"):
             self.core.startSLMSequence(self.config.dmd.label)
         return self._collect(stop)
 
@@ -181,17 +181,17 @@ class AngleScan:
             self._stop_dmd()
 
     def _stop_camera(self) -> None:
-        with naming(self.config.camera.label, "stop"):
+        with naming_device(self.config.camera.label, "stop"):
             if self.core.isSequenceRunning():
                 self.core.stopSequenceAcquisition()
 
     def _stop_dmd(self) -> None:
-        with naming(self.config.dmd.label, "stop its sequence"):
+        with naming_device(self.config.dmd.label, "stop its sequence"):
             self.core.stopSLMSequence(self.config.dmd.label)
 
     def blank(self) -> None:
         """Switch all mirrors off: no light on the sample that nobody looks at."""
-        with naming(self.config.dmd.label, "go dark"):
+        with naming_device(self.config.dmd.label, "go dark"):
             self.core.setSLMPixelsTo(self.config.dmd.label, 0)
             self.core.displaySLMImage(self.config.dmd.label)
 

@@ -9,7 +9,7 @@ import math
 from pymmcore_plus import CMMCorePlus
 
 from acquisition.errors import DeviceError
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 __all__ = ["Stage"]
 
@@ -32,10 +32,10 @@ class Stage:
         """Return (x, y, z); nan where there is no device."""
         core, x, y, z = self._core, math.nan, math.nan, math.nan
         if label := core.getXYStageDevice():
-            with naming(label, "say where it is"):
+            with naming_device(label, "say where it is"):
                 x, y = core.getXYPosition()
         if label := core.getFocusDevice():
-            with naming(label, "say where it is"):
+            with naming_device(label, "say where it is"):
                 z = core.getZPosition()
         return x, y, z
 
@@ -58,11 +58,11 @@ class Stage:
         x, y, z = (h if to is None else to for h, to in zip(here, (x_um, y_um, z_um), strict=True))
         if (x, y) != here[:2] and not math.isnan(x):
             label = self._core.getXYStageDevice()
-            with naming(label, f"move to ({x:g}, {y:g})"):
+            with naming_device(label, f"move to ({x:g}, {y:g})"):
                 self._core.setXYPosition(x, y)
                 self._core.waitForDevice(label)
         if z != here[2] and not math.isnan(z):
             label = self._core.getFocusDevice()
-            with naming(label, f"move to {z:g}"):
+            with naming_device(label, f"move to {z:g}"):
                 self._core.setZPosition(z)
                 self._core.waitForDevice(label)

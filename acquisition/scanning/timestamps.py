@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-__all__ = ["date_of", "other_unit", "possible", "text_of"]
+__all__ = ["guessed_unit", "is_possible_time", "time_text", "utc_date"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Below, a time counts from an arbitrary zero: there were no digital holographic recordings.
@@ -51,30 +51,30 @@ _DAYS = (
 _FIRST_SEEN_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # a recording's date, in any unit
 
 
-def possible(timestamp: float) -> bool:
+def is_possible_time(timestamp: float) -> bool:
     """Whether a number can be a scan's time in seconds, a date or counted from some zero."""
     return math.isfinite(timestamp) and abs(timestamp) < _LATEST_S
 
 
-def date_of(timestamp: float) -> datetime | None:
+def utc_date(timestamp: float) -> datetime | None:
     """Return the date, in UTC; None where the number is no date in seconds since the epoch."""
     if not _EARLIEST_S <= timestamp < _LATEST_S:  # nan is not, either
         return None
     return datetime.fromtimestamp(timestamp, UTC)
 
 
-def text_of(timestamp: float) -> str:
+def time_text(timestamp: float) -> str:
     """Return a possible time as ``2026-11-27 20:29:25.250000``; other zeros are 1970-01-01."""
     return f"{_EPOCH + timedelta(seconds=timestamp):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def other_unit(timestamps: Sequence[float]) -> str:
+def guessed_unit(timestamps: Sequence[float]) -> str:
     """Return in which unit times probably are that are not in seconds; empty where none fits.
 
     Days are told by their size and by steps that are too small for seconds.
     """
     largest = max(map(abs, timestamps), default=0.0)
-    if not possible(largest):
+    if not is_possible_time(largest):
         return _fitting(_LARGE, timestamps)
     steps = sorted(abs(b - a) for a, b in pairwise(timestamps) if a != b)
     close = bool(steps) and steps[len(steps) // 2] < _CLOSEST_S

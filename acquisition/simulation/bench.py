@@ -160,7 +160,7 @@ class OpticalBench:
             x = (np.arange(columns) - columns // 2) * pixel
             along_y = np.exp(2j * np.pi * (k[1] + self.carrier[1]) * y)
             along_x = np.exp(2j * np.pi * (k[0] + self.carrier[0]) * x)
-            wave = self._static * along_y[:, None] * along_x * _evenness(light.spread, y, x)
+            wave = self._static * along_y[:, None] * along_x * _cone_amplitude(light.spread, y, x)
             self._waves[light] = wave.astype(np.complex64)
         return self._waves[light]
 
@@ -181,7 +181,7 @@ class OpticalBench:
         )
 
 
-def _evenness(
+def _cone_amplitude(
     spread: float, y: NDArray[np.floating[Any]], x: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """Return the amplitude of a cone of waves across the field (y, x), 1 in its middle.

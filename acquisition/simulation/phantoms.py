@@ -11,10 +11,10 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.simulation.phantom import Phantom, Volume, VoxelSize
 from acquisition.simulation.specimens import SPECIMENS
 
-__all__ = ["index_file", "make_phantom"]
+__all__ = ["make_phantom", "phantom_from_file"]
 
 
-def index_file(path: Path, medium_index: float, voxel_size_um: VoxelSize) -> Phantom:
+def phantom_from_file(path: Path, medium_index: float, voxel_size_um: VoxelSize) -> Phantom:
     """Read an RI volume, a tomogram file's first raw time point, and resample it to the voxels.
 
     A ``.npz`` with arrays ``ri`` (z, y, x) and ``voxel_size_um`` (3,) is read as well.
@@ -52,7 +52,7 @@ def make_phantom(
     if name in SPECIMENS:
         return SPECIMENS[name](voxel_size_um, rng)
     if Path(name).is_file():
-        return index_file(Path(name), medium_index, voxel_size_um)
+        return phantom_from_file(Path(name), medium_index, voxel_size_um)
     raise ConfigurationError(
         f"phantom must be one of {sorted(SPECIMENS)} or an existing RI file, got {name!r}"
     )

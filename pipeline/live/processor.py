@@ -154,7 +154,7 @@ class Processor:
         configuration = load_configuration(settings.microscope_file)
         config = configuration.processing
         self._device = torch_device(settings.device or config.device)
-        self._how = ReconstructionSettings(**configuration.reconstruction.given())
+        self._how = ReconstructionSettings(**configuration.reconstruction.set_values())
         torch.set_num_threads(os.cpu_count() or 1)
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))

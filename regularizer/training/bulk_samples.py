@@ -77,13 +77,13 @@ class EmptyScan:
         background = record(self._bench, chosen.angles, 0.0, 0.0)
         self._reconstructor = Reconstructor(background)
         self.inversion = self._reconstructor.inversion
-        self.lost = tuple(self._reconstructor.known_bad(background))
+        self.lost = tuple(self._reconstructor.unusable_angles(background))
         self.positions = self.inversion.caps.positions()
 
     def samples(self) -> tuple[torch.Tensor, ...]:
         """Scan the empty field again; return its samples on the caps, (n,) complex64 per depth."""
         stack = record(self._bench, self._angles, 0.0, float(self._rng.uniform(1, 60)))
-        fields, _ = self._reconstructor.retrieved(stack.frames, stack, lost=self.lost)
+        fields, _ = self._reconstructor.retrieve(stack.frames, stack, lost=self.lost)
         return self.inversion.scattered(fields).samples
 
 
