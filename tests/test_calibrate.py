@@ -333,8 +333,8 @@ def test_what_the_microscope_file_says_itself_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "is no calibration"),
-        ('{"format": "livetomo.recording"}', "is no calibration: format"),
+        ("{", "must be a calibration file"),
+        ('{"format": "livetomo.recording"}', "must be a calibration file: format"),
         (None, "cannot be read"),
     ],
 )

@@ -400,7 +400,7 @@ def test_an_oil_objective_on_a_watery_sample(sphere: Fields) -> None:
     fields = sphere_fields(oil, k, RADIUS_UM, INDEX, (PIXELS, PIXELS)).numpy()
     background, sample = (pictures(f, k=k, optics=oil) for f in (None, fields))
     result = Reconstructor(background)(sample)
-    assert "NA 1.4 is beyond the medium's index 1.337" in result.report.warnings[0]
+    assert "NA 1.4 exceeds the medium's index 1.337" in result.report.warnings[0]
     assert result.report.left_out == ()
     assert bool(torch.isfinite(result.tomogram.index).all())
     assert inside(result) == pytest.approx(1.3765, abs=0.002)

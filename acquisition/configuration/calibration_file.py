@@ -1,8 +1,8 @@
-"""What ``calibrate`` found out about a microscope, kept in a file and used by later runs.
+"""The calibration file: what ``calibrate`` measured, for use by later runs.
 
-It holds how the DMD's image lies (so that the gratings are made for the angles that were planned)
-and the exposure that fills the camera's range. It is made for one set of optics, one DMD and one
-camera: a calibration of another set-up is not used, an old one is, and both are pointed out.
+It holds the orientation of the DMD's image (so that gratings produce the planned angles) and the
+exposure that fills the camera's range. It is valid for one set of optics, one DMD and one camera. A
+calibration of another set-up is ignored, an old one is used; both give a note.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ __all__ = [
 Pair = tuple[float, float]
 CALIBRATION_SUFFIX = ".calibration.json"
 
-# Of each section, what a calibration depends on.
+# The keys of each section that a calibration depends on; None: all.
 _SETUP = {
     "optics": None,
     "dmd": (
@@ -45,23 +45,23 @@ _SETUP = {
 
 
 class Calibration(BaseModel):
-    """A calibration as it is written.
+    """The content of a calibration file.
 
     Attributes
     ----------
     made_at : datetime
-        With its time zone.
+        Time of the calibration, with its time zone.
     correction : ((xx, xy), (yx, yy))
-        k as measured over k as planned without a correction.
+        Matrix from planned to measured k, without a correction.
     carrier : (kx, ky)
-        Of the reference wave, cycles/um.
+        Carrier of the reference wave, cycles/um.
     exposure_ms : float
     shortest_picture_ms : float or None
-        The shortest picture time without a lost frame; None where none was.
+        The shortest picture time without a lost frame; None if every one lost frames.
     setup : dict
-        The settings that it depends on.
+        The settings that the calibration depends on.
     problems : list of str
-        What was wrong.
+        Problems found while calibrating.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,7 +77,7 @@ class Calibration(BaseModel):
     problems: list[str]
 
     def save(self, path: Path) -> None:
-        """Write it; a calibration that is there is replaced, whole or not at all."""
+        """Write the file, replacing an existing one whole or not at all."""
         unfinished = path.with_name(path.name + ".new")
         try:
             unfinished.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
@@ -88,7 +88,7 @@ class Calibration(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CalibratedConfig:
-    """A configuration with what its calibration changes, and what is to be said about that."""
+    """A configuration with its calibration applied, and notes for the operator."""
 
     config: AcquisitionConfig
     calibration: Calibration | None = None
@@ -104,19 +104,27 @@ def calibrated_settings(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
 
 
 def calibration_beside(microscope: Path) -> Path:
-    """Return the file that holds a microscope.toml's calibration."""
+    """Return the path of a microscope.toml's calibration file."""
     return microscope.with_suffix(CALIBRATION_SUFFIX)
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Read a calibration; ConfigurationError names the file and what is wrong with it."""
+    """Return the calibration in a file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or is not a calibration; the message names the first problem.
+    """
     try:
         return Calibration.model_validate_json(read_text(path))
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"])) or "the file"
         what = describe_problem(problem, name, list(Calibration.model_fields))
-        raise ConfigurationError(f"{path} is no calibration: {what}") from error
+        raise ConfigurationError(
+            f"{path} must be a calibration file: {what}; run calibrate again"
+        ) from error
 
 
 def load_calibrated(microscope: Path | None, now: datetime | None = None) -> CalibratedConfig:
@@ -125,14 +133,14 @@ def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Cal
     Parameters
     ----------
     microscope : Path or None
-        None is the simulated microscope, which has none.
+        None: the simulated microscope, which has no calibration.
     now : datetime or None
-        To tell its age; None is now.
+        Time from which the calibration's age is counted; None: the current time.
 
     Raises
     ------
     ConfigurationError
-        If a file cannot be read or says something impossible.
+        If a file cannot be read or holds an impossible value.
     """
     config = load_configuration(microscope)
     section = config.calibration
@@ -148,8 +156,8 @@ def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Cal
             config,
             None,
             (
-                f"the calibration {file.name} is of another set-up and is not used, changed since: "
-                f"{', '.join(changed)}; run calibrate again",
+                f"the calibration {file.name} is for another set-up and is not used; changed "
+                f"since: {', '.join(changed)}; run calibrate again",
             ),
         )
     return CalibratedConfig(
@@ -167,7 +175,7 @@ def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
 
 
 def _applied(config: AcquisitionConfig, found: Calibration) -> AcquisitionConfig:
-    """Take over what the microscope.toml itself does not say."""
+    """Return the configuration with calibrated values where microscope.toml sets none."""
     dmd, camera = config.dmd, config.camera
     if "correction" not in dmd.model_fields_set:
         dmd = dmd.model_copy(update={"correction": found.correction})

@@ -1,7 +1,7 @@
-"""The sample stage and the focus drive: where they are, and moves that are over when they return.
+"""The sample stage and the focus drive: positions, and moves that wait for completion.
 
-pymmcore-plus' engine only logs a stage that fails to move, and the scan is then taken elsewhere;
-here it is an error that names the device.
+pymmcore-plus' engine only logs a stage that fails to move, and the scan is then taken at the wrong
+position; here it is an error that names the device.
 """
 
 import math
@@ -29,7 +29,7 @@ class Stage:
         self._core = core
 
     def position_um(self) -> Position:
-        """Return (x, y, z); nan where there is no device."""
+        """Return (x, y, z) in um; nan for an axis without a device."""
         core, x, y, z = self._core, math.nan, math.nan, math.nan
         if label := core.getXYStageDevice():
             with naming_device(label, "say where it is"):
@@ -40,7 +40,7 @@ class Stage:
         return x, y, z
 
     def require(self, *, sideways: bool, focus: bool) -> None:
-        """Raise DeviceError where a device that will be needed is absent."""
+        """Raise DeviceError if a needed device is missing."""
         needed = (
             (sideways, self._core.getXYStageDevice(), "a sample stage", "label"),
             (focus, self._core.getFocusDevice(), "a focus drive", "focus_label"),
@@ -52,7 +52,7 @@ class Stage:
     def move_to(
         self, x_um: float | None = None, y_um: float | None = None, z_um: float | None = None
     ) -> None:
-        """Go there and wait until it is reached; None: that axis stays."""
+        """Move and wait until the position is reached; an axis that is None stays."""
         here = self.position_um()
         self.require(sideways=(x_um, y_um) != (None, None), focus=z_um is not None)
         x, y, z = (h if to is None else to for h, to in zip(here, (x_um, y_um, z_um), strict=True))
