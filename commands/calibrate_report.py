@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import Calibration
 from acquisition.interferograms import InterferogramStack
-from files.pictures import in_colour, png
+from files.pictures import apply_colours, encode_png
 from reconstruction.angle_fit import AngleFit
 
 __all__ = ["Check", "write_report"]
@@ -137,7 +137,7 @@ def _svg(*parts: str) -> str:
 
 
 def _image(picture: NDArray[np.uint8]) -> str:
-    data = base64.b64encode(png(picture)).decode()
+    data = base64.b64encode(encode_png(picture)).decode()
     return f"<img width='{_SIZE}' alt='' src='data:image/png;base64,{data}'>"
 
 
@@ -155,7 +155,7 @@ def _spectrum(
     window = (np.hanning(n + 1)[:-1] for n in (rows, columns))
     power = np.abs(np.fft.fftshift(np.fft.fft2(frame * np.outer(*window)))) ** 2
     level = np.log10(np.maximum(power / power.max(), 10**-_DECADES))
-    picture = in_colour(1 + level / _DECADES)
+    picture = apply_colours(1 + level / _DECADES)
     fy, fx = (np.fft.fftshift(np.fft.fftfreq(n, optics.pixel_size_um)) for n in (rows, columns))
     distance = np.hypot(fy[:, None] - carrier[1], fx - carrier[0])
     step = 1 / (optics.pixel_size_um * min(rows, columns))

@@ -16,7 +16,7 @@ from files.exporting.formats import FORMATS
 
 if TYPE_CHECKING:
     from files.exporting.export import ExportedFile
-    from files.exporting.exported_image import Image
+    from files.exporting.exported_image import ExportedImage
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
 
@@ -82,8 +82,8 @@ def _figures(kind: str, files: "Sequence[ExportedFile]", warnings: Sequence[str]
     }
 
 
-def _image(path: Path, image: "Image") -> dict[str, Any]:
-    seconds, place = image.seconds, image.places_um[0]
+def _image(path: Path, image: "ExportedImage") -> dict[str, Any]:
+    seconds, place = image.seconds, image.stage_um[0]
     return {
         "output": str(path),
         "name": image.name,

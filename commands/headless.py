@@ -57,8 +57,8 @@ def _collect(client: InstrumentClient, count: int) -> list[TomogramView]:
     message = "starting"
     deadline = time.monotonic() + _PATIENCE_S
     while len(views) < count:
-        news = client.poll(timeout_ms=500)
-        state, view = news.state, news.tomogram
+        updates = client.poll(timeout_ms=500)
+        state, view = updates.state, updates.tomogram
         if state is not None and state.phase is Phase.FAILED:
             raise PipelineError(state.message)
         if state is not None and state.phase is not Phase.LIVE and state.message != message:
@@ -97,14 +97,14 @@ def _write_views(path: Path, views: Sequence[TomogramView], whole: TomogramView)
 def _tomogram(view: TomogramView, volume: Any) -> Tomogram:
     if view.optics is None:
         raise DataError("a tomogram without its optics cannot be written to a file")
-    story = {"source": "live pipeline", "regularizer": view.method}
+    provenance = {"source": "live pipeline", "regularizer": view.method}
     return Tomogram(
         torch.from_numpy(volume),
         view.voxel_size_um,
         view.optics,
         view.timestamp,
         view.sequence,
-        story,
+        provenance,
     )
 
 

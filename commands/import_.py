@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from commands.options import add_json, add_output
 
 if TYPE_CHECKING:
-    from files.importing.interferograms import Imported
+    from files.importing.interferograms import ImportResult
 
 __all__ = ["HELP", "add_options", "run", "run_import"]
 
@@ -61,7 +61,7 @@ def run_import(
     return 0
 
 
-def _figures(made: "Imported") -> dict[str, object]:
+def _figures(made: "ImportResult") -> dict[str, object]:
     return {
         "output": str(made.output),
         "scans": made.scans,

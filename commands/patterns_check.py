@@ -14,7 +14,7 @@ from acquisition.errors import DataError
 from acquisition.illumination.gratings import DmdGeometry, diffracted_order, far_field, stray_light
 from acquisition.illumination.spots import PupilGeometry
 from commands.progress import progress_bar
-from files.pictures import in_colour
+from files.pictures import apply_colours
 
 __all__ = ["run_patterns"]
 
@@ -113,7 +113,7 @@ def _examined(
 def _draw(path: Path, power: NDArray[np.float32], geometry: DmdGeometry) -> None:
     """Draw the Fourier plane in decibels, with the stop as a circle."""
     level = 10 * np.log10(np.maximum(power / power.max(), 10 ** (-_DYNAMIC_RANGE_DB / 10)))
-    picture = in_colour(1 + level / _DYNAMIC_RANGE_DB)
+    picture = apply_colours(1 + level / _DYNAMIC_RANGE_DB)
     rows, columns = power.shape
     fy = (np.arange(rows) - rows // 2)[:, None] / rows
     fx = (np.arange(columns) - columns // 2)[None, :] / columns
@@ -126,7 +126,7 @@ def _draw_pupil(
     path: Path, spots: NDArray[np.float32], geometry: PupilGeometry, cutoff: float
 ) -> None:
     """Draw all spots, and the objective's pupil as a circle."""
-    shown = in_colour(spots.astype(np.float64))
+    shown = apply_colours(spots.astype(np.float64))
     rows, columns = spots.shape
     (xx, xy), (yx, yy) = geometry.correction
     left, top = geometry.wave_vector(0.0, 0.0)

@@ -16,7 +16,7 @@ from commands.options import METHODS, add_device, add_json, add_output, add_posi
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
-    from pipeline.tomograms.job import ScanRow, TomogramJob
+    from pipeline.tomograms.job import ScanResult, TomogramJob
 
 __all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
 
@@ -140,8 +140,8 @@ def run_reconstruct(
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     where = source.log().positions
-    at = where.chosen(positions)
-    count = sum(len(where.times(position)) for position in at)
+    at = where.select(positions)
+    count = sum(len(where.scans_at(position)) for position in at)
     how = settings_for(source, chosen or {})
     sign = check_constraint(constraint)
     recipe = Recipe(method, torch_device(device), how, preset, check_every, sign)
@@ -152,10 +152,10 @@ def run_reconstruct(
             # those that were there at the start: it may still be growing
             rows = [job.run(next(scans)) for _ in range(count)]
     _print_reconstructed(job, rows, as_json)
-    return 0 if all(row.whole for row in rows) else 1
+    return 0 if all(row.complete for row in rows) else 1
 
 
-def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanRow]", as_json: bool) -> None:
+def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_json: bool) -> None:
     if as_json:
         figures = {
             "output": str(job.output),
@@ -176,7 +176,7 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanRow]", as_json:
     print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
 
 
-def _figures(row: "ScanRow", method: str) -> str:
+def _figures(row: "ScanResult", method: str) -> str:
     return (
         f"mean RI {row.mean_index:.4f}, highest {row.max_index:.4f}; reconstruction "
         f"{row.reconstruction_s:.2f} s, {method} {row.regularization_s:.2f} s"

@@ -30,9 +30,9 @@ from files.disk import check_output
 from files.recording import Recording, read_recording
 from files.reopening import sole_writer
 from pipeline.timelapse.forecast import Forecast
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, chosen_plan
-from pipeline.timelapse.run import TimeLapse, series_of
-from pipeline.tomograms.follower_process import Followed, Following
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_options
+from pipeline.timelapse.run import TimelapseRun, required_series
+from pipeline.tomograms.follower_process import FollowerProcess, FollowerState
 
 if TYPE_CHECKING:
     from regularizer.constraint import Constraint  # with torch, which takes seconds to load
@@ -110,7 +110,7 @@ def run_record(
         recorded = read_recording(output)
         calibrated, plan = _as_begun(recorded, microscope)
     else:
-        plan = chosen_plan(stacks, interval_s, sequence, background)
+        plan = plan_from_options(stacks, interval_s, sequence, background)
         calibrated = load_calibrated(microscope)
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
@@ -163,7 +163,7 @@ def tomograms_asked_for(
 
 def _as_begun(recording: Recording, microscope: Path | None) -> tuple[Calibrated, TimelapsePlan]:
     """Return the microscope, unless another file is given, and the plan of a recording."""
-    series = series_of(recording)
+    series = required_series(recording)
     plan = TimelapsePlan.from_json(series.plan)
     if microscope is not None:
         return load_calibrated(microscope), plan
@@ -252,11 +252,11 @@ class _Session:
     ) -> None:
         self._calibrated, self._plan, self._output = calibrated, plan, output
         self._tomograms, self._orders = tomograms, orders
-        self._short: dict[int, tuple[int, ...]] = {}
+        self._lost_angles: dict[int, tuple[int, ...]] = {}
         self._done = self._before = 0
         self._seconds = 0.0
         self._warning = self._remark = ""
-        self._followed = Followed()
+        self._follower_state = FollowerState()
 
     def run(self, recorded: Recording | None) -> None:
         """Record what is left of the plan, then wait for the tomograms that are left to be made."""
@@ -265,82 +265,84 @@ class _Session:
         with ExitStack() as held:
             bar = held.enter_context(progress_bar("Recording", total, steady=False))
             if self._done < total:
-                following = self._record(bar, held, resume=recorded is not None)
+                follower = self._record(bar, held, resume=recorded is not None)
             else:
-                self._short = {} if recorded is None else recorded.log().short
-                following = self._follower(held)
-            if following is not None:
-                self._catch_up(following, bar)
+                self._lost_angles = {} if recorded is None else recorded.log().lost_angles
+                follower = self._follower(held)
+            if follower is not None:
+                self._catch_up(follower, bar)
 
-    def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> Following | None:
+    def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> FollowerProcess | None:
         """Record; return the follower, which ``held`` will end."""
-        following = None
+        follower = None
         with open_microscope(self._calibrated) as instrument:
             self._remark = instrument.remark
-            with TimeLapse(instrument, self._plan, self._output) as lapse:
+            with TimelapseRun(instrument, self._plan, self._output) as timelapse:
                 bar.say("taking the background")
                 try:
-                    (lapse.resume if resume else lapse.start)(self._orders.halt)
-                    following = self._follower(held)
-                    self._steps(lapse, bar, following)
+                    (timelapse.resume if resume else timelapse.start)(self._orders.halt)
+                    follower = self._follower(held)
+                    self._steps(timelapse, bar, follower)
                 except ScanStopped:
                     pass  # at once: the file ends with the scan before
                 finally:
-                    self._note(lapse)
-        return following
+                    self._note(timelapse)
+        return follower
 
-    def _follower(self, held: ExitStack) -> Following | None:
+    def _follower(self, held: ExitStack) -> FollowerProcess | None:
         if self._tomograms is None:
             return None
         made, total = self._tomograms, len(self._plan.visits)
         return held.enter_context(
-            Following(self._output, made.output, made.method, made.device, total, made.constraint)
+            FollowerProcess(
+                self._output, made.output, made.method, made.device, total, made.constraint
+            )
         )
 
-    def _steps(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
+    def _steps(self, timelapse: TimelapseRun, bar: Bar, follower: FollowerProcess | None) -> None:
         begin = time.monotonic()
-        while not lapse.finished and not self._orders.stop.is_set():
+        while not timelapse.finished and not self._orders.stop.is_set():
             if self._orders.pause.is_set():
-                self._suspend(lapse)
-            elif lapse.due_s > 0:
-                self._orders.stop.wait(min(lapse.due_s, _TICK_S))
+                self._suspend(timelapse)
+            elif timelapse.due_s > 0:
+                self._orders.stop.wait(min(timelapse.due_s, _TICK_S))
             else:
-                lapse.step(self._orders.halt)
-            self._show(lapse, bar, following)
+                timelapse.step(self._orders.halt)
+            self._show(timelapse, bar, follower)
             self._seconds = time.monotonic() - begin
 
-    def _suspend(self, lapse: TimeLapse) -> None:
+    def _suspend(self, timelapse: TimelapseRun) -> None:
         """Stop this process as the shell expects it; it goes on here."""
         self._orders.pause.clear()
-        lapse.pause()
+        timelapse.pause()
         os.kill(os.getpid(), signal.SIGSTOP)
-        lapse.go_on()
+        timelapse.unpause()
 
-    def _show(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
-        progress = lapse.progress()
+    def _show(self, timelapse: TimelapseRun, bar: Bar, follower: FollowerProcess | None) -> None:
+        progress = timelapse.progress()
         parts = [progress.sentence]
-        if following is not None:
-            parts.append(f"{following.state.made} tomograms")
+        if follower is not None:
+            parts.append(f"{follower.state.made} tomograms")
         parts += [progress.warning] if progress.warning else []
         bar.say(", ".join(parts))
         bar.advance_to(progress.done)
 
-    def _note(self, lapse: TimeLapse) -> None:
-        progress = lapse.progress()
+    def _note(self, timelapse: TimelapseRun) -> None:
+        progress = timelapse.progress()
         self._done, self._warning = progress.done, progress.warning
-        self._short = dict(lapse.short)
+        self._lost_angles = dict(timelapse.lost_angles)
 
-    def _catch_up(self, following: Following, bar: Bar) -> None:
+    def _catch_up(self, follower: FollowerProcess, bar: Bar) -> None:
         """Wait for the follower; one more Ctrl-C leaves the rest to a later ``--resume``."""
-        following.end()
+        follower.end()
         self._orders.stop.set()
-        while not following.wait(_TICK_S):
-            made = following.state.made
+        while not follower.wait(_TICK_S):
+            made = follower.state.made
             bar.say(f"{made} of {self._done} tomograms, Ctrl-C leaves the rest for later")
             bar.advance_to(made)
             if self._orders.halt.is_set():
-                following.stop()
-        self._followed = following.state
+                follower.stop()
+        self._follower_state = follower.state
 
     def report(self, as_json: bool) -> int:
         """Print what was done; return the exit status."""
@@ -350,12 +352,12 @@ class _Session:
             self._tell()
         if self._orders.by and self._missing:
             return 128 + self._orders.by
-        return 1 if self._missing or self._short or self._followed.failed else 0
+        return 1 if self._missing or self._lost_angles or self._follower_state.failed else 0
 
     @property
     def _missing(self) -> bool:
         """Whether scans or tomograms are still to be made."""
-        made = len(self._followed.failed) + self._followed.made
+        made = len(self._follower_state.failed) + self._follower_state.made
         wanted = 0 if self._tomograms is None else self._done
         return self._done < len(self._plan.visits) or made < wanted
 
@@ -366,7 +368,7 @@ class _Session:
             "planned": len(self._plan.visits),
             "recorded_now": self._done - self._before,
             "seconds": self._seconds,
-            "short": self._short,
+            "short": self._lost_angles,
             "warning": self._warning,
             "remark": self._remark,
         }
@@ -374,9 +376,9 @@ class _Session:
             figures["tomograms"] = {
                 "output": str(self._tomograms.output),
                 "regularizer": self._tomograms.method,
-                "made": self._followed.made,
-                "failed": dict(self._followed.failed),
-                "error": self._followed.error,
+                "made": self._follower_state.made,
+                "failed": dict(self._follower_state.failed),
+                "error": self._follower_state.error,
             }
         return figures
 
@@ -384,15 +386,17 @@ class _Session:
         planned = len(self._plan.visits)
         scans = f"{self._done}" if self._done == planned else f"{self._done} of {planned}"
         print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
-        for number, lost in self._short.items():
+        for number, lost in self._lost_angles.items():
             print(f"scan {number} is short: angles {', '.join(map(str, lost))} are lost")
         for sentence in filter(None, (self._warning, self._remark)):
             print(sentence)
         if self._tomograms is not None:
-            print(f"{self._followed.made} of {self._done} tomograms: {self._tomograms.output}")
-            for number, why in self._followed.failed:
+            print(
+                f"{self._follower_state.made} of {self._done} tomograms: {self._tomograms.output}"
+            )
+            for number, why in self._follower_state.failed:
                 print(f"scan {number} gave no tomogram: {why}")
-            if self._followed.error:
-                print(f"the tomograms ended early: {self._followed.error}")
+            if self._follower_state.error:
+                print(f"the tomograms ended early: {self._follower_state.error}")
         if self._missing:
             print("--resume instead of the plan makes what is missing")

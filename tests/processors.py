@@ -13,7 +13,7 @@ import zmq
 
 from acquisition.interferograms import InterferogramStack
 from pipeline.live.processor import Processor
-from pipeline.live.service import Publisher, Settings
+from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.messages import (
     Message,
     ProcessorStatus,
@@ -80,7 +80,7 @@ def process(
                     views.append(view)
             return views
 
-        settings = Settings(
+        settings = ProcessSettings(
             name="processor", microscope_file=microscope, endpoints={"stacks": endpoint}
         )
         stamp = Stamp("processor", 2)

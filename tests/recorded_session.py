@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
-    News,
     Phase,
     ProcessState,
     QualityView,
     RecordingState,
     RecordRequest,
     TomogramView,
+    Updates,
 )
 
 MEDIUM = 1.337
@@ -114,17 +114,17 @@ class RecordedSession:
     every: int = 1
     polls: int = 0
 
-    def poll(self, timeout_ms: int = 0) -> News:
+    def poll(self, timeout_ms: int = 0) -> Updates:
         state, self.next_state = self.next_state, None
         self.polls += 1
         if not self.tomograms or self.polls % self.every:
-            return News(state)
+            return Updates(state)
         view = self.tomograms[self.played % len(self.tomograms)]
         view = replace(view, sequence=self.played)
         self.played += 1
         angle = self.played % 49
         frame = InterferogramView(fringes((96, 96), angle), angle, 49, self.played, 8)
-        return News(state, frame, view, self.quality)
+        return Updates(state, frame, view, self.quality)
 
     def announce(self, **changes: object) -> None:
         """Publish another state."""

@@ -16,7 +16,7 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from files.series import Visited
+from files.series import ScanLocation
 from files.tomograms import TomogramWriter
 from launcher import main
 from pipeline.live.playback import open_playback
@@ -40,7 +40,7 @@ def visits(tmp_path: Path) -> Path:
     with TomogramWriter(path, noise(0), positions=("control", "treated")) as writer:
         for scan in range(4):
             made = replace(noise(scan, scan), timestamp=1000 * BEGUN + scan)
-            writer.append(made, visited=Visited(scan % 2, (850.0 * (scan % 2), 0.0, 0.0)))
+            writer.append(made, location=ScanLocation(scan % 2, (850.0 * (scan % 2), 0.0, 0.0)))
     return path
 
 

@@ -94,7 +94,7 @@ def test_lost_angles_are_read_from_bytes(tmp_path: Path, recording: Path) -> Non
         as_type("sample/lost", "u1")(file)
         file["sample/lost"][0, 3] = 1
     assert next(read_recording(path).stacks()).lost == (3,)
-    assert read_recording(path).log().short == {0: (3,)}
+    assert read_recording(path).log().lost_angles == {0: (3,)}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from acquisition.optics import Optics
 from commands.import_ import run_import
 from files.importing.description import load_description
 from files.importing.file_names import in_natural_order
-from files.importing.structure import BackgroundStructure
+from files.importing.structure import BackgroundReference
 from files.recording import read_recording
 from launcher import main
 from reconstruction.reconstructor import Reconstructor
@@ -336,7 +336,7 @@ def test_times_in_other_units_are_refused(
 def test_scans_against_the_order_of_time_are_pointed_out(session: Session, convert: Import) -> None:
     frames = np.stack([scan.frames for scan in session.scans])
     warnings = convert(frames, session.empty, f"{TOML}timestamps = [1714557607, 1714557600]")
-    only(warnings, "scan 1 was taken before scan 0, by the timestamps")
+    only(warnings, "by its timestamp scan 1 was taken before scan 0")
     assert [stack.timestamp for stack in convert.stacks()] == [1714557607, 1714557600]
 
 
@@ -467,7 +467,7 @@ def test_a_background_without_fringes(session: Session, convert: Import) -> None
         (TOML.replace("= 9", "= 1"), "angles must be at least 2, got 1: a single hologram"),
         (f"{TOML}k = [[0, 0], [1, 0]]", r"one \(kx, ky\) for each of the 9 angles, got 2"),
         (f"{LINES}pixel_size_um = 0.07\nk = [[0, 0], [9, 0]]", "not rad/um"),
-        (f"{TOML}k = [[0, 0]]\nk_file = 'k.csv'", "k and k_file say the same twice"),
+        (f"{TOML}k = [[0, 0]]\nk_file = 'k.csv'", "k and k_file must not both be given"),
         (f"{TOML}k_file = 'k.csv'", "k.csv cannot be read"),
         (f"{TOML}k = [[0, 0, 1]]", r"k\[0\]: "),
         (f"{TOML}timestamps = [1, 2, 3]", "one value a scan, got 3 for 1 scans"),
@@ -507,7 +507,7 @@ def test_the_upper_byte_of_one_and_the_lower_of_the_other(
 def test_another_depth(session: Session, convert: Import) -> None:
     warnings = convert(session.sample, session.empty.astype(np.uint16) * 16)
     assert "sample.npy has 8-bit data, what belongs to it has more bits" in warnings[0]
-    assert "another exposure or bit depth" in warnings[1] and len(warnings) == 2
+    assert "check exposure and bit depth" in warnings[1] and len(warnings) == 2
     assert convert.stacks()[0].frames.dtype == np.uint16
 
 
@@ -526,8 +526,10 @@ def test_blank_frames_are_lost_ones(session: Session, convert: Import) -> None:
     sample, empty = session.sample.copy(), session.empty.copy()
     sample[4], empty[6] = 3, 0
     warnings = convert(sample, empty)
-    assert "sample.npy has blank frames, marked as lost: scan 0: angle 4" in warnings[0]
-    assert "background.npy has blank frames, marked as lost: scan 0: angle 6" in warnings[1]
+    assert "sample.npy has blank frames, which are marked as lost: scan 0: angle 4" in warnings[0]
+    assert (
+        "background.npy has blank frames, which are marked as lost: scan 0: angle 6" in warnings[1]
+    )
     assert len(warnings) == 2
     assert convert.stacks()[0].lost == (4,) and convert.background().lost == (6,)
     assert not convert.stacks()[0].frames[4].any()
@@ -537,13 +539,13 @@ def test_saturated_frames(session: Session, convert: Import) -> None:
     brighter = np.clip(session.sample[2].astype(int) * 2, 0, 255)
     sample = session.sample.copy()
     sample[2] = brighter
-    only(convert(sample, session.empty), "saturated frames, lower the exposure: scan 0: angle 2")
+    only(convert(sample, session.empty), "saturated frames (scan 0: angle 2): lower the exposure")
 
 
 def test_a_sample_without_fringes_in_some_frames(session: Session, convert: Import) -> None:
     sample = session.sample.copy()
     sample[5] = np.random.default_rng(0).integers(90, 110, sample[5].shape)
-    only(convert(sample, session.empty), "no fringes where the background has them, at angle 5")
+    only(convert(sample, session.empty), "no fringes at angle 5, where the background has them")
 
 
 def test_frames_of_other_angles(session: Session, convert: Import) -> None:
@@ -551,8 +553,8 @@ def test_frames_of_other_angles(session: Session, convert: Import) -> None:
     first, second = (scan.frames for scan in session.scans)
     swapped = second[[0, 1, 3, 2, *range(4, ANGLES)]]
     warnings = convert(np.stack([first, swapped]), session.empty)
-    only(warnings, "scan 1 has its light elsewhere than the background, by up to 0.6")
-    assert warnings[0].endswith("will be reconstructed without: angles 2, 3")
+    only(warnings, "scan 1: the illumination differs from the background by up to 0.6")
+    assert warnings[0].endswith("reconstruction will leave out angles 2, 3")
     np.testing.assert_array_equal(convert.stacks()[1].frames, swapped)
     result = Reconstructor(convert.background())(convert.stacks()[1])
     assert result.report.left_out == (2, 3)
@@ -659,7 +661,7 @@ def measured_pair(ground_truth: Path) -> Path:
 
 def test_a_single_measured_hologram_is_refused(ground_truth: Path, convert: Import) -> None:
     pair = measured_pair(ground_truth)
-    convert.refuses("no depth", f"{pair}:data", f"{pair}:bg_data", TOML.replace("= 9", "= 1"))
+    convert.refuses("without depth", f"{pair}:data", f"{pair}:bg_data", TOML.replace("= 9", "= 1"))
     convert.refuses("at least one scan of 9 frames, found 1", f"{pair}:data", f"{pair}:bg_data")
 
 
@@ -668,5 +670,5 @@ def test_a_measured_cell_scatters_more_than_its_background(ground_truth: Path) -
     optics = Optics(0.633, 0.45, 1.335, 0.107)
     with np.load(measured_pair(ground_truth)) as pair:
         cell, empty = (InterferogramStack(pair[n][None], optics) for n in ("data", "bg_data"))
-    assert BackgroundStructure(empty).compare(cell).ratio > 10
-    assert BackgroundStructure(cell).compare(empty).swapped
+    assert BackgroundReference(empty).compare(cell).ratio > 10
+    assert BackgroundReference(cell).compare(empty).swapped

@@ -291,8 +291,8 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "empty page": (empty_page, "a page must have 1 to"),
     "huge page": (huge_page, "a page must have 1 to"),
     "nothing": (lambda p, f: p.write_bytes(b""), "cannot be read as TIFF"),
-    "two channels": (by_channel, "9 Z x 2 C in which C changes first: save one channel"),
-    "time first": (by_time, "9 Z x 2 T in which T changes first"),
+    "two channels": (by_channel, "9 Z x 2 C in which C varies fastest: save one channel"),
+    "time first": (by_time, "9 Z x 2 T in which T varies fastest"),
     "in depth": (in_depth, r"must be one picture \(y, x\), got shape"),
     "channels as samples": (
         lambda p, f: tiff(planarconfig="contig")(p, np.moveaxis(f, 0, -1)),

@@ -104,11 +104,11 @@ def watch(client: InstrumentClient, enough: Callable[[Seen], bool]) -> Seen:
     """Poll until there is enough; the test's own time limit ends a wait in vain."""
     seen = Seen()
     while not enough(seen):
-        news = client.poll(200)
-        seen.state = news.state or seen.state
-        seen.frames += [news.interferogram] if news.interferogram is not None else []
-        seen.views += [news.tomogram] if news.tomogram is not None else []
-        seen.checks += [news.quality] if news.quality is not None else []
+        updates = client.poll(200)
+        seen.state = updates.state or seen.state
+        seen.frames += [updates.interferogram] if updates.interferogram is not None else []
+        seen.views += [updates.tomogram] if updates.tomogram is not None else []
+        seen.checks += [updates.quality] if updates.quality is not None else []
     return seen
 
 
@@ -154,7 +154,7 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
     impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 0.3")
     microscope.write_text(impatient + "[faults]\ntrigger_cable_cut = true\n")
     with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
-        seen = watch(client, lambda s: "trying again" in s.state.message)
+        seen = watch(client, lambda s: "retrying" in s.state.message)
         assert "camera 'Camera' must deliver 9 frames" in seen.state.message
         assert all(process.restarts == 0 for process in seen.state.processes)
         watch(client, lambda s: any(p.restarts for p in s.state.processes))

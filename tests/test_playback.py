@@ -55,9 +55,9 @@ class Watched:
     def until(self, enough: Callable[["Watched"], bool]) -> "Watched":
         """Poll until there is enough; the test's own time limit ends a wait in vain."""
         while not enough(self):
-            news = self.playback.poll()
-            self.state = news.state or self.state
-            self.views += [news.tomogram] if news.tomogram is not None else []
+            updates = self.playback.poll()
+            self.state = updates.state or self.state
+            self.views += [updates.tomogram] if updates.tomogram is not None else []
             time.sleep(0.01)
         return self
 
@@ -166,7 +166,7 @@ def test_what_only_an_instrument_can_do_is_refused(
     ):
         with pytest.raises(PipelineError, match=r"cells\.h5 is a file"):
             refused()
-    with pytest.raises(PipelineError, match=r"volumes by deep, tv, got 'gp'"):
+    with pytest.raises(PipelineError, match=r"volumes deep, tv, got 'gp'"):
         playback.set_regularizer("gp")
 
 

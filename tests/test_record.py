@@ -26,7 +26,7 @@ from files.recording import read_recording
 from files.reopening import sole_writer
 from files.tomograms import read_tomograms
 from pipeline.timelapse.plan import BackgroundPlan
-from pipeline.tomograms.follower_process import Following
+from pipeline.tomograms.follower_process import FollowerProcess
 from tests.test_pipeline import SMALL
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -124,7 +124,7 @@ def assert_same_tomograms(one: Path, other: Path, method: str) -> None:
     assert a.scans.tolist() == b.scans.tolist()
     assert a.voxel_size_um == b.voxel_size_um
     np.testing.assert_array_equal(a.timestamps, b.timestamps)
-    assert a.positions.each == b.positions.each
+    assert a.positions.scan_labels == b.positions.scan_labels
     np.testing.assert_array_equal(a.positions.stage_um, b.positions.stage_um)
     for number in range(len(a)):
         assert torch.equal(a.raw(number).index, b.raw(number).index)
@@ -193,9 +193,10 @@ def test_killed_in_the_middle_it_goes_on(resumed: Resumed) -> None:
     assert (figures["stacks"], figures["recorded_now"]) == (6, 6 - killed_after)
     assert figures["tomograms"]["made"] == 6
     scans = list(read_recording(resumed.recording).scans())
-    assert [(scan.position, scan.name) for scan in scans] == [(0, "bead"), (1, "")] * 3
+    assert [(scan.position, scan.position_name) for scan in scans] == [(0, "bead"), (1, "")] * 3
     assert [scan.stage_um for scan in scans] == [(0, 0, 0), (0.6, 0.3, 0)] * 3
-    assert scans[killed_after].number > scans[killed_after - 1].number  # a new background
+    before, after = scans[killed_after - 1], scans[killed_after]
+    assert after.background_number > before.background_number
     times = [scan.stack.timestamp for scan in scans]
     assert times == sorted(times)
     with h5py.File(resumed.recording) as file:
@@ -211,7 +212,7 @@ def test_tomograms_on_the_fly_are_what_reconstruct_makes(
     assert run_reconstruct(resumed.recording, again, "gp", "cpu") == 0
     assert_same_tomograms(resumed.tomograms, again, "gp")
     where = read_tomograms(resumed.tomograms).positions
-    assert where.each == ("bead", "position 2") * 3
+    assert where.scan_labels == ("bead", "position 2") * 3
     np.testing.assert_array_equal(where.stage_um, [(0, 0, 0), (0.6, 0.3, 0)] * 3)
     assert read_tomograms(again).shape[1] == 32  # slices, as the microscope's file says
     assert "6 of 6 tomograms" in capsys.readouterr().out
@@ -274,26 +275,26 @@ def test_a_follower_that_dies_is_started_again_and_loses_nothing(
 ) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
     assert run_record(microscope, 4, 0.0, recording) == 0
-    with Following(recording, tomograms, "gp", "cpu", 4) as following:
-        wait_for(lambda: following.state.made >= 1)
-        assert following.pid is not None
-        os.kill(following.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        wait_for(lambda: following.state.made >= 3)
-        following.end()
-        while not following.wait(1.0):
+    with FollowerProcess(recording, tomograms, "gp", "cpu", 4) as follower:
+        wait_for(lambda: follower.state.made >= 1)
+        assert follower.pid is not None
+        os.kill(follower.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        wait_for(lambda: follower.state.made >= 3)
+        follower.end()
+        while not follower.wait(1.0):
             pass
-        assert following.state.error == ""
-        assert (following.state.made, following.state.running) == (4, False)
+        assert follower.state.error == ""
+        assert (follower.state.made, follower.state.running) == (4, False)
     assert run_reconstruct(recording, tmp_path / "again.h5", "gp", "cpu") == 0
     assert_same_tomograms(tomograms, tmp_path / "again.h5", "gp")
 
 
 def test_a_follower_that_cannot_says_why_and_is_not_tried_for_ever(tmp_path: Path) -> None:
     (tmp_path / "note.h5").write_text("not HDF5")
-    with Following(tmp_path / "note.h5", tmp_path / "t.h5", "none", "cpu", 1) as following:
-        while not following.wait(1.0):
+    with FollowerProcess(tmp_path / "note.h5", tmp_path / "t.h5", "none", "cpu", 1) as follower:
+        while not follower.wait(1.0):
             pass
-        assert "cannot be read as HDF5" in following.state.error
+        assert "cannot be read as HDF5" in follower.state.error
 
 
 def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
@@ -301,10 +302,10 @@ def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
 ) -> None:
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 2, 0.0, recording) == 0
-    with Following(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as following:
-        while not following.wait(1.0):
+    with FollowerProcess(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as follower:
+        while not follower.wait(1.0):
             pass
-        assert "beside the scans to come, needs" in following.state.error
+        assert r"keeping room for the scans still to be recorded\) needs" in follower.state.error
     assert not (tmp_path / "t.h5").exists()
 
 

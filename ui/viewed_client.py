@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.wire.state import Course, News, RecordRequest
+from pipeline.wire.state import Playlist, RecordRequest, Updates
 
 __all__ = ["Client", "Timeline"]
 
@@ -14,7 +14,7 @@ class Client(Protocol):
     one after the other; they raise LiveTomoError on refusal or after their time limit.
     """
 
-    def poll(self, timeout_ms: int = 0) -> News:
+    def poll(self, timeout_ms: int = 0) -> Updates:
         """Return the newest of each kind since the last poll."""
 
     def start(self) -> None:
@@ -49,11 +49,11 @@ class Timeline(Protocol):
     """A client that plays a file: ``start`` and ``stop`` are play and pause."""
 
     @property
-    def course(self) -> Course:
+    def playlist(self) -> Playlist:
         """The scans that are played, and where they were taken."""
 
     def seek(self, scan: int) -> None:
         """Show that scan; does not wait, and may be called from the window's thread."""
 
-    def look_at(self, position: str) -> None:
+    def select_position(self, position: str) -> None:
         """Play the scans of one stage position only; of all where the name is empty."""

@@ -135,7 +135,7 @@ class Window(QMainWindow):
         self.sidebar.play()
         self.time.show()
         self.time.sought.connect(timeline.seek)
-        self.time.position_chosen.connect(timeline.look_at)
+        self.time.position_chosen.connect(timeline.select_position)
 
     def _actions(self) -> dict[str, Callable[[int], object]]:
         return {
@@ -177,18 +177,18 @@ class Window(QMainWindow):
         self.waiting.dot.advance()
         self.sidebar.quality.tell_age()
         try:
-            news = self._client.poll(0)
+            updates = self._client.poll(0)
         except LiveTomoError as error:
             self.status.tell(str(error), "error")
             return
-        if news.state is not None:
-            self.show_instrument(news.state)
-        if news.interferogram is not None:
-            self.sidebar.interferogram.draw(news.interferogram)
-        if news.tomogram is not None:
-            self.show_tomogram(news.tomogram)
-        if news.quality is not None:
-            self.sidebar.quality.draw(news.quality)
+        if updates.state is not None:
+            self.show_instrument(updates.state)
+        if updates.interferogram is not None:
+            self.sidebar.interferogram.draw(updates.interferogram)
+        if updates.tomogram is not None:
+            self.show_tomogram(updates.tomogram)
+        if updates.quality is not None:
+            self.sidebar.quality.draw(updates.quality)
 
     def stop_polling(self) -> None:
         """Leave what is drawn as it is."""
@@ -201,7 +201,7 @@ class Window(QMainWindow):
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
         if self._timeline is not None:
-            self.time.draw_course(self._timeline.course)
+            self.time.draw_playlist(self._timeline.playlist)
         self._draw_instrument()
 
     def show_tomogram(self, tomogram: TomogramView) -> None:

@@ -4,7 +4,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSlider
 
 from acquisition.scanning.timestamps import date_of, possible
-from pipeline.wire.state import Course, TomogramView
+from pipeline.wire.state import Playlist, TomogramView
 from ui.widgets.labels import digits, dim
 
 __all__ = ["TimeBar"]
@@ -37,7 +37,7 @@ class TimeBar(QFrame):
         row.addWidget(self.slider, 1)
         row.addWidget(self.place)
         row.addWidget(self.taken)
-        self._course = Course()
+        self._playlist = Playlist()
         self._shown: int | None = None
         self.slider.valueChanged.connect(self._seek)
         self.positions.activated.connect(
@@ -50,40 +50,40 @@ class TimeBar(QFrame):
         self.slider.setValue(self.slider.value() + scans)
 
     def _seek(self, row: int) -> None:
-        if row < len(self._course.scans):
-            self.sought.emit(self._course.scans[row])
+        if row < len(self._playlist.scans):
+            self.sought.emit(self._playlist.scans[row])
 
-    def draw_course(self, course: Course) -> None:
+    def draw_playlist(self, playlist: Playlist) -> None:
         """Show which scans there are by now."""
-        if course == self._course:
+        if playlist == self._playlist:
             return
-        self._draw_positions(course)
-        other, self._course = course.chosen != self._course.chosen, course
+        self._draw_positions(playlist)
+        other, self._playlist = playlist.chosen != self._playlist.chosen, playlist
         with QSignalBlocker(self.slider):
-            self.slider.setMaximum(max(len(course.scans) - 1, 0))
+            self.slider.setMaximum(max(len(playlist.scans) - 1, 0))
             if other and self._shown is not None:
-                self.slider.setValue(course.row(self._shown))
-        self.slider.setEnabled(len(course.scans) > 1)
+                self.slider.setValue(playlist.row(self._shown))
+        self.slider.setEnabled(len(playlist.scans) > 1)
         self._tell()
 
-    def _draw_positions(self, course: Course) -> None:
+    def _draw_positions(self, playlist: Playlist) -> None:
         with QSignalBlocker(self.positions):
-            if course.positions != self._course.positions:
+            if playlist.positions != self._playlist.positions:
                 self.positions.clear()
                 self.positions.addItem("All positions", "")
-                for name in course.positions:
+                for name in playlist.positions:
                     self.positions.addItem(name, name)
-            self.positions.setCurrentIndex(self.positions.findData(course.chosen))
-        self.positions.setVisible(bool(course.positions))
+            self.positions.setCurrentIndex(self.positions.findData(playlist.chosen))
+        self.positions.setVisible(bool(playlist.positions))
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
         """Show which scan is on display; a slider that is being dragged stays in the hand."""
         self._shown = tomogram.sequence
         if not self.slider.isSliderDown():
             with QSignalBlocker(self.slider):
-                self.slider.setValue(self._course.row(tomogram.sequence))
+                self.slider.setValue(self._playlist.row(tomogram.sequence))
         self._tell()
-        where = self._course.place(tomogram.sequence)
+        where = self._playlist.place(tomogram.sequence)
         self.taken.setText(", ".join(filter(None, (_when(tomogram.timestamp), where))))
 
     def _tell(self) -> None:
