@@ -60,7 +60,7 @@ def shown(application: QApplication, file: Path) -> Iterator[Window]:
     wait_until(lambda: window.tomogram is not None)
     yield window
     window.close()
-    window.end()
+    window.finish_commands()
     playback.close()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from pipeline.wire.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
-from ui.bars.timelapse_bar import RecordDialog, RecordingBar
+from ui.bars.timelapse_bar import RecordDialog, TimelapseBar
 from ui.window import Window
 
 
@@ -31,7 +31,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.show_instrument(session.state)
     yield window
     window.leave()
-    window.end()
+    window.finish_commands()
     window.deleteLater()
     QApplication.processEvents()
 
@@ -102,7 +102,7 @@ def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
 
 
 def test_how_it_ended_is_said(application: QApplication) -> None:
-    bar = RecordingBar()
+    bar = TimelapseBar()
     failed = RecordingState("b.h5", "3 of 9 scans", running=False, done=3, total=9, error="disk")
     bar.draw(failed, busy=False)
     assert bar.trouble.full_text() == "disk"

@@ -1,11 +1,11 @@
-"""The bar below the views of a file: which of its scans is on display, and when that was."""
+"""The bar below the views of a file: which scan is displayed, and when it was taken."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSlider
 
 from acquisition.scanning.timestamps import date_of, possible
 from pipeline.wire.state import Playlist, TomogramView
-from ui.widgets.labels import digits, dim
+from ui.widgets.labels import dim_label, tabular_digits
 
 __all__ = ["TimeBar"]
 
@@ -24,12 +24,12 @@ class TimeBar(QFrame):
         self.slider.setRange(0, 0)
         self.slider.setPageStep(1)
         self.positions = QComboBox()
-        self.positions.setToolTip("Whose scans are shown: of all stage positions, or of one")
+        self.positions.setToolTip("Show the scans of all stage positions, or of one")
         self.positions.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.positions.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.positions.hide()
-        self.place = digits(QLabel())
-        self.taken = digits(dim())
+        self.place = tabular_digits(QLabel())
+        self.taken = tabular_digits(dim_label())
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 10, 5)
         row.setSpacing(10)
@@ -46,7 +46,7 @@ class TimeBar(QFrame):
         self.hide()
 
     def step(self, scans: int) -> None:
-        """Ask for the scan so many after the one that was asked for last."""
+        """Request the scan that many after the one requested last."""
         self.slider.setValue(self.slider.value() + scans)
 
     def _seek(self, row: int) -> None:
@@ -54,7 +54,7 @@ class TimeBar(QFrame):
             self.sought.emit(self._playlist.scans[row])
 
     def draw_playlist(self, playlist: Playlist) -> None:
-        """Show which scans there are by now."""
+        """Show the scans in the file now."""
         if playlist == self._playlist:
             return
         self._draw_positions(playlist)
@@ -77,7 +77,7 @@ class TimeBar(QFrame):
         self.positions.setVisible(bool(playlist.positions))
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
-        """Show which scan is on display; a slider that is being dragged stays in the hand."""
+        """Show which scan is displayed; a slider that is being dragged does not move."""
         self._shown = tomogram.sequence
         if not self.slider.isSliderDown():
             with QSignalBlocker(self.slider):
@@ -91,7 +91,7 @@ class TimeBar(QFrame):
 
 
 def _when(timestamp: float) -> str:
-    """Return a scan's date on this computer's clock; seconds where it counts from another zero."""
+    """Return the local date of a scan, or its seconds if they do not count from the epoch."""
     date = date_of(timestamp)
     if date is not None:
         return f"{date.astimezone():%Y-%m-%d %H:%M:%S}"
