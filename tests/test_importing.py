@@ -343,7 +343,7 @@ def test_scans_against_the_order_of_time_are_pointed_out(session: Session, conve
 def test_order_of_samples_is_as_given(session: Session, convert: Import) -> None:
     frames = [scan.frames for scan in session.scans]
     names = [convert.named("t10", frames[0]), convert.named("t2", frames[1])]
-    only(convert(names, session.empty), "not in the order of their names")
+    only(convert(names, session.empty), "not in order of their names")
     np.testing.assert_array_equal([stack.frames for stack in convert.stacks()], frames)
 
 
@@ -430,8 +430,8 @@ def test_files_that_cannot_be_read(session: Session, convert: Import) -> None:
         "no.npy": "cannot be read as an array",
         "no.npz": "cannot be read as .npz",
         "text.txt": "must be .tif",
-        "nothing.tif": "found nothing of that name",
-        "outer": "found none; give its folders one by one",
+        "nothing.tif": "must be an existing file or folder",
+        "outer": "found none: give each of its folders",
         "two.npz": "arrays bg, data: name one of them, as in .*two.npz:bg",
         "two.npz:sample": "name one of them.* got 'sample'",
     }.items():
@@ -448,8 +448,12 @@ def test_an_existing_recording_is_kept(session: Session, convert: Import) -> Non
 def test_a_background_without_fringes(session: Session, convert: Import) -> None:
     noise = np.random.default_rng(0).integers(90, 110, session.empty.shape, np.uint8)
     convert.refuses("sample.npy over .*background.npy: .* fringes", session.sample, noise)
-    convert.refuses("over .*: the sample must show the background's fringes", noise, session.empty)
-    convert.refuses("each of its frames is of one grey", session.sample, noise * 0 + 7)
+    convert.refuses(
+        "over .*: the sample must have its fringes where the background has them",
+        noise,
+        session.empty,
+    )
+    convert.refuses("every frame has a single grey value", session.sample, noise * 0 + 7)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +474,7 @@ def test_a_background_without_fringes(session: Session, convert: Import) -> None
         (f"{TOML}k = [[0, 0]]\nk_file = 'k.csv'", "k and k_file must not both be given"),
         (f"{TOML}k_file = 'k.csv'", "k.csv cannot be read"),
         (f"{TOML}k = [[0, 0, 1]]", r"k\[0\]: "),
-        (f"{TOML}timestamps = [1, 2, 3]", "one value a scan, got 3 for 1 scans"),
+        (f"{TOML}timestamps = [1, 2, 3]", "one value for each scan, got 3 for 1 scans"),
         (f"{TOML}timestamps = [1]\ninterval_s = 1", "timestamps and interval_s"),
         (f"{TOML}binning = 0", "binning: .* got 0"),
         ("wavelength_um", "cannot be read as TOML"),
@@ -506,7 +510,7 @@ def test_the_upper_byte_of_one_and_the_lower_of_the_other(
 
 def test_another_depth(session: Session, convert: Import) -> None:
     warnings = convert(session.sample, session.empty.astype(np.uint16) * 16)
-    assert "sample.npy has 8-bit data, what belongs to it has more bits" in warnings[0]
+    assert "sample.npy has 8-bit data, but other sources have more bits" in warnings[0]
     assert "check exposure and bit depth" in warnings[1] and len(warnings) == 2
     assert convert.stacks()[0].frames.dtype == np.uint16
 

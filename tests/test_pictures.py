@@ -279,13 +279,13 @@ def in_depth(path: Path, frames: Frames) -> None:
 
 
 REFUSED: dict[str, tuple[Write, str]] = {
-    "colours": (colour_tiff, "its colour channels differ: save the camera's raw picture"),
+    "colours": (colour_tiff, "its colour channels differ: save the camera's raw image"),
     "inks": (printed_tiff, "its pixels are SEPARATED, .* save it as grey"),
     "palette": (two_coloured_tiff, "its palette has colours, .* save it as grey"),
     "mosaic": (mosaic_tiff, "its pixels are CFA, .* save it as grey"),
     "one bit": (lambda p, f: tiff()(p, f > 99), "must hold numbers, got one bit a pixel"),
     "complex": (lambda p, f: tiff()(p, f.astype("c8")), "must hold numbers, got complex64"),
-    "fractions": (lambda p, f: tiff()(p, (f / 3).astype("f4")), "whole grey values, .* raw pic"),
+    "fractions": (lambda p, f: tiff()(p, (f / 3).astype("f4")), "whole grey values, .* raw image"),
     "negative": (lambda p, f: tiff()(p, f.astype("i2") - 999), "from 0 to 65535, got -999"),
     "no pages": (without_pages, "it has no pages"),
     "empty page": (empty_page, "a page must have 1 to"),
@@ -293,10 +293,10 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "nothing": (lambda p, f: p.write_bytes(b""), "cannot be read as TIFF"),
     "two channels": (by_channel, "9 Z x 2 C in which C varies fastest: save one channel"),
     "time first": (by_time, "9 Z x 2 T in which T varies fastest"),
-    "in depth": (in_depth, r"must be one picture \(y, x\), got shape"),
+    "in depth": (in_depth, r"must be one image \(y, x\), got shape"),
     "channels as samples": (
         lambda p, f: tiff(planarconfig="contig")(p, np.moveaxis(f, 0, -1)),
-        r"must be one picture \(y, x\), got shape \(64, 64, 9\)",
+        r"must be one image \(y, x\), got shape \(64, 64, 9\)",
     ),
 }
 
@@ -421,7 +421,7 @@ def test_damaged_pictures_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     for name, words in {
         "cut.bmp": "cannot be read as BMP: image file is truncated",
         "misnamed.bmp": "cannot be read as BMP: cannot identify image file",
-        "film.png": "it holds 2 pictures: save each as a file",
+        "film.png": "it holds 2 images: save each in its own file",
     }.items():
         assert words in refusal(tmp_path, str(tmp_path / name), capsys)
 

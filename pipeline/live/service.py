@@ -177,7 +177,7 @@ class Rate:
         """Events per second; zero before two events, and falling once they cease."""
         if len(self._times) < 2:
             return 0.0
-        # a source that ceased would keep its last rate for ever: count the wait once it is long
+        # once events cease, count the long wait too, or the last rate would stay
         waiting_s = (time.monotonic() - self._times[-1]) / 2
         return 1 / max(self._mean_s(), waiting_s, 1e-6)
 

@@ -1,4 +1,4 @@
-"""Choice of the torch device."""
+"""Choice of the torch device: the processor or a CUDA GPU."""
 
 import torch
 
