@@ -1,4 +1,4 @@
-"""A calibration as one HTML page: checks, figures and pictures, all in one file."""
+"""The calibration report: checks, figures and images in one HTML file."""
 
 import base64
 import html
@@ -30,7 +30,7 @@ figcaption { font-size: 13px; color: #555; }
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule: whether it is met, what was measured, and what to do where it is not."""
+    """A check: whether it is met, the measured value, and the remedy if it is not."""
 
     name: str
     met: bool
@@ -45,7 +45,7 @@ def write_report(
     angles: AngleFit,
     checks: Sequence[Check],
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def write_report(
         ),
         (
             _image(_spectrum(background, angles.vectors.carrier, nearest)),
-            "Its spectrum (power, five decades) with the sideband's disk",
+            "Its power spectrum (five decades); the circle is the sideband",
         ),
     ]
     page = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1><p>{date}</p>",
         _table(checks),
-        "<h2>Pictures</h2>",
+        "<h2>Images</h2>",
         *(f"<figure>{what}<figcaption>{text}</figcaption></figure>" for what, text in figures),
         "<h2>What later runs use</h2>",
         f"<pre>{html.escape(calibration.model_dump_json(indent=2, exclude={'setup'}))}</pre>",

@@ -23,7 +23,7 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination.angles import AngleSet, circular_scan
 from acquisition.microscope import open_microscope
-from commands.calibrate_measurement import checks_of, measure, run_calibrate
+from commands.calibrate_measurement import make_checks, measure, run_calibrate
 from commands.progress import progress_bar
 from commands.record_session import run_record
 from files.recording import read_recording
@@ -203,7 +203,7 @@ def test_every_bench_can_be_calibrated(name: str) -> None:
     with open_bench(name) as bench, progress_bar("Calibrating", 5) as bar:
         before = bench.microscope.config
         found = measure(bench.microscope, bar)
-        assert [check.name for check in checks_of(found) if not check.met] == []
+        assert [check.name for check in make_checks(found) if not check.met] == []
         assert bench.microscope.config == before
         assert bench.microscope.scan().complete
         assert found.empty == 1.0

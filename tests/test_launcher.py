@@ -235,8 +235,8 @@ def test_a_gpu_server_s_own_packages_are_enough_for_what_needs_no_more(
     assert asked == []
     assert checkout.interpreter(NONE, ("torch", "livetomo-brick")) == checkout.python
     assert asked == [NONE]
-    enough = {name: parse([name]).enough for name in ("train", "evaluate", "doctor")}
-    assert enough == {"train": TENSOR_PACKAGES, "evaluate": enough["train"], "doctor": ()}
+    sufficient = {name: parse([name]).sufficient for name in ("train", "evaluate", "doctor")}
+    assert sufficient == {"train": TENSOR_PACKAGES, "evaluate": sufficient["train"], "doctor": ()}
 
 
 def test_a_stamp_that_is_none_or_old_is_not_believed(project: Project) -> None:

@@ -21,7 +21,7 @@ import torch
 
 from acquisition.errors import ConfigurationError, DataError
 from commands.reconstruct import run_reconstruct
-from commands.record_session import Tomograms, background_plan, run_record, tomograms_asked_for
+from commands.record_session import TomogramRequest, background_plan, run_record, tomogram_request
 from files.recording import read_recording
 from files.reopening import sole_writer
 from files.tomograms import read_tomograms
@@ -312,7 +312,7 @@ def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
 def test_scans_and_tomograms_that_do_not_fit_together_are_refused_before(
     microscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, made = tmp_path / "scan.h5", Tomograms(tmp_path / "tomograms.h5", "tv", "cpu")
+    output, made = tmp_path / "scan.h5", TomogramRequest(tmp_path / "tomograms.h5", "tv", "cpu")
     scan, volume = 9 * 96 * 96, 32 * 64 * 64 * 4
     usage = shutil.disk_usage(tmp_path)
     needed = (1000 + 1) * scan + 2 * 1000 * volume  # background, scans, raw and regularized
@@ -339,20 +339,20 @@ def test_what_the_options_cannot_mean_is_refused(microscope: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"scan\.h5 cannot be read"):
         run_record(microscope, None, 0.0, output, resume=True)
     with pytest.raises(ConfigurationError, match="give --tomograms"):
-        tomograms_asked_for(None, "tv", None)
+        tomogram_request(None, "tv", None)
     with pytest.raises(ConfigurationError, match="at least 1 scan"):
         background_plan(0, None)
     assert background_plan(None, 5.0) == BackgroundPlan(background_every_min=5)
     assert background_plan(None, None) is None
-    assert tomograms_asked_for(output, None, "cpu") == Tomograms(output, "deep", "cpu")
-    assert tomograms_asked_for(None, None, "cpu") is None
+    assert tomogram_request(output, None, "cpu") == TomogramRequest(output, "deep", "cpu")
+    assert tomogram_request(None, None, "cpu") is None
 
 
 def test_tomograms_made_in_another_way_are_not_mixed(microscope: Path, tmp_path: Path) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
-    first = Tomograms(tomograms, "none", "cpu")
+    first = TomogramRequest(tomograms, "none", "cpu")
     assert run_record(microscope, 1, 0.0, recording, tomograms=first) == 0
-    other = Tomograms(tomograms, "tv", "cpu")
+    other = TomogramRequest(tomograms, "tv", "cpu")
     with pytest.raises(DataError, match="regularizer none, got tv"):
         run_record(None, None, 0.0, recording, tomograms=other, resume=True)
     assert len(read_tomograms(tomograms)) == 1
