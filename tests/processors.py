@@ -1,4 +1,4 @@
-"""A processor in the thread of a test, between sockets of its own."""
+"""Runs a processor in the thread of a test, on sockets of its own."""
 
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""A session to play back to the window: a drifting cell, raw and regularized, and its fringes.
+"""A recorded session for the window: a drifting cell, raw and regularized, and its fringes.
 
 The raw volumes are the true ones without the spatial frequencies that no illumination angle
-reaches (the missing cone), so they have the shadows and the axial smear of real raw tomograms.
+reaches (the missing cone), so they have the shadows and the axial blur of real raw tomograms.
 """
 
 import threading
@@ -45,7 +45,7 @@ def cell(
 def without_missing_cone(
     index: NDArray[np.float32], voxel_um: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return what an NA 1.2 scan measures of a volume."""
+    """Return the part of a volume that an NA 1.2 scan measures."""
     kz, ky, kx = np.meshgrid(
         np.fft.fftfreq(index.shape[0], voxel_um[0]),
         np.fft.fftfreq(index.shape[1], voxel_um[1]),
@@ -98,7 +98,7 @@ def volumes(
 
 @dataclass
 class RecordedSession:
-    """Plays tomograms back, one a poll, and answers commands as an instrument does."""
+    """Returns one tomogram at each poll, and answers commands like an instrument."""
 
     tomograms: list[TomogramView]
     state: InstrumentState = field(

@@ -1,4 +1,4 @@
-"""The two file formats: what is written, what is read, and what a reader refuses."""
+"""The two file formats: writing, reading, and what a reader refuses."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The command ``calibrate``: it finds what is wrong with a microscope, and later runs use it."""
+"""The command ``calibrate``: it finds the faults of a microscope, and later runs use it."""
 
 import base64
 import json
@@ -66,14 +66,14 @@ def microscope_file(
 def calibrated(
     file: Path, capsys: pytest.CaptureFixture[str], status: int = 0
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Run the command; return its figures and its checks by name."""
+    """Run the command; return its JSON, and its checks by name."""
     assert run_calibrate(file, file.parent / "report", as_json=True) == status
     figures = json.loads(capsys.readouterr().out)
     return figures, {check["name"]: check for check in figures["checks"]}
 
 
 def misses(file: Path) -> float:
-    """Return how far the measured angles are from the planned ones, in NA/wavelength, at most."""
+    """Return the largest distance of measured from planned angles, in NA/wavelength."""
     with open_microscope(load_calibrated(file)) as microscope:
         background = microscope.background(1)
         k = find_wave_vectors(background).k
@@ -118,7 +118,7 @@ def test_a_turned_dmd_is_found_and_corrected(
 
 
 class Page(HTMLParser):
-    """Counts what must be in a report."""
+    """Counts the elements of a report."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_found(
 
 
 def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exposure and read-out take 1.6 ms and more: pictures of 4, 3 and 2.25 ms, 1.69, 1.27."""
+    """Exposure and read-out take at least 1.6 ms; tried are 4, 3, 2.25, 1.69 and 1.27 ms."""
     file = microscope_file(tmp_path, readout_ms=1.0, fill=2.5)
     figures, _ = calibrated(file, capsys)
     busy_ms = figures["calibration"]["exposure_ms"] + 1.0
@@ -199,7 +199,7 @@ def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", ["simulated", "stepped", "dlpc900"])
 def test_every_bench_can_be_calibrated(name: str) -> None:
-    """The DLPC900 gets new times many times over, and keeps its images."""
+    """The DLPC900 gets new times repeatedly, and keeps its images."""
     with open_bench(name) as bench, progress_bar("Calibrating", 5) as bar:
         before = bench.microscope.config
         found = measure(bench.microscope, bar)

@@ -1,4 +1,4 @@
-"""The window on a file: time goes on by the slider, by keys and by itself."""
+"""The window on a file: the slider, the keys, and playing."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Import: what other programs save becomes a recording, and what is wrong with it is said."""
+"""Import: frames of other programs become a recording; errors and warnings name the cause."""
 
 import json
 import tracemalloc
@@ -108,7 +108,7 @@ def convert(tmp_path: Path) -> Import:
 
 
 def only(warnings: Sequence[str], words: str) -> None:
-    """Check that there is one warning, and that it has these words."""
+    """Check that there is exactly one warning, which contains ``words``."""
     assert len(warnings) == 1 and words in warnings[0], warnings
 
 
@@ -484,7 +484,7 @@ def test_descriptions(session: Session, convert: Import, lines: str, message: st
     convert.refuses(message, session.sample, session.empty, lines)
 
 
-# ---- What is odd ---------------------------------------------------------------------------------
+# ---- Warnings ------------------------------------------------------------------------------------
 
 
 def test_eight_bits_in_sixteen(session: Session, convert: Import) -> None:

@@ -1,4 +1,4 @@
-"""A time-lapse that the running instrument records, while the live view goes on."""
+"""A time-lapse recorded by the running instrument while the live view continues."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The command ``patterns``: pictures of the gratings, and what light passes the stop."""
+"""The command ``patterns``: images of the gratings, and which light passes the stop."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of other programs: every kind is imported right or refused in one sentence."""
+"""Images of other programs: every kind is imported correctly or refused in one sentence."""
 
 import json
 import re
@@ -35,7 +35,7 @@ Write = Callable[[Path, Frames], object]
 
 
 def scan(sphere: bool) -> Frames:
-    """Return (9, 64, 64) uint16 interferograms of a sphere or of nothing, in the upper 12 bits."""
+    """Return (9, 64, 64) uint16 interferograms of a sphere or an empty field, upper 12 bits."""
     fields = None
     if sphere:
         fields = np.stack([sphere_field(OPTICS, (kx, ky), 1.0, 1.36, (64, 64)) for kx, ky in K])
@@ -48,7 +48,7 @@ GREY = (SAMPLE >> 8).astype(np.uint8)
 
 
 def imported(folder: Path, sample: str, empty: Frames = EMPTY >> 4) -> Frames:
-    """Run the command; return the frames that reconstruct will read."""
+    """Run the import; return the frames of the recording."""
     np.save(folder / "empty.npy", empty)
     (folder / "optics.toml").write_text(TOML, "utf-8")
     argv = ["import", sample, "--background", str(folder / "empty.npy")]
@@ -59,7 +59,7 @@ def imported(folder: Path, sample: str, empty: Frames = EMPTY >> 4) -> Frames:
 
 
 def refusal(folder: Path, sample: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command, which must refuse; return what it says, which is one line."""
+    """Run an import that must be refused; return its message of one line."""
     np.save(folder / "empty.npy", EMPTY >> 4)
     (folder / "optics.toml").write_text(TOML, "utf-8")
     argv = ["import", sample, "--background", str(folder / "empty.npy")]
@@ -74,7 +74,7 @@ def refusal(folder: Path, sample: str, capsys: pytest.CaptureFixture[str]) -> st
 
 
 def tiff(**options: Any) -> Write:
-    """Return what writes such a TIFF with tifffile."""
+    """Return a function that writes such a TIFF with tifffile."""
     return lambda path, frames: tifffile.imwrite(
         path, frames, **{"photometric": "minisblack", **options}
     )
@@ -131,7 +131,7 @@ def palette_tiff(path: Path, frames: Frames) -> None:
 
 
 def hyperstack(shape: tuple[int, ...]) -> Write:
-    """Return what writes an ImageJ hyperstack of (time, z, channel)."""
+    """Return a function that writes an ImageJ hyperstack of (time, z, channel)."""
     return lambda path, frames: tifffile.imwrite(
         path,
         frames.reshape(*shape, *frames.shape[1:]),
@@ -141,7 +141,7 @@ def hyperstack(shape: tuple[int, ...]) -> Write:
 
 
 def packed_tiff(bits: int, order: str = "<") -> Write:
-    """Return what writes a TIFF of packed pixels, by the standard: rows begin on a byte."""
+    """Return a function that writes a TIFF of packed pixels, each row starting on a byte."""
     return lambda path, frames: path.write_bytes(_packed(frames, bits, order))
 
 
@@ -316,7 +316,7 @@ DAMAGED = ("lzw 12", "zstd 12", "zlib 8", "packbits 8", "jpeg2000 8", "packed 12
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damaged_tiff_is_never_a_traceback(tmp_path: Path, kind: str) -> None:
-    """Files that were cut off, or have wrong bytes: read or refused, and by name."""
+    """Files that were cut off or have wrong bytes are read, or refused by name."""
     write, frames = KINDS[kind]
     write(tmp_path / "whole.tif", frames)
     whole, random = (tmp_path / "whole.tif").read_bytes(), np.random.default_rng(0)

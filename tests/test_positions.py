@@ -1,4 +1,4 @@
-"""Stage positions and times: kept in files and in every format, read back by others' readers.
+"""Stage positions and times: kept in files and every export, read back by other readers.
 
 One small time-lapse runs through: two named positions in turn, two scans each.
 """
@@ -61,7 +61,7 @@ LAPSE = tuple(Scan(60.0 * t + 7.5 * p, p, PLACES[p]) for t in range(2) for p in 
 
 @pytest.fixture(autouse=True)
 def zarr_ends() -> Iterator[None]:
-    """End the threads that zarr keeps until Python ends."""
+    """End zarr's background threads."""
     yield
     cleanup_resources()
 
@@ -459,7 +459,7 @@ def test_unknown_places_are_valid_json(
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_job_that_goes_on_keeps_positions(recorded: Path, tmp_path: Path, older: bool) -> None:
-    """An older program's file does not say where its scans were taken: it learns that."""
+    """Positions are added to a file of an older version, which has none."""
     source, output = read_recording(recorded), tmp_path / "tomograms.h5"
     scans = list(source.scans())
     with TomogramJob(source, output, NONE, SilentProgress()) as job:
@@ -500,7 +500,7 @@ def test_every_position_is_called_something_else() -> None:
 
 
 def until(playback: Playback, message: str) -> tuple[int, ...]:
-    """Wait until the playback says that; return the scans that are played."""
+    """Wait until the playback shows ``message``; return the played scans."""
     state = None
     while state is None or state.message != message:
         state = playback.poll().state

@@ -1,4 +1,4 @@
-"""``record`` as a user runs it: signals, crashes, full disks, and tomograms on the fly."""
+"""``record`` as a user runs it: signals, crashes, full disks, tomograms while recording."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def microscope(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def launched(*argv: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start ``launcher.py record`` in a group of its own; what is left of it is killed."""
+    """Start ``launcher.py record`` in its own process group, and kill it at the end."""
     command = [sys.executable, str(ROOT / "launcher.py"), "record", *map(str, argv)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -91,7 +91,7 @@ def is_closed(path: Path) -> bool:
 
 
 def is_left_alone(follower: int) -> bool:
-    """Return whether a follower's parent has told it all that it will (Linux)."""
+    """Return whether the parent has closed the follower's input (Linux)."""
     said = os.open(f"/proc/{follower}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
     try:
         poll = select.poll()
@@ -113,7 +113,7 @@ def followers(group: int) -> list[int]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait; the test's own time limit ends a wait in vain."""
+    """Wait; the time limit of the test ends a hang."""
     while not condition():
         time.sleep(0.02)
 
@@ -145,7 +145,7 @@ metadata: {livetomo: {background_every_scans: 4}}
 
 @dataclass(frozen=True)
 class Resumed:
-    """A recording that was killed and gone on with, and what the second run said."""
+    """A recording that was killed and resumed, and the results of the second run."""
 
     recording: Path
     tomograms: Path
@@ -155,7 +155,7 @@ class Resumed:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record, kill it in the middle, and return the folder; its follower is left to itself."""
+    """Record, kill the process midway, and return the folder; its follower keeps running."""
     folder = tmp_path_factory.mktemp("killed")
     (folder / "microscope.toml").write_text(FAST)
     (folder / "sequence.yaml").write_text(SEQUENCE)
@@ -174,7 +174,7 @@ def files_in(folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def resumed(killed: Path) -> Resumed:
-    """Go on with it."""
+    """Resume the killed recording."""
     recording, tomograms = killed / "scan.h5", killed / "tomograms.h5"
     killed_after = scans_in(recording)
     status, figures = finished("--resume", *files_in(killed))

@@ -1,4 +1,4 @@
-"""Recordings and tomogram files whose writer was killed: nothing is lost, and they go on."""
+"""Recordings and tomogram files whose writer was killed lose nothing and can be resumed."""
 
 import os
 import re
@@ -55,7 +55,7 @@ with RecordingWriter(recording, stack(0), series=SERIES) if first else resume_re
 
 
 def written_and_killed(recording: Path, tomograms: Path, after_s: float) -> int:
-    """Let a process write for a while, kill it anywhere, and return how much it had finished."""
+    """Let a process write for a while, kill it, and return how many scans were complete."""
     command = [sys.executable, "-c", WRITE_FOR_EVER, str(recording), str(tomograms)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(

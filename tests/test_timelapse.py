@@ -29,7 +29,7 @@ WIDE = {"width": 128, "height": 128, "exposure_ms": 1.0}
 
 @pytest.fixture(scope="module")
 def microscope() -> Iterator[Microscope]:
-    """Yield a microscope that takes the same picture twice: no noise, nothing moves."""
+    """Yield a microscope without noise or motion: two scans are equal."""
     with small_microscope(background={"scans": 1}, camera=WIDE) as opened:
         yield opened
 
@@ -60,7 +60,7 @@ def recorded(microscope: Microscope, plan: TimelapsePlan, path: Path) -> list[Re
 
 
 def seen_at(microscope: Microscope, x: float, y: float, z: float) -> NDArray[Any]:
-    """Return what the microscope shows when it is driven there by hand."""
+    """Return the frames at a stage position that is set by hand."""
     microscope.stage.move_to(x, y, z)
     return microscope.scan().frames
 

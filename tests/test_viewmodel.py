@@ -1,4 +1,4 @@
-"""What the window displays, as arithmetic: no Qt application, no widgets."""
+"""The view model of the window, without a Qt application or widgets."""
 
 import math
 from dataclasses import replace
@@ -194,7 +194,7 @@ def test_exposure_hint(gain: float, bits: int, words: str, tone: str) -> None:
 
 @pytest.mark.parametrize("shift", [0, 4])
 def test_exposure_hint_of_twelve_bits(shift: int) -> None:
-    """The camera's bits may be the lower or the upper ones of 16."""
+    """The bits of the camera may be the lower or the upper ones of 16."""
     frame = fringes((64, 64), 3, 1.0).astype(np.uint16) * 16
     for bright, words in ((frame, "peak 66% of full scale"), (frame * 4, "saturated")):
         pixels = (np.minimum(bright, 4095) << shift).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""The window on a played-back session."""
+"""The window, tested on a recorded session."""
 
 import os
 import re
@@ -50,7 +50,7 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    """Yield a window that has been told the state and shows the session's first tomogram."""
+    """Yield a window that has the state and shows the first tomogram of the session."""
     window = Window(session, title="LiveTomo")
     window.stop_polling()
     window.resize(1280, 800)
