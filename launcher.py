@@ -81,7 +81,9 @@ class Checkout:
         if not outdated and not unsatisfied(self.requirements(extras)):
             return None
         if not ready and sufficient and not unsatisfied(sufficient):
-            say(f"Using the installed packages of {sys.executable}, in the versions that it has.")
+            print_status(
+                f"Using the installed packages of {sys.executable}, in the versions that it has."
+            )
             return None
         if not ready:
             self.set_up(extras)
@@ -127,7 +129,7 @@ class Checkout:
             if self.is_ready(extras):  # another process has just finished it
                 return
             extras = extras | self.stamped()[1]
-            say(f"Setting up {self.venv}: this takes some minutes and 2 GB or more.")
+            print_status(f"Setting up {self.venv}: this takes some minutes and 2 GB or more.")
             self.log.write_bytes(b"")
             self.make_venv()
             self.write_stamp("", extras)
@@ -205,7 +207,7 @@ def locked(path: Path) -> Iterator[None]:
         waits = False
         while not lock(file.fileno()):
             if not waits:
-                say("Another set-up of this checkout is running; waiting for it.")
+                print_status("Another set-up of this checkout is running; waiting for it.")
             waits = True
             time.sleep(TICK_S)
         yield
@@ -251,7 +253,7 @@ def _release(version: str) -> tuple[int, ...]:
 # ---- Messages and progress -----------------------------------------------------------------------
 
 
-def say(text: str, end: str = "\n") -> None:
+def print_status(text: str, end: str = "\n") -> None:
     """Print on standard error: with --json only the results are on standard output."""
     print(text, end=end, file=sys.stderr, flush=True)
 
@@ -271,15 +273,15 @@ class ProgressLine:
         stage = text.partition(":")[0]
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            say(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="")
+            print_status(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="")
         elif stage != self._stage or now - self._printed > PLAIN_INTERVAL_S:
-            say(f"[{minutes}:{seconds:02}] {text}")
+            print_status(f"[{minutes}:{seconds:02}] {text}")
             self._stage, self._printed = stage, now
 
     def end(self) -> None:
         """End the line."""
         if self._terminal:
-            say("")
+            print_status("")
 
 
 class PipProgress:
@@ -316,15 +318,15 @@ class PipProgress:
 # ---- Starting ------------------------------------------------------------------------------------
 
 
-def start_in(python: Path, argv: Sequence[str]) -> int:
+def restart_with(python: Path, argv: Sequence[str]) -> int:
     """Start again with another Python; on POSIX it replaces this process."""
     command = [str(python), str(ROOT / "launcher.py"), *argv]
     if os.name == "posix":
         sys.stdout.flush()
         os.execv(command[0], command)
-    from commands.passed_through import passed_through
+    from commands.run_program import run_program
 
-    return passed_through(command)
+    return run_program(command)
 
 
 def exit_on_signal(number: int, frame: object) -> None:
@@ -345,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv)
         python = Checkout(ROOT).interpreter(options.extras, options.sufficient)
         if python is not None:
-            return start_in(python, argv)
+            return restart_with(python, argv)
         signal.signal(signal.SIGTERM, exit_on_signal)
         # OpenMP threads that spin while they wait take the cores from the other processes: split
         # Bregman beside a live microscope was 2 to 10 times slower; read when torch is loaded

@@ -321,7 +321,7 @@ class _Session:
 
     def _show(self, timelapse: TimelapseRun, bar: Bar, follower: FollowerProcess | None) -> None:
         progress = timelapse.progress()
-        parts = [progress.sentence]
+        parts = [progress.summary]
         if follower is not None:
             parts.append(f"{follower.state.made} tomograms")
         parts += [progress.warning] if progress.warning else []
@@ -335,7 +335,7 @@ class _Session:
 
     def _catch_up(self, follower: FollowerProcess, bar: Bar) -> None:
         """Wait for the follower; Ctrl-C leaves the rest to a later ``--resume``."""
-        follower.end()
+        follower.finish()
         self._signals.stop.set()
         while not follower.wait(_TICK_S):
             made = follower.state.made

@@ -24,7 +24,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Run the sessions of ``tests.sessions``, with a virtual display where there is none."""
     sys.path.insert(0, str(_ROOT))  # tests exist in a checkout only
-    from commands.passed_through import passed_through
+    from commands.run_program import run_program
     from tests.sessions import run as run_sessions
     from ui.display import install_libraries, virtual_display
 
@@ -33,5 +33,5 @@ def run(options: Namespace) -> int:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start Python a hundred times
         pytest = (sys.executable, "-m", "pytest")
         return run_sessions(
-            options.rest, lambda own: passed_through([*pytest, *own], cwd=_ROOT, env=environment)
+            options.rest, lambda own: run_program([*pytest, *own], cwd=_ROOT, env=environment)
         )

@@ -41,7 +41,7 @@ def add_options(parser: ArgumentParser) -> None:
         "file of weights; default: the shipped one. With --minutes a folder; default: runs/weights"
     )
     add("--output", type=Path, help=text)
-    add("--jobs", type=int, help="processes that make samples; default: one for each core")
+    add("--jobs", type=int, help="processes that make samples; default: by the number of cores")
     add("--kinds", nargs="+", metavar="KIND", help="kinds of objects; default: all")
     add("--batch", type=int, help="patches in each step")
     add("--rate", type=float, help="peak learning rate of Adam")
@@ -53,7 +53,7 @@ def add_options(parser: ArgumentParser) -> None:
         type=int,
         help="number of cells, with fewer objects of other kinds; default: 30",
     )
-    text = "also train on objects of each kind without multiple scattering, in N geometries"
+    text = "also make samples in bulk, without multi-slice scattering, in N geometries"
     add("--bulk", type=int, metavar="N", help=text)
     add("--start", type=Path, help="start from these weights")
     add = parser.add_argument_group("by time").add_argument

@@ -15,14 +15,14 @@ def free_bytes(file: Path) -> int:
     return shutil.disk_usage(file.parent).free
 
 
-def check_space(file: Path, needed: int, what: str, free: int | None = None) -> None:
+def check_space(file: Path, needed_bytes: int, what: str, free: int | None = None) -> None:
     """Refuse to write more than the disk has room for.
 
     Parameters
     ----------
     file : Path
         It need not exist; its folder must.
-    needed : int
+    needed_bytes : int
         Bytes still to be written.
     what : str
         What will be written, for the message.
@@ -35,9 +35,9 @@ def check_space(file: Path, needed: int, what: str, free: int | None = None) -> 
         If less than 256 MiB would stay free.
     """
     free = free_bytes(file) if free is None else free
-    if needed + SPARE_BYTES > free:
+    if needed_bytes + SPARE_BYTES > free:
         raise DataError(
-            f"{what} needs {needed / 1e9:.2f} GB on the disk of {file.parent}, which has "
+            f"{what} needs {needed_bytes / 1e9:.2f} GB on the disk of {file.parent}, which has "
             f"{free / 1e9:.2f} GB free and must keep {SPARE_BYTES / 1e9:.2f}: free some space, or "
             "choose another disk or fewer scans"
         )

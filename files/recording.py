@@ -220,11 +220,11 @@ class Recording:
     def __len__(self) -> int:
         return len(self.timestamps)
 
-    def finished(self) -> int:
+    def count_complete(self) -> int:
         """Return how many scans are complete now, including those added since it was opened."""
         with hdf5.read_file(self.path) as file:
             hdf5.check_format(file, FORMAT)
-            return _finished(file)
+            return _count_complete(file)
 
     def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
         """Yield the scans from number ``start`` on, including those added meanwhile."""
@@ -243,7 +243,7 @@ class Recording:
         with hdf5.read_file(self.path) as file:
             series = SeriesReader(file) if self.series is not None else None
             index = start
-            while index < (count := _finished(file)):
+            while index < (count := _count_complete(file)):
                 if not positions or read_positions(file, count).position[index] in positions:
                     stack = self._stack(file, index)
                     if series is None:
@@ -309,7 +309,7 @@ def read_recording(path: Path) -> Recording:
             normal=_normal(file, len(frames)),
             provenance={"recording": path.name, **_stated_depth(file)},
         )
-        timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
+        timestamps = file["sample/timestamps"][: _count_complete(file)].astype(np.float64)
         hdf5.check_finite(file, "sample/timestamps", timestamps)
         attributes = hdf5.other_attributes(file, _KNOWN)
         series = read_series(file, frames.shape)
@@ -384,7 +384,7 @@ def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:
         hdf5.checked_dataset(file, "sample/lost", (None, frame_shape[0]), (bool,))
 
 
-def _finished(file: h5py.File) -> int:
+def _count_complete(file: h5py.File) -> int:
     """Return how many scans are complete; the timestamp comes last, so look at it first."""
     times, frames = file["sample/timestamps"], file["sample/interferograms"]
     times.refresh()

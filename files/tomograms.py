@@ -364,7 +364,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
     with hdf5.read_file(path) as file:
         hdf5.check_format(file, FORMAT)
         optics = hdf5.read_optics(file)
-        count = _finished(file)
+        count = _count_complete(file)
         raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
         volume = raw.shape[1:]
         indices = {
@@ -387,7 +387,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
         )
 
 
-def _finished(file: h5py.File) -> int:
+def _count_complete(file: h5py.File) -> int:
     """Return how many time points are complete: those with a timestamp, where there are any."""
     raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
     if "tomograms/timestamps" not in file:

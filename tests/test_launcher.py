@@ -379,8 +379,8 @@ try:
 except KeyboardInterrupt:
     sys.exit(5)
 """
-    starting = f"passed_through([sys.executable, '-c', {child!r}])"
-    code = f"import sys; from commands.passed_through import passed_through; sys.exit({starting})"
+    starting = f"run_program([sys.executable, '-c', {child!r}])"
+    code = f"import sys; from commands.run_program import run_program; sys.exit({starting})"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True

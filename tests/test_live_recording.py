@@ -45,7 +45,7 @@ def test_it_is_recorded_whole_while_the_live_view_goes_on(microscope: Path, tmp_
         with pytest.raises(PipelineError, match="a time-lapse is running"):
             client.record(request)
         seen = watch(client, lambda s: recording(s.state).done >= 1)
-        assert "of 4" in recording(seen.state).sentence
+        assert "of 4" in recording(seen.state).summary
         client.pause_recording()
         paused = watch(client, lambda s: recording(s.state).paused).state
         scans = paused.scans

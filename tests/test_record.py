@@ -280,7 +280,7 @@ def test_a_follower_that_dies_is_started_again_and_loses_nothing(
         assert follower.pid is not None
         os.kill(follower.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         wait_for(lambda: follower.state.made >= 3)
-        follower.end()
+        follower.finish()
         while not follower.wait(1.0):
             pass
         assert follower.state.error == ""

@@ -30,7 +30,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.show()
     window.show_instrument(session.state)
     yield window
-    window.leave()
+    window.close_without_asking()
     window.finish_commands()
     window.deleteLater()
     QApplication.processEvents()
@@ -61,7 +61,7 @@ def test_a_time_lapse_from_the_window(
     settle(window)
     assert session.commands[-1][0] == "record 7 True"
     assert window.recording.isVisible()
-    assert window.recording.sentence.full_text() == "cells.h5: 1 of 20 scans, 95 s left"
+    assert window.recording.summary.full_text() == "cells.h5: 1 of 20 scans, 95 s left"
     assert (window.recording.progress.value(), window.recording.progress.maximum()) == (1, 20)
     window.recording.pause.click()
     settle(window)

@@ -199,9 +199,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def visit(schedule: Schedule, clock: Clock, seconds: float = 0.0) -> None:
-    schedule.begin()
+    schedule.start_visit()
     clock.go(seconds)
-    schedule.end()
+    schedule.end_visit()
 
 
 def test_a_late_scan_does_not_move_the_others_but_a_pause_does(clock: Clock) -> None:
@@ -246,9 +246,9 @@ def test_after_a_crash_the_next_scan_is_due_as_planned_or_at_once(
     ago_s: float, due_s: float, clock: Clock
 ) -> None:
     schedule = Schedule(interval_plan(5, 10.0).visits)
-    schedule.skip(2, clock.time() - ago_s)
+    schedule.continue_after(2, clock.time() - ago_s)
     assert schedule.due_s == pytest.approx(due_s)
     assert schedule.left_s == pytest.approx(due_s + 20.0)
-    schedule.skip(5, clock.time())
+    schedule.continue_after(5, clock.time())
     assert schedule.next is None
     assert (schedule.due_s, schedule.left_s) == (float("inf"), 0.0)

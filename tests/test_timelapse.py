@@ -260,7 +260,7 @@ def test_a_pause_stops_the_clock_and_a_stop_cuts_a_scan_short(
         run.pause()
         stands = time.monotonic()
         assert run.due_s == float("inf")
-        assert run.progress().sentence.startswith("paused after 1 of 3 scans")
+        assert run.progress().summary.startswith("paused after 1 of 3 scans")
         time.sleep(0.5)
         stood_s, goes = time.monotonic() - stands, time.monotonic()
         run.unpause()

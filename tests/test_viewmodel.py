@@ -62,7 +62,7 @@ def test_edges_are_half_a_voxel_outside_the_outermost_positions() -> None:
 def test_cursor_moves_are_clamped(
     tomograms: list[TomogramView], axis: int, steps: int, expected: tuple[int, int, int]
 ) -> None:
-    assert ViewState().showing(tomograms[0]).moved(axis, steps).cursor == expected
+    assert ViewState().for_tomogram(tomograms[0]).moved(axis, steps).cursor == expected
 
 
 def test_sections_pass_through_the_cursor(tomograms: list[TomogramView]) -> None:
@@ -85,23 +85,23 @@ def test_projections_are_the_maximum_along_the_axis_a_panel_cuts(
 def test_a_new_grid_keeps_the_cursor_at_its_place_in_the_sample(
     tomograms: list[TomogramView],
 ) -> None:
-    state = ViewState().showing(tomograms[0]).placed({Z: 1.44, Y: -2.2, X: 2.4})
+    state = ViewState().for_tomogram(tomograms[0]).cursor_at({Z: 1.44, Y: -2.2, X: 2.4})
     finer = replace(
         tomograms[0],
         raw=np.full((56, 100, 92), MEDIUM, np.float32),
         regularized=None,
         voxel_size_um=(0.18, 0.11, 0.12),
     )
-    assert state.showing(finer).position_um == pytest.approx(state.position_um)
+    assert state.for_tomogram(finer).position_um == pytest.approx(state.position_um)
 
 
 def test_contrast_is_chosen_on_the_first_tomogram_and_then_left_alone(
     tomograms: list[TomogramView],
 ) -> None:
-    state = ViewState().showing(tomograms[0])
+    state = ViewState().for_tomogram(tomograms[0])
     assert tomograms[0].regularized is not None
     brighter = replace(tomograms[1], regularized=tomograms[1].raw + 0.05)
-    assert state.showing(brighter) is state
+    assert state.for_tomogram(brighter) is state
 
 
 @pytest.mark.parametrize("kind", ["raw", "regularized"])

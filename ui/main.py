@@ -69,7 +69,7 @@ def _closed_by_signals(window: Window) -> Iterator[None]:
     """
 
     def close(number: int, frame: FrameType | None) -> None:
-        QTimer.singleShot(0, window.leave)
+        QTimer.singleShot(0, window.close_without_asking)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

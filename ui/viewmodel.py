@@ -89,7 +89,7 @@ class ViewState:
     contrast: Contrast | None = None
     camera: Camera = field(default_factory=Camera)
 
-    def showing(self, tomogram: TomogramView) -> "ViewState":
+    def for_tomogram(self, tomogram: TomogramView) -> "ViewState":
         """Return the state for a new tomogram, changed only by the first one or another grid.
 
         The contrast is set once and then kept, so that a moving sample does not flicker.
@@ -111,7 +111,7 @@ class ViewState:
         """Position of the cursor, (z, y, x) from the centre of the volume."""
         return self.grid.position_um(self.cursor) if self.grid else (0.0, 0.0, 0.0)
 
-    def placed(self, along: dict[int, float]) -> "ViewState":
+    def cursor_at(self, along: dict[int, float]) -> "ViewState":
         """Move the cursor to the positions ``along`` the given axes, in um."""
         if self.grid is None:
             return self

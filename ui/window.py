@@ -214,7 +214,7 @@ class Window(QMainWindow):
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
-        state = self.state.showing(tomogram)
+        state = self.state.for_tomogram(tomogram)
         if state == self.state:
             self._draw_views()
         else:
@@ -335,12 +335,12 @@ class Window(QMainWindow):
         recording = self.instrument.recording if self.instrument is not None else None
         if recording is not None and recording.running and not self._leaving:
             event.ignore()
-            confirm_end(self, recording, self.leave)
+            confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
         super().closeEvent(event)
 
-    def leave(self) -> None:
+    def close_without_asking(self) -> None:
         """Close without asking."""
         self._leaving = True
         self.close()

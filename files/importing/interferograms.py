@@ -227,8 +227,8 @@ def _structure_warnings(material: _Material, structure: BackgroundReference) -> 
     if structure.unusable:
         where = _numbers(structure.unusable)
         notes.append(f"{background} has no usable fringes at {where}")
-    if found.dark:
-        where = _numbers(found.dark)
+    if found.without_fringes:
+        where = _numbers(found.without_fringes)
         notes.append(f"{sample} has no fringes at {where}, where the background has them")
     if found.swapped:
         notes.append(

@@ -37,7 +37,7 @@ class ScanComparison:
 
     Parameters
     ----------
-    dark : tuple of int
+    without_fringes : tuple of int
         Usable angles at which the sample has no fringes.
     astray : dict of int to float
         Angles whose sideband peak is elsewhere: its distance in NA/wavelength.
@@ -45,7 +45,7 @@ class ScanComparison:
         Median over the angles of scattered over unscattered light, sample over background.
     """
 
-    dark: tuple[int, ...]
+    without_fringes: tuple[int, ...]
     astray: dict[int, float]
     ratio: float
 
@@ -111,8 +111,8 @@ class BackgroundReference:
         reference = self._reference[bright]
         seen = np.array([self._energies(sample.frames[a]) for a in self._angles if lit[a]])
         scattered = (seen[:, 1] / seen[:, 0]) / (reference[:, 1] / reference[:, 0])
-        dark = tuple(a for a in self._angles if not lit[a] and a not in sample.lost)
-        return ScanComparison(dark, astray, float(np.median(scattered)))
+        without_fringes = tuple(a for a in self._angles if not lit[a] and a not in sample.lost)
+        return ScanComparison(without_fringes, astray, float(np.median(scattered)))
 
     def find_light(self, sample: InterferogramStack) -> tuple[NDArray[np.bool_], dict[int, float]]:
         """Return which angles of a scan have fringes, and those that have them elsewhere.

@@ -113,7 +113,7 @@ class LiveTimelapse:
             progress = timelapse.progress()
             return RecordingState(
                 self._last.output,
-                progress.sentence,
+                progress.summary,
                 paused=progress.activity is Activity.PAUSED,
                 done=progress.done,
                 total=progress.total,
@@ -128,12 +128,12 @@ class LiveTimelapse:
         last, follower = self._last, self._follower
         if last is None or follower is None:
             return last
-        sentence = last.sentence
+        summary = last.summary
         if follower.state.running:
-            sentence = f"{last.done} scans recorded, making tomograms"
+            summary = f"{last.done} scans recorded, making tomograms"
         return RecordingState(
             last.output,
-            sentence,
+            summary,
             running=False,
             done=last.done,
             total=last.total,
@@ -264,7 +264,7 @@ class LiveTimelapse:
         self._finish.clear()
         self._held.close()
         if self._follower is not None:
-            self._follower.end()
+            self._follower.finish()
         if state is not None:
             self._last = RecordingState(
                 state.output,

@@ -56,7 +56,7 @@ class PlaybackSource(Protocol):
     def methods(self) -> tuple[str, ...]:
         """The volumes in the file now, or the regularizers for a recording."""
 
-    def places(self) -> tuple[str, ...]:
+    def position_labels(self) -> tuple[str, ...]:
         """Return the label of the stage position of each scan in the file now."""
 
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
@@ -77,7 +77,7 @@ class _Tomograms:
         held = self._series.indices
         return tuple(name for name in VOLUMES if len(held.get(name, ()))) or ("none",)
 
-    def places(self) -> tuple[str, ...]:
+    def position_labels(self) -> tuple[str, ...]:
         self._series = tomograms.read_tomograms(self.path)
         return self._series.positions.scan_labels
 
@@ -114,8 +114,9 @@ class _Recording:
     def methods(self) -> tuple[str, ...]:
         return tuple(REGULARIZERS)
 
-    def places(self) -> tuple[str, ...]:
-        if self._recording.finished() != len(self._recording):  # rereading the background is slow
+    def position_labels(self) -> tuple[str, ...]:
+        # rereading the background is slow
+        if self._recording.count_complete() != len(self._recording):
             self._recording = recording.read_recording(self.path)
         return self._recording.log().positions.scan_labels
 
@@ -176,7 +177,7 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
             "import interferograms of other programs with `launcher.py import`"
         )
     source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
-    if not source.places():
+    if not source.position_labels():
         raise DataError(f"{path} must hold at least one finished scan, found none")
     return Playback(source, method if method in source.methods else source.methods[0])
 
@@ -193,7 +194,7 @@ class Playback(Closing):
 
     def __init__(self, source: PlaybackSource, method: str) -> None:
         self._source, self._method = source, method
-        self._places = source.places()
+        self._position_labels = source.position_labels()
         self._position = ""
         self._constraint: str = "auto"
         self._scan, self._shown = 0, (-1, "", "")
@@ -231,10 +232,10 @@ class Playback(Closing):
     def select_position(self, position: str) -> None:
         """Play only the scans of one stage position; "": of all."""
         with self._changed:
-            if position and position not in self._places:
+            if position and position not in self._position_labels:
                 raise PipelineError(
                     f"the position must be one with scans "
-                    f"({', '.join(dict.fromkeys(self._places))}), got {position!r}"
+                    f"({', '.join(dict.fromkeys(self._position_labels))}), got {position!r}"
                 )
             self._position = position
             playlist = self._playlist()
@@ -244,8 +245,8 @@ class Playback(Closing):
 
     def _playlist(self) -> Playlist:
         at = self._position
-        scans = tuple(n for n, place in enumerate(self._places) if place == at or not at)
-        return Playlist(scans, self._places, at)
+        scans = tuple(n for n, place in enumerate(self._position_labels) if place == at or not at)
+        return Playlist(scans, self._position_labels, at)
 
     def start(self) -> None:
         """Play, from the beginning if the end was reached."""
@@ -386,13 +387,13 @@ class Playback(Closing):
     def _look(self) -> None:
         """Check whether the file has grown."""
         try:
-            places = self._source.places()
+            labels = self._source.position_labels()
         except LiveTomoError:
             return  # it is being written; the display stays
         with self._changed:
-            if places and places != self._places:
-                self._places = places
-                if self._position not in places:
+            if labels and labels != self._position_labels:
+                self._position_labels = labels
+                if self._position not in labels:
                     self._position = ""
                 self._tell()
 
@@ -409,14 +410,14 @@ class Playback(Closing):
     def _called(self, scan: int) -> str:
         """Return the number of a scan, and its position if there are several."""
         playlist = self._playlist()
-        where = f" at {playlist.place(scan)}" if playlist.positions else ""
-        return f"scan {scan + 1} of {len(self._places)}{where}"
+        where = f" at {playlist.position_of(scan)}" if playlist.positions else ""
+        return f"scan {scan + 1} of {len(self._position_labels)}{where}"
 
     def _state(self) -> InstrumentState:
         return InstrumentState(
             Phase.LIVE if self._playing else Phase.STOPPED,
             self._message,
-            scans=len(self._places),
+            scans=len(self._position_labels),
             regularizer=self._method,
             regularizers=self._source.methods,
             constraint=self._constraint if self._source.constrained else "",

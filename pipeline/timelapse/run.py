@@ -76,7 +76,7 @@ class Progress:
     warning: str = ""
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """One line for the user, with the time left."""
         left = f", {duration(self.left_s)} left" if self.done and self.left_s >= 1 else ""
         return self._now() + left
@@ -182,7 +182,7 @@ class TimelapseRun(Closing):
         newest = next(recording.scans(done - 1), None) if done else None
         self._valid(newest.background if newest else recording.background)
         self._writer = resume_recording(self._output)
-        self._schedule.skip(done, float(recording.timestamps[-1]) if done else None)
+        self._schedule.continue_after(done, float(recording.timestamps[-1]) if done else None)
         if not self.finished and self._microscope.config.background_position_um() is not None:
             self._retake(stop)  # the instrument may have drifted since
 
@@ -241,11 +241,11 @@ class TimelapseRun(Closing):
         self._check_disk(number)
         self._go_to(visit, stop)
         self._activity = Activity.SCANNING
-        self._schedule.begin()
+        self._schedule.start_visit()
         scan = self._microscope.scan(stop)
         here = self._microscope.stage.position_um()
         self._writer.append(scan, ScanLocation(visit.position, here))
-        self._schedule.end()
+        self._schedule.end_visit()
         self._since_background += 1
         if scan.lost:
             self.lost_angles[number] = scan.lost

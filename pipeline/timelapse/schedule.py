@@ -73,7 +73,7 @@ class Schedule:
             planned = self._wait_s(now_s) + self._rest.after(self.done) + self.scan_s
             return max(planned, (len(self._visits) - self.done) * self.scan_s)
 
-    def skip(self, done: int, last_timestamp: float | None) -> None:
+    def continue_after(self, done: int, last_timestamp: float | None) -> None:
         """Continue a plan after ``done`` visits.
 
         The next visit is due at its planned interval after ``last_timestamp`` (seconds since the
@@ -90,7 +90,7 @@ class Schedule:
                 wait_s = min(max(last_timestamp + pause_s - time.time(), 0.0), pause_s)
             self._zero_s = time.monotonic() + wait_s - visit.time_s
 
-    def begin(self) -> None:
+    def start_visit(self) -> None:
         """Mark the start of the next visit."""
         with self._lock:
             self._began_s = time.monotonic()
@@ -98,7 +98,7 @@ class Schedule:
             if visit is not None and visit.starts_clock:
                 self._zero_s = self._began_s - visit.time_s
 
-    def end(self) -> None:
+    def end_visit(self) -> None:
         """Mark the end of the current visit."""
         with self._lock:
             took_s = time.monotonic() - self._began_s

@@ -113,7 +113,7 @@ def _check_disk(settings: FollowerSettings, source: Recording, job: TomogramJob)
     """Refuse a tomogram that would use the disk space of scans still to be recorded."""
     needed = job.bytes_each
     if os.stat(settings.output.parent).st_dev == os.stat(settings.recording.parent).st_dev:
-        to_come = max(settings.planned - source.finished(), 0)
+        to_come = max(settings.planned - source.count_complete(), 0)
         needed += to_come * source.background.frames.nbytes
     what = "a tomogram (keeping room for the scans still to be recorded)"
     check_space(settings.output, needed, what)

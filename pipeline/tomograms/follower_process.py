@@ -102,7 +102,7 @@ class FollowerProcess(Closing):
         """Process ID; None before the start."""
         return None if self._process is None else self._process.pid
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Tell it that the recording has ended: it catches up, then ends."""
         with self._lock:
             self._over = True

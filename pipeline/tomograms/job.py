@@ -323,7 +323,7 @@ class TomogramJob(Closing):
 
 
 def pending_scans(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedScan]:
-    """Yield the scans that the job has not done yet, and waits for those still being recorded.
+    """Yield the scans that the job has not done yet; wait for those still being recorded.
 
     Ends when ``ended`` is set and every scan recorded by then was yielded, or when ``stop`` is set.
     """

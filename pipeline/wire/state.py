@@ -91,7 +91,7 @@ class RecordingState:
     Parameters
     ----------
     output : str
-    sentence : str
+    summary : str
         Activity, progress and time left, in one line.
     running, paused : bool
     done, total : int
@@ -105,7 +105,7 @@ class RecordingState:
     """
 
     output: str
-    sentence: str
+    summary: str
     running: bool = True
     paused: bool = False
     done: int = 0
@@ -149,25 +149,25 @@ class Playlist:
     ----------
     scans : tuple of int
         Numbers of the played scans, in order: all of the file, or those of one position.
-    places : tuple of str
+    position_labels : tuple of str
         Label of the stage position of each scan in the file.
-    chosen : str
+    selected : str
         The position whose scans are played; empty: all.
     """
 
     scans: tuple[int, ...] = ()
-    places: tuple[str, ...] = ()
-    chosen: str = ""
+    position_labels: tuple[str, ...] = ()
+    selected: str = ""
 
     @property
     def positions(self) -> tuple[str, ...]:
         """Labels of the positions with scans; empty if there is one only."""
-        names = tuple(dict.fromkeys(self.places))
+        names = tuple(dict.fromkeys(self.position_labels))
         return names if len(names) > 1 else ()
 
-    def place(self, scan: int) -> str:
+    def position_of(self, scan: int) -> str:
         """Return the label of the position of a scan."""
-        return self.places[scan] if 0 <= scan < len(self.places) else ""
+        return self.position_labels[scan] if 0 <= scan < len(self.position_labels) else ""
 
     def row(self, scan: int) -> int:
         """Return the index in ``scans`` of a scan, or of the last one before it."""

@@ -58,7 +58,7 @@ class TimeBar(QFrame):
         if playlist == self._playlist:
             return
         self._draw_positions(playlist)
-        other, self._playlist = playlist.chosen != self._playlist.chosen, playlist
+        other, self._playlist = playlist.selected != self._playlist.selected, playlist
         with QSignalBlocker(self.slider):
             self.slider.setMaximum(max(len(playlist.scans) - 1, 0))
             if other and self._shown is not None:
@@ -73,7 +73,7 @@ class TimeBar(QFrame):
                 self.positions.addItem("All positions", "")
                 for name in playlist.positions:
                     self.positions.addItem(name, name)
-            self.positions.setCurrentIndex(self.positions.findData(playlist.chosen))
+            self.positions.setCurrentIndex(self.positions.findData(playlist.selected))
         self.positions.setVisible(bool(playlist.positions))
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
@@ -83,7 +83,7 @@ class TimeBar(QFrame):
             with QSignalBlocker(self.slider):
                 self.slider.setValue(self._playlist.row(tomogram.sequence))
         self._tell()
-        where = self._playlist.place(tomogram.sequence)
+        where = self._playlist.position_of(tomogram.sequence)
         self.taken.setText(", ".join(filter(None, (_when(tomogram.timestamp), where))))
 
     def _tell(self) -> None:

@@ -143,7 +143,7 @@ class TimelapseBar(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("bar")
-        self.sentence, self.trouble = ElidedLabel(), ElidedLabel()
+        self.summary, self.trouble = ElidedLabel(), ElidedLabel()
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
         self.progress.setFixedWidth(_PROGRESS_WIDTH)
@@ -165,7 +165,7 @@ class TimelapseBar(QFrame):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(self.progress)
-        row.addWidget(self.sentence, 1)
+        row.addWidget(self.summary, 1)
         for button in (self.pause, self.stop, self.dismiss):
             row.addWidget(button)
         column = QVBoxLayout(self)
@@ -189,7 +189,7 @@ class TimelapseBar(QFrame):
             self.hide()
             return
         made = "" if state.tomograms is None else f", {state.tomograms} tomograms"
-        set_text(self.sentence, f"{Path(state.output).name}: {state.sentence}{made}")
+        set_text(self.summary, f"{Path(state.output).name}: {state.summary}{made}")
         set_text(self.trouble, state.error or state.warning, "error" if state.error else "warning")
         self.trouble.setVisible(bool(state.error or state.warning))
         self.progress.setRange(0, max(state.total, 1))

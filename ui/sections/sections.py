@@ -114,7 +114,7 @@ class OrthogonalView(QWidget):
             self._connect(panel.overlay)
 
     def _connect(self, overlay: Overlay) -> None:
-        overlay.pointed.connect(lambda along: self.requested.emit(self._state.placed(along)))
+        overlay.pointed.connect(lambda along: self.requested.emit(self._state.cursor_at(along)))
         overlay.panned.connect(lambda along: self.requested.emit(self._state.panned(along)))
         overlay.zoomed.connect(lambda by, at: self.requested.emit(self._state.zoomed(by, at)))
         overlay.stepped.connect(lambda axis, by: self.requested.emit(self._state.moved(axis, by)))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["passed_through"]
+__all__ = ["run_program"]
 
 
-def passed_through(command: Sequence[str | Path], **options: Any) -> int:
+def run_program(command: Sequence[str | Path], **options: Any) -> int:
     """Run ``command`` to its end and return its exit status; Ctrl-C is left to the command."""
     before = signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to both
     try:
