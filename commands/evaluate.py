@@ -30,7 +30,7 @@ def add_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--kinds", nargs="+", metavar="KIND", help="kinds of objects; default: all")
     add("--objects", type=int, default=2, help="unseen objects of each kind; default: 2")
-    add("--quick", action="store_true", help="only one object each of three kinds, which takes minutes")
+    add("--quick", action="store_true", help="one object each of three kinds only: minutes")
     add("--cache", type=Path, default=Path("runs/test"))
     text = "train networks without some kinds of objects and test them on those kinds "
     text += "(hours); see docs/generalisation.md"

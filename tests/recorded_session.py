@@ -131,46 +131,46 @@ class RecordedSession:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # any of its fields
         self.next_state = self.state
 
-    def _obey(self, command: str) -> None:
+    def _carry_out(self, command: str) -> None:
         self.commands.append((command, threading.current_thread().name))
         if self.refusal is not None:
             raise self.refusal
 
     def start(self) -> None:
-        self._obey("start")
+        self._carry_out("start")
         self.announce(phase=Phase.LIVE, message="Live again")
 
     def stop(self) -> None:
-        self._obey("stop")
+        self._carry_out("stop")
         self.announce(phase=Phase.STOPPED, message="Stopped: the last tomogram stays")
 
     def set_regularizer(self, name: str) -> None:
-        self._obey(f"regularizer {name}")
+        self._carry_out(f"regularizer {name}")
         self.announce(regularizer=name)
 
     def set_constraint(self, name: str) -> None:
-        self._obey(f"constraint {name}")
+        self._carry_out(f"constraint {name}")
         self.announce(constraint=name)
 
     def retake_background(self) -> None:
-        self._obey("background")
+        self._carry_out("background")
 
     def record(self, request: RecordRequest) -> None:
-        self._obey(f"record {request.stacks} {request.tomograms is not None}")
+        self._carry_out(f"record {request.stacks} {request.tomograms is not None}")
         state = RecordingState(request.output, "1 of 20 scans, 95 s left", done=1, total=20)
         self.announce(recording=state)
 
     def pause_recording(self) -> None:
-        self._obey("pause")
+        self._carry_out("pause")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, paused=True))
 
     def continue_recording(self) -> None:
-        self._obey("continue")
+        self._carry_out("continue")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, paused=False))
 
     def finish_recording(self) -> None:
-        self._obey("finish")
+        self._carry_out("finish")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, running=False))

@@ -165,7 +165,7 @@ def test_the_exposure_fills_the_range_without_saturation(
     ("changes", "failed", "says"),
     [
         ({"fill": 0.01}, "Exposure", r"3.6 ms fill \d% of the range"),
-        ({"empty": (1.5, 0.0)}, "Empty field", r"\d\d\.\d% of the field stay"),
+        ({"empty": (1.5, 0.0)}, "Empty field", r"\d\d\.\d% of the field does not change"),
     ],
 )
 def test_what_is_wrong_is_found(

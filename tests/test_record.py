@@ -305,7 +305,7 @@ def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
     with FollowerProcess(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as follower:
         while not follower.wait(1.0):
             pass
-        assert r"keeping room for the scans still to be recorded\) needs" in follower.state.error
+        assert "keeping room for the scans still to be recorded) needs" in follower.state.error
     assert not (tmp_path / "t.h5").exists()
 
 
@@ -353,6 +353,6 @@ def test_tomograms_made_in_another_way_are_not_mixed(microscope: Path, tmp_path:
     first = TomogramRequest(tomograms, "none", "cpu")
     assert run_record(microscope, 1, 0.0, recording, tomograms=first) == 0
     other = TomogramRequest(tomograms, "tv", "cpu")
-    with pytest.raises(DataError, match="regularizer none, got tv"):
+    with pytest.raises(DataError, match="regularizer it was made with, none, got tv"):
         run_record(None, None, 0.0, recording, tomograms=other, resume=True)
     assert len(read_tomograms(tomograms)) == 1
