@@ -31,7 +31,7 @@ _BY_TIME = {"frame": _FRAME, "patch": 64}
 def add_options(parser: ArgumentParser) -> None:
     """Add networks, data and duration of the training."""
     add = parser.add_argument
-    text = "default: light-unet; with --minutes several names, default: all shipped networks"
+    text = "default: light-unet. With --minutes several are allowed; default: all shipped networks"
     add("--network", nargs="+", metavar="NAME", help=text)
     add("--data", type=Path, help="folder of training samples; default: runs/data")
     add(
