@@ -2,13 +2,13 @@
 
 ``python launcher.py COMMAND``
 
-The set-up is standard library only. It installs what pyproject.toml asks for, in the versions of
-constraints.txt, into ``.venv`` beside this file, and writes ``.venv/livetomo.json`` (the stamp)
-last: a set-up that was interrupted is seen and repaired by the next start. An environment that is
-active and already satisfies pyproject.toml is used as it is.
+The set-up uses the standard library only. It installs what pyproject.toml asks for, in the
+versions of constraints.txt, into ``.venv`` beside this file. It writes ``.venv/livetomo.json`` (the
+stamp) last, so that the next start detects and repairs an interrupted set-up. An environment that
+is active and already satisfies pyproject.toml is used unchanged.
 """
 
-from __future__ import annotations  # a Python too old for LiveTomo must get as far as being told so
+from __future__ import annotations  # a Python too old for LiveTomo must still print that it is
 
 import contextlib
 import hashlib
@@ -38,9 +38,9 @@ PYTHON_NEEDED = (3, 11)
 TICK_S = 0.2  # how often the progress line is drawn
 PLAIN_INTERVAL_S = 10.0  # how often an unchanged stage is repeated where lines cannot be redrawn
 
-REMEDIES = {  # words of pip, venv and their kind: what to do
+REMEDIES = {  # pattern in the output of pip or venv: remedy
     "No space left": "free some disk space; the environment takes 2 GB, several with CUDA",
-    "NewConnection|NameResolution|[Tt]imed? ?out|unreachable": "check the network, and pip's proxy",
+    "NewConnection|NameResolution|[Tt]imed? ?out|unreachable": "check the network and pip's proxy",
     "No matching distribution": "check the network, and try a Python from 3.11 to 3.14",
     "ensurepip|No module named venv": "on Debian or Ubuntu: sudo apt-get install python3-venv",
 }
@@ -54,7 +54,7 @@ class SetUpError(LiveTomoError):
 
 
 class Checkout:
-    """A folder with pyproject.toml and constraints.txt, and the environment made for it."""
+    """A checkout with pyproject.toml and constraints.txt, and its environment ``.venv``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -64,13 +64,13 @@ class Checkout:
         self.work = root / ".setup"
         self.log = self.work / "log.txt"
 
-    def interpreter(self, extras: AbstractSet[str], enough: Sequence[str] = ()) -> Path | None:
-        """Return the Python to start, set up first where need be; None: the running one will do.
+    def interpreter(self, extras: AbstractSet[str], sufficient: Sequence[str] = ()) -> Path | None:
+        """Return the Python to start, after any set-up it needs; None: use the running one.
 
-        With all packages of ``enough``, in whichever versions, nothing is set up: a GPU server has
-        those of its own, and often no network.
+        If all packages of ``sufficient`` are there, in any version, nothing is set up: a GPU server
+        has its own, and often no network.
         """
-        if not (self.root / "pyproject.toml").exists():  # installed by pip, which saw to it
+        if not (self.root / "pyproject.toml").exists():  # installed by pip with its requirements
             return None
         inside = self.venv.exists() and self.venv.samefile(sys.prefix)
         active = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
@@ -80,15 +80,17 @@ class Checkout:
         outdated = inside and self.stamp.exists()
         if not outdated and not unsatisfied(self.requirements(extras)):
             return None
-        if not ready and enough and not unsatisfied(enough):
-            say(f"Using the packages of {sys.executable}, in the versions that it has.")
+        if not ready and sufficient and not unsatisfied(sufficient):
+            print_status(
+                f"Using the installed packages of {sys.executable}, in the versions that it has."
+            )
             return None
         if not ready:
             self.set_up(extras)
         return self.python
 
     def requirements(self, extras: AbstractSet[str]) -> list[str]:
-        """Return pyproject.toml's requirements, those of ``extras`` included."""
+        """Return the requirements in pyproject.toml, including those of ``extras``."""
         import tomllib
 
         project = tomllib.loads((self.root / "pyproject.toml").read_text("utf-8"))["project"]
@@ -96,13 +98,13 @@ class Checkout:
         return [*project.get("dependencies", []), *(r for e in sorted(extras) for r in optional[e])]
 
     def digest(self) -> str:
-        """Return what the environment is made from, the system's Python included, as a number."""
+        """Return a hash of all that the environment is made from, including the system Python."""
         files = (self.root / "pyproject.toml", self.root / "constraints.txt")
         contents = [file.read_bytes() for file in files]
         return hashlib.sha256(b"\0".join([*contents, bytes(self.python.resolve())])).hexdigest()
 
     def stamped(self) -> tuple[str, frozenset[str]]:
-        """Return the digest and the extras that the stamp tells; the digest "" is unfinished."""
+        """Return digest and extras from the stamp; the digest is "" if the set-up is unfinished."""
         try:
             stamp = json.loads(self.stamp.read_text("utf-8"))
             return str(stamp["digest"]), frozenset(stamp["extras"])
@@ -110,7 +112,7 @@ class Checkout:
             return "", frozenset()
 
     def is_ready(self, extras: AbstractSet[str]) -> bool:
-        """Return whether ``.venv`` is finished, current and holds ``extras``."""
+        """Return whether ``.venv`` is finished, up to date and holds ``extras``."""
         digest, installed = self.stamped()
         return extras <= installed and self.python.exists() and digest == self.digest()
 
@@ -120,14 +122,14 @@ class Checkout:
         Raises
         ------
         SetUpError
-            If a step fails; what was done so far is kept and used by the next set-up.
+            If a step fails. Finished steps are kept for the next set-up.
         """
         self.work.mkdir(exist_ok=True)
         with locked(self.work / "lock"):
-            if self.is_ready(extras):  # another start has just done it
+            if self.is_ready(extras):  # another process has just finished it
                 return
             extras = extras | self.stamped()[1]
-            say(f"Setting up {self.venv}: some minutes, 2 GB or more.")
+            print_status(f"Setting up {self.venv}: this takes some minutes and 2 GB or more.")
             self.log.write_bytes(b"")
             self.make_venv()
             self.write_stamp("", extras)
@@ -135,7 +137,7 @@ class Checkout:
             self.write_stamp(self.digest(), extras)
 
     def make_venv(self) -> None:
-        """Make ``.venv`` with pip in it, unless there is a working one."""
+        """Create ``.venv`` with pip, unless there is a working one."""
         for module in (["pip", "--version"], ["ensurepip"]):  # uv makes environments without pip
             with contextlib.suppress(OSError):  # no Python there, or one that does not start
                 probe = [str(self.python), "-Im", *module]
@@ -145,11 +147,13 @@ class Checkout:
         self.run("Creating .venv", command)
 
     def install(self, requirements: Sequence[str]) -> None:
-        """Let pip install ``requirements`` in the versions of constraints.txt."""
+        """Install ``requirements`` with pip, in the versions of constraints.txt."""
         patterns = ("lib/python*/site-packages", "Lib/site-packages")  # POSIX, Windows
         packages = next(path for pattern in patterns for path in self.venv.glob(pattern))
         for info in packages.glob("*.dist-info"):
-            if not (info / "INSTALLER").exists():  # pip writes it last: this one was interrupted
+            if not (
+                info / "INSTALLER"
+            ).exists():  # pip writes it last: the installation was interrupted
                 shutil.rmtree(info)
         pip = [str(self.python), "-Iu", "-m", "pip", "--disable-pip-version-check", "--no-input"]
         options = ["--progress-bar", "off", "-c", str(self.root / "constraints.txt")]
@@ -157,7 +161,7 @@ class Checkout:
         self.run("Installing", [*pip, "install", *options, *requirements], progress)
 
     def write_stamp(self, digest: str, extras: AbstractSet[str]) -> None:
-        """Replace the stamp; the digest "" says that the set-up is under way."""
+        """Replace the stamp; the digest "" marks an unfinished set-up."""
         unfinished = self.stamp.with_suffix(".new")
         unfinished.write_text(json.dumps({"digest": digest, "extras": sorted(extras)}), "utf-8")
         unfinished.replace(self.stamp)
@@ -165,7 +169,7 @@ class Checkout:
     def run(
         self, title: str, command: Sequence[str], describe: Callable[[str], str] | None = None
     ) -> None:
-        """Run ``command`` with its output in the log and what it is doing on one line."""
+        """Run ``command``; write its output to the log and show its progress on one line."""
         line = ProgressLine()
         with self.log.open("ab") as sink, self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(0, os.SEEK_END)
@@ -178,32 +182,32 @@ class Checkout:
                     line.show(describe(output) if describe else title)
                     time.sleep(TICK_S)
             finally:
-                process.terminate()  # Ctrl-C; nothing where it has ended
+                process.terminate()  # after Ctrl-C; no effect once it has ended
                 process.wait()
                 line.end()
         if process.returncode:
             raise SetUpError(self.failure(title, process.returncode))
 
     def failure(self, title: str, status: int) -> str:
-        """Return what a failed step says: the end of its output, a remedy, where the rest is."""
+        """Return the message of a failed step: the end of its output, a remedy, the log."""
         text = self.log.read_text("utf-8", errors="replace")
         last = "".join(f"    {line}\n" for line in text.strip().splitlines()[-6:])
         known = (remedy for words, remedy in REMEDIES.items() if re.search(words, text))
         return (
             f"set-up stopped: {title!r} ended with status {status}; its last lines:\n{last}"
-            f"To do: {next(known, 'mend what they name')}; then start again, it goes on from here. "
-            f"The whole output: {self.log}"
+            f"To do: {next(known, 'fix that error')}; then start again, it continues from here. "
+            f"Full output: {self.log}"
         )
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system releases when its holder dies; wait for another's."""
+    """Hold the lock on ``path``; wait while another process holds it."""
     with path.open("a+b") as file:
         waits = False
         while not lock(file.fileno()):
             if not waits:
-                say("Another set-up of this checkout is running; waiting for it.")
+                print_status("Another set-up of this checkout is running; waiting for it.")
             waits = True
             time.sleep(TICK_S)
         yield
@@ -215,7 +219,7 @@ COMPARISONS = {">=": op.ge, "<=": op.le, "==": op.eq, "!=": op.ne, ">": op.gt, "
 
 
 def unsatisfied(requirements: Sequence[str]) -> list[str]:
-    """Return those of ``requirements`` that the running Python's packages do not satisfy."""
+    """Return the requirements that the packages of the running Python do not satisfy."""
     from importlib.metadata import PackageNotFoundError, version
 
     def fits(requirement: str) -> bool:
@@ -232,7 +236,7 @@ def unsatisfied(requirements: Sequence[str]) -> list[str]:
 
 
 def satisfies(version: str, rules: str) -> bool:
-    """Return whether ``version`` keeps to ``rules`` such as ``>=6.10.3,<6.12``."""
+    """Return whether ``version`` satisfies ``rules`` such as ``>=6.10.3,<6.12``."""
     found = re.findall(r"(>=|<=|==|!=|>|<)\s*([\w.]+)", rules)
     return all(COMPARISONS[rule](_release(version), _release(bound)) for rule, bound in found)
 
@@ -246,16 +250,16 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-# ---- Saying what it does -------------------------------------------------------------------------
+# ---- Messages and progress -----------------------------------------------------------------------
 
 
-def say(text: str, end: str = "\n") -> None:
-    """Print beside what the command prints: with --json that alone is on standard output."""
+def print_status(text: str, end: str = "\n") -> None:
+    """Print on standard error: with --json only the results are on standard output."""
     print(text, end=end, file=sys.stderr, flush=True)
 
 
 class ProgressLine:
-    """The step under way and its time: one line redrawn on a terminal, plain lines elsewhere."""
+    """The current step and its time: redrawn on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
         self._begin = self._printed = time.monotonic()
@@ -263,25 +267,25 @@ class ProgressLine:
         self._stage = ""
 
     def show(self, text: str) -> None:
-        """Show ``text``; what stands before its first colon is the stage."""
+        """Show ``text``; the part before its first colon is the stage."""
         now = time.monotonic()
         minutes, seconds = divmod(int(now - self._begin), 60)
         stage = text.partition(":")[0]
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            say(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="")
+            print_status(f"\r{f'[{minutes}:{seconds:02}] {text}':{width}.{width}}", end="")
         elif stage != self._stage or now - self._printed > PLAIN_INTERVAL_S:
-            say(f"[{minutes}:{seconds:02}] {text}")
+            print_status(f"[{minutes}:{seconds:02}] {text}")
             self._stage, self._printed = stage, now
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._terminal:
-            say("")
+            print_status("")
 
 
 class PipProgress:
-    """What pip is doing, from its output; while it copies files it says nothing: count them."""
+    """The progress of pip, from its output; while it copies files, from their number."""
 
     def __init__(self, packages: Path) -> None:
         self._packages = packages
@@ -314,24 +318,24 @@ class PipProgress:
 # ---- Starting ------------------------------------------------------------------------------------
 
 
-def start_in(python: Path, argv: Sequence[str]) -> int:
-    """Start over with another Python; on POSIX it takes the place of this process."""
+def restart_with(python: Path, argv: Sequence[str]) -> int:
+    """Start again with another Python; on POSIX it replaces this process."""
     command = [str(python), str(ROOT / "launcher.py"), *argv]
     if os.name == "posix":
         sys.stdout.flush()
         os.execv(command[0], command)
-    from commands.passed_through import passed_through
+    from commands.run_program import run_program
 
-    return passed_through(command)
+    return run_program(command)
 
 
-def terminated(number: int, frame: object) -> None:
-    """Let a request to terminate leave through every ``with``, so that no process stays behind."""
+def exit_on_signal(number: int, frame: object) -> None:
+    """Exit on SIGTERM through every ``with`` block, so that no child process is left."""
     sys.exit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; return the exit status, 0 only when all of it was done."""
+    """Run the command line; return the exit status, 0 only if everything was done."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         if sys.version_info[:2] < PYTHON_NEEDED:
@@ -341,10 +345,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from commands.command_line import parse
 
         options = parse(argv)
-        python = Checkout(ROOT).interpreter(options.extras, options.enough)
+        python = Checkout(ROOT).interpreter(options.extras, options.sufficient)
         if python is not None:
-            return start_in(python, argv)
-        signal.signal(signal.SIGTERM, terminated)
+            return restart_with(python, argv)
+        signal.signal(signal.SIGTERM, exit_on_signal)
         # OpenMP threads that spin while they wait take the cores from the other processes: split
         # Bregman beside a live microscope was 2 to 10 times slower; read when torch is loaded
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -244,7 +244,7 @@ def open_recording(path: str | Path) -> Recording:
         recorded = next(source.scans(number))
         return Scan(recorded.stack, recorded.background, own, plans)
 
-    return Recording(source.finished, scan, source.background)
+    return Recording(source.count_complete, scan, source.background)
 
 
 def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Recording:
@@ -271,8 +271,7 @@ def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Record
     ConfigurationError
         If there is no sample of that kind.
     """
-    from regularizer.training.training_data import KINDS
-    from regularizer.training.training_data import simulate_scan as simulated
+    from regularizer.training.training_data import KINDS, simulated
 
     if kind not in KINDS:
         raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -352,7 +351,7 @@ def open_microscope(path: str | Path | None = None) -> Iterator[Microscope]:
 
     calibrated = load_calibrated(None if path is None else Path(path))
     with opened(calibrated) as instrument:
-        yield Microscope(instrument, calibrated.config.reconstruction.given())
+        yield Microscope(instrument, calibrated.config.reconstruction.set_values())
 
 
 # ---- Tomograms -----------------------------------------------------------------------------------
@@ -439,13 +438,13 @@ class Tomogram:
         import base64
         import html
 
-        from files.pictures import draw_tomograms, png
+        from files.pictures import draw_tomograms, encode_png
 
         title = "raw" if self.method == "none" else self.method
         picture = draw_tomograms(
             [(title, self.index_array)], self.voxel_size_um, self.optics.medium_index, 256
         )
-        data = base64.b64encode(png(picture)).decode()
+        data = base64.b64encode(encode_png(picture)).decode()
         notes = "".join(f"<br>{html.escape(warning)}" for warning in self.warnings)
         return f'<img src="data:image/png;base64,{data}"><br>{html.escape(repr(self))}{notes}'
 

@@ -36,9 +36,9 @@ def measure(
         checks = 0
         begin = None
         while begin is None or time.monotonic() - begin < seconds:
-            news = client.poll(100)
-            state, view = news.state, news.tomogram
-            checks += news.quality is not None and begin is not None
+            updates = client.poll(100)
+            state, view = updates.state, updates.tomogram
+            checks += updates.quality is not None and begin is not None
             if state is not None:
                 if state.phase is Phase.FAILED:
                     raise RuntimeError(state.message)

@@ -25,7 +25,7 @@ from acquisition.configuration.microscope_file import load_configuration
 from benchmarks.machine import machine
 from files.recording import Recording, read_recording
 from files.tomograms import read_tomograms
-from pipeline.tomograms.job import Recipe, Silent, TomogramJob, settings_for
+from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, settings_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def greatest_difference(
     recipe = Recipe(options.regularizer, settings=settings_for(recording, {}))
     chosen = range(0, len(kept), step)
     again = folder / "again.h5"
-    with TomogramJob(recording, again, recipe, Silent(), stop=Event()) as job:
+    with TomogramJob(recording, again, recipe, SilentProgress(), stop=Event()) as job:
         for number in chosen:
             job.run(next(recording.scans(number)))
     made = read_tomograms(again)

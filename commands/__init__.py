@@ -1,17 +1,17 @@
-"""The command line: one file a command, with its options, its help and what it does.
+"""The command line: one module for each command, with its options, help and action.
 
-A file has ``HELP`` (one line), ``add_options(parser)`` and ``run(options)``, which returns the exit
-status; its docstring's first paragraph opens the command's own help. It imports nothing heavy
-before ``run``: the parser is made of all of them.
+A module has ``HELP`` (one line), ``add_options(parser)`` and ``run(options)``, which returns the
+exit status. Its docstring is the description in the command's own help. It imports nothing heavy
+before ``run``, because the parser imports all commands.
 
-Two more are optional: ``EXTRAS``, the optional dependencies that it needs, and ``ENOUGH``, packages
-with which it runs where the others are not to be had. ``FORWARDS`` leaves the options to a program
-that the command starts.
+Optional: ``EXTRAS``, the optional dependencies that it needs; ``SUFFICIENT_PACKAGES``, packages
+with which it runs even if the others are missing; ``FORWARDS_OPTIONS``, True if it passes its
+options on to another program.
 """
 
 __all__ = ["NAMES"]
 
-# In the order of the help. A command ``x`` is ``commands/x.py``; ``import``, a word of Python's, is
+# In the order of the help. A command ``x`` is ``commands/x.py``; ``import``, a Python keyword, is
 # ``commands/import_.py``.
 NAMES = (
     "test", "live", "record", "reconstruct", "tune", "import", "view", "export", "calibrate",

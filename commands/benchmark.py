@@ -1,13 +1,13 @@
-"""Print the speed figures: all of them, or those that are named."""
+"""Run the benchmarks: all of them, or those that are named."""
 
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-__all__ = ["FORWARDS", "HELP", "add_options", "run"]
+__all__ = ["FORWARDS_OPTIONS", "HELP", "add_options", "run"]
 
-HELP = "print the speed figures: all, or those named; options go to them"
-FORWARDS = True
+HELP = "run the benchmarks: all, or those named; options are passed on to them"
+FORWARDS_OPTIONS = True
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -15,8 +15,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run the benchmarks that the words name."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # they belong to the checkout
+    """Run the named benchmarks."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks exist in a checkout only
     from benchmarks.__main__ import main as measure
 
     return measure(options.rest)

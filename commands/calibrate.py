@@ -14,7 +14,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the microscope and the folder of the report."""
     add_microscope(parser)
     add_json(parser)
-    text = "a new folder for the report; one with today's date if not given"
+    text = "a new folder for the report; default: one named with date and time"
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=text)
 
 

@@ -1,9 +1,9 @@
-"""The command ``calibrate``: what a microscope's angles, fringes, exposure and timing really are.
+"""The command ``calibrate``: measures angles, fringes, exposure and timing of a microscope.
 
-On the empty field: the exposure that fills the camera's range, an averaged background, the measured
-angles against the planned ones, the fringes' visibility and place, whether the field is empty, and
-the shortest picture time without a lost frame. The gratings are those without a correction, so that
-a calibration does not depend on the one before.
+Measured on the empty field: the exposure that fills the camera's range, an averaged background, the
+measured against the planned angles, visibility and carrier of the fringes, whether the field is
+empty, and the shortest picture time without a lost frame. The gratings are uncorrected, so that a
+calibration does not depend on the previous one.
 """
 
 import json
@@ -31,7 +31,7 @@ from commands.progress import Bar, progress_bar
 from files.recording import RecordingWriter
 from reconstruction.angle_fit import AngleFit, CarrierFit, carrier_fit, emptiness, fit_angles
 
-__all__ = ["Exposure", "Findings", "Timing", "checks_of", "measure", "run_calibrate"]
+__all__ = ["Exposure", "Findings", "Timing", "make_checks", "measure", "run_calibrate"]
 
 _STEPS = 5
 _FILLED = (0.6, 0.9)  # of the camera's range, by the brightest pixels of the brightest angle
@@ -46,7 +46,7 @@ _FASTER = 0.75  # of the picture time before
 _ASIDE = 0.2  # of the field: how far the stage goes to see what moves with the sample
 _EMPTY = 0.97  # part of the field
 _RESIDUAL = 0.03  # NA/wavelength, between an angle and the fit
-_MATRIX = 0.02  # of the plan: what is called a turned or stretched image of the DMD
+_MATRIX = 0.02  # deviation from the plan above which the DMD's image counts as turned or stretched
 _VISIBILITY = 0.3
 _TOUCHING = 0.05  # NA/wavelength: the rims of two disks hold next to nothing
 _JITTER = 0.1  # of a picture time
@@ -54,7 +54,7 @@ _JITTER = 0.1  # of a picture time
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The exposure that was found, and how much of the camera's range it fills, 0 to 1."""
+    """The exposure found, and the fraction of the camera's range that it fills, 0 to 1."""
 
     exposure_ms: float
     filled: float
@@ -62,10 +62,10 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Lost frames at each picture time that was tried; None: the devices refused it.
+    """Lost frames at each picture time tried; None: the devices refused it.
 
-    ``period_ms`` and ``jitter_ms`` are by the camera's clock at the configured picture time, nan
-    where it has none.
+    ``period_ms`` and ``jitter_ms`` are measured by the camera's clock at the configured picture
+    time; nan if the camera has none.
     """
 
     tried: tuple[tuple[float, int | None], ...]
@@ -74,7 +74,7 @@ class Timing:
 
     @property
     def shortest_ms(self) -> float | None:
-        """The shortest picture time without a lost frame, before the first with one."""
+        """The shortest picture time before the first with lost frames; None if there is none."""
         whole = None
         for picture_ms, lost in self.tried:
             if lost != 0:
@@ -85,10 +85,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was measured.
+    """All measurements.
 
-    ``empty`` is the part of the field without anything that moves with the sample; None where no
-    stage could tell.
+    ``empty`` is the fraction of the field in which nothing moves with the sample; None if there is
+    no stage to move it.
     """
 
     config: AcquisitionConfig
@@ -101,40 +101,40 @@ class Findings:
 
     @property
     def correction(self) -> Matrix:
-        """How the DMD's image lies: what was measured, on top of what the gratings assumed."""
+        """Orientation of the DMD's image: the measured one times the one the gratings assumed."""
         fit = np.array(self.angles.correction) @ np.array(self.config.dmd.correction)
         (xx, xy), (yx, yy) = fit.tolist()
         return (xx, xy), (yx, yy)
 
 
 def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = False) -> int:
-    """Calibrate a microscope, write a report and keep the result for later runs.
+    """Calibrate a microscope, write a report and save the result for later runs.
 
     Parameters
     ----------
     microscope : Path or None
-        microscope.toml; the calibration is kept beside it, as NAME.calibration.json. None is the
-        simulated microscope, which keeps none.
+        microscope.toml; the calibration is saved beside it as NAME.calibration.json. None is the
+        simulated microscope, whose calibration is not saved.
     output : Path or None
-        A new folder for ``report.html``, ``calibration.json`` and ``background.h5``; None is one
-        with today's date beside the microscope.toml, or in ``output``.
+        A new folder for ``report.html``, ``calibration.json`` and ``background.h5``; None: one
+        named with date and time, beside the microscope.toml or in ``output``.
     as_json : bool
-        Print the figures as JSON.
+        Print the results as JSON.
 
     Returns
     -------
     int
-        0 if all checks are met, otherwise 1; the calibration is kept in both cases.
+        0 if all checks are met, otherwise 1; the calibration is saved in both cases.
     """
     config = load_configuration(microscope)
     folder = output or _dated(microscope)
     if folder.exists():
-        raise DataError(f"{folder} must be a new folder, it exists: choose another one")
+        raise DataError(f"{folder} must be a new folder, but it exists: choose another one")
     with progress_bar("Calibrating", _STEPS) as bar:
         bar.say("opening the microscope")
         with open_microscope(config) as instrument:
             found = measure(instrument, bar)
-    checks = checks_of(found)
+    checks = make_checks(found)
     calibration = _calibration(found, checks)
     folder.mkdir(parents=True)
     calibration.save(folder / "calibration.json")
@@ -147,7 +147,7 @@ def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = 
 
 
 def measure(microscope: Microscope, bar: Bar) -> Findings:
-    """Take all measurements on the empty field, and leave the microscope as it was."""
+    """Take all measurements on the empty field, then restore exposure and picture time."""
     before = microscope.config
     try:
         with microscope.empty_field():
@@ -193,7 +193,7 @@ def _expose(microscope: Microscope) -> Exposure:
         filled = _filled(microscope.scan(), microscope.config.camera.bit_depth)
         if _FILLED[0] <= filled <= _FILLED[1]:
             break
-        # of what is clipped nobody knows how bright it is
+        # the true brightness of clipped pixels is unknown
         factor = _WANTED / max(filled, 1e-3) if filled < _FULL else 0.4
         wanted_ms = max(exposure_ms * factor, _SHORTEST_EXPOSURE_MS)
         wanted_ms = min(wanted_ms, _LONGEST_EXPOSURE * picture_ms)
@@ -210,7 +210,7 @@ def _filled(stack: InterferogramStack, bit_depth: int) -> float:
 
 
 def _empty(microscope: Microscope, background: InterferogramStack) -> float | None:
-    """Look again with the sample moved aside by a fifth of the field."""
+    """Scan again with the sample moved aside by a fifth of the field."""
     x, y, _ = microscope.stage.position_um()
     if math.isnan(x):
         return None
@@ -224,7 +224,7 @@ def _empty(microscope: Microscope, background: InterferogramStack) -> float | No
 
 
 def _time(microscope: Microscope, background: InterferogramStack) -> Timing:
-    """Go faster until frames are lost, the devices refuse, or a picture is a mere exposure."""
+    """Go faster until frames are lost, a device refuses, or only the exposure time is left."""
     config = microscope.config
     exposure_ms = config.camera.exposure_ms
     tried: list[tuple[float, int | None]] = []
@@ -246,7 +246,7 @@ def _faster(picture_ms: float, exposure_ms: float) -> Iterator[float]:
 
 
 def _lost(microscope: Microscope, exposure_ms: float, picture_ms: float) -> int | None:
-    """Return how many frames some scans lack; None where a device refuses the time."""
+    """Return the frames lost in a few scans; None if a device refuses the picture time."""
     try:
         microscope.retime(exposure_ms, picture_ms)
         return sum(len(microscope.scan().lost) for _ in range(_SCANS_PER_RATE))
@@ -256,8 +256,8 @@ def _lost(microscope: Microscope, exposure_ms: float, picture_ms: float) -> int 
         return None
 
 
-def checks_of(found: Findings) -> list[Check]:
-    """Compare what was found with what a good scan needs."""
+def make_checks(found: Findings) -> list[Check]:
+    """Compare the measurements with what a good scan needs."""
     angles, carrier = found.angles, found.carrier
     cutoff = found.config.build_optics().cutoff
     worst = float(np.nanmax(angles.residual)) / cutoff
@@ -268,7 +268,7 @@ def checks_of(found: Findings) -> list[Check]:
             "Exposure",
             _FILLED[0] <= found.exposure.filled <= _FILLED[1],
             f"{found.exposure.exposure_ms:.3g} ms fill {found.exposure.filled:.0%} of the range",
-            "change the laser's power or the camera's gain, or allow longer pictures",
+            "change the laser power or the camera gain, or lengthen [dmd] picture_ms",
         ),
         Check(
             "Angles",
@@ -278,43 +278,43 @@ def checks_of(found: Findings) -> list[Check]:
             "open the Fourier stop, or reduce the scan's radius",
         ),
         Check(
-            "Angles are where the fit says",
+            "Angles agree with the fit",
             worst <= _RESIDUAL,
             f"at most {worst:.3f} NA/wavelength away",
-            "check that the gratings are shown in their order and that the stop passes one order",
+            "check that the gratings are shown in order and that the stop passes one order only",
         ),
         Check(
-            "No angle twice",
+            "No duplicate angles",
             not angles.duplicates,
             f"{len(angles.duplicates)} pairs"
             + "".join(f", {a} and {b}" for a, b in angles.duplicates[:4]),
-            "check the trigger: a frame may show its neighbour's picture",
+            "check the trigger: a frame may show the picture of its neighbour",
         ),
         Check(
             "The DMD's image",
             True,
-            f"turned by {angles.rotation_deg:.2f} degrees, angles {angles.scale:.3f} times as far "
-            f"out as planned{'; later runs correct it' if off > _MATRIX else ''}",
+            f"rotated by {angles.rotation_deg:.2f} degrees, angles {angles.scale:.3f} times as "
+            f"large as planned{'; later runs correct for it' if off > _MATRIX else ''}",
             "",
         ),
         Check(
             "Fringe visibility",
             float(np.min(visible)) >= _VISIBILITY,
             f"{np.min(visible):.2f} to {np.max(visible):.2f}",
-            "balance the two arms, check their polarization, the coherence and vibrations",
+            "balance the power of the two arms; check polarization, coherence and vibrations",
         ),
         Check(
             "Carrier",
             carrier.to_zero_order >= -_TOUCHING,
             f"{carrier.distance:.2f} NA/wavelength, {carrier.to_zero_order:+.2f} from the zero "
             "order's halo",
-            "tilt the reference beam more: 3 NA/wavelength keep the sideband clear",
+            "tilt the reference beam more: 3 NA/wavelength separate the sideband",
         ),
         Check(
             "Sideband and its conjugate",
             carrier.to_conjugate >= -_TOUCHING,
-            f"{carrier.to_conjugate:+.2f} NA/wavelength apart, folded at the camera's pixels",
-            "turn the reference beam's direction away from the camera's diagonal, or magnify more",
+            f"{carrier.to_conjugate:+.2f} NA/wavelength apart, including aliasing by the pixels",
+            "turn the reference beam away from the camera's diagonal, or magnify more",
         ),
         _emptiness(found.empty),
         *_timing(found),
@@ -331,8 +331,8 @@ def _emptiness(empty: float | None) -> Check:
     return Check(
         "Empty field",
         empty >= _EMPTY,
-        f"{empty:.1%} of the field stay as they are when the sample moves",
-        "choose another [background] position_um: something of the sample is in the field",
+        f"{empty:.1%} of the field does not change when the sample moves",
+        "choose another [background] position_um: part of the sample is in the field",
     )
 
 
@@ -348,7 +348,7 @@ def _timing(found: Findings) -> list[Check]:
         Check(
             "Dark time",
             dark_ms > 0,
-            f"{dark_ms:.3g} ms of a picture's {wanted_ms:.3g} are left for the camera's read-out",
+            f"{dark_ms:.3g} of {wanted_ms:.3g} ms in each picture are left for camera read-out",
             "shorten the exposure, or lengthen [dmd] picture_ms",
         ),
         Check(
@@ -363,11 +363,11 @@ def _timing(found: Findings) -> list[Check]:
     if math.isfinite(timing.period_ms):
         checks.append(
             Check(
-                "Rhythm",
+                "Frame period",
                 timing.jitter_ms <= _JITTER * wanted_ms
                 and math.isclose(timing.period_ms, wanted_ms, rel_tol=0.01),
-                f"{timing.period_ms:.4g} ms from exposure to exposure, at most "
-                f"{timing.jitter_ms:.2g} ms off, by the camera's clock",
+                f"{timing.period_ms:.4g} ms from exposure to exposure, jitter at most "
+                f"{timing.jitter_ms:.2g} ms, by the camera's clock",
                 "check the trigger's wiring, the camera's trigger delay and the DMD's dark time",
             )
         )

@@ -1,4 +1,4 @@
-"""A calibration as one HTML page: checks, figures and pictures, all in one file."""
+"""The calibration report: checks, figures and images in one HTML file."""
 
 import base64
 import html
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import Calibration
 from acquisition.interferograms import InterferogramStack
-from files.pictures import in_colour, png
+from files.pictures import apply_colours, encode_png
 from reconstruction.angle_fit import AngleFit
 
 __all__ = ["Check", "write_report"]
@@ -30,7 +30,7 @@ figcaption { font-size: 13px; color: #555; }
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule: whether it is met, what was measured, and what to do where it is not."""
+    """A check: whether it is met, the measured value, and the remedy if it is not."""
 
     name: str
     met: bool
@@ -45,7 +45,7 @@ def write_report(
     angles: AngleFit,
     checks: Sequence[Check],
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def write_report(
         ),
         (
             _image(_spectrum(background, angles.vectors.carrier, nearest)),
-            "Its spectrum (power, five decades) with the sideband's disk",
+            "Its power spectrum (five decades); the circle is the sideband",
         ),
     ]
     page = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1><p>{date}</p>",
         _table(checks),
-        "<h2>Pictures</h2>",
+        "<h2>Images</h2>",
         *(f"<figure>{what}<figcaption>{text}</figcaption></figure>" for what, text in figures),
         "<h2>What later runs use</h2>",
         f"<pre>{html.escape(calibration.model_dump_json(indent=2, exclude={'setup'}))}</pre>",
@@ -137,7 +137,7 @@ def _svg(*parts: str) -> str:
 
 
 def _image(picture: NDArray[np.uint8]) -> str:
-    data = base64.b64encode(png(picture)).decode()
+    data = base64.b64encode(encode_png(picture)).decode()
     return f"<img width='{_SIZE}' alt='' src='data:image/png;base64,{data}'>"
 
 
@@ -155,7 +155,7 @@ def _spectrum(
     window = (np.hanning(n + 1)[:-1] for n in (rows, columns))
     power = np.abs(np.fft.fftshift(np.fft.fft2(frame * np.outer(*window)))) ** 2
     level = np.log10(np.maximum(power / power.max(), 10**-_DECADES))
-    picture = in_colour(1 + level / _DECADES)
+    picture = apply_colours(1 + level / _DECADES)
     fy, fx = (np.fft.fftshift(np.fft.fftfreq(n, optics.pixel_size_um)) for n in (rows, columns))
     distance = np.hypot(fy[:, None] - carrier[1], fx - carrier[0])
     step = 1 / (optics.pixel_size_um * min(rows, columns))

@@ -1,4 +1,4 @@
-"""From the words of the command line to the command that they ask for."""
+"""Parses the command line and finds the command."""
 
 import argparse
 import importlib
@@ -13,17 +13,17 @@ __all__ = ["command", "parse"]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for.
+    """Parse the arguments.
 
     Returns
     -------
     Namespace
-        The command's options, and of the command itself: ``run`` (a function of the namespace),
-        ``extras`` and ``enough`` as ``commands`` describes them, ``rest`` (the words that the
-        command passes on).
+        The options of the command, and ``run`` (its function of the namespace), ``extras`` and
+        ``sufficient`` (its ``EXTRAS`` and ``SUFFICIENT_PACKAGES``), and ``rest`` (arguments that it
+        passes on).
     """
     own = argv
-    if argv and argv[0] in NAMES and _forwards(command(argv[0])):
+    if argv and argv[0] in NAMES and _forwards_options(command(argv[0])):
         own = argv if argv[1:2] in (["-h"], ["--help"]) else argv[:1]
     options = _parser().parse_args(own)
     options.rest = list(argv[len(own) :])
@@ -36,8 +36,8 @@ def command(name: str) -> ModuleType:
     return importlib.import_module(f"commands.{own_name}")
 
 
-def _forwards(module: ModuleType) -> bool:
-    return bool(getattr(module, "FORWARDS", False))
+def _forwards_options(module: ModuleType) -> bool:
+    return bool(getattr(module, "FORWARDS_OPTIONS", False))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
         f"{first_light.HELP}.",
     )
-    parser.set_defaults(run=first_light.run, extras=frozenset(), enough=())
+    parser.set_defaults(run=first_light.run, extras=frozenset(), sufficient=())
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for name in NAMES:
         module = command(name)
@@ -60,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         own.set_defaults(
             run=module.run,
             extras=getattr(module, "EXTRAS", frozenset()),
-            enough=getattr(module, "ENOUGH", ()),
+            sufficient=getattr(module, "SUFFICIENT_PACKAGES", ()),
         )
     return parser

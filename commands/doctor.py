@@ -1,6 +1,6 @@
-"""Say what works on this machine: Python, packages, GPU, display, disk, device adapters.
+"""Report what works on this machine: Python, packages, GPU, display, disk, device adapters.
 
-Every finding is looked up where it is used, so that one that fails does not hide the others.
+Each topic is examined on its own, so that a failure does not hide the others.
 """
 
 import json
@@ -22,7 +22,7 @@ from commands.options import add_json
 
 __all__ = ["HELP", "add_options", "examine", "requirements", "run"]
 
-HELP = "say what works on this machine"
+HELP = "report what works on this machine"
 
 GIGABYTE = 1e9
 _ROOT = Path(__file__).resolve().parents[1]
@@ -34,14 +34,14 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Print what was found, as text or as JSON; return 0."""
+    """Print the findings as text or JSON; return 0."""
     findings = examine(requirements())
     print(json.dumps(findings, indent=2) if options.json else as_text(findings))
     return 0
 
 
 def requirements() -> list[str]:
-    """Return what the package needs: by pyproject.toml, or as it was installed."""
+    """Return the requirements of the package, from pyproject.toml or the installation."""
     project = _ROOT / "pyproject.toml"
     if project.exists():
         return list(tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"])
@@ -81,7 +81,7 @@ def _plain(value: object) -> str:
 def _found(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return look()
-    except Exception as error:  # whatever a broken driver or package raises is the finding
+    except Exception as error:  # any error of a driver or package is a finding
         return {"error": f"{type(error).__name__}: {error}"}
 
 
@@ -146,7 +146,7 @@ def _disk() -> dict[str, Any]:
 def _devices() -> dict[str, Any]:
     from pymmcore_plus import CMMCorePlus
 
-    # it reports a missing Micro-Manager as an error; here that is a finding
+    # it logs a missing Micro-Manager as an error; here that is a finding
     logging.getLogger("pymmcore-plus").setLevel(logging.CRITICAL)
     core = CMMCorePlus()
     adapters = sorted(core.getDeviceAdapterNames())
@@ -157,5 +157,7 @@ def _devices() -> dict[str, Any]:
         "adapters": adapters,
     }
     if not adapters:
-        found["to do"] = "for hardware: `mmcore install`; the simulated microscope needs none"
+        found["to do"] = (
+            "for hardware run `mmcore install`; the simulated microscope needs no adapters"
+        )
     return found

@@ -1,4 +1,4 @@
-"""Print the regularizers' tables: how near each comes to the truth on unseen simulated samples."""
+"""Evaluate the regularizers on unseen simulated samples, and print the tables."""
 
 import json
 import os
@@ -9,41 +9,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.options import TENSOR_PACKAGES
-from commands.train import known
+from commands.train import check_names
 
 if TYPE_CHECKING:
     import torch
 
     from regularizer.training.generalisation import Study
 
-__all__ = ["ENOUGH", "HELP", "add_options", "run"]
+__all__ = ["HELP", "SUFFICIENT_PACKAGES", "add_options", "run"]
 
-HELP = "print the regularizers' tables"
-ENOUGH = TENSOR_PACKAGES
+HELP = "evaluate the regularizers on simulated samples and print the tables"
+SUFFICIENT_PACKAGES = TENSOR_PACKAGES
 
-_LEFT_OUT = ("cell", "cocci", "bead", "adherent")  # each by a network of its own
+_LEFT_OUT = ("cell", "cocci", "bead", "adherent")  # each left out of the training of one network
 _QUICK_STEPS = 20
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what is evaluated, and where the tables go."""
+    """Add samples, output and options of the study."""
     add = parser.add_argument
-    add("--kinds", nargs="+", metavar="KIND", help="of objects; all if not given")
-    add("--objects", type=int, default=2, help="unseen objects of each kind")
-    add("--quick", action="store_true", help="one cell, chain and bead: minutes")
+    add("--kinds", nargs="+", metavar="KIND", help="kinds of objects; default: all")
+    add("--objects", type=int, default=2, help="unseen objects of each kind; default: 2")
+    add("--quick", action="store_true", help="one object each of three kinds only: minutes")
     add("--cache", type=Path, default=Path("runs/test"))
-    text = "train networks without some kinds of objects, which takes hours, and test them on "
-    text += "those: docs/generalisation.md"
+    text = "train networks without some kinds of objects and test them on those kinds "
+    text += "(hours); see docs/generalisation.md"
     add("--generalisation", action="store_true", help=text)
-    add("--data", type=Path, default=Path("runs/data"), help="training samples")
-    add("--steps", type=int, default=500, help="of each of those trainings")
-    add("--device", help="cuda if there is one, otherwise cpu, if not given")
+    add("--data", type=Path, default=Path("runs/data"), help="folder of training samples")
+    add("--steps", type=int, default=500, help="steps of each of these trainings")
+    add("--device", help="default: cuda if there is one, otherwise cpu")
     add("--output", type=Path, help="write the page to this Markdown file")
     add("--json", action="store_true", help="print the rows as JSON")
 
 
 def run(options: Namespace) -> int:
-    """Print the tables that the options ask for."""
+    """Evaluate and print the tables."""
     import torch
 
     from regularizer.deep import DeepRegularizer
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
     from regularizer.training.evaluation import Row, evaluate, page, uncertainty_calibration
     from regularizer.training.training_data import KINDS, TEST_SEED, cached_sample
 
-    kinds, objects = known(options.kinds or KINDS, KINDS, "--kinds"), options.objects
+    kinds, objects = check_names(options.kinds or KINDS, KINDS, "--kinds"), options.objects
     if options.quick:
         kinds, objects = KINDS[:3], 1
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,6 +1,6 @@
-"""Write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF.
+"""Export tomograms to the format of another program: OME-TIFF, OME-Zarr or TCF.
 
-docs/exporting.md says what each format keeps, and what reads it.
+docs/exporting.md describes what each format keeps, and which programs read it.
 """
 
 import json
@@ -16,28 +16,28 @@ from files.exporting.formats import FORMATS
 
 if TYPE_CHECKING:
     from files.exporting.export import ExportedFile
-    from files.exporting.exported_image import Image
+    from files.exporting.exported_image import ExportedImage
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
 
-HELP = "write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF"
+HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what is exported, and what it becomes."""
+    """Add the file, the format, and what is exported."""
     add_json(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="of tomograms")
-    parser.add_argument("--to", choices=tuple(FORMATS), required=True)
-    text = "beside FILE, with its name, if not given"
+    parser.add_argument("file", type=Path, metavar="FILE", help="a tomogram file")
+    parser.add_argument("--to", choices=tuple(FORMATS), required=True, help="format")
+    text = "default: beside FILE, with its name"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
-    text = "which volumes, each a channel; if not given, the regularized ones if complete, else raw"
+    text = "volumes, each a channel; default: the regularized ones if complete, else raw"
     volumes = ("raw", *VOLUMES)
     parser.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
     add_positions(parser)
 
 
 def run(options: Namespace) -> int:
-    """Export what the options say."""
+    """Export the tomograms."""
     return run_export(
         options.file,
         options.to,
@@ -56,12 +56,12 @@ def run_export(
     as_json: bool = False,
     positions: Sequence[str] = (),
 ) -> int:
-    """Write a tomogram file in another format and print what was written; return 0."""
+    """Export a tomogram file and print what was written; return 0."""
     from commands.progress import progress_bar
     from files.exporting.export import export_tomograms
 
     with progress_bar("Exporting", 1) as bar:
-        files, warnings = export_tomograms(file, kind, output, volumes, positions, bar.told)
+        files, warnings = export_tomograms(file, kind, output, volumes, positions, bar.update)
     if as_json:
         print(json.dumps(_figures(kind, files, warnings)))
     else:
@@ -82,8 +82,8 @@ def _figures(kind: str, files: "Sequence[ExportedFile]", warnings: Sequence[str]
     }
 
 
-def _image(path: Path, image: "Image") -> dict[str, Any]:
-    seconds, place = image.seconds, image.places_um[0]
+def _image(path: Path, image: "ExportedImage") -> dict[str, Any]:
+    seconds, place = image.seconds, image.stage_um[0]
     return {
         "output": str(path),
         "name": image.name,

@@ -1,4 +1,4 @@
-"""The live pipeline without a window: tomograms, a check of one, a file and a picture."""
+"""Runs the live pipeline without a window: tomograms, a quality check, a file and an image."""
 
 import time
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ _PATIENCE_S = 180.0  # for the next tomogram
 def run_headless(
     output_dir: Path, microscope: Path | None = None, device: str | None = None, scans: int = 3
 ) -> int:
-    """Run the live pipeline without a window until it has made a few tomograms.
+    """Run the live pipeline without a window for ``scans`` tomograms.
 
-    Writes them to a tomogram file in ``output_dir`` and draws a picture of the last one.
+    Writes them to a tomogram file in ``output_dir``, and an image of the last one.
 
     Returns
     -------
     int
-        0; what fails raises LiveTomoError.
+        0; an error raises LiveTomoError.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    print(f"Running without a window: {scans} tomograms, then a file and a picture.", flush=True)
+    print(f"Running without a window: {scans} tomograms, then a file and an image.", flush=True)
     running = Instrument(microscope, device, quality=False)
     with running as instrument, instrument.client() as client:
         views = _collect(client, scans)
@@ -47,18 +47,18 @@ def run_headless(
     _write_views(name.with_suffix(".h5"), views, whole)
     _draw_view(name.with_suffix(".png"), views[-1])
     print(f"{len(views)} tomograms: {name.with_suffix('.h5')}")
-    print(f"picture of the last: {name.with_suffix('.png')}")
+    print(f"image of the last one: {name.with_suffix('.png')}")
     return 0
 
 
 def _collect(client: InstrumentClient, count: int) -> list[TomogramView]:
-    """Return the next tomograms, telling what the instrument does meanwhile."""
+    """Return the next tomograms; print the state of the instrument meanwhile."""
     views: list[TomogramView] = []
     message = "starting"
     deadline = time.monotonic() + _PATIENCE_S
     while len(views) < count:
-        news = client.poll(timeout_ms=500)
-        state, view = news.state, news.tomogram
+        updates = client.poll(timeout_ms=500)
+        state, view = updates.state, updates.tomogram
         if state is not None and state.phase is Phase.FAILED:
             raise PipelineError(state.message)
         if state is not None and state.phase is not Phase.LIVE and state.message != message:
@@ -67,9 +67,11 @@ def _collect(client: InstrumentClient, count: int) -> list[TomogramView]:
         if view is not None:
             views.append(view)
             deadline = time.monotonic() + _PATIENCE_S
-            print(f"tomogram {len(views)} of {count}: {view.latency_s:.2f} s old", flush=True)
+            print(f"tomogram {len(views)} of {count}: latency {view.latency_s:.2f} s", flush=True)
         if time.monotonic() > deadline:
-            raise PipelineError(f"no tomogram came in {_PATIENCE_S:g} s; the last word: {message}")
+            raise PipelineError(
+                f"no tomogram within {_PATIENCE_S:g} s; the last status was: {message}"
+            )
     return views
 
 
@@ -87,7 +89,7 @@ def _write_views(path: Path, views: Sequence[TomogramView], whole: TomogramView)
         try:
             check = check_view(whole)
         except DataError as error:
-            print(f"the last one cannot be checked: {error}")
+            print(f"quality check of the last one failed: {error}")
             return
         reference = None if "tv" in volumes else _tomogram(view, check.reference)
         writer.append_quality(last, check.report, reference)
@@ -96,15 +98,15 @@ def _write_views(path: Path, views: Sequence[TomogramView], whole: TomogramView)
 
 def _tomogram(view: TomogramView, volume: Any) -> Tomogram:
     if view.optics is None:
-        raise DataError("a tomogram without its optics cannot be written to a file")
-    story = {"source": "live pipeline", "regularizer": view.method}
+        raise DataError("a tomogram must have its optics to be written to a file, got none")
+    provenance = {"source": "live pipeline", "regularizer": view.method}
     return Tomogram(
         torch.from_numpy(volume),
         view.voxel_size_um,
         view.optics,
         view.timestamp,
         view.sequence,
-        story,
+        provenance,
     )
 
 

@@ -1,6 +1,6 @@
-"""Turn interferograms of another program into a recording.
+"""Import interferograms of another program as a recording.
 
-docs/importing.md says what is read, and what is checked.
+docs/importing.md describes the accepted files and the checks.
 """
 
 import json
@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING
 from commands.options import add_json, add_output
 
 if TYPE_CHECKING:
-    from files.importing.interferograms import Imported
+    from files.importing.interferograms import ImportResult
 
 __all__ = ["HELP", "add_options", "run", "run_import"]
 
-HELP = "turn interferograms of another program into a recording"
+HELP = "import interferograms of another program as a recording"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what is read."""
+    """Add samples, background and optics."""
     add_output(parser, "the new recording")
     add_json(parser)
-    text = "TIFF, folder of TIFF, PNG or BMP, .npy, .npz[:ARRAY]; several, in the order of time"
+    text = "TIFF, PNG, BMP, a folder of these, .npy or .npz[:ARRAY]; several in order of time"
     parser.add_argument("samples", nargs="+", metavar="SAMPLE", help=text)
-    text = "the same of the empty field"
+    text = "the empty field, in one of the same forms"
     parser.add_argument("--background", metavar="BACKGROUND", required=True, help=text)
-    text = "optics and number of angles, as in docs/examples/import.toml"
+    text = "optics and number of angles; example: docs/examples/import.toml"
     parser.add_argument("--optics", type=Path, metavar="TOML", required=True, help=text)
 
 
 def run(options: Namespace) -> int:
-    """Import what the options say."""
+    """Import the interferograms."""
     return run_import(
         options.samples, options.background, options.optics, options.output, options.json
     )
@@ -45,23 +45,23 @@ def run_import(
     output: Path,
     as_json: bool = False,
 ) -> int:
-    """Convert frames of another program into a recording and print what was made; return 0."""
+    """Import frames of another program and print what was written; return 0."""
     from commands.progress import progress_bar
     from files.importing.interferograms import import_interferograms
 
     with progress_bar("Importing", 1) as bar:
-        made = import_interferograms(samples, background, description, output, bar.told)
+        made = import_interferograms(samples, background, description, output, bar.update)
     if as_json:
         print(json.dumps(_figures(made)))
         return 0
     angles, height, width = made.shape
-    print(f"scans of {angles} angles, {height} x {width} {made.dtype}: {made.scans} in {output}")
+    print(f"{made.scans} scans of {angles} angles, {height} x {width} {made.dtype}: {output}")
     for warning in made.warnings:
         print(f"warning: {warning}")
     return 0
 
 
-def _figures(made: "Imported") -> dict[str, object]:
+def _figures(made: "ImportResult") -> dict[str, object]:
     return {
         "output": str(made.output),
         "scans": made.scans,

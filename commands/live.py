@@ -1,14 +1,14 @@
-"""Open the live window on a microscope."""
+"""Show a microscope live in the window."""
 
 from argparse import ArgumentParser, Namespace
 
 from acquisition.errors import LiveTomoError
-from commands.open_window import make_ready, show
+from commands.open_window import open_live_window, prepare_window
 from commands.options import add_device, add_microscope
 
 __all__ = ["HELP", "add_options", "run"]
 
-HELP = "the live window on a microscope"
+HELP = "show a microscope live in the window"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -18,13 +18,13 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Show the microscope of a file.
+    """Show the microscope in the window.
 
     Raises
     ------
     LiveTomoError
         If no window can open here, or the microscope cannot be started.
     """
-    if problem := make_ready():
+    if problem := prepare_window():
         raise LiveTomoError(f"live needs a window, but {problem}; record works without one")
-    return show(options.microscope, options.device)
+    return open_live_window(options.microscope, options.device)

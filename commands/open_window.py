@@ -1,15 +1,15 @@
-"""Opening the window: whether one can open here, and the live instrument in it."""
+"""Opens the window: checks that one can open here, and shows the live instrument in it."""
 
 import sys
 from pathlib import Path
 
 from acquisition.errors import LiveTomoError
 
-__all__ = ["make_ready", "show"]
+__all__ = ["open_live_window", "prepare_window"]
 
 
-def make_ready() -> str | None:
-    """Install what the window lacks, if that can be done; return why it still cannot open."""
+def prepare_window() -> str | None:
+    """Install missing libraries if possible; return why no window can open, None if one can."""
     from ui.display import display_problem, has_display, install_libraries
 
     if has_display():
@@ -20,8 +20,11 @@ def make_ready() -> str | None:
     return display_problem()
 
 
-def show(microscope: Path | None, device: str | None) -> int:
-    """Open the window on the instrument of a microscope.toml; None: the simulated one."""
+def open_live_window(microscope: Path | None, device: str | None) -> int:
+    """Open the window on the instrument of a microscope.toml; None: the simulated one.
+
+    Returns the exit status of the window.
+    """
     from pipeline.live.supervisor import open_instrument
 
     title = f"LiveTomo - {microscope.stem if microscope else 'simulated microscope'}"

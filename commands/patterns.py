@@ -1,4 +1,4 @@
-"""Write the DMD's gratings as pictures, and check what light passes its stop."""
+"""Write the patterns of the DMD as images, and check which light passes the stop."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -6,13 +6,13 @@ from commands.options import add_json, add_microscope, add_output
 
 __all__ = ["HELP", "add_options", "run"]
 
-HELP = "write the DMD's gratings as pictures, and check what light passes its stop"
+HELP = "write the patterns of the DMD as images, and check which light passes the stop"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add the microscope and the folder of the pictures."""
+    """Add the microscope and the folder of the images."""
     add_microscope(parser)
-    add_output(parser, "a new folder for the pictures")
+    add_output(parser, "a new folder for the images")
     add_json(parser)
 
 

@@ -1,4 +1,4 @@
-"""The pictures that a DMD shows, and whether only the wanted light comes of them."""
+"""Writes the patterns of a DMD, and checks that only the wanted light passes the stop."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,18 +14,18 @@ from acquisition.errors import DataError
 from acquisition.illumination.gratings import DmdGeometry, diffracted_order, far_field, stray_light
 from acquisition.illumination.spots import PupilGeometry
 from commands.progress import progress_bar
-from files.pictures import in_colour
+from files.pictures import apply_colours
 
 __all__ = ["run_patterns"]
 
-_STRAY = 0.05  # power over the first order's; what more is called a fault
+_STRAY = 0.05  # power over that of the first order; more is a fault
 _WIDTH = 8.0  # periods of the lit width that an order is wide, with the Hann window
 _DYNAMIC_RANGE_DB = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One grating: what it is for and what it does; k in cycles/um."""
+    """One pattern: its wanted and its found wave vector in cycles/um, and its light."""
 
     angle: int
     k: tuple[float, float]
@@ -35,32 +35,32 @@ class _Pattern:
 
     @property
     def good(self) -> bool:
-        """Whether one order, the right one, passes the stop."""
+        """Whether the wanted order, and no other, passes the stop."""
         return self.found is not None and self.stray <= _STRAY
 
 
 def run_patterns(microscope: Path | None, output: Path, as_json: bool = False) -> int:
-    """Write a microscope's pictures into a folder and say what light they make.
+    """Write the patterns of a microscope into a folder and print the light they produce.
 
     Parameters
     ----------
     microscope : Path or None
         microscope.toml; None is the simulated microscope. No device is opened.
     output : Path
-        A new folder: ``angle_000.png`` and so on, one bit a mirror (with a number for each of
-        several planes), and what all angles make
-        together: of gratings ``fourier_plane.png``, their power with the stop, in decibels of the
-        highest; of spots ``pupil.png``, with the objective's pupil.
+        A new folder for ``angle_000.png`` and so on, one bit for each mirror (several planes are
+        numbered), and an image of all angles together: for gratings ``fourier_plane.png``, the
+        power in decibels below the highest, with the stop; for spots ``pupil.png``, with the
+        objective's pupil.
     as_json : bool
-        Print the figures as JSON.
+        Print the results as JSON.
 
     Returns
     -------
     int
-        0 if exactly the wanted order of each grating passes the stop, otherwise 1.
+        0 if only the wanted order of each grating passes the stop, otherwise 1.
     """
     if output.exists():
-        raise DataError(f"{output} must be a new folder, it exists: choose another one")
+        raise DataError(f"{output} must be a new folder, but it exists: choose another one")
     config = load_calibrated(microscope).config
     output.mkdir(parents=True)
     geometry = config.dmd.geometry()
@@ -113,7 +113,7 @@ def _examined(
 def _draw(path: Path, power: NDArray[np.float32], geometry: DmdGeometry) -> None:
     """Draw the Fourier plane in decibels, with the stop as a circle."""
     level = 10 * np.log10(np.maximum(power / power.max(), 10 ** (-_DYNAMIC_RANGE_DB / 10)))
-    picture = in_colour(1 + level / _DYNAMIC_RANGE_DB)
+    picture = apply_colours(1 + level / _DYNAMIC_RANGE_DB)
     rows, columns = power.shape
     fy = (np.arange(rows) - rows // 2)[:, None] / rows
     fx = (np.arange(columns) - columns // 2)[None, :] / columns
@@ -126,7 +126,7 @@ def _draw_pupil(
     path: Path, spots: NDArray[np.float32], geometry: PupilGeometry, cutoff: float
 ) -> None:
     """Draw all spots, and the objective's pupil as a circle."""
-    shown = in_colour(spots.astype(np.float64))
+    shown = apply_colours(spots.astype(np.float64))
     rows, columns = spots.shape
     (xx, xy), (yx, yy) = geometry.correction
     left, top = geometry.wave_vector(0.0, 0.0)
@@ -139,13 +139,15 @@ def _draw_pupil(
 def _print(rows: list[_Pattern], output: Path, as_json: bool) -> None:
     if as_json:
         plain = [
-            # infinity is no JSON
+            # JSON has no infinity
             {**asdict(r), "stray": r.stray if np.isfinite(r.stray) else None, "good": r.good}
             for r in rows
         ]
         print(json.dumps({"output": str(output), "patterns": plain}))
         return
-    print("| angle | kx, cycles/um | ky | part of the light | strongest other in the stop |")
+    print(
+        "| angle | kx, cycles/um | ky | fraction of the light | strongest other order in the stop |"
+    )
     print("| ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         verdict = f"{row.stray:.1%}" if row.found else "nothing passes"
@@ -155,7 +157,7 @@ def _print(rows: list[_Pattern], output: Path, as_json: bool) -> None:
     bad = [row.angle for row in rows if not row.good]
     if bad:
         print(
-            f"\nnot only the wanted light passes the stop for angles {', '.join(map(str, bad))}: "
+            f"\nunwanted light or none passes the stop at angles {', '.join(map(str, bad))}: "
             "choose another carrier, or a smaller stop_radius"
         )
-    print(f"\n{len(rows)} pictures, and what they make together: {output}")
+    print(f"\n{len(rows)} patterns and an image of all angles together: {output}")

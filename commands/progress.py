@@ -1,6 +1,6 @@
-"""How far a command is, on standard error where that is a terminal.
+"""Progress bar of a command, on standard error if that is a terminal.
 
-Without torch, which takes seconds to load: not every command computes.
+Does not import torch, which takes seconds to load.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ class Bar:
         self._task = progress.add_task(title, total=total)
 
     def say(self, what: str) -> None:
-        """Say what is being done."""
+        """Show what is being done."""
         self._progress.update(self._task, description=f"{self._title}: {what}")
 
-    def told(self, what: str, done: int, total: int) -> None:
-        """Show what is being done, and how much of it is."""
+    def update(self, what: str, done: int, total: int) -> None:
+        """Show what is being done, and that ``done`` of ``total`` is finished."""
         self.say(what)
         self._progress.update(self._task, completed=done, total=total)
 
@@ -42,9 +42,9 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, total: int, *, steady: bool = True) -> Iterator[Bar]:
-    """Show how much is done, and the time that is left, where standard error is a terminal.
+    """Show progress and time left on standard error, if that is a terminal.
 
-    ``steady`` work goes on at the pace it had; other work says itself how much time is left.
+    The time left is estimated for ``steady`` work only; other work reports it itself.
     """
     console = Console(stderr=True)
     columns: list[ProgressColumn] = [

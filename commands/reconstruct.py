@@ -1,6 +1,6 @@
-"""Turn a recording into tomograms, one for each scan.
+"""Reconstruct a recording: one tomogram for each scan.
 
-Results go to standard output, as text or as one JSON object; progress goes to standard error.
+Results are printed on standard output, as text or as one JSON object; progress on standard error.
 """
 
 import json
@@ -16,44 +16,49 @@ from commands.options import METHODS, add_device, add_json, add_output, add_posi
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
-    from pipeline.tomograms.job import ScanRow, TomogramJob
+    from pipeline.tomograms.job import ScanResult, TomogramJob
 
 __all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
 
-HELP = "turn a recording into tomograms"
-RECONSTRUCTION = {  # fields of reconstruction.settings.ReconstructionSettings: how they are given
+HELP = "reconstruct tomograms from a recording"
+RECONSTRUCTION = {  # fields of ReconstructionSettings: type and help of their options
     "approximation": (str, "rytov or born"),
-    "planes": (int, "depths at which Rytov's logarithm is taken; 1 is fastest"),
-    "gridding": (str, "nearest or linear: how a sample between voxels of k-space is shared"),
-    "oversampling": (int, "how many times finer k-space is sampled than the volume asks"),
-    "apodisation": (float, "part of the measured band over which it falls off, 0 to 1"),
-    "slices": (int, "z size of the volume; 64 by default"),
+    "planes": (int, "number of depths at which the Rytov logarithm is taken; 1 is fastest"),
+    "gridding": (str, "nearest or linear: interpolation in k-space"),
+    "oversampling": (int, "factor by which k-space is sampled finer than the volume requires"),
+    "apodisation": (float, "fraction of the measured band over which it falls off, 0 to 1"),
+    "slices": (int, "z size of the volume in voxels; default: 64"),
     "dz_um": (float, "z step"),
     "voxel_um": (float, "lateral voxel"),
-    "size_um": (float, "lateral size, y and x; the field of view by default"),
-    "refocus_um": (float, "z of the volume's centre over the plane in focus"),
-    "objects": (str, "denser or lighter than the medium: tells the sideband where k is not known"),
+    "size_um": (float, "lateral size, y and x; default: the field of view"),
+    "refocus_um": (float, "z of the volume's centre above the plane in focus"),
+    "objects": (str, "denser or lighter (than the medium): selects the sideband if k is unknown"),
     "anchor": (str, "zero of the phase: field (its empty part), background, lowest or highest"),
     "offset": (float, "added to the index, for a sample that fills the field"),
 }
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add the recording, the regularizer, and what can be chosen about the reconstruction."""
+    """Add the recording, the regularizer, and the settings of the reconstruction."""
     add_device(parser)
     add_output(parser, "a new tomogram file")
     add_json(parser)
-    parser.add_argument("recording", type=Path, metavar="RECORDING")
-    parser.add_argument("--regularizer", choices=METHODS, default="deep")
-    text = "parameters of tv: measured here (tv, tv-fast), by each scan's noise (auto), the paper's"
+    parser.add_argument(
+        "recording", type=Path, metavar="RECORDING", help="the recording to reconstruct"
+    )
+    parser.add_argument("--regularizer", choices=METHODS, default="deep", help="default: deep")
+    text = "parameters of tv: tuned for LiveTomo (tv, tv-fast), from the noise of each scan "
+    text += "(auto), or those of the paper"
     parser.add_argument("--preset", choices=PRESETS, help=text)
-    text = "on the sign of the contrast: non-negative where the sample is denser than its medium, "
-    text += "non-positive where it is lighter, none where it is both, auto for what the data show"
+    text = "sign of the contrast: non-negative for a sample denser than its medium, "
+    text += "non-positive for a lighter one, none for both, auto to decide from the data"
     parser.add_argument("--constraint", choices=tuple(CONSTRAINTS), default="auto", help=text)
-    text = "compare every N-th tomogram with total variation, into the file, too"
+    text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_positions(parser)
-    group = parser.add_argument_group("reconstruction", "what is left out has its default")
+    group = parser.add_argument_group(
+        "reconstruction", "settings of the reconstruction, all optional"
+    )
     for name, (kind, text) in RECONSTRUCTION.items():
         how: dict[str, Any] = {"dest": name, "type": kind, "help": text}
         how |= {"metavar": "UM"} if name.endswith("_um") else {}
@@ -62,7 +67,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Reconstruct what the options say."""
+    """Reconstruct the recording."""
     given = {name: getattr(options, name) for name in RECONSTRUCTION}
     return run_reconstruct(
         options.recording,
@@ -100,25 +105,26 @@ def run_reconstruct(
     method : str
         "none", "gp", "tv" (converged), "tv-fast" or "deep".
     device : str or None
-        "cpu", "cuda", or None for the best there is.
+        "cpu", "cuda", or None for the best available.
     as_json : bool
         Print the result as JSON.
     chosen : mapping or None
-        Fields of ``ReconstructionSettings``; the others are those of the microscope's file, as far
-        as the recording has kept them, or the defaults.
+        Fields of ``ReconstructionSettings``; the others are those that the recording keeps from its
+        microscope file, or the defaults.
     preset : str or None
-        Of total variation; one of ``regularizer.total_variation.parameters.PRESETS``; None: "tv".
+        Parameters of total variation: a name in
+        ``regularizer.total_variation.parameters.PRESETS``; None: "tv".
     check_every : int
-        Compare every N-th tomogram with total variation and write that to the file; 0: none.
+        Compare every N-th tomogram with total variation, and write the result to the file; 0: none.
     positions : sequence of str
-        Names or numbers (from 1) of the stage positions whose scans are taken; empty: all.
+        Names or numbers (from 1) of stage positions; empty: all.
     constraint : str
-        On the sign of the contrast; a name in ``regularizer.constraint.CONSTRAINTS``.
+        Constraint on the sign of the contrast: a name in ``acquisition.choices.CONSTRAINTS``.
 
     Returns
     -------
     int
-        0 if every scan was whole and gave a tomogram, otherwise 1.
+        0 if every scan was complete and gave a tomogram, otherwise 1.
     """
     from commands.progress import progress_bar
     from files.disk import check_output
@@ -130,18 +136,18 @@ def run_reconstruct(
     check_regularizer(method)
     if preset is not None and method != "tv":
         raise ConfigurationError(
-            f"a preset is one of total variation, got {preset!r} with the regularizer "
-            f"{method!r}: choose tv, or leave the preset out"
+            f"a preset needs the regularizer tv, got {preset!r} with {method!r}: choose tv, or "
+            "leave the preset out"
         )
     if check_every < 0:
-        raise ConfigurationError(f"check must be at least 0 (none), got {check_every}")
+        raise ConfigurationError(f"--check must be at least 0 (no check), got {check_every}")
     check_output(output)
     source = read_recording(recording)
     if len(source) == 0:
         raise DataError(f"{recording} must hold at least one finished scan, found none")
     where = source.log().positions
-    at = where.chosen(positions)
-    count = sum(len(where.times(position)) for position in at)
+    at = where.select(positions)
+    count = sum(len(where.scans_at(position)) for position in at)
     how = settings_for(source, chosen or {})
     sign = check_constraint(constraint)
     recipe = Recipe(method, torch_device(device), how, preset, check_every, sign)
@@ -149,13 +155,13 @@ def run_reconstruct(
         bar.say("planning")
         with TomogramJob(source, output, recipe, bar) as job:
             scans = source.scans(positions=at if positions else ())
-            # those that were there at the start: it may still be growing
+            # only the scans present at the start: the recording may still be growing
             rows = [job.run(next(scans)) for _ in range(count)]
     _print_reconstructed(job, rows, as_json)
-    return 0 if all(row.whole for row in rows) else 1
+    return 0 if all(row.complete for row in rows) else 1
 
 
-def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanRow]", as_json: bool) -> None:
+def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_json: bool) -> None:
     if as_json:
         figures = {
             "output": str(job.output),
@@ -176,7 +182,7 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanRow]", as_json:
     print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
 
 
-def _figures(row: "ScanRow", method: str) -> str:
+def _figures(row: "ScanResult", method: str) -> str:
     return (
         f"mean RI {row.mean_index:.4f}, highest {row.max_index:.4f}; reconstruction "
         f"{row.reconstruction_s:.2f} s, {method} {row.regularization_s:.2f} s"

@@ -1,8 +1,8 @@
-"""Record a time-lapse without a window, with tomograms on the fly if they are asked for.
+"""Record a time-lapse without a window, optionally with tomograms made while recording.
 
-Ctrl-C ends it after the scan that is running, with all data kept; a second Ctrl-C ends it at once;
-Ctrl-Z pauses it after that scan until the shell's fg. --resume goes on with a recording that was
-ended or crashed.
+Ctrl-C ends the recording after the current scan and keeps all data; a second Ctrl-C ends it at
+once. Ctrl-Z pauses it after the current scan; the shell's fg continues it. --resume continues a
+recording that was ended or crashed.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -16,32 +16,34 @@ HELP = "record a time-lapse without a window"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add how many scans, when and where, and what becomes of them meanwhile."""
+    """Add the plan, the background and the tomograms."""
     add_microscope(parser)
     add_device(parser)
-    add_output(parser, "the recording")
+    add_output(parser, "the recording to write, or to resume")
     add_json(parser)
     plan = parser.add_mutually_exclusive_group(required=True)
-    plan.add_argument("--stacks", type=int, metavar="N", help="how many scans")
+    plan.add_argument("--stacks", type=int, metavar="N", help="number of scans")
     text = "a useq MDASequence (YAML or JSON): times, stage positions, autofocus"
     plan.add_argument("--sequence", type=Path, metavar="FILE", help=text)
-    text = "go on with the recording -o, by its own plan, after it was ended or crashed"
+    text = "continue the recording -o with its own plan, after it was ended or crashed"
     plan.add_argument("--resume", action="store_true", help=text)
-    text = "seconds from the start of a scan to that of the next; as fast as it goes if not given"
+    text = "seconds from the start of a scan to the start of the next; default: as fast as possible"
     parser.add_argument("--interval", type=float, metavar="S", default=0.0, help=text)
     again = parser.add_mutually_exclusive_group()
-    text = "take the background again after so many scans"
+    text = "retake the background every N scans"
     again.add_argument("--background-every", type=int, metavar="N", help=text)
-    text = "take it again after so many minutes"
+    text = "retake the background every M minutes"
     again.add_argument("--background-minutes", type=float, metavar="M", help=text)
-    text = "make tomograms of the scans meanwhile, into this file"
+    text = "make tomograms while recording, into this file"
     parser.add_argument("--tomograms", type=Path, metavar="FILE", help=text)
-    parser.add_argument("--regularizer", choices=METHODS, help="of the tomograms; deep by default")
+    parser.add_argument(
+        "--regularizer", choices=METHODS, help="regularizer of the tomograms; default: deep"
+    )
 
 
 def run(options: Namespace) -> int:
-    """Record what the options say."""
-    from commands.record_session import background_plan, run_record, tomograms_asked_for
+    """Record the time-lapse."""
+    from commands.record_session import background_plan, run_record, tomogram_request
 
     return run_record(
         options.microscope,
@@ -51,6 +53,6 @@ def run(options: Namespace) -> int:
         options.json,
         sequence=options.sequence,
         background=background_plan(options.background_every, options.background_minutes),
-        tomograms=tomograms_asked_for(options.tomograms, options.regularizer, options.device),
+        tomograms=tomogram_request(options.tomograms, options.regularizer, options.device),
         resume=options.resume,
     )

@@ -1,9 +1,9 @@
-"""The work of ``record``: a time-lapse without a window, with tomograms on the fly if wanted.
+"""The command ``record``: a time-lapse without a window, optionally with tomograms.
 
-The recording is written first and is the truth; the follower's tomograms may come later. Ctrl-C, or
-a request to terminate, ends after the scan that runs with all data kept, a second one at once;
-Ctrl-Z pauses after the scan that runs, until the shell's ``fg``. What was ended or crashed goes on
-with ``--resume``.
+Scans are written first; a follower process makes the tomograms, which may come later. Ctrl-C (or
+SIGTERM) ends the recording after the current scan and keeps all data; a second one ends it at once.
+Ctrl-Z pauses after the current scan, until the shell's ``fg``. ``--resume`` continues a recording
+that was ended or crashed.
 """
 
 import json
@@ -30,21 +30,21 @@ from files.disk import check_output
 from files.recording import Recording, read_recording
 from files.reopening import sole_writer
 from pipeline.timelapse.forecast import Forecast
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, chosen_plan
-from pipeline.timelapse.run import TimeLapse, series_of
-from pipeline.tomograms.follower_process import Followed, Following
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_options
+from pipeline.timelapse.run import TimelapseRun, required_series
+from pipeline.tomograms.follower_process import FollowerProcess, FollowerState
 
 if TYPE_CHECKING:
     from regularizer.constraint import Constraint  # with torch, which takes seconds to load
 
-__all__ = ["Tomograms", "background_plan", "run_record", "tomograms_asked_for"]
+__all__ = ["TomogramRequest", "background_plan", "run_record", "tomogram_request"]
 
 _TICK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Tomograms:
-    """The tomograms to be made on the fly: their file, the regularizer, where to compute."""
+class TomogramRequest:
+    """Tomograms to make while recording: file, regularizer, device and constraint."""
 
     output: Path
     method: str = "deep"
@@ -64,7 +64,7 @@ def run_record(
     *,
     sequence: Path | None = None,
     background: BackgroundPlan | None = None,
-    tomograms: Tomograms | None = None,
+    tomograms: TomogramRequest | None = None,
     resume: bool = False,
 ) -> int:
     """Record a time-lapse without a window.
@@ -72,45 +72,46 @@ def run_record(
     Parameters
     ----------
     microscope : Path or None
-        microscope.toml; None is the simulated microscope, or that of the recording to be resumed.
+        microscope.toml; None is the simulated microscope, or the one of the resumed recording.
     stacks : int or None
-        How many scans; None where there is a sequence.
+        Number of scans; None with a sequence.
     interval_s : float
-        From the start of one to the start of the next; a scan that takes longer delays the rest.
+        From the start of one scan to the start of the next, or longer if a scan takes longer.
     output : Path
-        A new recording file, or the one to be resumed.
+        A new recording file, or the one to resume.
     as_json : bool
         Print the result as JSON.
     sequence : Path or None
         A useq MDASequence instead of stacks and interval.
     background : BackgroundPlan or None
-        When the background is taken again.
-    tomograms : Tomograms or None
+        When the background is retaken; None: never, or as the sequence says.
+    tomograms : TomogramRequest or None
+        None: make none.
     resume : bool
-        Go on with a recording that was ended or crashed.
+        Continue a recording that was ended or crashed.
 
     Returns
     -------
     int
-        0 if every scan has all its angles and its tomogram; 1 if not; 128 and the signal's number
-        if it was ended by one.
+        0 if every scan is complete and has its tomogram, else 1; 128 plus the number of the signal
+        that ended it early.
 
     Raises
     ------
     DataError
-        If the disk has no room for it, before anything is opened; if it fills up meanwhile, with
-        the scans so far in the file.
+        If the disk has too little space, before anything is opened; or if it fills up during the
+        recording, whose scans so far are kept.
     """
     if tomograms is not None:
         _check_device(tomograms.device)
     recorded = None
     if resume:
         if sequence is not None or stacks is not None or interval_s or background is not None:
-            raise ConfigurationError("a recording is resumed with its own plan: leave others out")
+            raise ConfigurationError("a recording is resumed with its own plan: give no other plan")
         recorded = read_recording(output)
         calibrated, plan = _as_begun(recorded, microscope)
     else:
-        plan = chosen_plan(stacks, interval_s, sequence, background)
+        plan = plan_from_options(stacks, interval_s, sequence, background)
         calibrated = load_calibrated(microscope)
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
@@ -118,14 +119,14 @@ def run_record(
     if tomograms is not None:
         tomograms = replace(tomograms, constraint=calibrated.config.processing.constraint)
     _check_room(calibrated.config, plan, output, tomograms, recorded)
-    with sole_writer(output), _orders() as orders:
-        session = _Session(calibrated, plan, output, tomograms, orders)
+    with sole_writer(output), _signals() as signals:
+        session = _Session(calibrated, plan, output, tomograms, signals)
         session.run(recorded)
     return session.report(as_json)
 
 
 def background_plan(scans: int | None, minutes: float | None) -> BackgroundPlan | None:
-    """Return when the background is retaken: after so many scans, or minutes; None: never.
+    """Return when the background is retaken: every ``scans`` scans or ``minutes``; None: never.
 
     Raises
     ------
@@ -136,24 +137,24 @@ def background_plan(scans: int | None, minutes: float | None) -> BackgroundPlan 
         plan = BackgroundPlan(background_every_scans=scans, background_every_min=minutes)
     except ValidationError as error:
         raise ConfigurationError(
-            "a background is retaken after at least 1 scan, or after some minutes, got "
+            "the background must be retaken after at least 1 scan, or more than 0 minutes, got "
             f"{minutes if scans is None else scans}"
         ) from error
     return plan if plan.retakes else None
 
 
-def tomograms_asked_for(
+def tomogram_request(
     output: Path | None, method: str | None, device: str | None
-) -> Tomograms | None:
-    """Return the tomograms to be made on the fly; None where no file is given for them.
+) -> TomogramRequest | None:
+    """Return the tomograms to make while recording; None if no file is given for them.
 
     Raises
     ------
     ConfigurationError
-        If there is a regularizer, but no file.
+        If a regularizer is given, but no file.
     """
     if output is not None:
-        return Tomograms(output, method or "deep", device)
+        return TomogramRequest(output, method or "deep", device)
     if method is not None:
         raise ConfigurationError(
             f"the regularizer {method} needs a file for its tomograms: give --tomograms"
@@ -164,8 +165,8 @@ def tomograms_asked_for(
 def _as_begun(
     recording: Recording, microscope: Path | None
 ) -> tuple[CalibratedConfig, TimelapsePlan]:
-    """Return the microscope, unless another file is given, and the plan of a recording."""
-    series = series_of(recording)
+    """Return microscope and plan of a recording; ``microscope`` overrides the former."""
+    series = required_series(recording)
     plan = TimelapsePlan.from_json(series.plan)
     if microscope is not None:
         return load_calibrated(microscope), plan
@@ -173,7 +174,7 @@ def _as_begun(
 
 
 def _check_device(name: str | None) -> None:
-    """Refuse a device that is not there; what tomograms are made on by default is."""
+    """Refuse a device that does not exist; the default device always exists."""
     if name is None or name == "cpu":
         return
     from pipeline.tomograms.torch_device import torch_device  # with torch
@@ -185,17 +186,17 @@ def _check_room(
     config: AcquisitionConfig,
     plan: TimelapsePlan,
     output: Path,
-    tomograms: Tomograms | None,
+    tomograms: TomogramRequest | None,
     recorded: Recording | None,
 ) -> None:
-    """Refuse what does not fit on the disk, and tomograms that were made in another way."""
+    """Refuse what does not fit on the disk, and existing tomograms with other settings."""
     scans = 0 if recorded is None else len(recorded)
     if tomograms is None:
         Forecast.of(config, plan, None, scans).check(output, None)
         return
     made = 0
     if recorded is not None and tomograms.output.exists():
-        # with torch: a recording is to start at once
+        # imports torch, which would delay the start
         from pipeline.tomograms.job import Recipe, scans_held, settings_for
 
         settings = settings_for(recorded, {})
@@ -205,144 +206,146 @@ def _check_room(
 
 
 @dataclass(slots=True)
-class _Orders:
-    """What signals ask for."""
+class _Signals:
+    """Requests made by signals."""
 
-    stop: threading.Event = field(default_factory=threading.Event)  # after the scan that runs
-    halt: threading.Event = field(default_factory=threading.Event)  # at once
+    stop: threading.Event = field(default_factory=threading.Event)  # after the current scan
+    abort: threading.Event = field(default_factory=threading.Event)  # at once
     pause: threading.Event = field(default_factory=threading.Event)
-    by: int = 0  # the signal
+    number: int = 0  # the signal
 
     def end(self, number: int, frame: FrameType | None) -> None:
-        """Obey SIGINT or SIGTERM."""
-        (self.halt if self.stop.is_set() else self.stop).set()
-        self.by = self.by or number
+        """Handle SIGINT or SIGTERM."""
+        (self.abort if self.stop.is_set() else self.stop).set()
+        self.number = self.number or number
 
     def suspend(self, number: int, frame: FrameType | None) -> None:
-        """Obey SIGTSTP."""
+        """Handle SIGTSTP."""
         self.pause.set()
 
 
 @contextmanager
-def _orders() -> Iterator[_Orders]:
-    """Take the signals while a time-lapse runs; only a program's main thread can."""
-    orders = _Orders()
+def _signals() -> Iterator[_Signals]:
+    """Handle signals while a time-lapse runs; only possible in the main thread."""
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield orders
+        yield signals
         return
-    handlers: dict[int, Any] = {signal.SIGINT: orders.end, signal.SIGTERM: orders.end}
+    handlers: dict[int, Any] = {signal.SIGINT: signals.end, signal.SIGTERM: signals.end}
     if hasattr(signal, "SIGTSTP"):
-        handlers[signal.SIGTSTP] = orders.suspend
+        handlers[signal.SIGTSTP] = signals.suspend
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield orders
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 class _Session:
-    """One run of a time-lapse, from the microscope's opening to the last tomogram."""
+    """One run of the command, from opening the microscope to the last tomogram."""
 
     def __init__(
         self,
         calibrated: CalibratedConfig,
         plan: TimelapsePlan,
         output: Path,
-        tomograms: Tomograms | None,
-        orders: _Orders,
+        tomograms: TomogramRequest | None,
+        signals: _Signals,
     ) -> None:
         self._calibrated, self._plan, self._output = calibrated, plan, output
-        self._tomograms, self._orders = tomograms, orders
-        self._short: dict[int, tuple[int, ...]] = {}
+        self._tomograms, self._signals = tomograms, signals
+        self._lost_angles: dict[int, tuple[int, ...]] = {}
         self._done = self._before = 0
         self._seconds = 0.0
         self._warning = self._remark = ""
-        self._followed = Followed()
+        self._follower_state = FollowerState()
 
     def run(self, recorded: Recording | None) -> None:
-        """Record what is left of the plan, then wait for the tomograms that are left to be made."""
+        """Record the rest of the plan, then wait for the missing tomograms."""
         total = len(self._plan.visits)
         self._done = self._before = 0 if recorded is None else len(recorded)
         with ExitStack() as held:
             bar = held.enter_context(progress_bar("Recording", total, steady=False))
             if self._done < total:
-                following = self._record(bar, held, resume=recorded is not None)
+                follower = self._record(bar, held, resume=recorded is not None)
             else:
-                self._short = {} if recorded is None else recorded.log().short
-                following = self._follower(held)
-            if following is not None:
-                self._catch_up(following, bar)
+                self._lost_angles = {} if recorded is None else recorded.log().lost_angles
+                follower = self._follower(held)
+            if follower is not None:
+                self._catch_up(follower, bar)
 
-    def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> Following | None:
-        """Record; return the follower, which ``held`` will end."""
-        following = None
+    def _record(self, bar: Bar, held: ExitStack, *, resume: bool) -> FollowerProcess | None:
+        """Record; return the follower, which ``held`` ends."""
+        follower = None
         with open_microscope(self._calibrated) as instrument:
             self._remark = instrument.remark
-            with TimeLapse(instrument, self._plan, self._output) as lapse:
+            with TimelapseRun(instrument, self._plan, self._output) as timelapse:
                 bar.say("taking the background")
                 try:
-                    (lapse.resume if resume else lapse.start)(self._orders.halt)
-                    following = self._follower(held)
-                    self._steps(lapse, bar, following)
+                    (timelapse.resume if resume else timelapse.start)(self._signals.abort)
+                    follower = self._follower(held)
+                    self._steps(timelapse, bar, follower)
                 except ScanStopped:
                     pass  # at once: the file ends with the scan before
                 finally:
-                    self._note(lapse)
-        return following
+                    self._note(timelapse)
+        return follower
 
-    def _follower(self, held: ExitStack) -> Following | None:
+    def _follower(self, held: ExitStack) -> FollowerProcess | None:
         if self._tomograms is None:
             return None
         made, total = self._tomograms, len(self._plan.visits)
         return held.enter_context(
-            Following(self._output, made.output, made.method, made.device, total, made.constraint)
+            FollowerProcess(
+                self._output, made.output, made.method, made.device, total, made.constraint
+            )
         )
 
-    def _steps(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
+    def _steps(self, timelapse: TimelapseRun, bar: Bar, follower: FollowerProcess | None) -> None:
         begin = time.monotonic()
-        while not lapse.finished and not self._orders.stop.is_set():
-            if self._orders.pause.is_set():
-                self._suspend(lapse)
-            elif lapse.due_s > 0:
-                self._orders.stop.wait(min(lapse.due_s, _TICK_S))
+        while not timelapse.finished and not self._signals.stop.is_set():
+            if self._signals.pause.is_set():
+                self._suspend(timelapse)
+            elif timelapse.due_s > 0:
+                self._signals.stop.wait(min(timelapse.due_s, _TICK_S))
             else:
-                lapse.step(self._orders.halt)
-            self._show(lapse, bar, following)
+                timelapse.step(self._signals.abort)
+            self._show(timelapse, bar, follower)
             self._seconds = time.monotonic() - begin
 
-    def _suspend(self, lapse: TimeLapse) -> None:
-        """Stop this process as the shell expects it; it goes on here."""
-        self._orders.pause.clear()
-        lapse.pause()
+    def _suspend(self, timelapse: TimelapseRun) -> None:
+        """Stop this process as the shell expects; ``fg`` continues it here."""
+        self._signals.pause.clear()
+        timelapse.pause()
         os.kill(os.getpid(), signal.SIGSTOP)
-        lapse.go_on()
+        timelapse.unpause()
 
-    def _show(self, lapse: TimeLapse, bar: Bar, following: Following | None) -> None:
-        progress = lapse.progress()
-        parts = [progress.sentence]
-        if following is not None:
-            parts.append(f"{following.state.made} tomograms")
+    def _show(self, timelapse: TimelapseRun, bar: Bar, follower: FollowerProcess | None) -> None:
+        progress = timelapse.progress()
+        parts = [progress.summary]
+        if follower is not None:
+            parts.append(f"{follower.state.made} tomograms")
         parts += [progress.warning] if progress.warning else []
         bar.say(", ".join(parts))
         bar.advance_to(progress.done)
 
-    def _note(self, lapse: TimeLapse) -> None:
-        progress = lapse.progress()
+    def _note(self, timelapse: TimelapseRun) -> None:
+        progress = timelapse.progress()
         self._done, self._warning = progress.done, progress.warning
-        self._short = dict(lapse.short)
+        self._lost_angles = dict(timelapse.lost_angles)
 
-    def _catch_up(self, following: Following, bar: Bar) -> None:
-        """Wait for the follower; one more Ctrl-C leaves the rest to a later ``--resume``."""
-        following.end()
-        self._orders.stop.set()
-        while not following.wait(_TICK_S):
-            made = following.state.made
-            bar.say(f"{made} of {self._done} tomograms, Ctrl-C leaves the rest for later")
+    def _catch_up(self, follower: FollowerProcess, bar: Bar) -> None:
+        """Wait for the follower; Ctrl-C leaves the rest to a later ``--resume``."""
+        follower.finish()
+        self._signals.stop.set()
+        while not follower.wait(_TICK_S):
+            made = follower.state.made
+            bar.say(f"{made} of {self._done} tomograms made, Ctrl-C leaves the rest for later")
             bar.advance_to(made)
-            if self._orders.halt.is_set():
-                following.stop()
-        self._followed = following.state
+            if self._signals.abort.is_set():
+                follower.stop()
+        self._follower_state = follower.state
 
     def report(self, as_json: bool) -> int:
         """Print what was done; return the exit status."""
@@ -350,14 +353,14 @@ class _Session:
             print(json.dumps(self._figures()))
         else:
             self._tell()
-        if self._orders.by and self._missing:
-            return 128 + self._orders.by
-        return 1 if self._missing or self._short or self._followed.failed else 0
+        if self._signals.number and self._missing:
+            return 128 + self._signals.number
+        return 1 if self._missing or self._lost_angles or self._follower_state.failed else 0
 
     @property
     def _missing(self) -> bool:
-        """Whether scans or tomograms are still to be made."""
-        made = len(self._followed.failed) + self._followed.made
+        """Whether scans or tomograms are missing."""
+        made = len(self._follower_state.failed) + self._follower_state.made
         wanted = 0 if self._tomograms is None else self._done
         return self._done < len(self._plan.visits) or made < wanted
 
@@ -368,7 +371,7 @@ class _Session:
             "planned": len(self._plan.visits),
             "recorded_now": self._done - self._before,
             "seconds": self._seconds,
-            "short": self._short,
+            "short": self._lost_angles,
             "warning": self._warning,
             "remark": self._remark,
         }
@@ -376,9 +379,9 @@ class _Session:
             figures["tomograms"] = {
                 "output": str(self._tomograms.output),
                 "regularizer": self._tomograms.method,
-                "made": self._followed.made,
-                "failed": dict(self._followed.failed),
-                "error": self._followed.error,
+                "made": self._follower_state.made,
+                "failed": dict(self._follower_state.failed),
+                "error": self._follower_state.error,
             }
         return figures
 
@@ -386,15 +389,17 @@ class _Session:
         planned = len(self._plan.visits)
         scans = f"{self._done}" if self._done == planned else f"{self._done} of {planned}"
         print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
-        for number, lost in self._short.items():
-            print(f"scan {number} is short: angles {', '.join(map(str, lost))} are lost")
+        for number, lost in self._lost_angles.items():
+            print(f"scan {number} is incomplete, lost angles: {', '.join(map(str, lost))}")
         for sentence in filter(None, (self._warning, self._remark)):
             print(sentence)
         if self._tomograms is not None:
-            print(f"{self._followed.made} of {self._done} tomograms: {self._tomograms.output}")
-            for number, why in self._followed.failed:
-                print(f"scan {number} gave no tomogram: {why}")
-            if self._followed.error:
-                print(f"the tomograms ended early: {self._followed.error}")
+            print(
+                f"{self._follower_state.made} of {self._done} tomograms: {self._tomograms.output}"
+            )
+            for number, why in self._follower_state.failed:
+                print(f"scan {number} has no tomogram: {why}")
+            if self._follower_state.error:
+                print(f"the making of tomograms stopped early: {self._follower_state.error}")
         if self._missing:
-            print("--resume instead of the plan makes what is missing")
+            print("record the rest with --resume instead of the plan")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PySide6.QtGui import QPixmap
 
-    from ui.viewed_client import Client
+    from ui.viewed_client import ViewedClient
 
 __all__ = ["HELP", "add_options", "film", "run"]
 
@@ -58,7 +58,7 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def film(client: "Client", count: int, *, title: str) -> "list[Image]":
+def film(client: "ViewedClient", count: int, *, title: str) -> "list[Image]":
     """Return pictures of the window on a client, one for each of the next tomograms.
 
     Raises
@@ -92,8 +92,8 @@ def film(client: "Client", count: int, *, title: str) -> "list[Image]":
             else:
                 time.sleep(0.01)
     finally:
-        window.leave()
-        window.end()
+        window.close_without_asking()
+        window.finish_commands()
     return pictures
 
 

@@ -1,18 +1,18 @@
-"""Set up what the tests need and run them all.
+"""Install what the tests need and run all of them.
 
-Options go to pytest. With a choice of tests (a file, a test's id, -k, -m) or of how they run (-n,
---pdb) it is one plain session.
+Options are passed on to pytest. If they select tests (a file, a test ID, -k, -m) or how tests run
+(-n, --pdb), pytest runs once with exactly these options.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-__all__ = ["EXTRAS", "FORWARDS", "HELP", "add_options", "run"]
+__all__ = ["EXTRAS", "FORWARDS_OPTIONS", "HELP", "add_options", "run"]
 
-HELP = "set up what the tests need and run them; options go to pytest"
+HELP = "install what the tests need and run them; options are passed on to pytest"
 EXTRAS = frozenset({"test"})
-FORWARDS = True
+FORWARDS_OPTIONS = True
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,8 +23,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Run the sessions of ``tests.sessions``, with a virtual display where there is none."""
-    sys.path.insert(0, str(_ROOT))  # tests belong to the checkout, not to the package
-    from commands.passed_through import passed_through
+    sys.path.insert(0, str(_ROOT))  # tests exist in a checkout only
+    from commands.run_program import run_program
     from tests.sessions import run as run_sessions
     from ui.display import install_libraries, virtual_display
 
@@ -33,5 +33,5 @@ def run(options: Namespace) -> int:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start Python a hundred times
         pytest = (sys.executable, "-m", "pytest")
         return run_sessions(
-            options.rest, lambda own: passed_through([*pytest, *own], cwd=_ROOT, env=environment)
+            options.rest, lambda own: run_program([*pytest, *own], cwd=_ROOT, env=environment)
         )

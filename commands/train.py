@@ -1,10 +1,10 @@
-"""Train the networks: so many steps of one, or so many minutes of several.
+"""Train networks: one for a number of steps, or several for a number of minutes.
 
     python launcher.py train --network NAME --steps N
     python launcher.py train --minutes M [--network NAME ...]
 
-The first makes the samples that are missing, and then trains. The second trains while the samples
-are made, and ends in time. docs/networks.md lists the networks.
+The first form makes the missing samples, then trains. The second trains while samples are made, and
+keeps to the time. docs/networks.md lists the networks.
 """
 
 import os
@@ -16,56 +16,63 @@ from pathlib import Path
 from acquisition.errors import ConfigurationError
 from commands.options import TENSOR_PACKAGES
 
-__all__ = ["ENOUGH", "HELP", "add_options", "run"]
+__all__ = ["HELP", "SUFFICIENT_PACKAGES", "add_options", "run"]
 
 HELP = "train the networks of the regularizer"
-ENOUGH = TENSOR_PACKAGES
+SUFFICIENT_PACKAGES = TENSOR_PACKAGES
 
 _RUNS = Path("runs")
 _FRAME = 192
-# what the two ways do not share, and its value where it is left out
+# options of one form only, and their defaults
 _BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what is trained, on what, and for how long."""
+    """Add networks, data and duration of the training."""
     add = parser.add_argument
-    text = "light-unet if not given; with --minutes several may be, and the shipped ones are"
+    text = "default: light-unet. With --minutes several are allowed; default: all shipped networks"
     add("--network", nargs="+", metavar="NAME", help=text)
-    add("--data", type=Path, help="training samples; runs/data if not given")
-    add(
-        "--run",
-        dest="checkpoints",
-        type=Path,
-        help="checkpoints; runs/NETWORK if not given, runs with --minutes",
+    add("--data", type=Path, help="folder of training samples; default: runs/data")
+    text = "folder of checkpoints; default: runs/NETWORK, with --minutes runs"
+    add("--run", dest="checkpoints", type=Path, help=text)
+    text = (
+        "file of weights; default: the shipped one. With --minutes a folder; default: runs/weights"
     )
-    text = "weights; the shipped ones if not given. With --minutes a folder, runs/weights"
     add("--output", type=Path, help=text)
-    add("--jobs", type=int, help="processes that make the data; by the cores if not given")
-    add("--kinds", nargs="+", metavar="KIND", help="of objects; all if not given")
-    add("--batch", type=int, help="patches a step")
-    add("--rate", type=float, help="of Adam, at its highest")
-    add("--seed", type=int, default=0, help="of weights and patches")
-    add("--device", help="cuda if there is one, otherwise cpu, if not given")
-    add("--steps", type=int, help="3000 if not given")
-    add("--objects", type=int, help="cells; fewer of other kinds; 30 if not given")
-    text = "objects of each kind without scattering, in N geometries"
+    add("--jobs", type=int, help="processes that make samples; default: by the number of cores")
+    add("--kinds", nargs="+", metavar="KIND", help="kinds of objects; default: all")
+    add("--batch", type=int, help="patches in each step")
+    add("--rate", type=float, help="peak learning rate of Adam")
+    add("--seed", type=int, default=0, help="seed of weights and patches")
+    add("--device", help="default: cuda if there is one, otherwise cpu")
+    add("--steps", type=int, help="training steps; default: 3000")
+    add(
+        "--objects",
+        type=int,
+        help="number of cells, with fewer objects of other kinds; default: 30",
+    )
+    text = "also make samples in bulk, without multi-slice scattering, in N geometries"
     add("--bulk", type=int, metavar="N", help=text)
-    add("--start", type=Path, help="go on from these weights")
+    add("--start", type=Path, help="start from these weights")
     add = parser.add_argument_group("by time").add_argument
-    add("--minutes", type=float, metavar="M", help="for all networks, data and validation included")
-    add("--frame", type=int, help=f"camera pixels a side of a sample; {_FRAME} if not given")
-    add("--patch", type=int, help="voxels a side of a patch; 64 if not given")
+    add(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="total for all networks, including data and validation",
+    )
+    add("--frame", type=int, help=f"camera pixels along each side of a sample; default: {_FRAME}")
+    add("--patch", type=int, help="voxels along each side of a patch; default: 64")
 
 
 def run(options: Namespace) -> int:
-    """Train as the options say.
+    """Train the networks.
 
     Raises
     ------
     ConfigurationError
-        If options do not go together, or there is no network or kind of that name.
+        If options exclude each other, or a network or kind is unknown.
     """
     began = time.monotonic()
     foreign = _BY_TIME if options.minutes is None else _BY_STEPS
@@ -75,7 +82,7 @@ def run(options: Namespace) -> int:
             raise ConfigurationError(f"--{name} {rule} --minutes")
     if options.minutes is None and len(options.network or ()) > 1:
         raise ConfigurationError(
-            f"several networks share --minutes; got {' '.join(options.network)}"
+            f"several networks need --minutes, got {' '.join(options.network)}"
         )
     for name, value in (_BY_STEPS | _BY_TIME).items():
         if getattr(options, name) is None:
@@ -85,14 +92,14 @@ def run(options: Namespace) -> int:
     from regularizer.networks.trained import NETWORKS
     from regularizer.training.training_data import KINDS
 
-    known(options.network or (), NETWORKS, "--network")
-    options.kinds = known(options.kinds or KINDS, KINDS, "--kinds")
+    check_names(options.network or (), NETWORKS, "--network")
+    options.kinds = check_names(options.kinds or KINDS, KINDS, "--kinds")
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     return _by_steps(options) if options.minutes is None else _by_time(options, began)
 
 
-def known(chosen: Iterable[str], names: Iterable[str], option: str) -> tuple[str, ...]:
-    """Return what was chosen of the names; raise ConfigurationError for another one."""
+def check_names(chosen: Iterable[str], names: Iterable[str], option: str) -> tuple[str, ...]:
+    """Return the chosen names; raise ConfigurationError if one is not in ``names``."""
     names = tuple(names)
     for name in chosen:
         if name not in names:
@@ -133,7 +140,9 @@ def _by_time(options: Namespace, began: float) -> int:
 
     from regularizer.training.minutes import DEFAULT_NETWORKS, Plan, train_for
 
-    small = "" if options.frame == _FRAME else f"-{options.frame}"  # samples of another size
+    small = (
+        "" if options.frame == _FRAME else f"-{options.frame}"
+    )  # samples of another size have a folder of their own
     plan = Plan(
         networks=tuple(options.network or DEFAULT_NETWORKS),
         minutes=options.minutes,

@@ -1,7 +1,7 @@
-"""The paper's figure S1 for any sample: a grid of total-variation parameters, side by side.
+"""Draws the results of a grid of total-variation parameters, like figure S1 of the paper.
 
-Rows are outer iterations, columns mu; in front the raw tomogram, the automatic parameters and,
-where the sample is simulated, the truth. With each the figures that say which one is good.
+Rows are outer iterations, columns mu. The first panels are the raw tomogram, the automatic
+parameters and, for a simulated sample, the truth. Each panel states its residual and errors.
 """
 
 import json
@@ -36,7 +36,7 @@ _TAU, _GAMMA = PARAMETERS["tv"].tau, PARAMETERS["tv"].gamma
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """One volume of the picture; the last figures compare it with the truth, where known."""
+    """One volume of the picture; the last three figures compare it with the truth, if known."""
 
     name: str
     outer: int
@@ -56,7 +56,7 @@ Cells = list[tuple[_Result, torch.Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A measured spectrum, and the truth where it is known."""
+    """A measured spectrum, and the truth if known."""
 
     name: str
     spectrum: Spectrum
@@ -81,7 +81,7 @@ def run_tune(
     Parameters
     ----------
     recording : Path or None
-        None: a simulated sample.
+        None: use a simulated sample.
     output : Path
         A new PNG picture.
     simulate : str
@@ -91,22 +91,24 @@ def run_tune(
     scan : int
         Which scan of the recording.
     mus, outers : sequences
-        The grid.
+        The values of mu and the numbers of outer iterations.
     inner : int
         Inner iterations of each outer one.
     device : str or None
     as_json : bool
-        Print the figures as JSON.
+        Print the results as JSON.
 
     Returns
     -------
     int
-        0; what fails raises LiveTomoError.
+        0; an error raises LiveTomoError.
     """
     check_output(output)
     sets = [[TvParameters(outer, inner, mu, _TAU, _GAMMA) for mu in mus] for outer in outers]
     if not sets or not sets[0]:
-        raise ConfigurationError("a grid needs at least one mu and one number of outer iterations")
+        raise ConfigurationError(
+            "a grid must have at least one mu and one number of outer iterations"
+        )
     with progress_bar("Parameters", len(mus) * len(outers) + 2) as bar:
         bar.say("the sample")
         sample = (
@@ -132,7 +134,9 @@ def run_tune(
 
 def _simulated(kind: str, seed: int) -> _Sample:
     if kind not in KINDS:
-        raise ConfigurationError(f"a simulated sample is one of {', '.join(KINDS)}, got {kind!r}")
+        raise ConfigurationError(
+            f"a simulated sample must be one of {', '.join(KINDS)}, got {kind!r}"
+        )
     made = make_sample(kind, seed, tv=False)
     return _Sample(f"simulated {kind} {seed}", made.spectrum, made.truth)
 
@@ -140,7 +144,7 @@ def _simulated(kind: str, seed: int) -> _Sample:
 def _recorded(path: Path, scan: int, device: str | None) -> _Sample:
     source = read_recording(path)
     if not 0 <= scan < len(source):
-        raise DataError(f"{path}: the scan must be 0 to {len(source) - 1}, got {scan}")
+        raise DataError(f"{path}: --scan must be 0 to {len(source) - 1}, got {scan}")
     reconstructor = Reconstructor(source.background, torch_device(device))
     stack = next(stack for stack in source.stacks() if stack.sequence == scan)
     return _Sample(f"{path.name}, scan {scan}", reconstructor(stack).spectrum)

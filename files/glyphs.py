@@ -26,7 +26,7 @@ _SPACE = np.zeros((8, 5), bool)
 
 
 def text_mask(text: str, scale: int = 2) -> NDArray[np.bool_]:
-    """Return where the ink of a line of text is; letters without a glyph are blank."""
+    """Return a line of text as a mask, True where it has ink; unknown letters are blank."""
     glyphs = [np.pad(_GLYPHS.get(letter, _SPACE), ((0, 0), (0, 1))) for letter in text]
     line = np.concatenate(glyphs or [_SPACE], axis=1)
     return np.kron(line, np.ones((scale, scale), bool))

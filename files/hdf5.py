@@ -1,9 +1,10 @@
-"""What both file formats share: opening for SWMR, optics, growing datasets, checked reading.
+"""Shared by both HDF5 formats: SWMR files, optics, growing datasets, checked reading.
 
-A file is written in HDF5's single-writer-multiple-reader mode and flushed after every scan: a
-reader may follow it, and a killed writer leaves every finished scan readable. Everything is created
-before the mode is switched on, because nothing can be created afterwards. A file whose writer was
-killed keeps its "open for writing" mark, so readers must open it with ``swmr=True``, as here.
+Files are written in HDF5's single-writer-multiple-reader (SWMR) mode and flushed after every scan.
+A reader can follow a growing file, and a killed writer leaves every complete scan readable. All
+datasets are created before SWMR is switched on, because none can be created afterwards. A file
+whose writer was killed stays marked as open for writing, so readers must open it with
+``swmr=True``, as here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,15 +23,15 @@ from acquisition.optics import Optics
 __all__ = [
     "Attributes",
     "append_row",
-    "attribute",
+    "check_finite",
     "check_format",
+    "checked_dataset",
     "create_file",
-    "dataset",
-    "finite",
-    "growing",
+    "create_growing",
     "other_attributes",
     "read_file",
     "read_optics",
+    "required_attribute",
     "write_optics",
 ]
 
@@ -41,7 +42,9 @@ LIBRARY_VERSION = ("v110", "v110")
 
 
 def create_file(path: Path, file_format: str, attributes: Attributes) -> h5py.File:
-    """Create a file with its format attributes; the caller switches SWMR on when all is created.
+    """Create a file with its format attributes.
+
+    Create all datasets, then switch SWMR on.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def create_file(path: Path, file_format: str, attributes: Attributes) -> h5py.Fi
 
 @contextmanager
 def read_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading, whether it is finished, still growing or its writer was killed."""
+    """Open a file for reading: one that is closed, still growing, or whose writer was killed."""
     try:
         file = h5py.File(path, "r", swmr=True, locking="best-effort")
     except OSError as error:
@@ -70,28 +73,31 @@ def read_file(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def growing(group: h5py.Group, name: str, row: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-    """Create a dataset without rows; a chunk is at most one row, and a plane of it where large."""
+def create_growing(group: h5py.Group, name: str, row: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+    """Create an empty dataset that grows by rows of shape ``row``.
+
+    A chunk is one row, of a volume at most 16 planes.
+    """
     planes = (min(row[0], 16), *row[1:]) if len(row) > 2 else row
     chunk = (1, *planes) if row else (64,)
     return group.create_dataset(name, (0, *row), dtype, maxshape=(None, *row), chunks=chunk)
 
 
 def append_row(target: h5py.Dataset, row: Any) -> None:
-    """Write one more row and bring it to the disk."""
+    """Append one row and flush it to the disk."""
     target.resize(len(target) + 1, axis=0)
     target[-1] = row
     target.flush()
 
 
 def check_format(file: h5py.File, expected: str) -> None:
-    """Raise DataError unless the root says that it is this format in this version."""
-    found = attribute(file, "format", repr(expected))
+    """Raise DataError unless the root attributes name this format and version."""
+    found = required_attribute(file, "format", repr(expected))
     if isinstance(found, bytes):
         found = found.decode(errors="replace")
     if found != expected:
         raise _wrong(file, "attribute 'format' of /", repr(expected), repr(found))
-    version = attribute(file, "version", str(VERSION))
+    version = required_attribute(file, "version", str(VERSION))
     if version != VERSION:
         raise _wrong(file, "attribute 'version' of /", str(VERSION), repr(version))
 
@@ -104,7 +110,7 @@ def write_optics(file: h5py.File, optics: Optics) -> None:
 
 
 def read_optics(file: h5py.File) -> Optics:
-    """Read /optics, naming the attribute that is missing or impossible."""
+    """Read /optics; a missing or impossible attribute raises DataError with its name."""
     if not isinstance(file.get("optics"), h5py.Group):
         raise _wrong(file, "group /optics", "a group with attributes", "nothing")
     values = {field.name: _number(file["optics"], field.name) for field in fields(Optics)}
@@ -114,13 +120,18 @@ def read_optics(file: h5py.File) -> Optics:
         raise DataError(f"{file.filename}: attributes of /optics: {error}") from error
 
 
-def dataset(
+def checked_dataset(
     file: h5py.File, name: str, shape: tuple[int | None, ...], dtypes: tuple[Any, ...]
 ) -> h5py.Dataset:
     """Return a dataset after checking its shape (None: any length) and dtype.
 
-    Where float64, int64 or bool is wanted, every type fits whose numbers these can hold: other
+    Where float64, int64 or bool is expected, any type is accepted whose values it can hold: other
     programs write times as integers, wave vectors as float32 and flags as bytes.
+
+    Raises
+    ------
+    DataError
+        If the dataset is missing or differs.
     """
     wanted = f"shape ({', '.join('any' if n is None else str(n) for n in shape)}) and dtype " + (
         " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
@@ -149,7 +160,7 @@ def _holds(wanted: np.dtype[Any], found: np.dtype[Any]) -> bool:
 
 
 def other_attributes(file: h5py.File, known: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Return the attributes that the format does not name: path (``optics/comment``) to value."""
+    """Return the attributes that the format does not define, by path such as ``optics/comment``."""
     found = {str(name): value for name, value in file.attrs.items() if name not in known["/"]}
 
     def collect(path: str, item: h5py.HLObject) -> None:
@@ -161,23 +172,23 @@ def other_attributes(file: h5py.File, known: Mapping[str, set[str]]) -> dict[str
     return found
 
 
-def finite(file: h5py.File, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values of a dataset after checking that they are finite numbers."""
+def check_finite(file: h5py.File, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values of a dataset; DataError unless all of them are finite."""
     if not np.isfinite(values).all():
         raise _wrong(file, f"dataset /{name}", "finite numbers", "nan or infinity")
     return values
 
 
 def _number(group: h5py.Group, name: str) -> float:
-    value = np.asarray(attribute(group, name, "a positive number"))
+    value = np.asarray(required_attribute(group, name, "a positive number"))
     if value.size != 1 or value.dtype.kind not in "fiu":  # MATLAB writes a number as a list of one
         found = repr(group.attrs[name])
         raise _wrong(group.file, f"attribute '{name}' of {group.name}", "a number", found)
     return float(value.item())
 
 
-def attribute(group: h5py.Group, name: str, expected: str) -> Any:
-    """Return an attribute, or raise DataError that says what was expected of it."""
+def required_attribute(group: h5py.Group, name: str, expected: str) -> Any:
+    """Return an attribute; DataError, with what was expected, if it is missing."""
     if name not in group.attrs:
         raise _wrong(group.file, f"attribute '{name}' of {group.name}", expected, "nothing")
     return group.attrs[name]

@@ -1,6 +1,6 @@
 """A picture of a tomogram without a display: three slices of each volume, with scale and RI range.
 
-PNG is written here (zlib and four chunks), so that a bare server needs nothing more.
+The PNG is written here (zlib and four chunks), so that a bare server needs no further package.
 """
 
 import struct
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from files.glyphs import text_mask
 
-__all__ = ["draw_grid", "draw_tomograms", "in_colour", "png", "write_png"]
+__all__ = ["apply_colours", "draw_grid", "draw_tomograms", "encode_png", "write_png"]
 
 Volume = NDArray[np.float32]
 Picture = NDArray[np.uint8]  # (y, x, 3)
@@ -46,7 +46,7 @@ def draw_tomograms(
     medium_index: float,
     panel_height: int = 320,
 ) -> Picture:
-    """Return a picture with one row a volume: its XY, XZ and YZ slices through the densest point.
+    """Return a picture with one row for each volume: XY, XZ and YZ slices at the densest point.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def draw_tomograms(
         Volumes (z, y, x) of RI, of the same shape.
     voxel_size_um : (dz, dy, dx)
     medium_index : float
-        Colours run from here to the highest index of the last volume.
+        Start of the colour scale, which ends at the highest index of the last volume.
     panel_height : int
         Pixels of the XY slice.
 
@@ -84,10 +84,10 @@ def draw_grid(
     cells : rows of (title, volume)
         Volumes (z, y, x) of RI, of the same shape; a title may have several lines.
     reference : (z, y, x)
-        Slices go through its densest point, colours run to its highest index.
+        Sets where the slices are (its densest point) and the end of the colour scale.
     voxel_size_um : (dz, dy, dx)
     medium_index : float
-        Where the colours begin.
+        Start of the colour scale.
     panel_width : int
         Pixels.
 
@@ -199,10 +199,10 @@ def _text(text: str) -> Picture:
 
 def _coloured(values: NDArray[np.float64], limits: tuple[float, float]) -> Picture:
     low, high = limits
-    return in_colour((values - low) / (high - low))
+    return apply_colours((values - low) / (high - low))
 
 
-def in_colour(values: NDArray[np.floating[Any]]) -> Picture:
+def apply_colours(values: NDArray[np.floating[Any]]) -> Picture:
     """Return values (y, x) from 0 to 1 in colour, (y, x, 3) uint8."""
     place = np.clip(values, 0, 1) * (len(_COLOURS) - 1)
     steps = np.arange(len(_COLOURS))
@@ -238,10 +238,10 @@ def _write(picture: Picture, text: str, top: int, left: int) -> None:
 
 def write_png(path: Path, picture: Picture) -> None:
     """Write a (y, x, 3) uint8 picture as PNG."""
-    path.write_bytes(png(picture))
+    path.write_bytes(encode_png(picture))
 
 
-def png(picture: Picture) -> bytes:
+def encode_png(picture: Picture) -> bytes:
     """Return a (y, x, 3) uint8 picture as a PNG file's content."""
     height, width, _ = picture.shape
     # each line is preceded by its filter type, here 0: none

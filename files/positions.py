@@ -1,8 +1,8 @@
 """Where the scans of a recording, or the tomograms of a file, were taken.
 
-A time-lapse may visit several positions of the stage in turn; what belongs together is one
-position's scans. Names are those of the plan; a position without one is called by its number, and
-of equal names the later ones are told apart.
+A time-lapse may visit several stage positions in turn. The scans of one position belong together.
+Names come from the plan. A position without a name is labelled with its number; repeated names get
+a number appended.
 """
 
 import re
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError, DataError
 from files import hdf5
 
-__all__ = ["Place", "Positions", "names_in", "placed", "write_names"]
+__all__ = ["Positions", "StageXYZ", "read_locations", "read_names", "write_names"]
 
-Place = tuple[float, float, float]
+StageXYZ = tuple[float, float, float]
 
 
 def _none() -> NDArray[np.int64]:
@@ -28,14 +28,14 @@ def _none() -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Positions of the stage, and which of them each scan was taken at.
+    """The stage positions, and the position of each scan.
 
     Parameters
     ----------
     names : tuple of str
-        As the plan gives them, empty where it gives none; at least one. Some may not be visited.
+        From the plan, "" for a position without a name; at least one. Some may have no scan.
     position : (time,) int64
-        Number of each scan's position.
+        Number of the position of each scan, from 0.
     stage_um : (time, 3) float64
         x, y and z of the stage at each scan; nan where unknown.
     """
@@ -45,8 +45,8 @@ class Positions:
     stage_um: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
 
     @classmethod
-    def one(cls, times: int) -> "Positions":
-        """Return the positions of scans of which nothing is known: one, without a name."""
+    def unlocated(cls, times: int) -> "Positions":
+        """Return one unnamed position for ``times`` scans whose location is unknown."""
         return cls(("",), np.zeros(times, np.int64), np.full((times, 3), np.nan))
 
     @property
@@ -55,17 +55,17 @@ class Positions:
         return tuple(np.unique(self.position).tolist())
 
     @property
-    def several(self) -> bool:
-        """Whether there is more than one, visited or not."""
+    def multiple(self) -> bool:
+        """Whether there is more than one position, visited or not."""
         return len(self.names) > 1
 
-    def times(self, position: int) -> NDArray[np.int64]:
-        """Return which scans were taken at a position."""
+    def scans_at(self, position: int) -> NDArray[np.int64]:
+        """Return the scans that were taken at a position."""
         return np.flatnonzero(self.position == position).astype(np.int64)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What each position is called, all different; empty for the only one without a name."""
+        """A distinct label for each position; empty for a single unnamed one."""
         if self.names == ("",):
             return self.names
         labels: dict[str, None] = {}  # in order
@@ -79,32 +79,32 @@ class Positions:
         return tuple(labels)
 
     def label(self, time: int) -> str:
-        """Return what the position of a scan is called."""
+        """Return the label of a scan's position."""
         return self.labels[int(self.position[time])]
 
     @property
-    def each(self) -> tuple[str, ...]:
-        """What the position of each scan is called."""
+    def scan_labels(self) -> tuple[str, ...]:
+        """The label of each scan's position."""
         labels = self.labels
         return tuple(labels[number] for number in self.position.tolist())
 
-    def place(self, time: int) -> Place:
+    def stage_at(self, time: int) -> StageXYZ:
         """Return x, y and z of the stage at a scan, in um; nan where unknown."""
         x, y, z = self.stage_um[time].tolist()
         return x, y, z
 
-    def chosen(self, wanted: Iterable[str]) -> tuple[int, ...]:
-        """Return the numbers of the positions that are meant; nothing wanted: all visited ones.
+    def select(self, wanted: Iterable[str]) -> tuple[int, ...]:
+        """Return the numbers of the wanted positions; all visited ones if ``wanted`` is empty.
 
         Parameters
         ----------
         wanted : iterable of str
-            What positions are called, or their numbers, which begin with 1.
+            Names or labels of positions, or their numbers, counted from 1.
 
         Raises
         ------
         ConfigurationError
-            If there is no such position, or it has no scan.
+            If a position does not exist or has no scan.
         """
         numbers = {number for name in wanted for number in self._meant(name)}
         return tuple(sorted(numbers)) or self.visited
@@ -119,7 +119,7 @@ class Positions:
         if not found:
             here = ", ".join(labels[n] or "one without a name" for n in self.visited) or "none"
             raise ConfigurationError(
-                f"--position must be one with scans: {here}, or its number, got {name!r}"
+                f"--position must be one that has scans ({here}) or its number, got {name!r}"
             )
         return found
 
@@ -129,18 +129,18 @@ def write_names(group: h5py.Group, names: tuple[str, ...]) -> None:
     group["positions"] = np.array([name.encode() or b" " for name in names])  # no empty text in it
 
 
-def names_in(file: h5py.File, name: str) -> tuple[str, ...]:
-    """Return the names of the stage positions that a dataset holds."""
+def read_names(file: h5py.File, name: str) -> tuple[str, ...]:
+    """Read the names of the stage positions from a dataset."""
     found = file.get(name)
     if not isinstance(found, h5py.Dataset) or found.dtype.kind != "S" or found.ndim != 1:
         raise DataError(f"{file.filename}: dataset /{name} must be a list of names, found {found}")
     return tuple(bytes(each).decode(errors="replace").strip() for each in found[()])
 
 
-def placed(file: h5py.File, group: str, names: tuple[str, ...], count: int) -> Positions:
-    """Return where the first so many rows of ``position`` and ``stage_um`` in a group are."""
-    where = hdf5.dataset(file, f"{group}/position", (None,), (np.int64,))
-    stage_um = hdf5.dataset(file, f"{group}/stage_um", (None, 3), (np.float64,))
+def read_locations(file: h5py.File, group: str, names: tuple[str, ...], count: int) -> Positions:
+    """Read the first ``count`` rows of ``position`` and ``stage_um`` in a group."""
+    where = hdf5.checked_dataset(file, f"{group}/position", (None,), (np.int64,))
+    stage_um = hdf5.checked_dataset(file, f"{group}/stage_um", (None, 3), (np.float64,))
     for held in (where, stage_um):
         held.refresh()  # the file may be growing
     position = np.asarray(where[:count], np.int64)

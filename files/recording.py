@@ -13,11 +13,11 @@
     /sample/timestamps           (time,) float64, seconds since the epoch
     /sample/lost                 (time, angles) bool; optional
 
-A time-lapse by plan has more beside these, which other readers may ignore
-(``files.series``): the plan, stage positions, retaken backgrounds.
+A planned time-lapse also has its plan, stage positions and retaken backgrounds (``files.series``),
+which other readers may ignore.
 
-The row of a lost angle is zero, and ``lost`` says that it is. The timestamp is written last: a scan
-is finished when it has one, and a scan that was cut off by a crash is not returned.
+The row of a lost angle is zero and marked in ``lost``. The timestamp is written last: a scan
+without one was cut off by a crash and is not returned.
 """
 
 from collections.abc import Collection, Iterator
@@ -38,15 +38,15 @@ from files import hdf5
 from files.reopening import reopen
 from files.series import (
     RecordedScan,
+    ScanLocation,
     ScanLog,
     SeriesDescription,
     SeriesReader,
-    SeriesRows,
-    Visited,
+    SeriesWriter,
     create_series,
-    cut_series,
     read_positions,
     read_series,
+    truncate_series,
 )
 
 __all__ = [
@@ -73,38 +73,38 @@ class RecordingAppender(Closing):
     Parameters
     ----------
     file : h5py.File
-        In which all datasets exist; it is this object's from now on.
+        An open file in which all datasets exist. This object closes it.
     """
 
     def __init__(self, file: h5py.File) -> None:
         self._file, sample = file, file["sample"]
         self._frames, self._lost = sample["interferograms"], sample["lost"]
         self._timestamps = sample["timestamps"]
-        self._series = SeriesRows(file) if "timelapse" in file else None
+        self._series = SeriesWriter(file) if "timelapse" in file else None
         file.flush()
         file.swmr_mode = True
 
-    def append(self, stack: InterferogramStack, visited: Visited | None = None) -> None:
+    def append(self, stack: InterferogramStack, location: ScanLocation | None = None) -> None:
         """Write one scan; when this returns, the scan survives a crash of this process.
 
         Parameters
         ----------
         stack : InterferogramStack
-        visited : Visited or None
-            Where it was taken; of a time-lapse by plan.
+        location : ScanLocation or None
+            Where the scan was taken. Kept only in a planned time-lapse.
         """
         self._check(stack)
         hdf5.append_row(self._frames, stack.frames)
         hdf5.append_row(self._lost, _mask(stack))
         if self._series is not None:
-            self._series.append(visited or Visited())
+            self._series.append(location or ScanLocation())
         hdf5.append_row(self._timestamps, stack.timestamp)
 
     def append_background(self, stack: InterferogramStack) -> None:
-        """Write a background that was taken anew; the scans that follow belong to it."""
+        """Write a retaken background. It applies to the scans that follow."""
         self._check(stack)
         if self._series is None:
-            raise DataError("only a time-lapse by plan may have more than one background")
+            raise DataError("only a planned time-lapse can have more than one background")
         self._series.append_background(stack.frames, _mask(stack), stack.timestamp)
 
     def _check(self, stack: InterferogramStack) -> None:
@@ -131,11 +131,12 @@ class RecordingWriter(RecordingAppender):
     path : Path
         A new file; an existing one is refused.
     background : InterferogramStack
-        Sets the optics, the illumination, the shape and the type of all that follows.
+        Sets the optics, the illumination, and the shape and type of all scans.
     attributes : mapping
         More attributes for the root.
     series : SeriesDescription or None
-        Of a time-lapse by plan: where each scan was taken is then kept, and backgrounds may follow.
+        Of a planned time-lapse. The file then also keeps where each scan was taken, and retaken
+        backgrounds.
 
     Raises
     ------
@@ -162,25 +163,27 @@ class RecordingWriter(RecordingAppender):
         file["background/lost"] = _mask(background)
         sample = file.create_group("sample")
         angles, dtype = len(background.frames), background.frames.dtype
-        hdf5.growing(sample, "interferograms", background.frames.shape, dtype)
-        hdf5.growing(sample, "lost", (angles,), bool)
-        hdf5.growing(sample, "timestamps", (), np.float64)
+        hdf5.create_growing(sample, "interferograms", background.frames.shape, dtype)
+        hdf5.create_growing(sample, "lost", (angles,), bool)
+        hdf5.create_growing(sample, "timestamps", (), np.float64)
         if series is not None:
             create_series(file, series, background.frames)
         super().__init__(file)
 
 
 def resume_recording(path: Path) -> RecordingAppender:
-    """Go on with the recording of a time-lapse after its last finished scan, also after a crash.
+    """Reopen the recording of a planned time-lapse, to append after its last complete scan.
+
+    What a crash left incomplete is cut off.
 
     Raises
     ------
     DataError
-        If it is none, or damaged.
+        If the file is not such a recording, or is damaged.
     """
     file = reopen(path, FORMAT)
     try:
-        cut_series(file, len(file["sample/timestamps"]))
+        truncate_series(file, len(file["sample/timestamps"]))
         return RecordingAppender(file)
     except BaseException:
         file.close()
@@ -189,7 +192,7 @@ def resume_recording(path: Path) -> RecordingAppender:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording file: what it holds in memory (background) and on disk (scans).
+    """A recording: its background in memory, its scans read from the disk.
 
     Parameters
     ----------
@@ -197,13 +200,13 @@ class Recording:
     background : InterferogramStack
     optics : Optics
     illumination_k : (angles, 2) float64 or None
-        kx, ky in cycles/um; None where the file leaves them to be estimated.
+        kx, ky in cycles/um. None where the file has none: they are then estimated.
     timestamps : (time,) float64
-        Of the scans that were finished when the file was opened.
+        Start of each scan that was complete when the file was opened, in seconds since the epoch.
     attributes : mapping
-        Attributes that the format does not name, by path, such as ``optics/comment``.
+        Attributes that the format does not define, by path such as ``optics/comment``.
     series : SeriesDescription or None
-        Of a time-lapse by plan.
+        Of a planned time-lapse; None for another recording.
     """
 
     path: Path
@@ -217,29 +220,30 @@ class Recording:
     def __len__(self) -> int:
         return len(self.timestamps)
 
-    def finished(self) -> int:
-        """Return how many scans are finished by now, those added since it was opened included."""
+    def count_complete(self) -> int:
+        """Return how many scans are complete now, including those added since it was opened."""
         with hdf5.read_file(self.path) as file:
             hdf5.check_format(file, FORMAT)
-            return _finished(file)
+            return _count_complete(file)
 
     def stacks(self, start: int = 0) -> Iterator[InterferogramStack]:
-        """Yield the scans from ``start`` on, one at a time, those added meanwhile included."""
+        """Yield the scans from number ``start`` on, including those added meanwhile."""
         return (scan.stack for scan in self.scans(start))
 
     def scans(self, start: int = 0, positions: Collection[int] = ()) -> Iterator[RecordedScan]:
-        """Yield the same with where each was taken, and the background that belongs to it.
+        """Yield scans with their location and their background, including those added meanwhile.
 
         Parameters
         ----------
         start : int
+            Number of the first scan.
         positions : collection of int
-            Numbers of the stage positions whose scans are yielded; empty: of all.
+            Numbers of the stage positions whose scans are wanted; empty: all.
         """
         with hdf5.read_file(self.path) as file:
             series = SeriesReader(file) if self.series is not None else None
             index = start
-            while index < (count := _finished(file)):
+            while index < (count := _count_complete(file)):
                 if not positions or read_positions(file, count).position[index] in positions:
                     stack = self._stack(file, index)
                     if series is None:
@@ -249,7 +253,7 @@ class Recording:
                 index += 1
 
     def log(self) -> ScanLog:
-        """Return what is known of the scans that were finished when the file was opened."""
+        """Return lost angles and locations of the scans that were complete when it was opened."""
         with hdf5.read_file(self.path) as file:
             sample, count = file["sample"], len(self)
             lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
@@ -276,7 +280,7 @@ class Recording:
 
 
 def read_recording(path: Path) -> Recording:
-    """Open a recording, whether it is finished, still growing, or its writer was killed.
+    """Open a recording: one that is closed, still growing, or whose writer was killed.
 
     Raises
     ------
@@ -286,12 +290,16 @@ def read_recording(path: Path) -> Recording:
     with hdf5.read_file(path) as file:
         hdf5.check_format(file, FORMAT)
         optics = hdf5.read_optics(file)
-        frames = hdf5.dataset(file, "background/interferograms", (None, None, None), _PIXELS)
+        frames = hdf5.checked_dataset(
+            file, "background/interferograms", (None, None, None), _PIXELS
+        )
         k = _illumination(file, len(frames), optics)
         _check_sample(file, frames.shape)
         lost: tuple[int, ...] = ()
         if "background/lost" in file:
-            lost = _numbers(hdf5.dataset(file, "background/lost", (len(frames),), (bool,))[()])
+            lost = _numbers(
+                hdf5.checked_dataset(file, "background/lost", (len(frames),), (bool,))[()]
+            )
         background = InterferogramStack(
             _native(frames[()]),
             optics,
@@ -301,8 +309,8 @@ def read_recording(path: Path) -> Recording:
             normal=_normal(file, len(frames)),
             provenance={"recording": path.name, **_stated_depth(file)},
         )
-        timestamps = file["sample/timestamps"][: _finished(file)].astype(np.float64)
-        hdf5.finite(file, "sample/timestamps", timestamps)
+        timestamps = file["sample/timestamps"][: _count_complete(file)].astype(np.float64)
+        hdf5.check_finite(file, "sample/timestamps", timestamps)
         attributes = hdf5.other_attributes(file, _KNOWN)
         series = read_series(file, frames.shape)
     return Recording(path, background, optics, k, timestamps, attributes, series)
@@ -311,8 +319,8 @@ def read_recording(path: Path) -> Recording:
 def _illumination(file: h5py.File, angles: int, optics: Optics) -> NDArray[np.float64] | None:
     if "illumination/k" not in file:
         return None
-    found = hdf5.dataset(file, "illumination/k", (angles, 2), (np.float64,))
-    k = hdf5.finite(file, "illumination/k", found[()].astype(np.float64))
+    found = hdf5.checked_dataset(file, "illumination/k", (angles, 2), (np.float64,))
+    k = hdf5.check_finite(file, "illumination/k", found[()].astype(np.float64))
     try:
         check_wave_vectors(k, optics)
     except ConfigurationError as error:
@@ -323,8 +331,8 @@ def _illumination(file: h5py.File, angles: int, optics: Optics) -> NDArray[np.fl
 def _rotations(file: h5py.File, angles: int) -> NDArray[np.float64] | None:
     if "illumination/rotation" not in file:
         return None
-    found = hdf5.dataset(file, "illumination/rotation", (angles, 3, 3), (np.float64,))
-    rotations = hdf5.finite(file, "illumination/rotation", found[()].astype(np.float64))
+    found = hdf5.checked_dataset(file, "illumination/rotation", (angles, 3, 3), (np.float64,))
+    rotations = hdf5.check_finite(file, "illumination/rotation", found[()].astype(np.float64))
     try:
         check_rotations(rotations, angles)
     except DataError as error:
@@ -364,8 +372,8 @@ def _stated_depth(file: h5py.File) -> dict[str, str]:
 
 
 def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:
-    frames = hdf5.dataset(file, "sample/interferograms", (None, *frame_shape), _PIXELS)
-    times = hdf5.dataset(file, "sample/timestamps", (None,), (np.float64,))
+    frames = hdf5.checked_dataset(file, "sample/interferograms", (None, *frame_shape), _PIXELS)
+    times = hdf5.checked_dataset(file, "sample/timestamps", (None,), (np.float64,))
     # a crash cuts off at most the scan that was being written
     if not len(times) <= len(frames) <= len(times) + 1:
         raise DataError(
@@ -373,10 +381,10 @@ def _check_sample(file: h5py.File, frame_shape: tuple[int, ...]) -> None:
             f"{len(frames)} scans of /sample/interferograms, found {len(times)}"
         )
     if "sample/lost" in file:
-        hdf5.dataset(file, "sample/lost", (None, frame_shape[0]), (bool,))
+        hdf5.checked_dataset(file, "sample/lost", (None, frame_shape[0]), (bool,))
 
 
-def _finished(file: h5py.File) -> int:
+def _count_complete(file: h5py.File) -> int:
     """Return how many scans are complete; the timestamp comes last, so look at it first."""
     times, frames = file["sample/timestamps"], file["sample/interferograms"]
     times.refresh()

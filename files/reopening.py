@@ -1,10 +1,10 @@
-"""Goes on with a file after its writer was killed, and lets only one program write it.
+"""Reopens a file whose writer was killed, and locks a file against a second writer.
 
-A killed SWMR writer leaves two things wrong in the superblock, and nothing else (every row reached
+A killed SWMR writer leaves two wrong entries in the superblock, and nothing else (every row reached
 the operating system in order): the "open for writing" flags, for which HDF5 refuses the file, and
-the end of the allocated space, which still is that of the empty file. Clearing the flags alone
-would be a disaster: what is written next would lie over the first scans. So the end is set to the
-file's own, as ``h5clear --increment`` does, with a new checksum (Jenkins' lookup3).
+the end of the allocated space, which is still that of the empty file. Clearing the flags alone
+would let new data overwrite the first scans. So the end is set to the file's size, as
+``h5clear --increment`` does, and the checksum (Jenkins' lookup3) is renewed.
 
 Superblock of version 2 and 3, little-endian, offsets of 8 bytes:
 signature 8 | version | offset size | length size | flags | base 8 | extension 8 | end 8 | root 8 |
@@ -26,7 +26,7 @@ from acquisition.errors import DataError
 from acquisition.locking import lock
 from files import hdf5
 
-__all__ = ["FileBusy", "lookup3", "mend", "reopen", "sole_writer"]
+__all__ = ["FileBusy", "lookup3", "reopen", "repair_superblock", "sole_writer"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _CHECKED = 44  # bytes before the checksum
@@ -40,14 +40,16 @@ class FileBusy(DataError):
 
 
 def reopen(path: Path, file_format: str) -> h5py.File:
-    """Open a file of ours to write more rows; the caller cuts unfinished ones and turns SWMR on.
+    """Open a LiveTomo file for appending, after repairing its superblock.
+
+    The caller cuts off incomplete rows and switches SWMR on.
 
     Raises
     ------
     DataError
-        If it is not such a file, or damaged.
+        If the file is of another format, or damaged.
     """
-    mend(path)
+    repair_superblock(path)
     file = _for_writing(path)
     try:
         hdf5.check_format(file, file_format)
@@ -58,19 +60,19 @@ def reopen(path: Path, file_format: str) -> h5py.File:
 
 
 def _for_writing(path: Path) -> h5py.File:
-    """Open the file; a reader holds HDF5's lock for the moment in which it opens the file."""
+    """Open the file; retry for a while, since a reader holds HDF5's lock while it opens it."""
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         try:
             return h5py.File(path, "r+", libver=hdf5.LIBRARY_VERSION, locking="best-effort")
         except OSError as error:
             if "lock" not in str(error) or time.monotonic() > deadline:
-                raise DataError(f"{path} cannot be opened to go on with it: {error}") from error
+                raise DataError(f"{path} cannot be opened for appending: {error}") from error
             time.sleep(0.05)
 
 
-def mend(path: Path) -> None:
-    """Put the superblock right where a writer was killed; a file that was closed stays as it is."""
+def repair_superblock(path: Path) -> None:
+    """Repair the superblock that a killed writer left; a file that was closed is not changed."""
     with _opened(path) as file:
         block = bytearray(file.read(_CHECKED + 4))
         if len(block) < _CHECKED + 4 or block[:8] != _SIGNATURE or block[8:11] != b"\x03\x08\x08":
@@ -79,7 +81,7 @@ def mend(path: Path) -> None:
                 "tomogram files of LiveTomo are: it cannot be resumed"
             )
         if lookup3(block[:_CHECKED]) != struct.unpack("<I", block[_CHECKED:])[0]:
-            raise DataError(f"{path}: the checksum of its superblock is wrong: it is damaged")
+            raise DataError(f"{path} is damaged: the checksum of its superblock is wrong")
         if not block[_FLAGS]:
             return
         block[_FLAGS] = 0
@@ -130,14 +132,14 @@ def _final(a: int, b: int, c: int) -> int:
 
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
-    """Keep any other program from writing ``path``; a file beside it holds the lock.
+    """Hold the write lock of ``path``, which is on the file ``path``.lock beside it.
 
-    The system releases the lock when its holder dies. HDF5's own lock is given up in SWMR mode.
+    The system releases the lock when its holder dies. HDF5's own lock ends in SWMR mode.
 
     Raises
     ------
     FileBusy
-        If another program is writing it.
+        If another program holds the lock.
     """
     beside = path.with_name(f"{path.name}.lock")
     try:

@@ -1,17 +1,17 @@
-"""What a time-lapse by plan keeps in its recording beside the scans: all of it optional.
+"""The datasets that a planned time-lapse adds to its recording; all are optional.
 
     /timelapse/plan              JSON text: the plan (``pipeline.timelapse.plan``)
     /timelapse/microscope        JSON text: the configuration it is recorded with
     /timelapse/reconstruction    JSON text: how its scans become tomograms, where not by default
     /timelapse/positions         (positions,) text: names of the stage positions
-    /sample/position             (time,) int64: which of them
+    /sample/position             (time,) int64: number of the position of each scan
     /sample/stage_um             (time, 3) float64: x, y and z of the stage; nan where unknown
     /sample/background           (time,) int64: 0 is /background/interferograms, n is retaken n - 1
     /background/retaken          (n, angles, y, x), like the first
     /background/retaken_lost     (n, angles) bool
     /background/retaken_at       (n,) float64, seconds since the epoch; written last
 
-All datasets are there from the start: nothing can be created in a file that others read meanwhile.
+All datasets are created at the start: none can be added while others read the file.
 """
 
 import json
@@ -27,19 +27,19 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from files import hdf5
-from files.positions import Place, Positions, names_in, placed, write_names
+from files.positions import Positions, StageXYZ, read_locations, read_names, write_names
 
 __all__ = [
     "RecordedScan",
+    "ScanLocation",
     "ScanLog",
     "SeriesDescription",
     "SeriesReader",
-    "SeriesRows",
-    "Visited",
+    "SeriesWriter",
     "create_series",
-    "cut_series",
     "read_positions",
     "read_series",
+    "truncate_series",
 ]
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
@@ -50,16 +50,16 @@ _PER_BACKGROUND = ("retaken", "retaken_lost", "retaken_at")
 
 @dataclass(frozen=True, slots=True)
 class SeriesDescription:
-    """What a time-lapse is to be, kept with it so that it can be resumed from its file alone.
+    """The plan and settings of a time-lapse: its recording can be resumed from these alone.
 
     Parameters
     ----------
     plan, microscope : str
-        JSON.
+        JSON: ``TimelapsePlan`` and ``AcquisitionConfig``.
     positions : tuple of str
         Names of the stage positions; at least one.
     reconstruction : mapping
-        Fields of ``ReconstructionSettings`` that are not left to the default.
+        The fields of ``ReconstructionSettings`` that were set.
     """
 
     plan: str
@@ -69,83 +69,83 @@ class SeriesDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
-    """Where a scan was taken: number of the position, x, y and z of the stage."""
+class ScanLocation:
+    """Where a scan was taken: number of the position; x, y and z of the stage, nan if unknown."""
 
     position: int = 0
-    stage_um: Place = _UNKNOWN
+    stage_um: StageXYZ = _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedScan:
-    """One scan of a recording with all that belongs to it.
+    """One scan of a recording, with its background and location.
 
     Parameters
     ----------
     stack : InterferogramStack
     background : InterferogramStack
-        The one that is valid for it; the same object for all scans of one background.
-    number : int
-        Of the background, 0 for the first.
+        The background that applies to it; one object for all scans of the same background.
+    background_number : int
+        0 is the first background, n the one retaken n-th.
     position : int
         Number of the stage position.
-    name : str
-        Of the stage position.
+    position_name : str
+        Empty where the plan gives no name.
     stage_um : (x, y, z)
         nan where unknown.
     """
 
     stack: InterferogramStack
     background: InterferogramStack
-    number: int = 0
+    background_number: int = 0
     position: int = 0
-    name: str = ""
-    stage_um: Place = _UNKNOWN
+    position_name: str = ""
+    stage_um: StageXYZ = _UNKNOWN
 
     @property
-    def visited(self) -> Visited:
+    def location(self) -> ScanLocation:
         """Where it was taken."""
-        return Visited(self.position, self.stage_um)
+        return ScanLocation(self.position, self.stage_um)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanLog:
-    """What is known of the scans without their frames.
+    """Lost angles and locations of all scans, read without their frames.
 
     Parameters
     ----------
-    short : dict of int to tuple of int
-        Scans that lack angles, and which.
+    lost_angles : dict of int to tuple of int
+        For each scan that lacks angles, which ones.
     positions : Positions
         Where each of them was taken.
     """
 
-    short: dict[int, tuple[int, ...]]
+    lost_angles: dict[int, tuple[int, ...]]
     positions: Positions
 
 
-class SeriesRows:
-    """Writes the rows; one object a writer.
+class SeriesWriter:
+    """Appends locations and retaken backgrounds to a recording.
 
     Parameters
     ----------
     file : h5py.File
-        In which ``create_series`` has made the datasets.
+        With the datasets that ``create_series`` makes.
     """
 
     def __init__(self, file: h5py.File) -> None:
         self._sample, self._retaken = file["sample"], file["background"]
 
-    def append(self, visited: Visited) -> None:
-        """Write where the next scan was taken, with the newest background."""
-        hdf5.append_row(self._sample["position"], visited.position)
-        hdf5.append_row(self._sample["stage_um"], visited.stage_um)
+    def append(self, location: ScanLocation) -> None:
+        """Write the location of the next scan, and the newest background as its own."""
+        hdf5.append_row(self._sample["position"], location.position)
+        hdf5.append_row(self._sample["stage_um"], location.stage_um)
         hdf5.append_row(self._sample["background"], len(self._retaken["retaken_at"]))
 
     def append_background(
         self, frames: NDArray[Any], lost: NDArray[np.bool_], timestamp: float
     ) -> None:
-        """Write one more background."""
+        """Append a retaken background; ``timestamp`` in seconds since the epoch."""
         hdf5.append_row(self._retaken["retaken"], frames)
         hdf5.append_row(self._retaken["retaken_lost"], lost)
         hdf5.append_row(self._retaken["retaken_at"], timestamp)
@@ -154,27 +154,27 @@ class SeriesRows:
 def create_series(
     file: h5py.File, description: SeriesDescription, background: NDArray[Any]
 ) -> None:
-    """Write the description and make the datasets that will grow."""
+    """Write the description and create the datasets that will grow."""
     group = file.create_group("timelapse")
     for name in ("plan", "microscope"):
         group[name] = np.bytes_(getattr(description, name).encode())
     group["reconstruction"] = np.bytes_(json.dumps(dict(description.reconstruction)).encode())
     write_names(group, description.positions)
     sample, retaken = file["sample"], file["background"]
-    hdf5.growing(sample, "position", (), np.int64)
-    hdf5.growing(sample, "stage_um", (3,), np.float64)
-    hdf5.growing(sample, "background", (), np.int64)
-    hdf5.growing(retaken, "retaken", background.shape, background.dtype)
-    hdf5.growing(retaken, "retaken_lost", (len(background),), bool)
-    hdf5.growing(retaken, "retaken_at", (), np.float64)
+    hdf5.create_growing(sample, "position", (), np.int64)
+    hdf5.create_growing(sample, "stage_um", (3,), np.float64)
+    hdf5.create_growing(sample, "background", (), np.int64)
+    hdf5.create_growing(retaken, "retaken", background.shape, background.dtype)
+    hdf5.create_growing(retaken, "retaken_lost", (len(background),), bool)
+    hdf5.create_growing(retaken, "retaken_at", (), np.float64)
 
 
-def cut_series(file: h5py.File, scans: int) -> None:
-    """Cut off what a crash has left unfinished."""
+def truncate_series(file: h5py.File, scans: int) -> None:
+    """Cut all datasets to ``scans`` scans and to the complete backgrounds."""
     if "timelapse" not in file:
         raise DataError(
             f"{file.filename} must be the recording of a time-lapse to be resumed, it has no "
-            "/timelapse: record anew"
+            "/timelapse: start a new recording"
         )
     for name in _PER_SCAN:
         file["sample"][name].resize(scans, axis=0)
@@ -184,15 +184,15 @@ def cut_series(file: h5py.File, scans: int) -> None:
 
 
 class SeriesReader:
-    """Reads the rows while the file is open; keeps the background that it gave last."""
+    """Reads locations and backgrounds while the file is open; caches the last background."""
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self._names = names_in(file, _NAMES)
+        self._names = read_names(file, _NAMES)
         self._background: tuple[int, InterferogramStack] | None = None
 
     def scan(self, stack: InterferogramStack, first: InterferogramStack) -> RecordedScan:
-        """Return a scan with what belongs to it; ``first`` is the background 0."""
+        """Return a scan with its location and background; ``first`` is background 0."""
         sample, row = self._file["sample"], stack.sequence
         for name in ("position", "stage_um", "background"):
             sample[name].refresh()
@@ -236,15 +236,15 @@ class SeriesReader:
 
 
 def read_series(file: h5py.File, background: tuple[int, ...]) -> SeriesDescription | None:
-    """Return what the time-lapse is to be, its datasets checked; None for another recording."""
+    """Return the description of a planned time-lapse; None for another recording."""
     if "timelapse" not in file:
         return None
-    hdf5.dataset(file, "sample/position", (None,), (np.int64,))
-    hdf5.dataset(file, "sample/stage_um", (None, 3), (np.float64,))
-    hdf5.dataset(file, "sample/background", (None,), (np.int64,))
-    hdf5.dataset(file, "background/retaken", (None, *background), (np.uint8, np.uint16))
-    hdf5.dataset(file, "background/retaken_lost", (None, background[0]), (bool,))
-    hdf5.dataset(file, "background/retaken_at", (None,), (np.float64,))
+    hdf5.checked_dataset(file, "sample/position", (None,), (np.int64,))
+    hdf5.checked_dataset(file, "sample/stage_um", (None, 3), (np.float64,))
+    hdf5.checked_dataset(file, "sample/background", (None,), (np.int64,))
+    hdf5.checked_dataset(file, "background/retaken", (None, *background), (np.uint8, np.uint16))
+    hdf5.checked_dataset(file, "background/retaken_lost", (None, background[0]), (bool,))
+    hdf5.checked_dataset(file, "background/retaken_at", (None,), (np.float64,))
     plan, microscope = (_text(file, name) for name in ("plan", "microscope"))
     how = _text(file, "reconstruction")
     try:
@@ -253,14 +253,14 @@ def read_series(file: h5py.File, background: tuple[int, ...]) -> SeriesDescripti
         raise DataError(
             f"{file.filename}: /timelapse/reconstruction must be a JSON object, found {how!r}"
         ) from error
-    return SeriesDescription(plan, microscope, names_in(file, _NAMES), reconstruction)
+    return SeriesDescription(plan, microscope, read_names(file, _NAMES), reconstruction)
 
 
 def read_positions(file: h5py.File, scans: int) -> Positions:
-    """Return where the first so many scans were taken; of one place where the file does not say."""
+    """Return where the first ``scans`` scans were taken."""
     if "timelapse" not in file:
-        return Positions.one(scans)
-    return placed(file, "sample", names_in(file, _NAMES), scans)
+        return Positions.unlocated(scans)
+    return read_locations(file, "sample", read_names(file, _NAMES), scans)
 
 
 def _text(file: h5py.File, name: str) -> str:

@@ -5,10 +5,10 @@
     /tomograms               attrs voxel_size_um = (dz, dy, dx)
     /tomograms/raw           (time, z, y, x) float32 RI
     /tomograms/deep, tv      (n, z, y, x) float32 RI, regularized
-    /tomograms/deep_index, tv_index   (n,) int64, the time points that they hold
+    /tomograms/deep_index, tv_index   (n,) int64, the time point of each volume
     /tomograms/scan          (time,) int64, number of the scan in the recording; optional
     /tomograms/positions     (positions,) text: names of the stage positions; optional, with
-    /tomograms/position      (time,) int64: which of them, and
+    /tomograms/position      (time,) int64: number of the position, and
     /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
@@ -33,9 +33,9 @@ from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from files import hdf5
-from files.positions import Positions, names_in, placed, write_names
+from files.positions import Positions, read_locations, read_names, write_names
 from files.reopening import reopen
-from files.series import Visited
+from files.series import ScanLocation
 from reconstruction.tomogram import Tomogram
 from regularizer.metrics import WINDOW
 from regularizer.quality_report import QualityReport
@@ -47,7 +47,7 @@ __all__ = [
     "TomogramWriter",
     "read_tomograms",
     "resume_tomograms",
-    "shared",
+    "shared_provenance",
 ]
 
 FORMAT = "livetomo.tomogram"
@@ -69,7 +69,7 @@ class TomogramAppender(Closing):
     Parameters
     ----------
     file : h5py.File
-        In which all datasets exist; it is this object's from now on.
+        An open file in which all datasets exist. This object closes it.
     """
 
     def __init__(self, file: h5py.File) -> None:
@@ -88,17 +88,17 @@ class TomogramAppender(Closing):
         self,
         raw: Tomogram,
         regularized: Mapping[str, Tomogram] | None = None,
-        visited: Visited | None = None,
+        location: ScanLocation | None = None,
     ) -> int:
-        """Write one time point, and return its number.
+        """Append one time point and return its number.
 
         Parameters
         ----------
         raw : Tomogram
         regularized : mapping of str to Tomogram
-            Each under its method.
-        visited : Visited or None
-            Where its scan was taken; kept where the file has positions.
+            By method: "deep", "tv", "gp".
+        location : ScanLocation or None
+            Where the scan was taken. Kept where the file has positions.
         """
         volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
         if not set(volumes) <= set(self._volumes):
@@ -111,8 +111,8 @@ class TomogramAppender(Closing):
         for method, volume in volumes.items():
             hdf5.append_row(self._volumes[method], volume)
             hdf5.append_row(self._indices[method], time)
-        visited = visited or Visited()
-        for held, value in zip(self._placed, (visited.position, visited.stage_um), strict=False):
+        location = location or ScanLocation()
+        for held, value in zip(self._placed, (location.position, location.stage_um), strict=False):
             hdf5.append_row(held, value)
         hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
@@ -121,20 +121,21 @@ class TomogramAppender(Closing):
     def append_quality(
         self, time: int, report: QualityReport, reference: Tomogram | None = None
     ) -> None:
-        """Write how the tomogram of a time point compares with total variation.
+        """Append the comparison of a time point's tomogram with total variation.
 
         Parameters
         ----------
         time : int
             The time point.
         report : QualityReport
-            Its fields become columns of /quality; ``method`` as bytes, ``ssim_z`` as an array.
+            Its fields become columns of /quality: ``method`` as bytes, ``ssim_z`` as an array.
         reference : Tomogram or None
-            The total-variation volume, kept as /tomograms/tv unless that is left to the method
-            itself (None).
+            The total-variation volume for /tomograms/tv. None where ``append`` has written it.
         """
         if not 0 <= time < len(self):
-            raise DataError(f"a quality report belongs to a time point below {len(self)}: {time}")
+            raise DataError(
+                f"the time point of a quality report must be below {len(self)}, got {time}"
+            )
         row = np.zeros((), self._quality.dtype)
         row["time"], row["method"] = time, report.method.encode()
         for name in (*_SCALARS, "ssim_z"):
@@ -173,13 +174,13 @@ class TomogramWriter(TomogramAppender):
     path : Path
         A new file; an existing one is refused.
     first : Tomogram
-        Sets optics, shape and voxel size of all that follows; it is not written by this.
+        Sets optics, shape and voxel size. It is not written: ``append`` does that.
     methods : tuple of str
         The regularized datasets that may follow: "deep", "tv", "gp".
     provenance : mapping
-        What made the file, added to the provenance of ``first``.
+        What made the file; added to the provenance of ``first``.
     positions : tuple of str or None
-        Names of the stage positions; then it is kept at which of them each scan was taken.
+        Names of the stage positions. The file then keeps where each scan was taken.
 
     Raises
     ------
@@ -200,20 +201,20 @@ class TomogramWriter(TomogramAppender):
                 f"a tomogram file holds the volumes {', '.join(VOLUMES)}, got {methods}"
             )
         shape = tuple(first.index.shape)
-        story = json.dumps({**shared(first.provenance), **(provenance or {})})
-        file = hdf5.create_file(path, FORMAT, {"provenance": story})
+        entries = {**shared_provenance(first.provenance), **(provenance or {})}
+        file = hdf5.create_file(path, FORMAT, {"provenance": json.dumps(entries)})
         hdf5.write_optics(file, first.optics)
         group = file.create_group("tomograms")
         group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
-        hdf5.growing(group, "raw", shape, np.float32)
-        hdf5.growing(group, "scan", (), np.int64)
-        hdf5.growing(group, "timestamps", (), np.float64)
+        hdf5.create_growing(group, "raw", shape, np.float32)
+        hdf5.create_growing(group, "scan", (), np.int64)
+        hdf5.create_growing(group, "timestamps", (), np.float64)
         for method in methods:
-            hdf5.growing(group, method, shape, np.float32)
-            hdf5.growing(group, f"{method}_index", (), np.int64)
+            hdf5.create_growing(group, method, shape, np.float32)
+            hdf5.create_growing(group, f"{method}_index", (), np.int64)
         if positions is not None:
             _create_positions(group, positions)
-        hdf5.growing(file, "quality", (), _quality_type(shape))
+        hdf5.create_growing(file, "quality", (), _quality_type(shape))
         super().__init__(file)
 
 
@@ -225,38 +226,40 @@ def _add_positions(group: h5py.Group, recorded: Positions) -> None:
         group[name][...] = getattr(recorded, name)[scans]
 
 
-def shared(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Return what a tomogram's provenance says of all of its file."""
+def shared_provenance(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Return the entries of a provenance that apply to the whole file, not to one scan only."""
     return {key: value for key, value in provenance.items() if key not in _OF_ONE_SCAN}
 
 
 def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
     write_names(group, names)
-    hdf5.growing(group, "position", (), np.int64)
-    hdf5.growing(group, "stage_um", (3,), np.float64)
+    hdf5.create_growing(group, "position", (), np.int64)
+    hdf5.create_growing(group, "stage_um", (3,), np.float64)
 
 
 def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:
-    """Go on with a tomogram file after its last finished time point, also after a crash.
+    """Reopen a tomogram file, to append after its last complete time point.
+
+    What a crash left incomplete is cut off.
 
     Parameters
     ----------
     path : Path
     recorded : Positions or None
-        Where the recording's scans were taken; a file that does not say so learns it.
+        Where the recording's scans were taken; written to a file that lacks positions.
 
     Raises
     ------
     DataError
-        If it is none that says which scans its tomograms belong to, or is damaged.
+        If it is not a tomogram file, lacks /tomograms/scan, or is damaged.
     """
     file = reopen(path, FORMAT)
     try:
         group = file["tomograms"]
         if "scan" not in group:
             raise DataError(
-                f"{path} must say which scans it holds to be resumed, it has no /tomograms/scan: "
-                "reconstruct the recording into another file"
+                f"{path} must have /tomograms/scan, the scans that it holds, to be resumed, found "
+                "nothing: reconstruct the recording into another file"
             )
         _cut(file, len(group["timestamps"]))
         if recorded is not None and "positions" not in group:
@@ -268,7 +271,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
 
 
 def _cut(file: h5py.File, count: int) -> None:
-    """Cut off what a crash has left unfinished."""
+    """Cut all datasets to ``count`` time points, and volumes without an index."""
     group = file["tomograms"]
     for name in ("raw", "scan", *_PLACED):
         if name in group:
@@ -291,18 +294,18 @@ class TomogramSeries:
     voxel_size_um : (dz, dy, dx)
     shape : (time, z, y, x)
     indices : mapping of str to (n,) int64
-        For each regularized method, the time points that it holds.
+        By method: the time points of its volumes.
     timestamps : (time,) float64
         Seconds since the epoch; zero where the file has none.
     quality : mapping of str to (rows,) array
         Columns of /quality; empty where there is none.
     provenance : mapping
     attributes : mapping
-        Attributes that the format does not name, by path.
+        Attributes that the format does not define, by path.
     scans : (time,) int64
-        Number of each one's scan in the recording; the time point itself where the file has none.
+        Number of the scan in the recording; the time point itself where the file has none.
     positions : Positions
-        Where each one's scan was taken; one place where the file does not say.
+        Where each scan was taken; one unnamed position where the file has none.
     """
 
     path: Path
@@ -327,7 +330,7 @@ class TomogramSeries:
         return self._tomogram("raw", time, time)
 
     def regularized(self, method: str, time: int) -> Tomogram | None:
-        """Read a regularized tomogram; None where the file has none of this time point."""
+        """Read a regularized tomogram; None if the file has none for this time point."""
         rows = np.flatnonzero(self.indices.get(method, np.empty(0, np.int64)) == time)
         return self._tomogram(method, int(rows[0]), time) if len(rows) else None
 
@@ -337,21 +340,21 @@ class TomogramSeries:
     def _tomogram(self, name: str, row: int, time: int) -> Tomogram:
         with hdf5.read_file(self.path) as file:
             volume = file["tomograms"][name][row].astype(np.float32, copy=False)
-        story = {key: str(value) for key, value in self.provenance.items()}
+        provenance = {key: str(value) for key, value in self.provenance.items()}
         if label := self.positions.label(time):
-            story["position"] = label
+            provenance["position"] = label
         return Tomogram(
             torch.from_numpy(volume),
             self.voxel_size_um,
             self.optics,
             timestamp=float(self.timestamps[time]),
             sequence=time,
-            provenance=story,
+            provenance=provenance,
         )
 
 
 def read_tomograms(path: Path) -> TomogramSeries:
-    """Open a tomogram file, whether it is finished, still growing, or its writer was killed.
+    """Open a tomogram file: one that is closed, still growing, or whose writer was killed.
 
     Raises
     ------
@@ -361,8 +364,8 @@ def read_tomograms(path: Path) -> TomogramSeries:
     with hdf5.read_file(path) as file:
         hdf5.check_format(file, FORMAT)
         optics = hdf5.read_optics(file)
-        count = _finished(file)
-        raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+        count = _count_complete(file)
+        raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
         volume = raw.shape[1:]
         indices = {
             method: _index(file, method, volume, count)
@@ -384,12 +387,12 @@ def read_tomograms(path: Path) -> TomogramSeries:
         )
 
 
-def _finished(file: h5py.File) -> int:
+def _count_complete(file: h5py.File) -> int:
     """Return how many time points are complete: those with a timestamp, where there are any."""
-    raw = hdf5.dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
+    raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
     if "tomograms/timestamps" not in file:
         return len(raw)
-    return len(hdf5.dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
+    return len(hdf5.checked_dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
 
 
 def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
@@ -401,12 +404,12 @@ def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
 
 def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
     name = f"tomograms/{method}"
-    held = len(hdf5.dataset(file, name, (None, *volume), (np.float32,)))
+    held = len(hdf5.checked_dataset(file, name, (None, *volume), (np.float32,)))
     if f"{name}_index" not in file:
         index = np.arange(held, dtype=np.int64)
     else:
         # the index is written after its volume: a crash may have left a volume without one
-        found = hdf5.dataset(file, f"{name}_index", (None,), (np.int64,))
+        found = hdf5.checked_dataset(file, f"{name}_index", (None,), (np.int64,))
         index = found[:held].astype(np.int64)
     if (index < 0).any():
         raise DataError(
@@ -424,14 +427,14 @@ def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
 def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
     if "tomograms/scan" not in file:
         return np.arange(count)
-    found = hdf5.dataset(file, "tomograms/scan", (None,), (np.int64,))
+    found = hdf5.checked_dataset(file, "tomograms/scan", (None,), (np.int64,))
     return np.asarray(found[:count], np.int64)
 
 
 def _positions(file: h5py.File, count: int) -> Positions:
     if "tomograms/positions" not in file:
-        return Positions.one(count)
-    return placed(file, "tomograms", names_in(file, "tomograms/positions"), count)
+        return Positions.unlocated(count)
+    return read_locations(file, "tomograms", read_names(file, "tomograms/positions"), count)
 
 
 def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
@@ -453,11 +456,11 @@ def _quality(file: h5py.File) -> dict[str, NDArray[Any]]:
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:
-    text = hdf5.attribute(file, "provenance", "a JSON object")
+    text = hdf5.required_attribute(file, "provenance", "a JSON object")
     try:
-        story = json.loads(text)
+        provenance = json.loads(text)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{file.filename}: attribute 'provenance' of / must be a JSON object, found {text!r}"
         ) from error
-    return story if isinstance(story, dict) else {"provenance": story}
+    return provenance if isinstance(provenance, dict) else {"provenance": provenance}

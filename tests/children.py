@@ -1,15 +1,15 @@
-"""Python code in a process of its own."""
+"""Runs Python code in its own process."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["said_by"]
+__all__ = ["output_of"]
 
 
-def said_by(code: str, *arguments: str, **environment: str) -> str:
-    """Return what the code prints; it is run in the repository and has to end well."""
+def output_of(code: str, *arguments: str, **environment: str) -> str:
+    """Run the code in the repository; return what it prints. It must exit with status 0."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=Path(__file__).parents[1],

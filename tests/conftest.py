@@ -1,4 +1,4 @@
-"""What all tests share: where the ground truth is, and that no test leaves anything running."""
+"""Shared fixtures: the ground truth, and a check that no test leaves anything running."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISP
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let numba compile once what else each worker would, in the first test that needs it."""
+    """Let numba compile once, not in each worker."""
     begins_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     compiled = any((ROOT / "regularizer" / "total_variation" / "__pycache__").glob("fused.*.nbi"))
     if begins_workers and not compiled:  # where numba fails, tests say so
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def ground_truth() -> Path:
-    """Return the folder of measured and exactly computed data; skip where it is not at hand."""
+    """Return the folder of measured and exactly computed data; skip if it is missing."""
     folder = Path(os.environ.get("LIVETOMO_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"the ground truth is not at {folder}; LIVETOMO_DATA says where it is")
@@ -60,7 +60,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quick_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose what runs a network by a small volume; each regularizer with a network chooses."""
+    """Choose the engine of a network on a small volume; each regularizer chooses anew."""
     monkeypatch.setattr("regularizer.networks.engines._TRIAL", (16, 16, 16))
 
 
@@ -126,7 +126,7 @@ _OPENED: "weakref.WeakValueDictionary[int, zmq.Socket[Any]]" = weakref.WeakValue
 
 
 def _remember_sockets() -> None:
-    """Keep track of sockets as they are made: to look through all objects took minutes in all."""
+    """Track sockets as they are created: searching all objects took minutes."""
     make = zmq.Socket.__init__
 
     def made(self: "zmq.Socket[Any]", *arguments: Any, **options: Any) -> None:

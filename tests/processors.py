@@ -1,4 +1,4 @@
-"""A processor in the thread of a test, between sockets of its own."""
+"""Runs a processor in the thread of a test, on sockets of its own."""
 
 import threading
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import zmq
 
 from acquisition.interferograms import InterferogramStack
 from pipeline.live.processor import Processor
-from pipeline.live.service import Publisher, Settings
+from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.messages import (
     Message,
     ProcessorStatus,
@@ -80,7 +80,7 @@ def process(
                     views.append(view)
             return views
 
-        settings = Settings(
+        settings = ProcessSettings(
             name="processor", microscope_file=microscope, endpoints={"stacks": endpoint}
         )
         stamp = Stamp("processor", 2)

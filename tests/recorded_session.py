@@ -1,7 +1,7 @@
-"""A session to play back to the window: a drifting cell, raw and regularized, and its fringes.
+"""A recorded session for the window: a drifting cell, raw and regularized, and its fringes.
 
 The raw volumes are the true ones without the spatial frequencies that no illumination angle
-reaches (the missing cone), so they have the shadows and the axial smear of real raw tomograms.
+reaches (the missing cone), so they have the shadows and the axial blur of real raw tomograms.
 """
 
 import threading
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
-    News,
     Phase,
     ProcessState,
     QualityView,
     RecordingState,
     RecordRequest,
     TomogramView,
+    Updates,
 )
 
 MEDIUM = 1.337
@@ -45,7 +45,7 @@ def cell(
 def without_missing_cone(
     index: NDArray[np.float32], voxel_um: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return what an NA 1.2 scan measures of a volume."""
+    """Return the part of a volume that an NA 1.2 scan measures."""
     kz, ky, kx = np.meshgrid(
         np.fft.fftfreq(index.shape[0], voxel_um[0]),
         np.fft.fftfreq(index.shape[1], voxel_um[1]),
@@ -98,7 +98,7 @@ def volumes(
 
 @dataclass
 class RecordedSession:
-    """Plays tomograms back, one a poll, and answers commands as an instrument does."""
+    """Returns one tomogram at each poll, and answers commands like an instrument."""
 
     tomograms: list[TomogramView]
     state: InstrumentState = field(
@@ -114,63 +114,63 @@ class RecordedSession:
     every: int = 1
     polls: int = 0
 
-    def poll(self, timeout_ms: int = 0) -> News:
+    def poll(self, timeout_ms: int = 0) -> Updates:
         state, self.next_state = self.next_state, None
         self.polls += 1
         if not self.tomograms or self.polls % self.every:
-            return News(state)
+            return Updates(state)
         view = self.tomograms[self.played % len(self.tomograms)]
         view = replace(view, sequence=self.played)
         self.played += 1
         angle = self.played % 49
         frame = InterferogramView(fringes((96, 96), angle), angle, 49, self.played, 8)
-        return News(state, frame, view, self.quality)
+        return Updates(state, frame, view, self.quality)
 
     def announce(self, **changes: object) -> None:
         """Publish another state."""
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # any of its fields
         self.next_state = self.state
 
-    def _obey(self, command: str) -> None:
+    def _carry_out(self, command: str) -> None:
         self.commands.append((command, threading.current_thread().name))
         if self.refusal is not None:
             raise self.refusal
 
     def start(self) -> None:
-        self._obey("start")
+        self._carry_out("start")
         self.announce(phase=Phase.LIVE, message="Live again")
 
     def stop(self) -> None:
-        self._obey("stop")
+        self._carry_out("stop")
         self.announce(phase=Phase.STOPPED, message="Stopped: the last tomogram stays")
 
     def set_regularizer(self, name: str) -> None:
-        self._obey(f"regularizer {name}")
+        self._carry_out(f"regularizer {name}")
         self.announce(regularizer=name)
 
     def set_constraint(self, name: str) -> None:
-        self._obey(f"constraint {name}")
+        self._carry_out(f"constraint {name}")
         self.announce(constraint=name)
 
     def retake_background(self) -> None:
-        self._obey("background")
+        self._carry_out("background")
 
     def record(self, request: RecordRequest) -> None:
-        self._obey(f"record {request.stacks} {request.tomograms is not None}")
+        self._carry_out(f"record {request.stacks} {request.tomograms is not None}")
         state = RecordingState(request.output, "1 of 20 scans, 95 s left", done=1, total=20)
         self.announce(recording=state)
 
     def pause_recording(self) -> None:
-        self._obey("pause")
+        self._carry_out("pause")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, paused=True))
 
     def continue_recording(self) -> None:
-        self._obey("continue")
+        self._carry_out("continue")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, paused=False))
 
     def finish_recording(self) -> None:
-        self._obey("finish")
+        self._carry_out("finish")
         assert self.state.recording is not None
         self.announce(recording=replace(self.state.recording, running=False))

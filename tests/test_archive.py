@@ -1,4 +1,4 @@
-"""The two file formats: what is written, what is read, and what a reader refuses."""
+"""The two file formats: writing, reading, and what a reader refuses."""
 
 import os
 import signal
@@ -143,7 +143,7 @@ def test_reader_follows_a_growing_recording(tmp_path: Path) -> None:
         writer.append(stack(2, timestamp=2.0))
         assert next(follower).timestamp == 2.0
         assert list(follower) == []
-        assert (len(recording), recording.finished()) == (0, 2)
+        assert (len(recording), recording.count_complete()) == (0, 2)
 
 
 def test_a_recording_that_became_another_file_is_refused(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_recording_that_became_another_file_is_refused(tmp_path: Path) -> None
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "another"
     with pytest.raises(DataError, match="format"):
-        recording.finished()
+        recording.count_complete()
 
 
 WRITE_FOR_EVER = """

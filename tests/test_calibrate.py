@@ -1,4 +1,4 @@
-"""The command ``calibrate``: it finds what is wrong with a microscope, and later runs use it."""
+"""The command ``calibrate``: it finds the faults of a microscope, and later runs use it."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination.angles import AngleSet, circular_scan
 from acquisition.microscope import open_microscope
-from commands.calibrate_measurement import checks_of, measure, run_calibrate
+from commands.calibrate_measurement import make_checks, measure, run_calibrate
 from commands.progress import progress_bar
 from commands.record_session import run_record
 from files.recording import read_recording
@@ -66,14 +66,14 @@ def microscope_file(
 def calibrated(
     file: Path, capsys: pytest.CaptureFixture[str], status: int = 0
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Run the command; return its figures and its checks by name."""
+    """Run the command; return its JSON, and its checks by name."""
     assert run_calibrate(file, file.parent / "report", as_json=True) == status
     figures = json.loads(capsys.readouterr().out)
     return figures, {check["name"]: check for check in figures["checks"]}
 
 
 def misses(file: Path) -> float:
-    """Return how far the measured angles are from the planned ones, in NA/wavelength, at most."""
+    """Return the largest distance of measured from planned angles, in NA/wavelength."""
     with open_microscope(load_calibrated(file)) as microscope:
         background = microscope.background(1)
         k = find_wave_vectors(background).k
@@ -118,7 +118,7 @@ def test_a_turned_dmd_is_found_and_corrected(
 
 
 class Page(HTMLParser):
-    """Counts what must be in a report."""
+    """Counts the elements of a report."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def test_the_exposure_fills_the_range_without_saturation(
     ("changes", "failed", "says"),
     [
         ({"fill": 0.01}, "Exposure", r"3.6 ms fill \d% of the range"),
-        ({"empty": (1.5, 0.0)}, "Empty field", r"\d\d\.\d% of the field stay"),
+        ({"empty": (1.5, 0.0)}, "Empty field", r"\d\d\.\d% of the field does not change"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_found(
 
 
 def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exposure and read-out take 1.6 ms and more: pictures of 4, 3 and 2.25 ms, 1.69, 1.27."""
+    """Exposure and read-out take at least 1.6 ms; tried are 4, 3, 2.25, 1.69 and 1.27 ms."""
     file = microscope_file(tmp_path, readout_ms=1.0, fill=2.5)
     figures, _ = calibrated(file, capsys)
     busy_ms = figures["calibration"]["exposure_ms"] + 1.0
@@ -199,11 +199,11 @@ def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", ["simulated", "stepped", "dlpc900"])
 def test_every_bench_can_be_calibrated(name: str) -> None:
-    """The DLPC900 gets new times many times over, and keeps its images."""
+    """The DLPC900 gets new times repeatedly, and keeps its images."""
     with open_bench(name) as bench, progress_bar("Calibrating", 5) as bar:
         before = bench.microscope.config
         found = measure(bench.microscope, bar)
-        assert [check.name for check in checks_of(found) if not check.met] == []
+        assert [check.name for check in make_checks(found) if not check.met] == []
         assert bench.microscope.config == before
         assert bench.microscope.scan().complete
         assert found.empty == 1.0

@@ -11,7 +11,7 @@ from regularizer.networks.inference import Network
 from regularizer.networks.openvino_graph import in_openvino, is_installed
 from regularizer.networks.trained import load_network
 from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm
-from tests.children import said_by
+from tests.children import output_of
 from tests.networks import shaken_network
 
 NEEDS_OPENVINO = pytest.mark.skipif(not is_installed(), reason="OpenVINO is an extra")
@@ -43,7 +43,7 @@ def test_openvino_reports_nothing_to_its_maker() -> None:
         "assert 'openvino' not in sys.modules; in_openvino(fold_batch_norm(shaken_network(2))); "
         "print('openvino' in sys.modules, [m for m in sys.modules if 'telemetry' in m])"
     )
-    assert said_by(text).strip() == "True []"
+    assert output_of(text).strip() == "True []"
 
 
 @pytest.mark.usefixtures("quick_trial")  # takes milliseconds, beside what is slept

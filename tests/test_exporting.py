@@ -1,4 +1,4 @@
-"""Tomogram files in the formats of other programs, read back by what reads those."""
+"""Exported tomogram files, read back with the readers of other programs."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.tomogram_files import BEGUN, SHAPE, VOXEL, noise, write
 
 @pytest.fixture(autouse=True)
 def zarr_ends() -> Iterator[None]:
-    """End the threads that zarr keeps until Python ends."""
+    """End zarr's background threads."""
     yield
     cleanup_resources()
 

@@ -1,4 +1,4 @@
-"""The window on a file: time goes on by the slider, by keys and by itself."""
+"""The window on a file: the slider, the keys, and playing."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from files.series import Visited
+from files.series import ScanLocation
 from files.tomograms import TomogramWriter
 from launcher import main
 from pipeline.live.playback import open_playback
@@ -40,7 +40,7 @@ def visits(tmp_path: Path) -> Path:
     with TomogramWriter(path, noise(0), positions=("control", "treated")) as writer:
         for scan in range(4):
             made = replace(noise(scan, scan), timestamp=1000 * BEGUN + scan)
-            writer.append(made, visited=Visited(scan % 2, (850.0 * (scan % 2), 0.0, 0.0)))
+            writer.append(made, location=ScanLocation(scan % 2, (850.0 * (scan % 2), 0.0, 0.0)))
     return path
 
 
@@ -60,7 +60,7 @@ def shown(application: QApplication, file: Path) -> Iterator[Window]:
     wait_until(lambda: window.tomogram is not None)
     yield window
     window.close()
-    window.end()
+    window.finish_commands()
     playback.close()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -50,7 +50,7 @@ def reconstructed(path: Path) -> np.ndarray[Any, Any]:
 
 
 def as_type(name: str, dtype: str) -> Change:
-    """Return what writes a dataset anew with another type."""
+    """Return a function that rewrites a dataset with another type."""
 
     def change(file: h5py.File) -> None:
         values = file[name][()]
@@ -94,7 +94,7 @@ def test_lost_angles_are_read_from_bytes(tmp_path: Path, recording: Path) -> Non
         as_type("sample/lost", "u1")(file)
         file["sample/lost"][0, 3] = 1
     assert next(read_recording(path).stacks()).lost == (3,)
-    assert read_recording(path).log().short == {0: (3,)}
+    assert read_recording(path).log().lost_angles == {0: (3,)}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_is_no_such_number_is_refused(
 def test_voxels_without_an_index_are_not_made_up(
     tmp_path: Path, recording: Path, value: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """TCF holds whole numbers: what has none is said, and no cast warns of it."""
+    """TCF holds integers: a voxel without an index is refused, without a cast warning."""
     tomograms = tmp_path / "holes.h5"
     assert main(["reconstruct", str(recording), "-o", str(tomograms), "--regularizer", "none",
                  "--slices", "8"]) == 0  # fmt: skip

@@ -18,7 +18,7 @@ from benchmarks.gpu_scans import PAPER, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
 from benchmarks.gpu_watch import watched
 from regularizer.networks.trained import NETWORKS
-from tests.children import said_by
+from tests.children import output_of
 from tests.pretend_gpu import PretendGpu
 
 TINY = Sizes(
@@ -119,7 +119,7 @@ def test_everything_runs_on_the_pretended_gpu(
 
 def test_a_bare_server_is_enough(tmp_path: Path) -> None:
     """In a fresh process; without a minute everything is skipped, and said to be."""
-    said_by(
+    output_of(
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({BARE}))\n"
         "from benchmarks.__main__ import main\n"

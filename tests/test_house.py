@@ -1,4 +1,4 @@
-"""The house keeps its rules: what may import what, and what stays light."""
+"""Rules of the code base: allowed imports, and modules that stay light."""
 
 import ast
 import re

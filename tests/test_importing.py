@@ -1,4 +1,4 @@
-"""Import: what other programs save becomes a recording, and what is wrong with it is said."""
+"""Import: frames of other programs become a recording; errors and warnings name the cause."""
 
 import json
 import tracemalloc
@@ -22,7 +22,7 @@ from acquisition.optics import Optics
 from commands.import_ import run_import
 from files.importing.description import load_description
 from files.importing.file_names import in_natural_order
-from files.importing.structure import BackgroundStructure
+from files.importing.structure import BackgroundReference
 from files.recording import read_recording
 from launcher import main
 from reconstruction.reconstructor import Reconstructor
@@ -108,7 +108,7 @@ def convert(tmp_path: Path) -> Import:
 
 
 def only(warnings: Sequence[str], words: str) -> None:
-    """Check that there is one warning, and that it has these words."""
+    """Check that there is exactly one warning, which contains ``words``."""
     assert len(warnings) == 1 and words in warnings[0], warnings
 
 
@@ -336,14 +336,14 @@ def test_times_in_other_units_are_refused(
 def test_scans_against_the_order_of_time_are_pointed_out(session: Session, convert: Import) -> None:
     frames = np.stack([scan.frames for scan in session.scans])
     warnings = convert(frames, session.empty, f"{TOML}timestamps = [1714557607, 1714557600]")
-    only(warnings, "scan 1 was taken before scan 0, by the timestamps")
+    only(warnings, "by its timestamp scan 1 was taken before scan 0")
     assert [stack.timestamp for stack in convert.stacks()] == [1714557607, 1714557600]
 
 
 def test_order_of_samples_is_as_given(session: Session, convert: Import) -> None:
     frames = [scan.frames for scan in session.scans]
     names = [convert.named("t10", frames[0]), convert.named("t2", frames[1])]
-    only(convert(names, session.empty), "not in the order of their names")
+    only(convert(names, session.empty), "not in order of their names")
     np.testing.assert_array_equal([stack.frames for stack in convert.stacks()], frames)
 
 
@@ -430,8 +430,8 @@ def test_files_that_cannot_be_read(session: Session, convert: Import) -> None:
         "no.npy": "cannot be read as an array",
         "no.npz": "cannot be read as .npz",
         "text.txt": "must be .tif",
-        "nothing.tif": "found nothing of that name",
-        "outer": "found none; give its folders one by one",
+        "nothing.tif": "must be an existing file or folder",
+        "outer": "found none: give each of its folders",
         "two.npz": "arrays bg, data: name one of them, as in .*two.npz:bg",
         "two.npz:sample": "name one of them.* got 'sample'",
     }.items():
@@ -448,8 +448,12 @@ def test_an_existing_recording_is_kept(session: Session, convert: Import) -> Non
 def test_a_background_without_fringes(session: Session, convert: Import) -> None:
     noise = np.random.default_rng(0).integers(90, 110, session.empty.shape, np.uint8)
     convert.refuses("sample.npy over .*background.npy: .* fringes", session.sample, noise)
-    convert.refuses("over .*: the sample must show the background's fringes", noise, session.empty)
-    convert.refuses("each of its frames is of one grey", session.sample, noise * 0 + 7)
+    convert.refuses(
+        "over .*: the sample must have its fringes where the background has them",
+        noise,
+        session.empty,
+    )
+    convert.refuses("every frame has a single grey value", session.sample, noise * 0 + 7)
 
 
 @pytest.mark.parametrize(
@@ -467,10 +471,10 @@ def test_a_background_without_fringes(session: Session, convert: Import) -> None
         (TOML.replace("= 9", "= 1"), "angles must be at least 2, got 1: a single hologram"),
         (f"{TOML}k = [[0, 0], [1, 0]]", r"one \(kx, ky\) for each of the 9 angles, got 2"),
         (f"{LINES}pixel_size_um = 0.07\nk = [[0, 0], [9, 0]]", "not rad/um"),
-        (f"{TOML}k = [[0, 0]]\nk_file = 'k.csv'", "k and k_file say the same twice"),
+        (f"{TOML}k = [[0, 0]]\nk_file = 'k.csv'", "k and k_file must not both be given"),
         (f"{TOML}k_file = 'k.csv'", "k.csv cannot be read"),
         (f"{TOML}k = [[0, 0, 1]]", r"k\[0\]: "),
-        (f"{TOML}timestamps = [1, 2, 3]", "one value a scan, got 3 for 1 scans"),
+        (f"{TOML}timestamps = [1, 2, 3]", "one value for each scan, got 3 for 1 scans"),
         (f"{TOML}timestamps = [1]\ninterval_s = 1", "timestamps and interval_s"),
         (f"{TOML}binning = 0", "binning: .* got 0"),
         ("wavelength_um", "cannot be read as TOML"),
@@ -480,7 +484,7 @@ def test_descriptions(session: Session, convert: Import, lines: str, message: st
     convert.refuses(message, session.sample, session.empty, lines)
 
 
-# ---- What is odd ---------------------------------------------------------------------------------
+# ---- Warnings ------------------------------------------------------------------------------------
 
 
 def test_eight_bits_in_sixteen(session: Session, convert: Import) -> None:
@@ -506,8 +510,8 @@ def test_the_upper_byte_of_one_and_the_lower_of_the_other(
 
 def test_another_depth(session: Session, convert: Import) -> None:
     warnings = convert(session.sample, session.empty.astype(np.uint16) * 16)
-    assert "sample.npy has 8-bit data, what belongs to it has more bits" in warnings[0]
-    assert "another exposure or bit depth" in warnings[1] and len(warnings) == 2
+    assert "sample.npy has 8-bit data, but other sources have more bits" in warnings[0]
+    assert "check exposure and bit depth" in warnings[1] and len(warnings) == 2
     assert convert.stacks()[0].frames.dtype == np.uint16
 
 
@@ -526,8 +530,10 @@ def test_blank_frames_are_lost_ones(session: Session, convert: Import) -> None:
     sample, empty = session.sample.copy(), session.empty.copy()
     sample[4], empty[6] = 3, 0
     warnings = convert(sample, empty)
-    assert "sample.npy has blank frames, marked as lost: scan 0: angle 4" in warnings[0]
-    assert "background.npy has blank frames, marked as lost: scan 0: angle 6" in warnings[1]
+    assert "sample.npy has blank frames, which are marked as lost: scan 0: angle 4" in warnings[0]
+    assert (
+        "background.npy has blank frames, which are marked as lost: scan 0: angle 6" in warnings[1]
+    )
     assert len(warnings) == 2
     assert convert.stacks()[0].lost == (4,) and convert.background().lost == (6,)
     assert not convert.stacks()[0].frames[4].any()
@@ -537,13 +543,13 @@ def test_saturated_frames(session: Session, convert: Import) -> None:
     brighter = np.clip(session.sample[2].astype(int) * 2, 0, 255)
     sample = session.sample.copy()
     sample[2] = brighter
-    only(convert(sample, session.empty), "saturated frames, lower the exposure: scan 0: angle 2")
+    only(convert(sample, session.empty), "saturated frames (scan 0: angle 2): lower the exposure")
 
 
 def test_a_sample_without_fringes_in_some_frames(session: Session, convert: Import) -> None:
     sample = session.sample.copy()
     sample[5] = np.random.default_rng(0).integers(90, 110, sample[5].shape)
-    only(convert(sample, session.empty), "no fringes where the background has them, at angle 5")
+    only(convert(sample, session.empty), "no fringes at angle 5, where the background has them")
 
 
 def test_frames_of_other_angles(session: Session, convert: Import) -> None:
@@ -551,8 +557,8 @@ def test_frames_of_other_angles(session: Session, convert: Import) -> None:
     first, second = (scan.frames for scan in session.scans)
     swapped = second[[0, 1, 3, 2, *range(4, ANGLES)]]
     warnings = convert(np.stack([first, swapped]), session.empty)
-    only(warnings, "scan 1 has its light elsewhere than the background, by up to 0.6")
-    assert warnings[0].endswith("will be reconstructed without: angles 2, 3")
+    only(warnings, "scan 1: the illumination differs from the background by up to 0.6")
+    assert warnings[0].endswith("reconstruction will leave out angles 2, 3")
     np.testing.assert_array_equal(convert.stacks()[1].frames, swapped)
     result = Reconstructor(convert.background())(convert.stacks()[1])
     assert result.report.left_out == (2, 3)
@@ -659,7 +665,7 @@ def measured_pair(ground_truth: Path) -> Path:
 
 def test_a_single_measured_hologram_is_refused(ground_truth: Path, convert: Import) -> None:
     pair = measured_pair(ground_truth)
-    convert.refuses("no depth", f"{pair}:data", f"{pair}:bg_data", TOML.replace("= 9", "= 1"))
+    convert.refuses("without depth", f"{pair}:data", f"{pair}:bg_data", TOML.replace("= 9", "= 1"))
     convert.refuses("at least one scan of 9 frames, found 1", f"{pair}:data", f"{pair}:bg_data")
 
 
@@ -668,5 +674,5 @@ def test_a_measured_cell_scatters_more_than_its_background(ground_truth: Path) -
     optics = Optics(0.633, 0.45, 1.335, 0.107)
     with np.load(measured_pair(ground_truth)) as pair:
         cell, empty = (InterferogramStack(pair[n][None], optics) for n in ("data", "bg_data"))
-    assert BackgroundStructure(empty).compare(cell).ratio > 10
-    assert BackgroundStructure(cell).compare(empty).swapped
+    assert BackgroundReference(empty).compare(cell).ratio > 10
+    assert BackgroundReference(cell).compare(empty).swapped

@@ -1,4 +1,4 @@
-"""Set-up for real, on a small project whose one requirement is a wheel beside it; command line."""
+"""The set-up, on a small project whose only requirement is a local wheel; the command line."""
 
 import json
 import os
@@ -45,7 +45,7 @@ sys.exit({STARTED})
 
 
 def write_wheel(folder: Path, version: str) -> None:
-    """Write the wheel of a package whose one module knows its version."""
+    """Write the wheel of a package with one module that holds its version."""
     info = f"livetomo_brick-{version}.dist-info"
     files = {
         "livetomo_brick.py": f"VERSION = {version!r}\n",
@@ -60,7 +60,7 @@ def write_wheel(folder: Path, version: str) -> None:
 
 @dataclass(frozen=True)
 class Project:
-    """A small checkout and what it takes to start it in another process."""
+    """A small checkout, which can be started in another process."""
 
     root: Path
 
@@ -78,7 +78,7 @@ class Project:
         return os.environ | pip | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
     def start(self, *argv: str) -> "subprocess.Popen[str]":
-        """Start the launcher on this project, as its user would."""
+        """Start the launcher on this project as a user would."""
         code = "import launcher, pathlib, sys; launcher.ROOT = pathlib.Path.cwd()"
         command = [sys.executable, "-Pc", f"{code}; sys.exit(launcher.main())", *argv]
         pipe = subprocess.PIPE
@@ -87,7 +87,7 @@ class Project:
         )
 
     def run(self, *argv: str) -> tuple[int, str, str]:
-        """Return the exit status and what was said on both streams."""
+        """Return the exit status, standard output and standard error."""
         with self.start(*argv) as process:
             output, errors = process.communicate()
         return process.returncode, output, errors
@@ -113,7 +113,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(made: Project, tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of that project, to be damaged."""
+    """Return a copy of that project, for tests that damage it."""
     shutil.copytree(made.root, tmp_path / "copy", symlinks=True)
     copy = Project((tmp_path / "copy").resolve())
     # the digest tells environments apart by their Python; on Windows that is in .venv
@@ -224,7 +224,7 @@ def test_an_environment_of_the_user_that_lacks_something_is_left_alone(project: 
 def test_a_gpu_server_s_own_packages_are_enough_for_what_needs_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In whichever versions: nothing is set up beside them."""
+    """Nothing is set up if they are there, in any version."""
     (tmp_path / "pyproject.toml").write_text(PYPROJECT, "utf-8")
     (tmp_path / "constraints.txt").write_text("livetomo-brick==1.0\n", "utf-8")
     asked: list[frozenset[str]] = []
@@ -235,8 +235,8 @@ def test_a_gpu_server_s_own_packages_are_enough_for_what_needs_no_more(
     assert asked == []
     assert checkout.interpreter(NONE, ("torch", "livetomo-brick")) == checkout.python
     assert asked == [NONE]
-    enough = {name: parse([name]).enough for name in ("train", "evaluate", "doctor")}
-    assert enough == {"train": TENSOR_PACKAGES, "evaluate": enough["train"], "doctor": ()}
+    sufficient = {name: parse([name]).sufficient for name in ("train", "evaluate", "doctor")}
+    assert sufficient == {"train": TENSOR_PACKAGES, "evaluate": sufficient["train"], "doctor": ()}
 
 
 def test_a_stamp_that_is_none_or_old_is_not_believed(project: Project) -> None:
@@ -379,8 +379,8 @@ try:
 except KeyboardInterrupt:
     sys.exit(5)
 """
-    starting = f"passed_through([sys.executable, '-c', {child!r}])"
-    code = f"import sys; from commands.passed_through import passed_through; sys.exit({starting})"
+    starting = f"run_program([sys.executable, '-c', {child!r}])"
+    code = f"import sys; from commands.run_program import run_program; sys.exit({starting})"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -430,7 +430,7 @@ def test_live_without_a_display_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_is_named_again_for_the_command_line_is_all_there_is() -> None:
-    """The parser is made without tensor code; microscope.toml is read below it."""
+    """The parser does not import tensor code; microscope.toml is read without it."""
     fields = list(ReconstructionSettings.__dataclass_fields__)
     assert sorted(RECONSTRUCTION) == sorted(fields)
     assert sorted(ReconstructionSection.model_fields) == sorted(fields)

@@ -13,12 +13,12 @@ from hypothesis.extra import numpy as arrays_of
 
 from acquisition.dlpc900.images import PLANES, pack, stored_image
 from acquisition.illumination.angles import circular_scan, preset
-from acquisition.illumination.gratings import DmdGeometry, applied, inverse
+from acquisition.illumination.gratings import DmdGeometry, apply_matrix, inverse_matrix
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from files.recording import RecordingWriter, read_recording
 from files.tomograms import TomogramWriter, read_tomograms
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, evenly
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, interval_plan
 from pipeline.timelapse.schedule import Schedule
 from pipeline.wire.messages import Stamp, decode, encode, stack_from, stack_message
 from reconstruction.inversion import contrast_of
@@ -29,7 +29,7 @@ from reconstruction.tomogram import (
     index_from_contrast,
 )
 from reconstruction.wave_vectors import find_wave_vectors
-from regularizer.constraint import negative_of, opposite_of
+from regularizer.constraint import negated_spectrum, negated_tomogram
 from regularizer.networks.inference import apply_patches, apply_tiles, apply_whole
 from tests.dlpc900_emulator import decode as decompressed
 
@@ -56,7 +56,7 @@ def spectrum_of(contrast: torch.Tensor) -> Spectrum:
 
 
 @given(st.floats(1.0, 2.0), st.floats(1.0, 1.6))
-def test_index_and_contrast_are_each_other_s_inverse(index: float, medium: float) -> None:
+def test_index_and_contrast_are_each_other_s_inverse_matrix(index: float, medium: float) -> None:
     contrast = contrast_from_index(torch.tensor([index], dtype=torch.float64), medium)
     assert float(index_from_contrast(contrast, medium)) == pytest.approx(index, abs=1e-12)
     assert float(contrast) * (index - medium) >= 0  # of the same sign
@@ -67,16 +67,16 @@ def test_a_spectrum_holds_its_volume(shape: tuple[int, int, int], seed: int) -> 
     contrast = volume(shape, seed)
     spectrum = spectrum_of(contrast)
     assert torch.allclose(contrast_of(spectrum), contrast, atol=1e-5)
-    assert torch.allclose(contrast_of(opposite_of(spectrum)), -contrast, atol=1e-5)
+    assert torch.allclose(contrast_of(negated_spectrum(spectrum)), -contrast, atol=1e-5)
 
 
 @given(SIZES, st.integers(0, 99))
 def test_a_tomogram_turned_negative_twice_is_itself(shape: tuple[int, int, int], seed: int) -> None:
     index = index_from_contrast(0.05 * volume(shape, seed).clamp(-3, 3), OPTICS.medium_index)
     tomogram = Tomogram(index, (0.2, 0.1, 0.1), OPTICS)
-    twice = negative_of(negative_of(tomogram))
+    twice = negated_tomogram(negated_tomogram(tomogram))
     assert torch.allclose(twice.index, index, atol=1e-5)
-    assert torch.allclose(negative_of(tomogram).contrast, -tomogram.contrast, atol=1e-5)
+    assert torch.allclose(negated_tomogram(tomogram).contrast, -tomogram.contrast, atol=1e-5)
 
 
 @given(st.floats(0.4, 0.7), st.floats(0.5, 1.3), st.floats(1.33, 1.52), st.floats(0.5, 2.0))
@@ -99,7 +99,9 @@ def test_a_grating_sends_light_where_it_was_asked_to(
 ) -> None:
     cos, sin = stretch * math.cos(turn), stretch * math.sin(turn)
     matrix = ((cos, -sin), (sin, cos))
-    assert applied(inverse(matrix), *applied(matrix, kx, ky)) == pytest.approx((kx, ky))
+    assert apply_matrix(inverse_matrix(matrix), *apply_matrix(matrix, kx, ky)) == pytest.approx(
+        (kx, ky)
+    )
     geometry = DmdGeometry((64, 64), (0.34, 0.24), 0.06, 0.2, matrix)
     assert geometry.wave_vector(*geometry.frequency(kx, ky)) == pytest.approx((kx, ky))
 
@@ -118,7 +120,7 @@ def fringes(k: np.ndarray, carrier: tuple[float, float], size: int, pixel: float
 def test_wave_vectors_turn_and_mirror_with_the_frames(turn: float) -> None:
     optics = Optics(0.532, 0.6, 1.337, 0.1)
     scan = circular_scan(6, 0.8 * optics.cutoff).k
-    turned = np.array(applied_to_all(scan, turn))
+    turned = np.array(turned_by(scan, turn))
     frames = fringes(turned, (2.4, 2.1), 97, optics.pixel_size_um)  # odd: the centre stays
     cases = {
         "as it is": (frames, turned),
@@ -133,9 +135,9 @@ def test_wave_vectors_turn_and_mirror_with_the_frames(turn: float) -> None:
         assert off < 0.01 * optics.cutoff, name
 
 
-def applied_to_all(k: np.ndarray, turn: float) -> list[tuple[float, float]]:
+def turned_by(k: np.ndarray, turn: float) -> list[tuple[float, float]]:
     matrix = ((math.cos(turn), -math.sin(turn)), (math.sin(turn), math.cos(turn)))
-    return [applied(matrix, kx, ky) for kx, ky in k]
+    return [apply_matrix(matrix, kx, ky) for kx, ky in k]
 
 
 @given(
@@ -235,11 +237,11 @@ def test_a_tomogram_survives_its_file(shape: tuple[int, int, int], seed: int) ->
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tomogram.h5"
         with TomogramWriter(path, tomogram, ("tv",)) as writer:
-            writer.append(tomogram, {"tv": negative_of(tomogram)})
+            writer.append(tomogram, {"tv": negated_tomogram(tomogram)})
         series = read_tomograms(path)
         raw, tv = series.raw(0), series.regularized("tv", 0)
     assert torch.equal(raw.index, index)
-    assert tv is not None and torch.equal(tv.index, negative_of(tomogram).index)
+    assert tv is not None and torch.equal(tv.index, negated_tomogram(tomogram).index)
     assert (raw.voxel_size_um, raw.optics) == (tomogram.voxel_size_um, OPTICS)
     assert raw.timestamp == tomogram.timestamp
 
@@ -251,7 +253,7 @@ def test_a_tomogram_survives_its_file(shape: tuple[int, int, int], seed: int) ->
 def test_a_plan_s_time_is_that_of_its_visits(
     count: int, interval_s: float, every: int, minutes: float
 ) -> None:
-    plan = evenly(count, interval_s, BackgroundPlan(background_every_scans=every))
+    plan = interval_plan(count, interval_s, BackgroundPlan(background_every_scans=every))
     assert len(plan.visits) == count
     assert plan.visits[count - 1].time_s == pytest.approx((count - 1) * interval_s)
     assert plan.seconds == pytest.approx((count - 1) * interval_s)
@@ -272,7 +274,7 @@ def test_a_schedule_never_runs_ahead_of_its_plan(
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
         patched.setattr("pipeline.timelapse.schedule.time.monotonic", lambda: now[0])
-        schedule = Schedule(evenly(count, interval_s).visits)
+        schedule = Schedule(interval_plan(count, interval_s).visits)
         begun, paused = [], 0.0
         for number in range(count):
             wait = waits[number] if number < len(waits) else 0.0
@@ -280,12 +282,12 @@ def test_a_schedule_never_runs_ahead_of_its_plan(
             assert schedule.due_s == math.inf
             now[0] += wait if number else 0.0
             paused += wait if number else 0.0
-            schedule.go_on()
+            schedule.unpause()
             now[0] += schedule.due_s
-            schedule.begin()
+            schedule.start_visit()
             begun.append(now[0])
             now[0] += 3.0
-            schedule.end()
+            schedule.end_visit()
         assert schedule.next is None and schedule.due_s == math.inf
     planned = [1000.0 + number * interval_s for number in range(count)]
     assert all(at >= plan - 1e-6 * count for at, plan in zip(begun, planned, strict=True))

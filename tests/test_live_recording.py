@@ -1,4 +1,4 @@
-"""A time-lapse that the running instrument records, while the live view goes on."""
+"""A time-lapse recorded by the running instrument while the live view continues."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def test_it_is_recorded_whole_while_the_live_view_goes_on(microscope: Path, tmp_
         with pytest.raises(PipelineError, match="a time-lapse is running"):
             client.record(request)
         seen = watch(client, lambda s: recording(s.state).done >= 1)
-        assert "of 4" in recording(seen.state).sentence
+        assert "of 4" in recording(seen.state).summary
         client.pause_recording()
         paused = watch(client, lambda s: recording(s.state).paused).state
         scans = paused.scans
@@ -62,7 +62,7 @@ def test_it_is_recorded_whole_while_the_live_view_goes_on(microscope: Path, tmp_
         with pytest.raises(PipelineError, match="no time-lapse is running"):
             client.finish_recording()
     scans_read = list(read_recording(output).scans())
-    assert [scan.number for scan in scans_read] == [0, 0, 1, 1]
+    assert [scan.background_number for scan in scans_read] == [0, 0, 1, 1]
     assert all(scan.stack.complete for scan in scans_read)
     gaps = np.diff([scan.stack.timestamp for scan in scans_read])
     assert np.median(gaps) > 1.0  # a scan takes half a second, and one may be late
@@ -87,4 +87,6 @@ def test_it_goes_on_in_its_file_after_the_acquirer_died_and_ends_when_told(
         assert recording(ended.state).error == ""
     scans = list(read_recording(output).scans())
     assert len(scans) >= killed_after + 2
-    assert [scan.number for scan in scans] == [0] * killed_after + [1] * (len(scans) - killed_after)
+    assert [scan.background_number for scan in scans] == [0] * killed_after + [1] * (
+        len(scans) - killed_after
+    )

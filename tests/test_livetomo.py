@@ -9,7 +9,7 @@ import pytest
 import livetomo
 from commands.reconstruct import run_reconstruct
 from files.tomograms import read_tomograms
-from tests.children import said_by
+from tests.children import output_of
 from tests.exact_bead import INDEX, exact_bead_path
 
 MICROSCOPE = """
@@ -151,5 +151,5 @@ def test_what_cannot_be_is_said(
 
 
 def test_importing_it_loads_next_to_nothing() -> None:
-    loaded = said_by("import sys, livetomo; print(*sys.modules)").split()
+    loaded = output_of("import sys, livetomo; print(*sys.modules)").split()
     assert not {"numpy", "torch", "h5py", "pydantic", "pymmcore_plus", "PySide6"} & set(loaded)

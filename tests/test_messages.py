@@ -1,4 +1,4 @@
-"""The wire: what goes in comes out, and what is not a message is refused and counted."""
+"""Messages arrive as they were sent; malformed ones are refused and counted."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ from pipeline.wire.messages import (
 )
 from pipeline.wire.sockets import Context, bind, connect
 from pipeline.wire.state import InterferogramView, Phase, TomogramView
-from tests.children import said_by
+from tests.children import output_of
 
 OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
 STAMP = Stamp("test", 7)
@@ -123,12 +123,12 @@ def _changed(**changes: Any) -> Callable[[list[bytes]], list[bytes]]:
 MALFORMED = [
     (lambda parts: [], "topic and a header"),
     (lambda parts: parts[:1], "topic and a header"),
-    (lambda parts: parts[:-1], "lists 2 arrays"),
-    (lambda parts: [*parts, b"more"], "lists 2 arrays"),
+    (lambda parts: parts[:-1], "2 arrays that its header lists"),
+    (lambda parts: [*parts, b"more"], "2 arrays that its header lists"),
     (lambda parts: [b"tomogram", *parts[1:]], "topic must be"),
     (lambda parts: [parts[0], b"\x80\x04}q\x00.", *parts[2:]], "schema"),
     (lambda parts: [parts[0], b" " * 2_000_000, *parts[2:]], "at most 1 MB"),
-    (lambda parts: [*parts[:2], parts[2][:-1], parts[3]], "has 240 bytes, got 239"),
+    (lambda parts: [*parts[:2], parts[2][:-1], parts[3]], "must have 240 bytes, got 239"),
     (_changed(kind="pickle"), "kind"),
     (_changed(schema_version=2), "schema_version"),
     (_changed(sequence=-1), "sequence"),
@@ -205,7 +205,7 @@ def test_inbox_counts_what_is_malformed(context: Context) -> None:
 
 
 def test_sending_never_waits(context: Context) -> None:
-    """Nobody connected, or a receiver that does not receive: the message is not sent."""
+    """A message is not sent if nobody is connected or the receiver does not read."""
     push, endpoint = bind(context, zmq.PUSH, "tcp://127.0.0.1:*")
     large = InterferogramStack(np.zeros((1, 2000, 2000), np.uint8), OPTICS)
     message = stack_message(large, STAMP, kind="stack", background=0, sent_at=0.0)
@@ -225,10 +225,10 @@ def test_a_header_cannot_be_changed() -> None:
 
 
 def test_the_window_side_is_light() -> None:
-    """What a window imports must not bring in what takes seconds to load."""
+    """The imports of a window must not load packages that take seconds."""
     code = (
         "import sys, pipeline.live.instrument_client, pipeline.live.supervisor; "
         "print([m for m in ('torch', 'pymmcore', 'pymmcore_plus', 'scipy', 'h5py') "
         "if m in sys.modules])"
     )
-    assert said_by(code).strip() == "[]"
+    assert output_of(code).strip() == "[]"

@@ -1,4 +1,4 @@
-"""Pictures of other programs: every kind is imported right or refused in one sentence."""
+"""Images of other programs: every kind is imported correctly or refused in one sentence."""
 
 import json
 import re
@@ -35,7 +35,7 @@ Write = Callable[[Path, Frames], object]
 
 
 def scan(sphere: bool) -> Frames:
-    """Return (9, 64, 64) uint16 interferograms of a sphere or of nothing, in the upper 12 bits."""
+    """Return (9, 64, 64) uint16 interferograms of a sphere or an empty field, upper 12 bits."""
     fields = None
     if sphere:
         fields = np.stack([sphere_field(OPTICS, (kx, ky), 1.0, 1.36, (64, 64)) for kx, ky in K])
@@ -48,7 +48,7 @@ GREY = (SAMPLE >> 8).astype(np.uint8)
 
 
 def imported(folder: Path, sample: str, empty: Frames = EMPTY >> 4) -> Frames:
-    """Run the command; return the frames that reconstruct will read."""
+    """Run the import; return the frames of the recording."""
     np.save(folder / "empty.npy", empty)
     (folder / "optics.toml").write_text(TOML, "utf-8")
     argv = ["import", sample, "--background", str(folder / "empty.npy")]
@@ -59,7 +59,7 @@ def imported(folder: Path, sample: str, empty: Frames = EMPTY >> 4) -> Frames:
 
 
 def refusal(folder: Path, sample: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command, which must refuse; return what it says, which is one line."""
+    """Run an import that must be refused; return its message of one line."""
     np.save(folder / "empty.npy", EMPTY >> 4)
     (folder / "optics.toml").write_text(TOML, "utf-8")
     argv = ["import", sample, "--background", str(folder / "empty.npy")]
@@ -74,7 +74,7 @@ def refusal(folder: Path, sample: str, capsys: pytest.CaptureFixture[str]) -> st
 
 
 def tiff(**options: Any) -> Write:
-    """Return what writes such a TIFF with tifffile."""
+    """Return a function that writes such a TIFF with tifffile."""
     return lambda path, frames: tifffile.imwrite(
         path, frames, **{"photometric": "minisblack", **options}
     )
@@ -131,7 +131,7 @@ def palette_tiff(path: Path, frames: Frames) -> None:
 
 
 def hyperstack(shape: tuple[int, ...]) -> Write:
-    """Return what writes an ImageJ hyperstack of (time, z, channel)."""
+    """Return a function that writes an ImageJ hyperstack of (time, z, channel)."""
     return lambda path, frames: tifffile.imwrite(
         path,
         frames.reshape(*shape, *frames.shape[1:]),
@@ -141,7 +141,7 @@ def hyperstack(shape: tuple[int, ...]) -> Write:
 
 
 def packed_tiff(bits: int, order: str = "<") -> Write:
-    """Return what writes a TIFF of packed pixels, by the standard: rows begin on a byte."""
+    """Return a function that writes a TIFF of packed pixels, each row starting on a byte."""
     return lambda path, frames: path.write_bytes(_packed(frames, bits, order))
 
 
@@ -279,24 +279,24 @@ def in_depth(path: Path, frames: Frames) -> None:
 
 
 REFUSED: dict[str, tuple[Write, str]] = {
-    "colours": (colour_tiff, "its colour channels differ: save the camera's raw picture"),
+    "colours": (colour_tiff, "its colour channels differ: save the camera's raw image"),
     "inks": (printed_tiff, "its pixels are SEPARATED, .* save it as grey"),
     "palette": (two_coloured_tiff, "its palette has colours, .* save it as grey"),
     "mosaic": (mosaic_tiff, "its pixels are CFA, .* save it as grey"),
     "one bit": (lambda p, f: tiff()(p, f > 99), "must hold numbers, got one bit a pixel"),
     "complex": (lambda p, f: tiff()(p, f.astype("c8")), "must hold numbers, got complex64"),
-    "fractions": (lambda p, f: tiff()(p, (f / 3).astype("f4")), "whole grey values, .* raw pic"),
+    "fractions": (lambda p, f: tiff()(p, (f / 3).astype("f4")), "whole grey values, .* raw image"),
     "negative": (lambda p, f: tiff()(p, f.astype("i2") - 999), "from 0 to 65535, got -999"),
     "no pages": (without_pages, "it has no pages"),
     "empty page": (empty_page, "a page must have 1 to"),
     "huge page": (huge_page, "a page must have 1 to"),
     "nothing": (lambda p, f: p.write_bytes(b""), "cannot be read as TIFF"),
-    "two channels": (by_channel, "9 Z x 2 C in which C changes first: save one channel"),
-    "time first": (by_time, "9 Z x 2 T in which T changes first"),
-    "in depth": (in_depth, r"must be one picture \(y, x\), got shape"),
+    "two channels": (by_channel, "9 Z x 2 C in which C varies fastest: save one channel"),
+    "time first": (by_time, "9 Z x 2 T in which T varies fastest"),
+    "in depth": (in_depth, r"must be one image \(y, x\), got shape"),
     "channels as samples": (
         lambda p, f: tiff(planarconfig="contig")(p, np.moveaxis(f, 0, -1)),
-        r"must be one picture \(y, x\), got shape \(64, 64, 9\)",
+        r"must be one image \(y, x\), got shape \(64, 64, 9\)",
     ),
 }
 
@@ -316,7 +316,7 @@ DAMAGED = ("lzw 12", "zstd 12", "zlib 8", "packbits 8", "jpeg2000 8", "packed 12
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damaged_tiff_is_never_a_traceback(tmp_path: Path, kind: str) -> None:
-    """Files that were cut off, or have wrong bytes: read or refused, and by name."""
+    """Files that were cut off or have wrong bytes are read, or refused by name."""
     write, frames = KINDS[kind]
     write(tmp_path / "whole.tif", frames)
     whole, random = (tmp_path / "whole.tif").read_bytes(), np.random.default_rng(0)
@@ -421,7 +421,7 @@ def test_damaged_pictures_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     for name, words in {
         "cut.bmp": "cannot be read as BMP: image file is truncated",
         "misnamed.bmp": "cannot be read as BMP: cannot identify image file",
-        "film.png": "it holds 2 pictures: save each as a file",
+        "film.png": "it holds 2 images: save each in its own file",
     }.items():
         assert words in refusal(tmp_path, str(tmp_path / name), capsys)
 

@@ -89,8 +89,8 @@ def microscope(tmp_path: Path) -> Path:
 
 
 @dataclass
-class Seen:
-    """What a client was shown while it watched."""
+class Received:
+    """All that a client has received."""
 
     state: InstrumentState = field(
         default_factory=lambda: InstrumentState(Phase.STARTING, "nothing heard yet")
@@ -100,20 +100,20 @@ class Seen:
     checks: list[QualityView] = field(default_factory=list)
 
 
-def watch(client: InstrumentClient, enough: Callable[[Seen], bool]) -> Seen:
-    """Poll until there is enough; the test's own time limit ends a wait in vain."""
-    seen = Seen()
+def watch(client: InstrumentClient, enough: Callable[[Received], bool]) -> Received:
+    """Poll until ``enough``; the time limit of the test ends a hang."""
+    seen = Received()
     while not enough(seen):
-        news = client.poll(200)
-        seen.state = news.state or seen.state
-        seen.frames += [news.interferogram] if news.interferogram is not None else []
-        seen.views += [news.tomogram] if news.tomogram is not None else []
-        seen.checks += [news.quality] if news.quality is not None else []
+        updates = client.poll(200)
+        seen.state = updates.state or seen.state
+        seen.frames += [updates.interferogram] if updates.interferogram is not None else []
+        seen.views += [updates.tomogram] if updates.tomogram is not None else []
+        seen.checks += [updates.quality] if updates.quality is not None else []
     return seen
 
 
 def assert_released(endpoints: list[str]) -> None:
-    """Nobody listens there any more: the processes are gone, or go within their time."""
+    """No process listens at the addresses any more, or at least not for long."""
     with zmq.Context() as context:
         for endpoint in endpoints:
             while True:
@@ -154,7 +154,7 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
     impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 0.3")
     microscope.write_text(impatient + "[faults]\ntrigger_cable_cut = true\n")
     with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
-        seen = watch(client, lambda s: "trying again" in s.state.message)
+        seen = watch(client, lambda s: "retrying" in s.state.message)
         assert "camera 'Camera' must deliver 9 frames" in seen.state.message
         assert all(process.restarts == 0 for process in seen.state.processes)
         watch(client, lambda s: any(p.restarts for p in s.state.processes))
@@ -173,7 +173,7 @@ def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path)
 
         client.stop()  # the last one is on display for long: it is checked, too
 
-        def last_is_checked(seen: Seen) -> bool:
+        def last_is_checked(seen: Received) -> bool:
             checked = {check.sequence for check in (first, *seen.checks)}
             return seen.state.phase is Phase.IDLE and seen.state.scans - 1 in checked
 
@@ -200,14 +200,14 @@ def test_a_microscope_file_can_do_without_the_quality_check(microscope: Path) ->
         assert seen.state.quality == ""
 
 
-def is_live(seen: Seen) -> bool:
-    """Each process tells its own part: tomograms may be here before "live" is."""
+def is_live(seen: Received) -> bool:
+    """Statuses come from several processes: tomograms may arrive before "live" does."""
     state = seen.state
     known = state.phase is Phase.LIVE and state.reconstructed > 0
     return known and len(seen.views) >= 2 and bool(seen.frames)
 
 
-def assert_live(seen: Seen) -> None:
+def assert_live(seen: Received) -> None:
     state, first, second = seen.state, *seen.views[:2]
     assert (state.microscope, state.regularizer) == ("Small", "none")
     assert first.raw.shape[0] == 16
@@ -368,7 +368,7 @@ def test_short_scans_are_marked_and_reported(
     microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
-    assert "scan 0 is short: angles 4 are lost" in capsys.readouterr().out
+    assert "scan 0 is incomplete, lost angles: 4" in capsys.readouterr().out
     recorded = read_recording(recording)
     assert [scan.lost for scan in recorded.stacks()] == [(4,)]
     assert recorded.background.lost == (4,)

@@ -1,4 +1,4 @@
-"""Files played back: what the window is shown of them, and when."""
+"""Playback of files: what the window receives, and when."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -44,27 +44,27 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-class Watched:
-    """What a window would have been shown."""
+class PlaybackObserver:
+    """Collects what a window would receive."""
 
     def __init__(self, playback: Playback) -> None:
         self.playback = playback
         self.state: InstrumentState | None = None
         self.views: list[TomogramView] = []
 
-    def until(self, enough: Callable[["Watched"], bool]) -> "Watched":
-        """Poll until there is enough; the test's own time limit ends a wait in vain."""
+    def until(self, enough: Callable[["PlaybackObserver"], bool]) -> "PlaybackObserver":
+        """Poll until ``enough``; the time limit of the test ends a hang."""
         while not enough(self):
-            news = self.playback.poll()
-            self.state = news.state or self.state
-            self.views += [news.tomogram] if news.tomogram is not None else []
+            updates = self.playback.poll()
+            self.state = updates.state or self.state
+            self.views += [updates.tomogram] if updates.tomogram is not None else []
             time.sleep(0.01)
         return self
 
     def shows(self, scan: int, method: str) -> TomogramView:
-        """Return the view of a scan once it is on display."""
+        """Return the view of a scan once it is displayed."""
 
-        def there(seen: "Watched") -> bool:
+        def there(seen: "PlaybackObserver") -> bool:
             last = seen.views[-1] if seen.views else None
             return last is not None and (last.sequence, last.method) == (scan, method)
 
@@ -72,19 +72,21 @@ class Watched:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., Watched]]:
+def opened() -> Iterator[Callable[..., PlaybackObserver]]:
     playbacks: list[Playback] = []
 
-    def open_(path: Path, *how: str) -> Watched:
+    def open_(path: Path, *how: str) -> PlaybackObserver:
         playbacks.append(open_playback(path, *how))
-        return Watched(playbacks[-1])
+        return PlaybackObserver(playbacks[-1])
 
     yield open_
     for playback in playbacks:
         playback.close()
 
 
-def test_a_tomogram_file_shows_its_volumes(tomograms: Path, opened: Callable[..., Watched]) -> None:
+def test_a_tomogram_file_shows_its_volumes(
+    tomograms: Path, opened: Callable[..., PlaybackObserver]
+) -> None:
     watched = opened(tomograms)
     view = watched.shows(0, "deep")
     np.testing.assert_array_equal(view.raw, noise(0).index.numpy())
@@ -106,7 +108,7 @@ def test_a_tomogram_file_shows_its_volumes(tomograms: Path, opened: Callable[...
 
 
 def test_it_plays_to_the_end_and_then_from_the_beginning(
-    tomograms: Path, opened: Callable[..., Watched]
+    tomograms: Path, opened: Callable[..., PlaybackObserver]
 ) -> None:
     watched = opened(tomograms)
     watched.shows(0, "deep")
@@ -122,7 +124,7 @@ def test_it_plays_to_the_end_and_then_from_the_beginning(
 
 
 def test_a_recording_is_reconstructed_as_it_is_looked_at(
-    recording: Path, opened: Callable[..., Watched]
+    recording: Path, opened: Callable[..., PlaybackObserver]
 ) -> None:
     watched = opened(recording, "gp", "cpu")
     watched.shows(0, "gp")
@@ -141,7 +143,9 @@ def test_a_recording_is_reconstructed_as_it_is_looked_at(
     assert watched.shows(1, "none").regularized is None
 
 
-def test_a_file_that_grows_is_followed(tmp_path: Path, opened: Callable[..., Watched]) -> None:
+def test_a_file_that_grows_is_followed(
+    tmp_path: Path, opened: Callable[..., PlaybackObserver]
+) -> None:
     path = tmp_path / "growing.h5"
     with TomogramWriter(path, noise(0), ()) as writer:
         writer.append(noise(0))
@@ -154,7 +158,7 @@ def test_a_file_that_grows_is_followed(tmp_path: Path, opened: Callable[..., Wat
 
 
 def test_what_only_an_instrument_can_do_is_refused(
-    tomograms: Path, opened: Callable[..., Watched]
+    tomograms: Path, opened: Callable[..., PlaybackObserver]
 ) -> None:
     playback = opened(tomograms).playback
     for refused in (
@@ -166,12 +170,12 @@ def test_what_only_an_instrument_can_do_is_refused(
     ):
         with pytest.raises(PipelineError, match=r"cells\.h5 is a file"):
             refused()
-    with pytest.raises(PipelineError, match=r"volumes by deep, tv, got 'gp'"):
+    with pytest.raises(PipelineError, match=r"volumes deep, tv, got 'gp'"):
         playback.set_regularizer("gp")
 
 
 def test_a_scan_that_cannot_be_shown_says_why(
-    recording: Path, opened: Callable[..., Watched]
+    recording: Path, opened: Callable[..., PlaybackObserver]
 ) -> None:
     with h5py.File(recording, "r+") as file:
         file["sample/interferograms"][1] = 0  # black, and not marked as lost

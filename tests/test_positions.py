@@ -1,4 +1,4 @@
-"""Stage positions and times: kept in files and in every format, read back by others' readers.
+"""Stage positions and times: kept in files and every export, read back by other readers.
 
 One small time-lapse runs through: two named positions in turn, two scans each.
 """
@@ -26,11 +26,11 @@ from acquisition.scanning.timestamps import guessed_unit, is_possible_time, utc_
 from commands.export import run_export
 from files.positions import Positions
 from files.recording import RecordingWriter, read_recording
-from files.series import SeriesDescription, Visited
+from files.series import ScanLocation, SeriesDescription
 from files.tomograms import TomogramWriter, read_tomograms
 from launcher import main
 from pipeline.live.playback import Playback, open_playback
-from pipeline.tomograms.job import Recipe, Silent, TomogramJob
+from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob
 from pipeline.wire.sockets import PipelineError
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
@@ -61,7 +61,7 @@ LAPSE = tuple(Scan(60.0 * t + 7.5 * p, p, PLACES[p]) for t in range(2) for p in 
 
 @pytest.fixture(autouse=True)
 def zarr_ends() -> Iterator[None]:
-    """End the threads that zarr keeps until Python ends."""
+    """End zarr's background threads."""
     yield
     cleanup_resources()
 
@@ -81,7 +81,7 @@ def written(
     with TomogramWriter(path, volume(0), positions=names) as writer:
         for number, scan in enumerate(scans):
             made = volume(number, zero_s + scan.time_s)
-            writer.append(made, visited=Visited(scan.position, scan.stage_um))
+            writer.append(made, location=ScanLocation(scan.position, scan.stage_um))
     return path
 
 
@@ -196,7 +196,7 @@ def test_one_position_can_be_exported_alone(
         assert (image["name"], image["shape"]) == ("treated", [2, 1, 4, 16, 16])
         assert image["interval_s"] == 60.0
         assert image["output"] == str(output) and output.exists()
-    with pytest.raises(ConfigurationError, match=r"control, treated, or its number, got 'three'"):
+    with pytest.raises(ConfigurationError, match=r"control, treated\) or its number, got 'three'"):
         run_export(file, kind, tmp_path / "three", positions=["three"])
 
 
@@ -231,7 +231,7 @@ def test_a_file_without_positions_is_one_image_without_a_place(tmp_path: Path) -
     with h5py.File(file) as held:
         assert not {"positions", "position", "stage_um"} & set(held["tomograms"])
     series = read_tomograms(file)
-    assert (series.positions.several, series.positions.each) == (False, ("",) * 4)
+    assert (series.positions.multiple, series.positions.scan_labels) == (False, ("",) * 4)
     with tifffile.TiffFile(exported(file, "ome-tiff")) as tiff:
         assert tiff.ome_metadata is not None
         (image,) = ome_types.from_xml(tiff.ome_metadata).images
@@ -338,7 +338,7 @@ def test_a_file_with_impossible_times_is_exported_and_viewed_without_them(
     for kind in KINDS:
         said = described(capsys, "export", file, "--to", kind, "-o", tmp_path / kind)
         (warning,) = said["warnings"]
-        assert "cannot be seconds since the epoch" in warning
+        assert "must be in seconds since the epoch" in warning
         assert ("milliseconds" in warning) == (name == "ms")
         (image,) = said["images"]
         assert image["times_s"] is image["interval_s"] is None
@@ -347,7 +347,7 @@ def test_a_file_with_impossible_times_is_exported_and_viewed_without_them(
     with h5py.File(tmp_path / "tcf") as tcf:
         assert "RecordingTime" not in tcf["Data/3D/000000"].attrs
     with open_playback(file) as playback:
-        assert playback.course.scans == (0, 1, 2)
+        assert playback.playlist.scans == (0, 1, 2)
 
 
 DAY = 86400.0
@@ -399,8 +399,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with RecordingWriter(path, empty, series=SeriesDescription("{}", "{}", NAMES)) as writer:
         for one in LAPSE:
             place = one.stage_um if one.position else (NAN, NAN, one.stage_um[2])
-            visited = Visited(one.position, place)
-            writer.append(replace(scan, timestamp=BEGUN + one.time_s), visited)
+            location = ScanLocation(one.position, place)
+            writer.append(replace(scan, timestamp=BEGUN + one.time_s), location)
     return path
 
 
@@ -445,9 +445,9 @@ def test_reconstruct_takes_the_scans_of_one_position(
     ]
     assert said["scans"][0]["stage_um"] == list(PLACES[1])
     series = read_tomograms(output)
-    assert (series.scans.tolist(), series.positions.each) == ([1, 3], ("treated",) * 2)
+    assert (series.scans.tolist(), series.positions.scan_labels) == ([1, 3], ("treated",) * 2)
     with pytest.raises(ConfigurationError, match="got 'absent'"):
-        Positions(NAMES, np.array([0, 1])).chosen(["absent"])
+        Positions(NAMES, np.array([0, 1])).select(["absent"])
     assert main(reconstruct(recorded, tmp_path / "none.h5", "--position", "absent")) == 1
     assert "control, treated" in capsys.readouterr().err
 
@@ -461,23 +461,23 @@ def test_unknown_places_are_valid_json(
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_job_that_goes_on_keeps_positions(recorded: Path, tmp_path: Path, older: bool) -> None:
-    """An older program's file does not say where its scans were taken: it learns that."""
+    """Positions are added to a file of an older version, which has none."""
     source, output = read_recording(recorded), tmp_path / "tomograms.h5"
     scans = list(source.scans())
-    with TomogramJob(source, output, NONE, Silent()) as job:
+    with TomogramJob(source, output, NONE, SilentProgress()) as job:
         job.run(scans[0])
         job.run(scans[1])
     if older:
         with h5py.File(output, "r+") as file:
             for name in ("positions", "position", "stage_um"):
                 del file["tomograms"][name]
-        assert read_tomograms(output).positions.each == ("", "")
-    with TomogramJob(source, output, NONE, Silent(), resume=True) as job:
+        assert read_tomograms(output).positions.scan_labels == ("", "")
+    with TomogramJob(source, output, NONE, SilentProgress(), resume=True) as job:
         assert job.done == {0, 1}
         for scan in scans[2:]:
             job.run(scan)
     where = read_tomograms(output).positions
-    assert where.each == NAMES * 2
+    assert where.scan_labels == NAMES * 2
     np.testing.assert_array_equal(where.stage_um[[1, 3]], [PLACES[1]] * 2)
 
 
@@ -502,26 +502,26 @@ def test_every_position_is_called_something_else() -> None:
 
 
 def until(playback: Playback, message: str) -> tuple[int, ...]:
-    """Wait until the playback says that; return the scans that are played."""
+    """Wait until the playback shows ``message``; return the played scans."""
     state = None
     while state is None or state.message != message:
         state = playback.poll().state
-    return playback.course.scans
+    return playback.playlist.scans
 
 
 @pytest.mark.parametrize("kind", ["tomograms", "recording"])
 def test_one_position_is_played_alone(recorded: Path, tmp_path: Path, kind: str) -> None:
     file = recorded if kind == "recording" else written(tmp_path / "cells.h5")
     with open_playback(file, "none", "cpu") as playback:
-        assert playback.course.positions == NAMES
+        assert playback.playlist.positions == NAMES
         assert until(playback, "scan 1 of 4 at control") == (0, 1, 2, 3)
-        playback.look_at("treated")  # whose first scan comes after
+        playback.select_position("treated")  # whose first scan comes after
         assert until(playback, "scan 2 of 4 at treated") == (1, 3)
         playback.start()
         assert until(playback, "scan 4 of 4 at treated") == (1, 3)
         playback.seek(2)  # another position's
         assert until(playback, "scan 2 of 4 at treated") == (1, 3)
-        with pytest.raises(PipelineError, match=r"control, treated, got 'elsewhere'"):
-            playback.look_at("elsewhere")
-        playback.look_at("")
+        with pytest.raises(PipelineError, match=r"control, treated\), got 'elsewhere'"):
+            playback.select_position("elsewhere")
+        playback.select_position("")
         assert until(playback, "scan 2 of 4 at treated") == (0, 1, 2, 3)

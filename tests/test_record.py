@@ -1,4 +1,4 @@
-"""``record`` as a user runs it: signals, crashes, full disks, and tomograms on the fly."""
+"""``record`` as a user runs it: signals, crashes, full disks, tomograms while recording."""
 
 import contextlib
 import json
@@ -21,12 +21,12 @@ import torch
 
 from acquisition.errors import ConfigurationError, DataError
 from commands.reconstruct import run_reconstruct
-from commands.record_session import Tomograms, background_plan, run_record, tomograms_asked_for
+from commands.record_session import TomogramRequest, background_plan, run_record, tomogram_request
 from files.recording import read_recording
 from files.reopening import sole_writer
 from files.tomograms import read_tomograms
 from pipeline.timelapse.plan import BackgroundPlan
-from pipeline.tomograms.follower_process import Following
+from pipeline.tomograms.follower_process import FollowerProcess
 from tests.test_pipeline import SMALL
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -46,7 +46,7 @@ def microscope(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def launched(*argv: object) -> Iterator["subprocess.Popen[str]"]:
-    """Start ``launcher.py record`` in a group of its own; what is left of it is killed."""
+    """Start ``launcher.py record`` in its own process group, and kill it at the end."""
     command = [sys.executable, str(ROOT / "launcher.py"), "record", *map(str, argv)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -91,7 +91,7 @@ def is_closed(path: Path) -> bool:
 
 
 def is_left_alone(follower: int) -> bool:
-    """Return whether a follower's parent has told it all that it will (Linux)."""
+    """Return whether the parent has closed the follower's input (Linux)."""
     said = os.open(f"/proc/{follower}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
     try:
         poll = select.poll()
@@ -113,7 +113,7 @@ def followers(group: int) -> list[int]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait; the test's own time limit ends a wait in vain."""
+    """Wait; the time limit of the test ends a hang."""
     while not condition():
         time.sleep(0.02)
 
@@ -124,7 +124,7 @@ def assert_same_tomograms(one: Path, other: Path, method: str) -> None:
     assert a.scans.tolist() == b.scans.tolist()
     assert a.voxel_size_um == b.voxel_size_um
     np.testing.assert_array_equal(a.timestamps, b.timestamps)
-    assert a.positions.each == b.positions.each
+    assert a.positions.scan_labels == b.positions.scan_labels
     np.testing.assert_array_equal(a.positions.stage_um, b.positions.stage_um)
     for number in range(len(a)):
         assert torch.equal(a.raw(number).index, b.raw(number).index)
@@ -145,7 +145,7 @@ metadata: {livetomo: {background_every_scans: 4}}
 
 @dataclass(frozen=True)
 class Resumed:
-    """A recording that was killed and gone on with, and what the second run said."""
+    """A recording that was killed and resumed, and the results of the second run."""
 
     recording: Path
     tomograms: Path
@@ -155,7 +155,7 @@ class Resumed:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record, kill it in the middle, and return the folder; its follower is left to itself."""
+    """Record, kill the process midway, and return the folder; its follower keeps running."""
     folder = tmp_path_factory.mktemp("killed")
     (folder / "microscope.toml").write_text(FAST)
     (folder / "sequence.yaml").write_text(SEQUENCE)
@@ -174,7 +174,7 @@ def files_in(folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def resumed(killed: Path) -> Resumed:
-    """Go on with it."""
+    """Resume the killed recording."""
     recording, tomograms = killed / "scan.h5", killed / "tomograms.h5"
     killed_after = scans_in(recording)
     status, figures = finished("--resume", *files_in(killed))
@@ -193,9 +193,10 @@ def test_killed_in_the_middle_it_goes_on(resumed: Resumed) -> None:
     assert (figures["stacks"], figures["recorded_now"]) == (6, 6 - killed_after)
     assert figures["tomograms"]["made"] == 6
     scans = list(read_recording(resumed.recording).scans())
-    assert [(scan.position, scan.name) for scan in scans] == [(0, "bead"), (1, "")] * 3
+    assert [(scan.position, scan.position_name) for scan in scans] == [(0, "bead"), (1, "")] * 3
     assert [scan.stage_um for scan in scans] == [(0, 0, 0), (0.6, 0.3, 0)] * 3
-    assert scans[killed_after].number > scans[killed_after - 1].number  # a new background
+    before, after = scans[killed_after - 1], scans[killed_after]
+    assert after.background_number > before.background_number
     times = [scan.stack.timestamp for scan in scans]
     assert times == sorted(times)
     with h5py.File(resumed.recording) as file:
@@ -211,7 +212,7 @@ def test_tomograms_on_the_fly_are_what_reconstruct_makes(
     assert run_reconstruct(resumed.recording, again, "gp", "cpu") == 0
     assert_same_tomograms(resumed.tomograms, again, "gp")
     where = read_tomograms(resumed.tomograms).positions
-    assert where.each == ("bead", "position 2") * 3
+    assert where.scan_labels == ("bead", "position 2") * 3
     np.testing.assert_array_equal(where.stage_um, [(0, 0, 0), (0.6, 0.3, 0)] * 3)
     assert read_tomograms(again).shape[1] == 32  # slices, as the microscope's file says
     assert "6 of 6 tomograms" in capsys.readouterr().out
@@ -274,26 +275,26 @@ def test_a_follower_that_dies_is_started_again_and_loses_nothing(
 ) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
     assert run_record(microscope, 4, 0.0, recording) == 0
-    with Following(recording, tomograms, "gp", "cpu", 4) as following:
-        wait_for(lambda: following.state.made >= 1)
-        assert following.pid is not None
-        os.kill(following.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        wait_for(lambda: following.state.made >= 3)
-        following.end()
-        while not following.wait(1.0):
+    with FollowerProcess(recording, tomograms, "gp", "cpu", 4) as follower:
+        wait_for(lambda: follower.state.made >= 1)
+        assert follower.pid is not None
+        os.kill(follower.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        wait_for(lambda: follower.state.made >= 3)
+        follower.finish()
+        while not follower.wait(1.0):
             pass
-        assert following.state.error == ""
-        assert (following.state.made, following.state.running) == (4, False)
+        assert follower.state.error == ""
+        assert (follower.state.made, follower.state.running) == (4, False)
     assert run_reconstruct(recording, tmp_path / "again.h5", "gp", "cpu") == 0
     assert_same_tomograms(tomograms, tmp_path / "again.h5", "gp")
 
 
 def test_a_follower_that_cannot_says_why_and_is_not_tried_for_ever(tmp_path: Path) -> None:
     (tmp_path / "note.h5").write_text("not HDF5")
-    with Following(tmp_path / "note.h5", tmp_path / "t.h5", "none", "cpu", 1) as following:
-        while not following.wait(1.0):
+    with FollowerProcess(tmp_path / "note.h5", tmp_path / "t.h5", "none", "cpu", 1) as follower:
+        while not follower.wait(1.0):
             pass
-        assert "cannot be read as HDF5" in following.state.error
+        assert "cannot be read as HDF5" in follower.state.error
 
 
 def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
@@ -301,17 +302,17 @@ def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
 ) -> None:
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 2, 0.0, recording) == 0
-    with Following(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as following:
-        while not following.wait(1.0):
+    with FollowerProcess(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as follower:
+        while not follower.wait(1.0):
             pass
-        assert "beside the scans to come, needs" in following.state.error
+        assert "keeping room for the scans still to be recorded) needs" in follower.state.error
     assert not (tmp_path / "t.h5").exists()
 
 
 def test_scans_and_tomograms_that_do_not_fit_together_are_refused_before(
     microscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, made = tmp_path / "scan.h5", Tomograms(tmp_path / "tomograms.h5", "tv", "cpu")
+    output, made = tmp_path / "scan.h5", TomogramRequest(tmp_path / "tomograms.h5", "tv", "cpu")
     scan, volume = 9 * 96 * 96, 32 * 64 * 64 * 4
     usage = shutil.disk_usage(tmp_path)
     needed = (1000 + 1) * scan + 2 * 1000 * volume  # background, scans, raw and regularized
@@ -338,20 +339,20 @@ def test_what_the_options_cannot_mean_is_refused(microscope: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"scan\.h5 cannot be read"):
         run_record(microscope, None, 0.0, output, resume=True)
     with pytest.raises(ConfigurationError, match="give --tomograms"):
-        tomograms_asked_for(None, "tv", None)
+        tomogram_request(None, "tv", None)
     with pytest.raises(ConfigurationError, match="at least 1 scan"):
         background_plan(0, None)
     assert background_plan(None, 5.0) == BackgroundPlan(background_every_min=5)
     assert background_plan(None, None) is None
-    assert tomograms_asked_for(output, None, "cpu") == Tomograms(output, "deep", "cpu")
-    assert tomograms_asked_for(None, None, "cpu") is None
+    assert tomogram_request(output, None, "cpu") == TomogramRequest(output, "deep", "cpu")
+    assert tomogram_request(None, None, "cpu") is None
 
 
 def test_tomograms_made_in_another_way_are_not_mixed(microscope: Path, tmp_path: Path) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
-    first = Tomograms(tomograms, "none", "cpu")
+    first = TomogramRequest(tomograms, "none", "cpu")
     assert run_record(microscope, 1, 0.0, recording, tomograms=first) == 0
-    other = Tomograms(tomograms, "tv", "cpu")
-    with pytest.raises(DataError, match="regularizer none, got tv"):
+    other = TomogramRequest(tomograms, "tv", "cpu")
+    with pytest.raises(DataError, match="regularizer it was made with, none, got tv"):
         run_record(None, None, 0.0, recording, tomograms=other, resume=True)
     assert len(read_tomograms(tomograms)) == 1

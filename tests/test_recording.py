@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from pipeline.wire.state import RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
-from ui.bars.timelapse_bar import RecordDialog, RecordingBar
+from ui.bars.timelapse_bar import RecordDialog, TimelapseBar
 from ui.window import Window
 
 
@@ -30,14 +30,14 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.show()
     window.show_instrument(session.state)
     yield window
-    window.leave()
-    window.end()
+    window.close_without_asking()
+    window.finish_commands()
     window.deleteLater()
     QApplication.processEvents()
 
 
 def settle(window: Window) -> None:
-    """Let the command that is under way end, and its news arrive."""
+    """Wait until the running command has ended and its result is displayed."""
     while window.commands.busy:  # the test's own time limit ends a wait in vain
         QTest.qWait(5)
     window.poll()
@@ -61,7 +61,7 @@ def test_a_time_lapse_from_the_window(
     settle(window)
     assert session.commands[-1][0] == "record 7 True"
     assert window.recording.isVisible()
-    assert window.recording.sentence.full_text() == "cells.h5: 1 of 20 scans, 95 s left"
+    assert window.recording.summary.full_text() == "cells.h5: 1 of 20 scans, 95 s left"
     assert (window.recording.progress.value(), window.recording.progress.maximum()) == (1, 20)
     window.recording.pause.click()
     settle(window)
@@ -102,7 +102,7 @@ def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
 
 
 def test_how_it_ended_is_said(application: QApplication) -> None:
-    bar = RecordingBar()
+    bar = TimelapseBar()
     failed = RecordingState("b.h5", "3 of 9 scans", running=False, done=3, total=9, error="disk")
     bar.draw(failed, busy=False)
     assert bar.trouble.full_text() == "disk"

@@ -1,4 +1,4 @@
-"""Recordings and tomogram files whose writer was killed: nothing is lost, and they go on."""
+"""Recordings and tomogram files whose writer was killed lose nothing and can be resumed."""
 
 import os
 import re
@@ -17,8 +17,8 @@ import torch
 
 from acquisition.errors import DataError
 from files.recording import RecordingWriter, read_recording, resume_recording
-from files.reopening import lookup3, mend, sole_writer
-from files.series import SeriesDescription, Visited
+from files.reopening import lookup3, repair_superblock, sole_writer
+from files.series import ScanLocation, SeriesDescription
 from files.tomograms import read_tomograms, resume_tomograms
 from tests.test_archive import recorded, stack, tomogram
 
@@ -27,8 +27,8 @@ SERIES = SeriesDescription("{}", "{}", ("left", "", "Größe"), {"slices": 32})
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
-def visited(number: int) -> Visited:
-    return Visited(number % 3, (number / 8, -number / 4, 0.5))
+def location(number: int) -> ScanLocation:
+    return ScanLocation(number % 3, (number / 8, -number / 4, 0.5))
 
 
 WRITE_FOR_EVER = """
@@ -37,7 +37,7 @@ from pathlib import Path
 from files.recording import RecordingWriter, resume_recording
 from files.tomograms import TomogramWriter, resume_tomograms
 from tests.test_archive import stack, tomogram
-from tests.test_resuming import SERIES, visited
+from tests.test_resuming import SERIES, location
 recording, tomograms = map(Path, sys.argv[1:3])
 first = not recording.exists()
 with RecordingWriter(recording, stack(0), series=SERIES) if first else resume_recording(
@@ -47,7 +47,7 @@ with RecordingWriter(recording, stack(0), series=SERIES) if first else resume_re
     for i in itertools.count(len(r)):
         if i % 4 == 3:
             r.append_background(stack(1000 + i))
-        r.append(stack(i, timestamp=float(i)), visited(i))
+        r.append(stack(i, timestamp=float(i)), location(i))
         for j in range(len(t), i + 1):
             t.append(tomogram(j), {"tv": tomogram(-j)})
         print(i + 1, flush=True)
@@ -55,7 +55,7 @@ with RecordingWriter(recording, stack(0), series=SERIES) if first else resume_re
 
 
 def written_and_killed(recording: Path, tomograms: Path, after_s: float) -> int:
-    """Let a process write for a while, kill it anywhere, and return how much it had finished."""
+    """Let a process write for a while, kill it, and return how many scans were complete."""
     command = [sys.executable, "-c", WRITE_FOR_EVER, str(recording), str(tomograms)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -84,7 +84,7 @@ def test_killed_again_and_again_a_file_keeps_every_scan_and_goes_on(tmp_path: Pa
         assert last >= finished
         if last % 4 == 3:  # as the process would have done
             writer.append_background(stack(1000 + last))
-        writer.append(stack(last, timestamp=float(last)), visited(last))
+        writer.append(stack(last, timestamp=float(last)), location(last))
     found = read_recording(recording)
     assert found.series == SERIES
     scans = list(found.scans())
@@ -95,8 +95,8 @@ def test_killed_again_and_again_a_file_keeps_every_scan_and_goes_on(tmp_path: Pa
         seed = retaken_at if number >= 3 else 0
         np.testing.assert_array_equal(scan.background.frames, stack(seed).frames)
         assert (scan.stack.timestamp, scan.position) == (number, number % 3)
-        assert scan.name == SERIES.positions[number % 3]
-        assert scan.stage_um == visited(number).stage_um
+        assert scan.position_name == SERIES.positions[number % 3]
+        assert scan.stage_um == location(number).stage_um
     with resume_tomograms(tomograms) as writer:
         made = len(writer)
         assert made >= finished - 1
@@ -118,7 +118,7 @@ def test_each_scan_is_given_the_background_that_belongs_to_it(tmp_path: Path) ->
         writer.append(stack(1))
         recording = read_recording(path)
         writer.append_background(replace(stack(10, timestamp=5.0), lost=(2,)))
-        writer.append(stack(2), Visited(2))
+        writer.append(stack(2), ScanLocation(2))
         writer.append(stack(3))
         writer.append_background(stack(20))
         writer.append(stack(4))
@@ -126,7 +126,7 @@ def test_each_scan_is_given_the_background_that_belongs_to_it(tmp_path: Path) ->
     seeds = [0, 10, 10, 20]
     for scan, seed in zip(scans, seeds, strict=True):
         np.testing.assert_array_equal(scan.background.frames, stack(seed).frames)
-    assert [scan.number for scan in scans] == [0, 1, 1, 2]
+    assert [scan.background_number for scan in scans] == [0, 1, 1, 2]
     assert scans[1].background is scans[2].background  # planned once
     assert (scans[1].background.lost, scans[1].background.timestamp) == ((2,), 5.0)
     assert scans[1].stack.provenance["background"] == "1"
@@ -160,7 +160,7 @@ def test_a_row_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
         resumed.append(stack(3, timestamp=3.0))
     scans = list(read_recording(path).scans())
     assert [scan.stack.timestamp for scan in scans] == [1.0, 3.0]
-    assert [scan.number for scan in scans] == [0, 0]
+    assert [scan.background_number for scan in scans] == [0, 0]
     np.testing.assert_array_equal(scans[1].stack.frames, stack(3).frames)
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_resumed_is_left_as_it_is(tmp_path: Path) -> None:
     damaged[30] ^= 1
     (tmp_path / "damaged.h5").write_bytes(damaged)
     with pytest.raises(DataError, match="checksum"):
-        mend(tmp_path / "damaged.h5")
+        repair_superblock(tmp_path / "damaged.h5")
     assert (tmp_path / "damaged.h5").read_bytes() == damaged
 
 

@@ -10,7 +10,7 @@ import yaml
 from useq import MDASequence
 
 from acquisition.errors import ConfigurationError
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, Visit, evenly, read_plan
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, Visit, interval_plan, read_plan
 from pipeline.timelapse.schedule import Schedule
 
 TWO_PLACES: dict[str, Any] = {
@@ -102,7 +102,7 @@ def test_the_focus_is_searched_where_the_plan_says_and_each_time_the_plan_is_rea
         ),
         (
             {"autofocus_plan": {"axes": ["t"], "autofocus_device_name": "PFS"}},
-            "must not have autofocus_device_name: the focus is found by the sharpness",
+            "must not have autofocus_device_name: autofocus moves the focus drive by the sharpness",
         ),
         ({"metadata": {"livetomo": {"background": 3}}}, "it may have background_every_scans"),
         ({"metadata": {"livetomo": {"background_every_scans": 0}}}, "greater than or equal to 1"),
@@ -167,7 +167,7 @@ def test_backgrounds_are_counted_for_the_forecast(plan: BackgroundPlan, count: i
 
 def test_millions_of_scans_are_planned_at_once() -> None:
     begin = time.process_time()
-    plan = evenly(100_000_000, 0.5)
+    plan = interval_plan(100_000_000, 0.5)
     assert (len(plan.visits), plan.seconds) == (100_000_000, 49_999_999.5)
     assert plan.visits[7] == Visit(3.5)
     assert plan.visits[-1].time_s == plan.seconds
@@ -199,13 +199,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def visit(schedule: Schedule, clock: Clock, seconds: float = 0.0) -> None:
-    schedule.begin()
+    schedule.start_visit()
     clock.go(seconds)
-    schedule.end()
+    schedule.end_visit()
 
 
 def test_a_late_scan_does_not_move_the_others_but_a_pause_does(clock: Clock) -> None:
-    schedule = Schedule(evenly(4, 0.2).visits)
+    schedule = Schedule(interval_plan(4, 0.2).visits)
     visit(schedule, clock, 0.25)  # too long
     assert schedule.due_s == 0  # the second is late
     visit(schedule, clock)
@@ -214,13 +214,13 @@ def test_a_late_scan_does_not_move_the_others_but_a_pause_does(clock: Clock) -> 
     schedule.pause()  # said twice
     assert (schedule.due_s, schedule.paused) == (float("inf"), True)
     clock.go(0.3)
-    schedule.go_on()
+    schedule.unpause()
     assert schedule.due_s == pytest.approx(0.15)
     assert schedule.left_s == pytest.approx(0.35 + schedule.scan_s)
 
 
 def test_time_left_is_by_the_plan_or_by_the_pace_whichever_is_more(clock: Clock) -> None:
-    fast = Schedule(evenly(11, 0.0).visits)
+    fast = Schedule(interval_plan(11, 0.0).visits)
     visit(fast, clock, 0.1)
     assert fast.left_s == pytest.approx(1.0)
     visits = read_plan_of({**TWO_PLACES, "axis_order": "pt"})
@@ -245,10 +245,10 @@ def read_plan_of(sequence: dict[str, Any]) -> tuple[Visit, ...]:
 def test_after_a_crash_the_next_scan_is_due_as_planned_or_at_once(
     ago_s: float, due_s: float, clock: Clock
 ) -> None:
-    schedule = Schedule(evenly(5, 10.0).visits)
-    schedule.skip(2, clock.time() - ago_s)
+    schedule = Schedule(interval_plan(5, 10.0).visits)
+    schedule.continue_after(2, clock.time() - ago_s)
     assert schedule.due_s == pytest.approx(due_s)
     assert schedule.left_s == pytest.approx(due_s + 20.0)
-    schedule.skip(5, clock.time())
+    schedule.continue_after(5, clock.time())
     assert schedule.next is None
     assert (schedule.due_s, schedule.left_s) == (float("inf"), 0.0)

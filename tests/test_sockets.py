@@ -1,4 +1,4 @@
-"""Sockets between processes that may go away at any moment."""
+"""Sockets between processes that may die at any moment."""
 
 import time
 
@@ -7,7 +7,7 @@ import zmq
 
 from pipeline.wire.messages import Stamp
 from pipeline.wire.sockets import PipelineError, bind, command, request
-from tests.children import said_by
+from tests.children import output_of
 
 # more parts than libzmq hands over without looking what has happened to their sender
 RECEIVE_FROM_THE_DEAD = """
@@ -37,8 +37,8 @@ print(len(received))
     ids=["published", "pushed", "answered"],
 )
 def test_a_message_whose_sender_dies_while_it_is_read_arrives(sender: int, receiver: int) -> None:
-    """Or, had its socket the option IMMEDIATE, would end the reader: an abort of libzmq."""
-    assert said_by(RECEIVE_FROM_THE_DEAD, str(int(sender)), str(int(receiver))) == "300\n"
+    """With the option IMMEDIATE libzmq would abort the reader."""
+    assert output_of(RECEIVE_FROM_THE_DEAD, str(int(sender)), str(int(receiver))) == "300\n"
 
 
 def test_a_command_to_nobody_is_given_up_in_time() -> None:

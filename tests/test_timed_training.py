@@ -308,7 +308,7 @@ def test_a_plan_that_cannot_be_is_refused(plan: Plan, wrong: dict[str, object], 
     [
         ("--minutes 1 --steps 5", "--steps does not go with --minutes"),
         ("--patch 32", "--patch belongs to --minutes"),
-        ("--network unet scnas", "several networks share --minutes; got unet scnas"),
+        ("--network unet scnas", "several networks need --minutes, got unet scnas"),
         ("--network magic", "--network must be among light-unet, "),
         ("--kinds bead bird", "--kinds must be among cell, "),
     ],

@@ -20,8 +20,8 @@ from acquisition.scanning.scan import pictures
 from files.recording import read_recording
 from files.series import RecordedScan
 from pipeline.timelapse.focus_drive import Autofocus
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, evenly
-from pipeline.timelapse.run import Doing, TimeLapse
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, interval_plan
+from pipeline.timelapse.run import Activity, TimelapseRun
 from tests.simulated import faulty, small_microscope
 
 WIDE = {"width": 128, "height": 128, "exposure_ms": 1.0}
@@ -29,7 +29,7 @@ WIDE = {"width": 128, "height": 128, "exposure_ms": 1.0}
 
 @pytest.fixture(scope="module")
 def microscope() -> Iterator[Microscope]:
-    """Yield a microscope that takes the same picture twice: no noise, nothing moves."""
+    """Yield a microscope without noise or motion: two scans are equal."""
     with small_microscope(background={"scans": 1}, camera=WIDE) as opened:
         yield opened
 
@@ -43,24 +43,24 @@ def planned(**sequence: Any) -> TimelapsePlan:
     return TimelapsePlan(MDASequence.model_validate(sequence))
 
 
-def finish(lapse: TimeLapse) -> None:
-    while not lapse.finished:
-        if lapse.due_s == 0:
-            lapse.step()
+def finish(run: TimelapseRun) -> None:
+    while not run.finished:
+        if run.due_s == 0:
+            run.step()
         else:
-            time.sleep(min(lapse.due_s, 0.01))
+            time.sleep(min(run.due_s, 0.01))
 
 
 def recorded(microscope: Microscope, plan: TimelapsePlan, path: Path) -> list[RecordedScan]:
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.start()
-        finish(lapse)
-        assert lapse.progress().doing is Doing.DONE
+    with TimelapseRun(microscope, plan, path) as run:
+        run.start()
+        finish(run)
+        assert run.progress().activity is Activity.DONE
     return list(read_recording(path).scans())
 
 
 def seen_at(microscope: Microscope, x: float, y: float, z: float) -> NDArray[Any]:
-    """Return what the microscope shows when it is driven there by hand."""
+    """Return the frames at a stage position that is set by hand."""
     microscope.stage.move_to(x, y, z)
     return microscope.scan().frames
 
@@ -75,7 +75,7 @@ def test_every_position_is_visited_in_turn(microscope: Microscope, tmp_path: Pat
     )
     scans = recorded(microscope, plan, tmp_path / "scan.h5")
     assert [scan.position for scan in scans] == [0, 1, 0, 1]
-    assert [scan.name for scan in scans] == ["0.5", "-0.4"] * 2
+    assert [scan.position_name for scan in scans] == ["0.5", "-0.4"] * 2
     for scan in scans:
         place = places[scan.position]
         assert scan.stage_um == place
@@ -101,18 +101,18 @@ def test_each_scan_belongs_to_the_background_before_it(
     """The laser dims from scan to scan: a background tells by its light when it was taken."""
     instrument = microscope.instrument
     assert instrument is not None
-    plan = evenly(5, 0.0, BackgroundPlan(background_every_scans=2))
+    plan = interval_plan(5, 0.0, BackgroundPlan(background_every_scans=2))
     powers = [1.0, 0.9, 0.8, 0.7, 0.6]
     path = tmp_path / "scan.h5"
     microscope.core.setXYPosition(0.3, 0.1)
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.start()
-        while not lapse.finished:
-            instrument.bench.laser_power = powers[lapse.progress().done]
-            lapse.step()
+    with TimelapseRun(microscope, plan, path) as run:
+        run.start()
+        while not run.finished:
+            instrument.bench.laser_power = powers[run.progress().done]
+            run.step()
     instrument.bench.laser_power = 1.0
     scans = list(read_recording(path).scans())
-    assert [scan.number for scan in scans] == [0, 0, 1, 1, 2]
+    assert [scan.background_number for scan in scans] == [0, 0, 1, 1, 2]
     assert {scan.stage_um[:2] for scan in scans} == {(0.3, 0.1)}  # it came back each time
     for scan, power in zip(scans, (1.0, 1.0, 0.8, 0.8, 0.6), strict=True):
         instrument.bench.laser_power = power
@@ -124,9 +124,9 @@ def test_each_scan_belongs_to_the_background_before_it(
 def test_a_background_that_is_too_old_by_the_clock_is_retaken_before_the_scan(
     microscope: Microscope, tmp_path: Path
 ) -> None:
-    plan = evenly(3, 0.6, BackgroundPlan(background_every_min=0.5 / 60))
+    plan = interval_plan(3, 0.6, BackgroundPlan(background_every_min=0.5 / 60))
     scans = recorded(microscope, plan, tmp_path / "scan.h5")
-    assert [scan.number for scan in scans] == [0, 1, 2]
+    assert [scan.background_number for scan in scans] == [0, 1, 2]
     starts = [scan.stack.timestamp for scan in scans]
     np.testing.assert_allclose(np.diff(starts), 0.6, atol=0.06)  # it made no scan late
     for scan in scans[1:]:
@@ -181,10 +181,10 @@ def test_an_empty_field_has_no_focus_and_the_drive_stays(
     microscope: Microscope, tmp_path: Path
 ) -> None:
     plan = planned(stage_positions=[(-150.0, 80.0, 1.5)], autofocus_plan={"axes": ("p",)})
-    with TimeLapse(microscope, plan, tmp_path / "scan.h5") as lapse:
-        lapse.start()
-        finish(lapse)
-        assert "nothing in the field is sharper" in lapse.progress().warning
+    with TimelapseRun(microscope, plan, tmp_path / "scan.h5") as run:
+        run.start()
+        finish(run)
+        assert "nothing in the field is sharper" in run.progress().warning
     (scan,) = read_recording(tmp_path / "scan.h5").scans()
     assert scan.stage_um == (-150.0, 80.0, 1.5)
 
@@ -215,17 +215,17 @@ def test_a_device_that_fails_is_named_the_light_goes_off_and_it_can_go_on(
     microscope.core.setSLMImage(dmd, pictures(microscope.config, microscope.angles.k[0])[0])
     microscope.core.displaySLMImage(dmd)
     assert not is_dark(microscope)
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.start()
+    with TimelapseRun(microscope, plan, path) as run:
+        run.start()
         for _ in range(3):
-            lapse.step()
+            run.step()
         with monkeypatch.context() as broken:
             broken.setattr(*methods[device], refuse)
             with pytest.raises(DeviceError, match=f"'{device}' must .*cable unplugged"):
-                lapse.step()
+                run.step()
         assert is_dark(microscope)
-        assert (lapse.progress().done, len(read_recording(path))) == (3, 3)
-        finish(lapse)  # the plug is in again
+        assert (run.progress().done, len(read_recording(path))) == (3, 3)
+        finish(run)  # the plug is in again
     scans = list(read_recording(path).scans())
     assert [scan.position for scan in scans] == [0, 1] * 3
     assert all(scan.stack.complete for scan in scans)
@@ -234,18 +234,18 @@ def test_a_device_that_fails_is_named_the_light_goes_off_and_it_can_go_on(
 def test_a_camera_without_triggers_ends_it_with_the_scans_so_far(
     microscope: Microscope, tmp_path: Path
 ) -> None:
-    with TimeLapse(microscope, evenly(3, 0.0), tmp_path / "scan.h5") as lapse:
-        lapse.start()
-        lapse.step()
+    with TimelapseRun(microscope, interval_plan(3, 0.0), tmp_path / "scan.h5") as run:
+        run.start()
+        run.step()
         with (
             faulty(microscope, trigger_cable_cut=True),
             pytest.raises(ScanError, match="'Camera' must deliver 9 frames, got none"),
         ):
-            lapse.step()
+            run.step()
         with faulty(microscope, lost_frames=(4,)):
-            lapse.step()
-        assert lapse.short == {1: (4,)}
-        assert "short of 1 angles" in lapse.progress().warning
+            run.step()
+        assert run.lost_angles == {1: (4,)}
+        assert "1 of its angles were lost" in run.progress().warning
     assert len(read_recording(tmp_path / "scan.h5")) == 2
 
 
@@ -253,27 +253,27 @@ def test_a_pause_stops_the_clock_and_a_stop_cuts_a_scan_short(
     microscope: Microscope, tmp_path: Path
 ) -> None:
     path = tmp_path / "scan.h5"
-    with TimeLapse(microscope, evenly(3, 0.3), path) as lapse:
-        lapse.start()
-        lapse.step()
-        before_s, asked = lapse.due_s, time.monotonic()
-        lapse.pause()
+    with TimelapseRun(microscope, interval_plan(3, 0.3), path) as run:
+        run.start()
+        run.step()
+        before_s, asked = run.due_s, time.monotonic()
+        run.pause()
         stands = time.monotonic()
-        assert lapse.due_s == float("inf")
-        assert lapse.progress().sentence.startswith("paused after 1 of 3 scans")
+        assert run.due_s == float("inf")
+        assert run.progress().summary.startswith("paused after 1 of 3 scans")
         time.sleep(0.5)
         stood_s, goes = time.monotonic() - stands, time.monotonic()
-        lapse.go_on()
-        after_s = lapse.due_s
+        run.unpause()
+        after_s = run.due_s
         lost_s = stands - asked + time.monotonic() - goes  # in which the clock went, here and there
         assert max(before_s - lost_s, 0) <= after_s <= before_s <= 0.3
-        while lapse.due_s > 0:
+        while run.due_s > 0:
             time.sleep(0.01)
-        lapse.step()
+        run.step()
         stop = threading.Event()
         stop.set()
         with pytest.raises(ScanStopped):
-            lapse.step(stop)
+            run.step(stop)
     starts = read_recording(path).timestamps
     assert len(starts) == 2
     assert starts[1] - starts[0] > 0.3 + stood_s - 0.02  # two clocks
@@ -289,22 +289,22 @@ def test_a_time_lapse_goes_on_in_its_file_with_a_new_background(
     )
     path = tmp_path / "scan.h5"
     microscope.stage.move_to(z_um=2.0)
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.start()
+    with TimelapseRun(microscope, plan, path) as run:
+        run.start()
         for _ in range(2):
-            lapse.step()
+            run.step()
     microscope.stage.move_to(0.0, 0.0, -4.0)  # as somebody left it
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.resume()
-        assert lapse.progress().done == 2
-        finish(lapse)
+    with TimelapseRun(microscope, plan, path) as run:
+        run.resume()
+        assert run.progress().done == 2
+        finish(run)
     scans = list(read_recording(path).scans())
-    assert [scan.number for scan in scans] == [0, 0, 1, 1]
+    assert [scan.background_number for scan in scans] == [0, 0, 1, 1]
     assert [scan.position for scan in scans] == [0, 1, 0, 1]
     assert max(abs(scan.stage_um[2]) for scan in scans) < 0.25
-    with TimeLapse(microscope, plan, path) as lapse:
-        lapse.resume()  # there is nothing left
-        assert lapse.finished
+    with TimelapseRun(microscope, plan, path) as run:
+        run.resume()  # there is nothing left
+        assert run.finished
     assert len(read_recording(path)) == 4
 
 
@@ -312,16 +312,16 @@ def test_only_the_same_plan_and_microscope_may_go_on(
     microscope: Microscope, tmp_path: Path
 ) -> None:
     path = tmp_path / "scan.h5"
-    recorded(microscope, evenly(1, 0.0), path)
+    recorded(microscope, interval_plan(1, 0.0), path)
     with (
-        TimeLapse(microscope, evenly(2, 0.0), path) as other_plan,
-        pytest.raises(DataError, match="with the plan that it was begun with"),
+        TimelapseRun(microscope, interval_plan(2, 0.0), path) as other_plan,
+        pytest.raises(DataError, match="with the plan that it was started with"),
     ):
         other_plan.resume()
     with (
         small_microscope() as smaller,
-        TimeLapse(smaller, evenly(1, 0.0), path) as other_camera,
-        pytest.raises(DataError, match="on the microscope that it was begun on"),
+        TimelapseRun(smaller, interval_plan(1, 0.0), path) as other_camera,
+        pytest.raises(DataError, match="on the microscope that it was started on"),
     ):
         other_camera.resume()
     assert len(read_recording(path)) == 1
@@ -340,7 +340,7 @@ def test_what_the_microscope_cannot_do_is_refused_before_it_starts(tmp_path: Pat
             ),
         ):
             with pytest.raises(DeviceError, match=f"needs {missing}, got none"):
-                TimeLapse(microscope, plan, tmp_path / "scan.h5")
+                TimelapseRun(microscope, plan, tmp_path / "scan.h5")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -349,9 +349,9 @@ def test_a_retaken_background_needs_an_empty_field_to_go_to(
 ) -> None:
     config = type(microscope.config)
     monkeypatch.setattr(config, "background_position_um", lambda _: None)  # as without the key
-    plan = evenly(5, 0.0, BackgroundPlan(background_every_scans=2))
+    plan = interval_plan(5, 0.0, BackgroundPlan(background_every_scans=2))
     with pytest.raises(ConfigurationError, match=r"set \[background\] position_um"):
-        TimeLapse(microscope, plan, tmp_path / "scan.h5")
+        TimelapseRun(microscope, plan, tmp_path / "scan.h5")
 
 
 def test_a_disk_that_will_fill_up_is_said_and_one_that_is_full_ends_it(
@@ -361,15 +361,15 @@ def test_a_disk_that_will_fill_up_is_said_and_one_that_is_full_ends_it(
     free = iter([spare + 5 * scan_bytes, spare + 2 * scan_bytes, spare + scan_bytes - 1])
     usage = shutil.disk_usage(tmp_path)
     path = tmp_path / "scan.h5"
-    with TimeLapse(microscope, evenly(5, 0.0), path) as lapse:
-        lapse.start()
+    with TimelapseRun(microscope, interval_plan(5, 0.0), path) as run:
+        run.start()
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
-        lapse.step()
-        assert lapse.progress().warning == ""
-        lapse.step()
-        assert lapse.progress().warning == "the disk has room for 2 of the 4 scans to come"
+        run.step()
+        assert run.progress().warning == ""
+        run.step()
+        assert run.progress().warning == "the disk has room for only 2 of the 4 scans left"
         with pytest.raises(DataError, match="scan 3 of 5 needs"):
-            lapse.step()
+            run.step()
     assert len(read_recording(path)) == 2
 
 
@@ -377,10 +377,10 @@ def test_a_background_that_is_at_hand_is_not_taken_again(
     microscope: Microscope, tmp_path: Path
 ) -> None:
     own = microscope.background()
-    with TimeLapse(microscope, evenly(1, 0.0), tmp_path / "scan.h5") as lapse:
-        lapse.start(background=own)
-        assert lapse.background is own
-        lapse.step()
+    with TimelapseRun(microscope, interval_plan(1, 0.0), tmp_path / "scan.h5") as run:
+        run.start(background=own)
+        assert run.background is own
+        run.step()
     np.testing.assert_array_equal(
         read_recording(tmp_path / "scan.h5").background.frames, own.frames
     )

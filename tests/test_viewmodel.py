@@ -1,4 +1,4 @@
-"""What the window displays, as arithmetic: no Qt application, no widgets."""
+"""The view model of the window, without a Qt application or widgets."""
 
 import math
 from dataclasses import replace
@@ -11,9 +11,16 @@ from tests.recorded_session import MEDIUM, fringes, volumes
 from ui.bars.sidebar import exposure_hint
 from ui.sections.colour_bar import ticks
 from ui.sections.view_scale import PLANES, Camera, arrange, round_length_um
-from ui.sections.voxel_grid import Grid, X, Y, Z
+from ui.sections.voxel_grid import VoxelGrid, X, Y, Z
 from ui.style import signed
-from ui.viewmodel import Contrast, ViewState, auto_contrast, cautions, sections, shown
+from ui.viewmodel import (
+    Contrast,
+    ViewState,
+    auto_contrast,
+    displayed_volume,
+    sections,
+    warning_line,
+)
 
 VOXEL_UM = (0.36, 0.22, 0.24)
 SHAPE = (28, 50, 46)
@@ -25,14 +32,14 @@ def tomograms() -> list[TomogramView]:
 
 
 def test_position_zero_is_the_centre_voxel_and_every_voxel_is_found_at_its_position() -> None:
-    grid = Grid((5, 8, 7), (0.5, 0.1, 0.25))
+    grid = VoxelGrid((5, 8, 7), (0.5, 0.1, 0.25))
     assert grid.position_um(grid.centre) == (0, 0, 0)
     for voxel in np.ndindex(*grid.shape):
         assert grid.voxel(grid.position_um(voxel)) == voxel
 
 
 def test_edges_are_half_a_voxel_outside_the_outermost_positions() -> None:
-    grid = Grid((4, 5, 6), (0.5, 0.1, 0.25))
+    grid = VoxelGrid((4, 5, 6), (0.5, 0.1, 0.25))
     last = grid.position_um((3, 4, 5))
     for axis in (Z, Y, X):
         low, high = grid.edges_um(axis)
@@ -55,7 +62,7 @@ def test_edges_are_half_a_voxel_outside_the_outermost_positions() -> None:
 def test_cursor_moves_are_clamped(
     tomograms: list[TomogramView], axis: int, steps: int, expected: tuple[int, int, int]
 ) -> None:
-    assert ViewState().showing(tomograms[0]).moved(axis, steps).cursor == expected
+    assert ViewState().for_tomogram(tomograms[0]).moved(axis, steps).cursor == expected
 
 
 def test_sections_pass_through_the_cursor(tomograms: list[TomogramView]) -> None:
@@ -78,23 +85,23 @@ def test_projections_are_the_maximum_along_the_axis_a_panel_cuts(
 def test_a_new_grid_keeps_the_cursor_at_its_place_in_the_sample(
     tomograms: list[TomogramView],
 ) -> None:
-    state = ViewState().showing(tomograms[0]).placed({Z: 1.44, Y: -2.2, X: 2.4})
+    state = ViewState().for_tomogram(tomograms[0]).cursor_at({Z: 1.44, Y: -2.2, X: 2.4})
     finer = replace(
         tomograms[0],
         raw=np.full((56, 100, 92), MEDIUM, np.float32),
         regularized=None,
         voxel_size_um=(0.18, 0.11, 0.12),
     )
-    assert state.showing(finer).position_um == pytest.approx(state.position_um)
+    assert state.for_tomogram(finer).position_um == pytest.approx(state.position_um)
 
 
 def test_contrast_is_chosen_on_the_first_tomogram_and_then_left_alone(
     tomograms: list[TomogramView],
 ) -> None:
-    state = ViewState().showing(tomograms[0])
+    state = ViewState().for_tomogram(tomograms[0])
     assert tomograms[0].regularized is not None
     brighter = replace(tomograms[1], regularized=tomograms[1].raw + 0.05)
-    assert state.showing(brighter) is state
+    assert state.for_tomogram(brighter) is state
 
 
 @pytest.mark.parametrize("kind", ["raw", "regularized"])
@@ -139,7 +146,7 @@ def test_scale_bars_have_round_lengths(longest: float, expected: float) -> None:
 
 
 def test_zoom_keeps_the_point_under_the_pointer() -> None:
-    grid = Grid((64, 192, 192), (0.2, 0.1, 0.1))
+    grid = VoxelGrid((64, 192, 192), (0.2, 0.1, 0.1))
     layout = arrange(900, 700, grid)
     camera, anchor = Camera(centre_um=grid.middle_um), (1.0, 3.0, -4.0)
     nearer = camera.zoomed(3, anchor, grid)
@@ -153,7 +160,7 @@ def test_zoom_keeps_the_point_under_the_pointer() -> None:
 @pytest.mark.parametrize("size", [(860, 700), (1300, 900), (500, 900), (300, 200)])
 @pytest.mark.parametrize("depth", [4, 64, 400])
 def test_the_whole_volume_fits_into_every_layout(size: tuple[int, int], depth: int) -> None:
-    grid = Grid((depth, 192, 160), (0.2, 0.1, 0.1))
+    grid = VoxelGrid((depth, 192, 160), (0.2, 0.1, 0.1))
     layout = arrange(*size, grid)
     for plane in PLANES:
         width, height = layout.size_px(plane)
@@ -164,11 +171,11 @@ def test_the_whole_volume_fits_into_every_layout(size: tuple[int, int], depth: i
 
 def test_cautions_name_what_was_lost(tomograms: list[TomogramView]) -> None:
     tomogram = replace(tomograms[0], warnings=("laser saturated",), lost_angles=(0, 16))
-    text = cautions(tomogram, shown(tomogram, ViewState()))
+    text = warning_line(tomogram, displayed_volume(tomogram, ViewState()))
     assert text == "laser saturated"
     tomogram = replace(tomogram, warnings=())
-    assert cautions(tomogram, shown(tomogram, ViewState())) == "lost angles: 0, 16"
-    assert cautions(tomograms[0], shown(tomograms[0], ViewState())) == ""
+    assert warning_line(tomogram, displayed_volume(tomogram, ViewState())) == "lost angles: 0, 16"
+    assert warning_line(tomograms[0], displayed_volume(tomograms[0], ViewState())) == ""
 
 
 @pytest.mark.parametrize(
@@ -176,8 +183,8 @@ def test_cautions_name_what_was_lost(tomograms: list[TomogramView]) -> None:
     [
         (1.0, 8, "peak 67% of full scale", ""),
         (4.0, 8, "saturated", "error"),
-        (0.1, 8, "hardly any light", "warning"),
-        (1.0, 12, "hardly any light", "warning"),
+        (0.1, 8, "too little light", "warning"),
+        (1.0, 12, "too little light", "warning"),
     ],
 )
 def test_exposure_hint(gain: float, bits: int, words: str, tone: str) -> None:
@@ -187,7 +194,7 @@ def test_exposure_hint(gain: float, bits: int, words: str, tone: str) -> None:
 
 @pytest.mark.parametrize("shift", [0, 4])
 def test_exposure_hint_of_twelve_bits(shift: int) -> None:
-    """The camera's bits may be the lower or the upper ones of 16."""
+    """The bits of the camera may be the lower or the upper ones of 16."""
     frame = fringes((64, 64), 3, 1.0).astype(np.uint16) * 16
     for bright, words in ((frame, "peak 66% of full scale"), (frame * 4, "saturated")):
         pixels = (np.minimum(bright, 4095) << shift).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""The window on a played-back session."""
+"""The window, tested on a recorded session."""
 
 import os
 import re
@@ -50,7 +50,7 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    """Yield a window that has been told the state and shows the session's first tomogram."""
+    """Yield a window that has the state and shows the first tomogram of the session."""
     window = Window(session, title="LiveTomo")
     window.stop_polling()
     window.resize(1280, 800)
@@ -60,7 +60,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     application.processEvents()
     yield window
     window.close()
-    window.end()
+    window.finish_commands()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
@@ -305,7 +305,7 @@ def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
     assert card.doing.full_text() == "scan 41: 50%, 2 s left"
     session.quality = check_of(tomograms[0], 0.912)
     window.poll()
-    assert re.fullmatch(r"deep, scan 41, [78] s old", card.belongs.text())
+    assert re.fullmatch(r"deep, scan 41, [78] s old", card.origin.text())
     assert card.values["SSIM"].text() == "0.912"
     assert card.values["SSIM"].property("tone") != "warning"
     first_centre = 3 + 1 - SHAPE[0] // 2
@@ -416,14 +416,14 @@ def test_before_the_first_tomogram_the_window_says_what_it_waits_for(
     window.poll()
     assert window.stack.currentWidget() is window.picture
     window.close()
-    window.end()
+    window.finish_commands()
 
 
 def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:
     long = "a warning that takes several lines of the column at the right of the window"
     assert window.tomogram is not None
     window.show_tomogram(replace(window.tomogram, warnings=(long,) * 9))
-    window.status.tell(long * 9, "error")
+    window.status.show_answer(long * 9, "error")
     QApplication.processEvents()
     hint = window.minimumSizeHint()
     assert hint.width() <= 1280 and hint.height() <= 800

@@ -1,4 +1,4 @@
-"""Tomograms of noise, and files of them."""
+"""Tomograms of noise, and tomogram files of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ _OPTICS = Optics(0.532, 1.2, 1.337, 0.08)
 
 
 def noise(seed: int, scan: int = 0) -> Tomogram:
-    """Return RI of 1.337 to 1.387, of a scan that begins 2.5 s after the one before."""
+    """Return RI of 1.337 to 1.387; scans start 2.5 s apart."""
     values = torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed))
     begun = BEGUN + 2.5 * scan
     return Tomogram(1.337 + values / 20, VOXEL, _OPTICS, begun, scan, {"made by": "ö"})

@@ -1,4 +1,4 @@
-"""What tests of the window have in common."""
+"""Helpers shared by the tests of the window."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ __all__ = ["wait_until"]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Run Qt's events until the condition holds; the test's own time limit ends a hang."""
+    """Process Qt events until the condition holds; the time limit of the test ends a hang."""
     QApplication.processEvents()
     while not condition():
         QTest.qWait(2)  # threads that it waits for want the processor

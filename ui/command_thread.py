@@ -1,7 +1,7 @@
-"""Commands leave the window's thread: an instrument may take seconds to answer.
+"""Runs commands outside the thread of the window: an instrument may take seconds to answer.
 
-One worker thread runs them one after the other, so that the client's command socket is never used
-by two threads; the outcome comes back as a Qt signal on the window's thread.
+One worker thread runs them one at a time, so that no two threads use the command socket of the
+client. The outcome is a Qt signal on the thread of the window.
 """
 
 import traceback
@@ -16,12 +16,12 @@ __all__ = ["CommandRunner"]
 
 
 class CommandRunner(QObject):
-    """Runs commands in the background and says how they ended."""
+    """Runs commands in a worker thread and signals how they ended."""
 
     started = Signal(str)
     succeeded = Signal(str)
     failed = Signal(str, str)
-    _ended = Signal()  # after the others, so that who sees it free has seen the answer
+    _ended = Signal()  # after the others: the answer is shown before ``busy`` ends
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +35,7 @@ class CommandRunner(QObject):
         return self._waiting > 0
 
     def submit(self, name: str, command: Callable[[], None]) -> None:
-        """Run ``command`` after those before it; ``name`` is what the user is told."""
+        """Queue ``command``; ``name`` is shown to the user."""
         self._waiting += 1
         self.started.emit(name)
         self._worker.submit(self._run, name, command)
@@ -45,7 +45,7 @@ class CommandRunner(QObject):
             command()
         except LiveTomoError as error:
             self.failed.emit(name, str(error))
-        except Exception as error:  # the end of the thread: a bug must reach the user, too
+        except Exception as error:  # the end of the thread: bugs are shown to the user, too
             traceback.print_exc()
             self.failed.emit(name, f"{type(error).__name__}: {error}")
         else:
@@ -56,5 +56,5 @@ class CommandRunner(QObject):
         self._waiting -= 1
 
     def close(self) -> None:
-        """Drop the commands that have not begun and wait for the one that has."""
+        """Drop queued commands and wait for the running one."""
         self._worker.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""Whether a window can open here: the display, and the system libraries that Qt loads from it.
+"""Checks whether a window can open: the display, and the system libraries that Qt needs.
 
-Nothing here imports Qt: it ends the whole process when it finds no display or cannot
-load its platform plugin, so the question comes first.
+Nothing here imports Qt, which ends the whole process if it finds no display or cannot load its
+platform plugin.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ __all__ = [
     "virtual_display",
 ]
 
-# What QtGui and its xcb platform plugin link to (readelf on PySide6 6.11) and the wheel does not
-# bring, with the Debian and Ubuntu package of each.
+# Libraries that QtGui and its xcb platform plugin link to (readelf on PySide6 6.11) and the wheel
+# lacks, with the Debian and Ubuntu package of each.
 QT_LIBRARIES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
@@ -61,7 +61,7 @@ def missing_packages() -> list[str]:
 
 
 def install_libraries() -> None:
-    """Install what Qt lacks, on Debian or Ubuntu with the right to do so; else print the command.
+    """Install the missing libraries on Debian or Ubuntu as root; else print the command.
 
     Raises
     ------
@@ -74,19 +74,19 @@ def install_libraries() -> None:
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
     privilege = _privilege()
     if privilege is None or not shutil.which("apt-get"):
-        print("The window needs system libraries that are missing here; on Debian or Ubuntu:")
+        print("The window needs missing system libraries. To install them on Debian or Ubuntu:")
         print(f"    sudo {shlex.join(install)}", flush=True)
         return
-    print(f"Installing the system libraries of the window: {', '.join(packages)}", flush=True)
+    print(f"Installing system libraries for the window: {', '.join(packages)}", flush=True)
     for command in (["apt-get", "update", "-qq"], install):
         if subprocess.run([*privilege, *command], check=False).returncode:
             raise LiveTomoError(
-                f"{shlex.join(command)} failed; mend what it says, then start again"
+                f"{shlex.join(command)} failed: fix the error above, then start again"
             )
 
 
 def _privilege() -> list[str] | None:
-    """Return what makes a command run as root without asking, or None."""
+    """Return the prefix that runs a command as root without a password; None if impossible."""
     if os.geteuid() == 0:
         return []
     ask = ["sudo", "-n", "true"]
@@ -95,7 +95,7 @@ def _privilege() -> list[str] | None:
 
 
 def display_problem() -> str | None:
-    """Return why no window can open here, or None where one can."""
+    """Return why no window can open here; None if one can."""
     if not has_display():
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     if missing := missing_packages():
@@ -125,16 +125,16 @@ def _answers_x11() -> bool:
 
 @contextmanager
 def virtual_display() -> Iterator[dict[str, str]]:
-    """Yield an environment with a display: this one, or else an Xvfb that ends with the block.
+    """Yield an environment with a display: this one, or an Xvfb that ends with the block.
 
-    Where there is neither, Qt draws offscreen (widgets, but no OpenGL).
+    Without either, Qt draws offscreen (widgets, but no OpenGL).
     """
     if has_display():
         yield dict(os.environ)
     elif not shutil.which("Xvfb"):
         yield os.environ | {"QT_QPA_PLATFORM": "offscreen"}
     else:
-        reader, writer = os.pipe()  # on which Xvfb tells the free number it took, when it is ready
+        reader, writer = os.pipe()  # Xvfb writes its display number here when it is ready
         command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1600x1000x24"]
         with (
             os.fdopen(reader) as answer,

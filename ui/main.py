@@ -9,7 +9,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from ui.style import apply_style
-from ui.viewed_client import Client, Timeline
+from ui.viewed_client import Timeline, ViewedClient
 from ui.window import Window
 
 __all__ = ["run_window"]
@@ -18,7 +18,7 @@ SIZE = (1280, 800)
 
 
 def run_window(
-    client: Client,
+    client: ViewedClient,
     *,
     title: str,
     on_close: Callable[[], None],
@@ -28,19 +28,19 @@ def run_window(
 
     Parameters
     ----------
-    client : Client
-        What is shown; it is polled about 30 times a second and not closed here.
+    client : ViewedClient
+        What is shown. It is polled about 30 times a second and not closed here.
     title : str
-        Of the window.
+        Title of the window.
     on_close : callable
-        Called once, after the window is gone and its last command has ended, also after an error.
+        Called once when the window has closed and its last command has ended, also after an error.
     timeline : Timeline or None
-        Where the client plays a file.
+        The client, if it plays a file.
 
     Returns
     -------
     int
-        Qt's exit status, 0 where all went well.
+        Qt's exit status, 0 for success.
     """
     try:
         application = QApplication.instance() or QApplication([title])
@@ -53,7 +53,7 @@ def run_window(
             with _closed_by_signals(window):
                 return application.exec()
         finally:
-            window.end()
+            window.finish_commands()
     finally:
         on_close()
 
@@ -62,14 +62,14 @@ def run_window(
 def _closed_by_signals(window: Window) -> Iterator[None]:
     """Let Ctrl+C and a request to terminate close the window instead of killing the process.
 
-    Nobody is asked then whether a recording may end.
+    The user is then not asked whether to end a recording.
 
-    Python runs the handler when the poll timer next gives it control, maybe in the middle of
-    painting: the window closes from the event loop, afterwards.
+    Python may run the handler in the middle of painting, so the window closes later, from the event
+    loop.
     """
 
     def close(number: int, frame: FrameType | None) -> None:
-        QTimer.singleShot(0, window.leave)
+        QTimer.singleShot(0, window.close_without_asking)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""Every key of the window, once: the shortcuts, the tooltips and the help are made from this."""
+"""All keys of the window; shortcuts, tooltips and help are made from this table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,38 +16,38 @@ from PySide6.QtWidgets import (
 
 from ui.widgets.labels import Card, heading
 
-__all__ = ["KEYS", "HelpDialog", "Key", "bind", "tip"]
+__all__ = ["KEYS", "HelpDialog", "Key", "bind_keys", "tooltip"]
 
 STRIDE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Key sequences that do one thing; ``shown`` is how the help names them."""
+    """Key sequences of one action; ``display`` is their text in the help."""
 
     action: str
     sequences: tuple[str, ...]
     text: str
     group: str
-    shown: str = ""
+    display: str = ""
 
     @property
     def label(self) -> str:
-        """What the help writes for the keys."""
-        return self.shown or self.sequences[0]
+        """The text of the keys in the help."""
+        return self.display or self.sequences[0]
 
 
 KEYS = (
     Key("live", ("Space",), "Start or stop live imaging", "Instrument"),
-    Key("background", ("B",), "Record the background again", "Instrument"),
-    Key("record", ("Ctrl+R",), "Record a time-lapse, or stop the one that runs", "Instrument"),
-    Key("volume", ("R",), "Raw or regularized volume", "Volume"),
-    Key("tv", ("T",), "Total variation live, or the regularizer before it", "Volume"),
-    Key("projection", ("P",), "Sections or maximum projections", "Volume"),
-    Key("smooth", ("I",), "Interpolate between voxels, or show them as they are", "Volume"),
-    Key("auto", ("A",), "Contrast from the volume on display", "Volume"),
-    Key("colormap", ("G",), "Next colours: gray, viridis, inferno", "Volume"),
-    Key("earlier", (",",), "The scan before, the scan after", "File", ", ."),
+    Key("background", ("B",), "Retake the background", "Instrument"),
+    Key("record", ("Ctrl+R",), "Record a time-lapse, or stop the current one", "Instrument"),
+    Key("volume", ("R",), "Switch between raw and regularized volume", "Volume"),
+    Key("tv", ("T",), "Switch between total variation and the regularizer before it", "Volume"),
+    Key("projection", ("P",), "Switch between sections and maximum projections", "Volume"),
+    Key("smooth", ("I",), "Interpolate between voxels, or not", "Volume"),
+    Key("auto", ("A",), "Automatic contrast for the displayed volume", "Volume"),
+    Key("colormap", ("G",), "Next colour map: gray, viridis, inferno", "Volume"),
+    Key("earlier", (",",), "Previous or next scan", "File", ", ."),
     Key("later", (".",), "", "File"),
     Key("left", ("Left",), "Move along x", "Cursor", "← →"),
     Key("right", ("Right",), "", "Cursor"),
@@ -55,13 +55,13 @@ KEYS = (
     Key("down", ("Down",), "", "Cursor"),
     Key("shallower", ("PgUp",), "Move along z", "Cursor", "PgUp PgDown"),
     Key("deeper", ("PgDown",), "", "Cursor"),
-    Key("stride", (), f"With one of these: {STRIDE} voxels at once", "Cursor", "Shift"),
+    Key("stride", (), f"With a cursor key: {STRIDE} voxels at once", "Cursor", "Shift"),
     Key("crosshair", ("X",), "Show or hide the crosshair", "Cursor"),
-    Key("centre", ("Home",), "Cursor to the centre, everything in view", "Cursor"),
+    Key("centre", ("Home",), "Move the cursor to the centre, show everything", "Cursor"),
     Key("nearer", ("+", "="), "Zoom in and out around the cursor", "View", "+ -"),
     Key("farther", ("-",), "", "View"),
-    Key("fit", ("F",), "Everything in view", "View"),
-    Key("save", ("Ctrl+S",), "Save a picture of the views (PNG)", "Window"),
+    Key("fit", ("F",), "Show everything", "View"),
+    Key("save", ("Ctrl+S",), "Save an image of the views (PNG)", "Window"),
     Key("fullscreen", ("F11",), "Full screen", "Window"),
     Key("help", ("?", "F1"), "This help", "Window", "? F1"),
     Key("quit", ("Ctrl+Q",), "Close", "Window"),
@@ -71,13 +71,13 @@ MOUSE = (
     ("Wheel", "Zoom around the pointer"),
     ("Ctrl + wheel", "Step through the sections"),
     ("Right drag, Shift + drag", "Move the view"),
-    ("Double click", "Everything in view"),
-    ("Drag the colour bar", "Top: brightest index; bottom: darkest; middle: both"),
+    ("Double click", "Show everything"),
+    ("Drag the colour bar", "Top: highest index; bottom: lowest; middle: both"),
 )
 STRIDING = ("left", "right", "up", "down", "shallower", "deeper")
 
 
-def bind(window: QWidget, actions: Mapping[str, Callable[[int], object]]) -> None:
+def bind_keys(window: QWidget, actions: Mapping[str, Callable[[int], object]]) -> None:
     """Connect every key to its action; an action takes the number of steps, 1 or STRIDE."""
     for key in KEYS:
         for sequence in key.sequences:
@@ -91,14 +91,14 @@ def _bind(window: QWidget, sequence: str, action: Callable[[int], object], steps
     shortcut.activated.connect(lambda: action(steps))
 
 
-def tip(action: str) -> str:
-    """Return an action's tooltip: what it does and its key."""
+def tooltip(action: str) -> str:
+    """Return the tooltip of an action: what it does, and its key."""
     key = next(key for key in KEYS if key.action == action)
     return f"{key.text} ({key.label})"
 
 
 class HelpDialog(QDialog):
-    """All keys and what the mouse does."""
+    """A list of all keys and mouse actions."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)

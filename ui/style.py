@@ -1,4 +1,4 @@
-"""Colours and type of the window: dark and calm, for eyes that are adapted to a dark room."""
+"""Colours and fonts of the window: dark, for use in a dark room."""
 
 import math
 from typing import Final
@@ -101,7 +101,7 @@ def _palette() -> QPalette:
 
 
 def digits_font(base: QFont) -> QFont:
-    """Return ``base`` with digits of equal width, so that running numbers do not jitter."""
+    """Return ``base`` with digits of equal width, so that changing numbers do not jitter."""
     font = QFont(base)
     font.setFeature(QFont.Tag("tnum"), 1)
     return font
@@ -114,7 +114,7 @@ def nice_step(longest: float) -> float:
 
 
 def signed(value: float, decimals: int) -> str:
-    """Return a number with its sign, a true minus for the eye, and no sign for zero."""
+    """Return a number with its sign (a typographic minus), and zero without one."""
     text = f"{value:+.{decimals}f}"
     if float(text) == 0:
         return f"{0:.{decimals}f}"

@@ -1,20 +1,20 @@
-"""What the window needs of an instrument: anything with these methods can be viewed."""
+"""The protocols of a client that the window can show."""
 
 from typing import Protocol
 
-from pipeline.wire.state import Course, News, RecordRequest
+from pipeline.wire.state import Playlist, RecordRequest, Updates
 
-__all__ = ["Client", "Timeline"]
+__all__ = ["Timeline", "ViewedClient"]
 
 
-class Client(Protocol):
+class ViewedClient(Protocol):
     """A live instrument, or a file played back.
 
-    ``poll`` runs on the window's thread and must not wait. The commands run on one worker thread,
-    one after the other; they raise LiveTomoError on refusal or after their time limit.
+    ``poll`` runs on the thread of the window and must not block. The commands run one at a time on
+    a worker thread; they raise LiveTomoError if refused or after their time limit.
     """
 
-    def poll(self, timeout_ms: int = 0) -> News:
+    def poll(self, timeout_ms: int = 0) -> Updates:
         """Return the newest of each kind since the last poll."""
 
     def start(self) -> None:
@@ -30,30 +30,30 @@ class Client(Protocol):
         """Regularize the next scans with this constraint on the sign of the contrast."""
 
     def retake_background(self) -> None:
-        """Record the empty field again."""
+        """Retake the background."""
 
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse while live imaging goes on."""
 
     def pause_recording(self) -> None:
-        """Take no more scans for the time-lapse, until it is told to go on."""
+        """Pause the time-lapse."""
 
     def continue_recording(self) -> None:
-        """Go on with the time-lapse that was paused."""
+        """Continue the paused time-lapse."""
 
     def finish_recording(self) -> None:
-        """End the time-lapse after the scan that runs."""
+        """End the time-lapse after the current scan."""
 
 
 class Timeline(Protocol):
     """A client that plays a file: ``start`` and ``stop`` are play and pause."""
 
     @property
-    def course(self) -> Course:
-        """The scans that are played, and where they were taken."""
+    def playlist(self) -> Playlist:
+        """The played scans and their stage positions."""
 
     def seek(self, scan: int) -> None:
-        """Show that scan; does not wait, and may be called from the window's thread."""
+        """Show a scan; returns at once."""
 
-    def look_at(self, position: str) -> None:
-        """Play the scans of one stage position only; of all where the name is empty."""
+    def select_position(self, position: str) -> None:
+        """Play only the scans of one stage position; "": of all."""

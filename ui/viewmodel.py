@@ -1,7 +1,8 @@
-"""What is displayed and how, as one immutable value: no Qt, so that it can be tested without.
+"""The state of the view as one immutable value, without Qt.
 
-The window holds one ViewState; every key, click and new tomogram replaces it as a whole, and the
-widgets draw it. Volumes (z, y, x) RI; positions in micrometres from the volume's centre.
+The window holds one ViewState. Keys, clicks and new tomograms replace it as a whole, and the
+widgets draw it. Volumes are (z, y, x) RI; positions are in micrometres from the centre
+of the volume.
 """
 
 import math
@@ -13,18 +14,18 @@ from numpy.typing import NDArray
 
 from pipeline.wire.state import TomogramView
 from ui.sections.view_scale import Camera
-from ui.sections.voxel_grid import Grid, Position, Voxel, X, Y, Z
+from ui.sections.voxel_grid import Position, Voxel, VoxelGrid, X, Y, Z
 
 __all__ = [
     "COLORMAPS",
     "Contrast",
-    "Shown",
+    "DisplayedVolume",
     "ViewState",
     "auto_contrast",
-    "cautions",
+    "displayed_volume",
     "grid_of",
     "sections",
-    "shown",
+    "warning_line",
 ]
 
 COLORMAPS = ("gray", "viridis", "inferno")
@@ -43,17 +44,17 @@ class Contrast:
     high: float
 
     def with_low(self, low: float) -> "Contrast":
-        """Move the lower end; the upper one gives way where they would cross."""
+        """Move the lower end; the upper end moves too where they would cross."""
         low = min(max(low, LOWEST_INDEX), HIGHEST_INDEX - NARROWEST)
         return Contrast(low, max(self.high, low + NARROWEST))
 
     def with_high(self, high: float) -> "Contrast":
-        """Move the upper end; the lower one gives way where they would cross."""
+        """Move the upper end; the lower end moves too where they would cross."""
         high = max(min(high, HIGHEST_INDEX), LOWEST_INDEX + NARROWEST)
         return Contrast(min(self.low, high - NARROWEST), high)
 
     def shifted(self, by: float) -> "Contrast":
-        """Move both ends, their distance kept."""
+        """Move both ends by the same amount."""
         by = min(max(by, LOWEST_INDEX - self.low), HIGHEST_INDEX - self.high)
         return Contrast(self.low + by, self.high + by)
 
@@ -65,8 +66,8 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The volume on display: which one it is, in words, and why it is not the one asked for."""
+class DisplayedVolume:
+    """The displayed volume, its label, and a note if it is not the requested one."""
 
     volume: Volume
     regularized: bool
@@ -78,7 +79,7 @@ class Shown:
 class ViewState:
     """Cursor, choice of volume, contrast, colours and camera."""
 
-    grid: Grid | None = None
+    grid: VoxelGrid | None = None
     cursor: Voxel = (0, 0, 0)
     regularized: bool = True
     projection: bool = False
@@ -88,18 +89,18 @@ class ViewState:
     contrast: Contrast | None = None
     camera: Camera = field(default_factory=Camera)
 
-    def showing(self, tomogram: TomogramView) -> "ViewState":
-        """Take up a new tomogram: only the first one, or another grid, changes anything.
+    def for_tomogram(self, tomogram: TomogramView) -> "ViewState":
+        """Return the state for a new tomogram, changed only by the first one or another grid.
 
-        The contrast is chosen once and then left alone, so that a moving sample does not flicker.
+        The contrast is set once and then kept, so that a moving sample does not flicker.
         """
         state = self._on_grid(grid_of(tomogram))
         if state.contrast is None:
-            volume = shown(tomogram, state).volume
+            volume = displayed_volume(tomogram, state).volume
             state = replace(state, contrast=auto_contrast(volume, tomogram.medium_index))
         return state
 
-    def _on_grid(self, grid: Grid) -> "ViewState":
+    def _on_grid(self, grid: VoxelGrid) -> "ViewState":
         if grid == self.grid:
             return self
         cursor = grid.centre if self.grid is None else grid.voxel(self.position_um)
@@ -107,25 +108,25 @@ class ViewState:
 
     @property
     def position_um(self) -> Position:
-        """Of the cursor, (z, y, x) from the volume's centre."""
+        """Position of the cursor, (z, y, x) from the centre of the volume."""
         return self.grid.position_um(self.cursor) if self.grid else (0.0, 0.0, 0.0)
 
-    def placed(self, along: dict[int, float]) -> "ViewState":
-        """Put the cursor at micrometres ``along`` some axes; the others keep theirs."""
+    def cursor_at(self, along: dict[int, float]) -> "ViewState":
+        """Move the cursor to the positions ``along`` the given axes, in um."""
         if self.grid is None:
             return self
         z, y, x = (along.get(axis, self.position_um[axis]) for axis in (Z, Y, X))
         return replace(self, cursor=self.grid.voxel((z, y, x)))
 
     def moved(self, axis: int, voxels: int) -> "ViewState":
-        """Move the cursor along one axis, no further than the volume's edge."""
+        """Move the cursor along one axis, at most to the edge of the volume."""
         if self.grid is None:
             return self
         z, y, x = (c + voxels * (axis == a) for a, c in enumerate(self.cursor))
         return replace(self, cursor=self.grid.clamped((z, y, x)))
 
     def centred(self) -> "ViewState":
-        """Put the cursor on the centre voxel and show the whole volume."""
+        """Move the cursor to the centre voxel and show the whole volume."""
         return replace(self.fitted(), cursor=self.grid.centre if self.grid else self.cursor)
 
     def fitted(self) -> "ViewState":
@@ -133,14 +134,14 @@ class ViewState:
         return replace(self, camera=Camera(centre_um=self.grid.middle_um)) if self.grid else self
 
     def zoomed(self, factor: float, along: dict[int, float] | None = None) -> "ViewState":
-        """Magnify around micrometres ``along`` some axes, around the cursor on the others."""
+        """Zoom around the positions ``along`` the given axes, in um; else around the cursor."""
         if self.grid is None:
             return self
         z, y, x = ((along or {}).get(axis, self.position_um[axis]) for axis in (Z, Y, X))
         return replace(self, camera=self.camera.zoomed(factor, (z, y, x), self.grid))
 
     def panned(self, along: dict[int, float]) -> "ViewState":
-        """Move what the panels look at by micrometres ``along`` some axes."""
+        """Pan the view by the distances ``along`` the given axes, in um."""
         if self.grid is None:
             return self
         z, y, x = (along.get(axis, 0.0) for axis in (Z, Y, X))
@@ -152,31 +153,31 @@ class ViewState:
         return replace(self, **switched)
 
     def next_colormap(self) -> "ViewState":
-        """Take the next of the colour maps."""
+        """Use the next colour map."""
         following = (COLORMAPS.index(self.colormap) + 1) % len(COLORMAPS)
         return replace(self, colormap=COLORMAPS[following])
 
 
-def grid_of(tomogram: TomogramView) -> Grid:
-    """Return where a tomogram's voxels are."""
+def grid_of(tomogram: TomogramView) -> VoxelGrid:
+    """Return the voxel grid of a tomogram."""
     nz, ny, nx = tomogram.raw.shape
-    return Grid((nz, ny, nx), tomogram.voxel_size_um)
+    return VoxelGrid((nz, ny, nx), tomogram.voxel_size_um)
 
 
-def shown(tomogram: TomogramView, state: ViewState) -> Shown:
-    """Return the volume that ``state`` asks for, or the raw one and why."""
+def displayed_volume(tomogram: TomogramView, state: ViewState) -> DisplayedVolume:
+    """Return the volume that ``state`` requests; if missing, the raw one and a note."""
     if not state.regularized:
-        return Shown(tomogram.raw, False, "raw")
+        return DisplayedVolume(tomogram.raw, False, "raw")
     if tomogram.regularized is None:
         note = f"no regularized volume: the method is “{tomogram.method}”"
-        return Shown(tomogram.raw, False, "raw", note)
-    return Shown(tomogram.regularized, True, f"regularized · {tomogram.method}")
+        return DisplayedVolume(tomogram.raw, False, "raw", note)
+    return DisplayedVolume(tomogram.regularized, True, f"regularized · {tomogram.method}")
 
 
-def cautions(tomogram: TomogramView, on_display: Shown) -> str:
-    """Return what the user must know of this tomogram, in one line; empty where all is well."""
+def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:
+    """Return the warnings about this tomogram in one line; empty if there are none."""
     lost = ", ".join(map(str, tomogram.lost_angles))
-    # A reconstruction that left angles out says so itself, and may have left out more of them.
+    # the warnings of a reconstruction name all angles that it left out
     parts = (*(tomogram.warnings or (lost and f"lost angles: {lost}",)), on_display.note)
     return "; ".join(filter(None, parts))
 
@@ -184,7 +185,7 @@ def cautions(tomogram: TomogramView, on_display: Shown) -> str:
 def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
     """Return the XY, XZ and YZ images, rows down: (y, x), (z, x) and (y, z).
 
-    Through the cursor, or the maximum along the axis that each panel looks down.
+    Through the cursor, or with ``projection`` the maximum along the viewing axis of each panel.
     """
     if projection:
         return volume.max(axis=Z), volume.max(axis=Y), volume.max(axis=X).T
@@ -195,9 +196,9 @@ def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
 def auto_contrast(volume: Volume, medium_index: float) -> Contrast:
     """Return a contrast in which the medium is dark and the densest structures are not clipped.
 
-    From every second voxel across the axis: 0.005 % of the voxels may lie above (a nucleolus is
-    0.02 % of a field), and what is below the medium (the missing cone's shadows in a raw volume)
-    gets at most a fifth of the range.
+    Uses every second voxel in x and y. 0.005 % of the voxels may lie above the range (a nucleolus
+    is 0.02 % of a field). Indices below the medium (shadows of the missing cone in a raw volume)
+    get at most a fifth of the range.
     """
     low, high = np.percentile(volume[:, ::2, ::2], (0.5, 99.995)).tolist()
     if not math.isfinite(low + high):

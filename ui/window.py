@@ -1,6 +1,6 @@
-"""The window: polls a client, holds the one ViewState, and has its parts draw it.
+"""The window: polls a client, holds the ViewState, and lets its parts draw it.
 
-Nothing here waits: a timer takes the newest of what has arrived, commands run in a worker thread.
+Nothing here blocks: a timer polls for news, and commands run in a worker thread.
 """
 
 import time
@@ -24,16 +24,16 @@ from pipeline.wire.state import InstrumentState, RecordRequest, TomogramView
 from ui.bars.sidebar import Sidebar
 from ui.bars.status_bar import StatusBar
 from ui.bars.time_bar import TimeBar
-from ui.bars.timelapse_bar import RecordDialog, RecordingBar, ask_to_end
+from ui.bars.timelapse_bar import RecordDialog, TimelapseBar, confirm_end
 from ui.bars.toolbar import RUNNING, Toolbar
 from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
 from ui.sections.colour_bar import ContrastColumn
 from ui.sections.sections import OrthogonalView
 from ui.sections.voxel_grid import X, Y, Z
-from ui.shortcuts import HelpDialog, bind
-from ui.viewed_client import Client, Timeline
-from ui.viewmodel import ViewState, auto_contrast, shown
+from ui.shortcuts import HelpDialog, bind_keys
+from ui.viewed_client import Timeline, ViewedClient
+from ui.viewmodel import ViewState, auto_contrast, displayed_volume
 
 __all__ = ["Window"]
 
@@ -45,7 +45,9 @@ LIVE_TV = "tv-fast"
 class Window(QMainWindow):
     """The live view of one instrument, or a file with its ``timeline``."""
 
-    def __init__(self, client: Client, *, title: str, timeline: Timeline | None = None) -> None:
+    def __init__(
+        self, client: ViewedClient, *, title: str, timeline: Timeline | None = None
+    ) -> None:
         super().__init__()
         self._client, self._timeline = client, timeline
         self.state = ViewState()
@@ -59,7 +61,7 @@ class Window(QMainWindow):
         self._build()
         self._connect()
         if timeline is not None:
-            self._play(timeline)
+            self._enter_file_mode(timeline)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.poll)
         self._timer.start(POLL_MS)
@@ -71,7 +73,7 @@ class Window(QMainWindow):
         self.contrast = ContrastColumn()
         self.sidebar = Sidebar()
         self.time = TimeBar()
-        self.recording = RecordingBar()
+        self.recording = TimelapseBar()
         self.status = StatusBar()
         self.picture = QWidget()
         self.stack = QStackedWidget()
@@ -107,7 +109,7 @@ class Window(QMainWindow):
 
     def _connect(self) -> None:
         actions = self._actions()
-        bind(self, actions)
+        bind_keys(self, actions)
         self.toolbar.triggered.connect(lambda name: actions[name](1))
         self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
         self.toolbar.constraint_chosen.connect(self.choose_constraint)
@@ -128,14 +130,14 @@ class Window(QMainWindow):
         self.commands.succeeded.connect(lambda name: self._answered(""))
         self.commands.failed.connect(lambda name, why: self._answered(f"{name} failed: {why}"))
 
-    def _play(self, timeline: Timeline) -> None:
-        """Leave out what belongs to an instrument."""
-        self.toolbar.play()
-        self.waiting.play()
-        self.sidebar.play()
+    def _enter_file_mode(self, timeline: Timeline) -> None:
+        """Replace the controls of an instrument with those of a file."""
+        self.toolbar.enter_file_mode()
+        self.waiting.enter_file_mode()
+        self.sidebar.enter_file_mode()
         self.time.show()
         self.time.sought.connect(timeline.seek)
-        self.time.position_chosen.connect(timeline.look_at)
+        self.time.position_chosen.connect(timeline.select_position)
 
     def _actions(self) -> dict[str, Callable[[int], object]]:
         return {
@@ -169,57 +171,57 @@ class Window(QMainWindow):
             "quit": lambda _: self.close(),
         }
 
-    # --- what arrives ---
+    # --- updates from the client ---
 
     def poll(self) -> None:
-        """Take the newest of what has arrived and draw it."""
+        """Poll the client and draw what is new."""
         self.status.dot.advance()
         self.waiting.dot.advance()
-        self.sidebar.quality.tell_age()
+        self.sidebar.quality.update_age()
         try:
-            news = self._client.poll(0)
+            updates = self._client.poll(0)
         except LiveTomoError as error:
-            self.status.tell(str(error), "error")
+            self.status.show_answer(str(error), "error")
             return
-        if news.state is not None:
-            self.show_instrument(news.state)
-        if news.interferogram is not None:
-            self.sidebar.interferogram.draw(news.interferogram)
-        if news.tomogram is not None:
-            self.show_tomogram(news.tomogram)
-        if news.quality is not None:
-            self.sidebar.quality.draw(news.quality)
+        if updates.state is not None:
+            self.show_instrument(updates.state)
+        if updates.interferogram is not None:
+            self.sidebar.interferogram.draw(updates.interferogram)
+        if updates.tomogram is not None:
+            self.show_tomogram(updates.tomogram)
+        if updates.quality is not None:
+            self.sidebar.quality.draw(updates.quality)
 
     def stop_polling(self) -> None:
-        """Leave what is drawn as it is."""
+        """Stop polling; the display stays."""
         self._timer.stop()
 
     def show_instrument(self, state: InstrumentState) -> None:
-        """Draw what the instrument says of itself."""
+        """Draw the state of the instrument."""
         self.instrument = state
         self.status.draw(state)
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
         if self._timeline is not None:
-            self.time.draw_course(self._timeline.course)
+            self.time.draw_playlist(self._timeline.playlist)
         self._draw_instrument()
 
     def show_tomogram(self, tomogram: TomogramView) -> None:
-        """Draw a new tomogram in the place of the last one."""
+        """Draw a new tomogram."""
         first = self.tomogram is None
         self.tomogram = tomogram
         self.sidebar.draw_tomogram(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
-        state = self.state.showing(tomogram)
+        state = self.state.for_tomogram(tomogram)
         if state == self.state:
             self._draw_views()
         else:
             self.show_state(state)
 
     def show_state(self, state: ViewState) -> None:
-        """Draw the same tomogram in another way."""
+        """Draw the current tomogram with another ViewState."""
         self.state = state
         self.contrast.draw(state, self.tomogram.medium_index if self.tomogram else None)
         self._draw_views()
@@ -227,7 +229,7 @@ class Window(QMainWindow):
     def _draw_views(self) -> None:
         on_display = None
         if self.tomogram is not None:
-            on_display = shown(self.tomogram, self.state)
+            on_display = displayed_volume(self.tomogram, self.state)
             self.views.draw(self.state, self.tomogram)
         self.toolbar.draw_view(self.state, on_display)
 
@@ -236,7 +238,7 @@ class Window(QMainWindow):
         recording = self.instrument.recording if self.instrument is not None else None
         self.recording.draw(recording, busy=self.commands.busy)
 
-    # --- what the user asks for ---
+    # --- actions of the user ---
 
     def move_cursor(self, axis: int, voxels: int) -> None:
         """Move the cursor along an axis and keep it in view."""
@@ -247,14 +249,14 @@ class Window(QMainWindow):
         self.show_state(state)
 
     def set_contrast(self) -> None:
-        """Choose the contrast for the volume on display."""
+        """Set automatic contrast for the displayed volume."""
         if self.tomogram is not None:
-            volume = shown(self.tomogram, self.state).volume
+            volume = displayed_volume(self.tomogram, self.state).volume
             contrast = auto_contrast(volume, self.tomogram.medium_index)
             self.show_state(replace(self.state, contrast=contrast))
 
     def toggle_live(self) -> None:
-        """Start what stands still, stop what runs."""
+        """Start live imaging or playing, or stop it."""
         if self.instrument is None or self.commands.busy:
             return
         if self.instrument.phase in RUNNING:
@@ -263,12 +265,12 @@ class Window(QMainWindow):
             self.commands.submit("Start", self._client.start)
 
     def retake_background(self) -> None:
-        """Record the empty field again."""
+        """Retake the background."""
         if self.instrument is not None and self._timeline is None and not self.commands.busy:
             self.commands.submit("Background", self._client.retake_background)
 
     def toggle_recording(self) -> None:
-        """Ask for a time-lapse and record it, or end the one that runs."""
+        """Open the time-lapse dialog, or end the current time-lapse."""
         if self.instrument is None or self._timeline is not None or self.commands.busy:
             return
         if self.instrument.recording is not None and self.instrument.recording.running:
@@ -287,15 +289,15 @@ class Window(QMainWindow):
         self.commands.submit("Stop recording", self._client.finish_recording)
 
     def choose_regularizer(self, name: str) -> None:
-        """Regularize the next scans in another way."""
+        """Use another regularizer for the next scans."""
         self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
 
     def choose_constraint(self, name: str) -> None:
-        """Regularize the next scans with this constraint on the sign of the contrast."""
+        """Use this constraint on the sign of the contrast for the next scans."""
         self.commands.submit(f"Constraint {name}", lambda: self._client.set_constraint(name))
 
     def toggle_tv(self) -> None:
-        """Regularize by live total variation, or as before that."""
+        """Switch between live total variation and the regularizer before it."""
         if self.instrument is None or self.commands.busy:
             return
         wanted = LIVE_TV if LIVE_TV in self.instrument.regularizers else "tv"  # in a file
@@ -306,41 +308,44 @@ class Window(QMainWindow):
             self.choose_regularizer(wanted)
 
     def _answered(self, error: str) -> None:
-        self.status.tell(error, "error")
+        self.status.show_answer(error, "error")
         self._draw_instrument()
 
     def toggle_fullscreen(self) -> None:
-        """Use the whole screen, or a window again."""
+        """Switch between full screen and a window."""
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def save(self) -> None:
-        """Ask for a file and save the picture of the views there."""
+        """Ask for a file name and save an image of the views."""
         picture = self.picture.grab()
         name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.png")
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the views", str(Path.home() / name), "Pictures (*.png)"
+            self, "Save the views", str(Path.home() / name), "Images (*.png)"
         )
         if path and picture.save(path, "PNG"):
-            self.status.tell(f"saved {path}")
+            self.status.show_answer(f"saved {path}")
         elif path:
-            self.status.tell(f"the picture could not be written to {path}", "error")
+            self.status.show_answer(
+                f"the image could not be written to {path}: check the folder and its permissions",
+                "error",
+            )
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Ask where that would end a recording; ``end`` is for after the window has gone."""
+        """Close; ask first if that would end a recording."""
         recording = self.instrument.recording if self.instrument is not None else None
         if recording is not None and recording.running and not self._leaving:
             event.ignore()
-            ask_to_end(self, recording, self.leave)
+            confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
         super().closeEvent(event)
 
-    def leave(self) -> None:
-        """Close without a question."""
+    def close_without_asking(self) -> None:
+        """Close without asking."""
         self._leaving = True
         self.close()
 
-    def end(self) -> None:
-        """Wait for the command that is under way, with which the instrument may take its time."""
+    def finish_commands(self) -> None:
+        """Stop polling and wait for the running command; call this after the window has closed."""
         self.stop_polling()
         self.commands.close()

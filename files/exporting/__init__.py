@@ -1,1 +1,1 @@
-"""Tomograms in the formats of other programs."""
+"""Export of tomograms to the formats of other programs."""

@@ -1,8 +1,7 @@
-"""A tomogram file in the format of other programs.
+"""Exports a tomogram file to the format of another program.
 
-Each stage position is an image of its own: a series of the file, or a file where the format holds
-one image. Everything is written under another name first, so that what has the export's name is
-whole.
+Each stage position becomes an image: a series in one file, or a file of its own where the format
+holds one image only. Files are written under a temporary name and renamed when complete.
 """
 
 import importlib
@@ -15,14 +14,14 @@ from pathlib import Path
 
 from acquisition.errors import ConfigurationError
 from files.disk import check_output, check_space
-from files.exporting.exported_image import Image, Volume, images_of, time_warnings
+from files.exporting.exported_image import ExportedImage, Volume, select_images, time_warnings
 from files.exporting.formats import FORMATS, ExportFormat
 from files.tomograms import TomogramSeries, read_tomograms
 
 __all__ = ["ExportedFile", "export_tomograms"]
 
-Write = Callable[[Sequence[Image], Iterator[Volume], Path], None]
-Tell = Callable[[str, int, int], None]
+Write = Callable[[Sequence[ExportedImage], Iterator[Volume], Path], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,11 @@ class ExportedFile:
     """A file to be written, and the images that it holds."""
 
     path: Path
-    images: tuple[Image, ...]
+    images: tuple[ExportedImage, ...]
 
     @property
     def partial(self) -> Path:
-        """Its name as long as it is not whole."""
+        """Its temporary name until it is complete."""
         return self.path.with_name(f"{self.path.name}.partial")
 
 
@@ -44,7 +43,7 @@ def export_tomograms(
     output: Path | None = None,
     volumes: Sequence[str] = (),
     positions: Sequence[str] = (),
-    tell: Tell = lambda what, done, total: None,
+    progress: ProgressCallback = lambda what, done, total: None,
 ) -> tuple[list[ExportedFile], list[str]]:
     """Write a tomogram file in another format.
 
@@ -55,50 +54,50 @@ def export_tomograms(
     kind : str
         One of ``FORMATS``.
     output : Path or None
-        New; None: beside the file, with its name and the format's ending. Where the format needs a
-        file for each position, the position's name is added to it.
+        A new file; None: beside the tomogram file, with its name and the format's suffix. Where the
+        format needs a file for each position, the position's label is added.
     volumes : sequence of str
-        "raw" or regularized ones (``acquisition.choices.VOLUMES``), each becomes a channel; empty:
-        the best that is complete.
+        "raw" or names in ``acquisition.choices.VOLUMES``; each becomes a channel. Empty: the
+        regularized volume if complete, else raw.
     positions : sequence of str
-        Names or numbers (from 1) of the stage positions; empty: all that have a scan.
-    tell : callable
-        Told ("writing", done, of) after every volume.
+        Names or numbers (from 1) of stage positions; empty: all that have a scan.
+    progress : callable
+        Called with ("writing", done, total) after every volume.
 
     Returns
     -------
     files : list of ExportedFile
     warnings : list of str
-        What the format cannot say of these tomograms.
+        What the format cannot represent.
 
     Raises
     ------
     LiveTomoError
-        If they cannot be exported; nothing is left behind then.
+        If they cannot be exported. No partial file is left.
     """
     if kind not in FORMATS:
         raise ConfigurationError(f"--to must be one of {', '.join(FORMATS)}, got {kind!r}")
-    made = FORMATS[kind]
+    chosen = FORMATS[kind]
     series = read_tomograms(file)
-    images = images_of(series, volumes, positions)
-    files = _files(made, output, images)
+    images = select_images(series, volumes, positions)
+    files = _files(chosen, output, images)
     for one in files:
         check_output(one.path)
-    size = int(made.size * sum(image.nbytes for image in images))
+    size = int(chosen.relative_size * sum(image.nbytes for image in images))
     check_space(files[0].path, size, ", ".join(one.path.name for one in files))
-    _write(made, files, tell)
-    warnings = [*time_warnings(images), *_uneven(made, images), *_unvisited(series, positions)]
+    _write(chosen, files, progress)
+    warnings = [*time_warnings(images), *_uneven(chosen, images), *_unvisited(series, positions)]
     return files, warnings
 
 
 def _files(
-    made: ExportFormat, output: Path | None, images: tuple[Image, ...]
+    chosen: ExportFormat, output: Path | None, images: tuple[ExportedImage, ...]
 ) -> list[ExportedFile]:
     """Return the files that are to be written: one, or one for each position."""
     source = images[0].series
-    one = output or source.path.with_name(source.path.stem + made.ending)
-    own_name = source.positions.several and output is None  # of one position of several
-    if made.collects or (len(images) == 1 and not own_name):
+    one = output or source.path.with_name(source.path.stem + chosen.suffix)
+    own_name = source.positions.multiple and output is None  # one of several positions
+    if chosen.holds_several_images or (len(images) == 1 and not own_name):
         return [ExportedFile(one, images)]
     names = _named(one, [image.label for image in images])
     return [ExportedFile(path, (image,)) for path, image in zip(names, images, strict=True)]
@@ -118,23 +117,23 @@ def _named(output: Path, labels: Sequence[str]) -> list[Path]:
 
 
 def _write(
-    made: ExportFormat,
+    chosen: ExportFormat,
     files: Sequence[ExportedFile],
-    tell: Tell,
+    progress: ProgressCallback,
 ) -> None:
-    """Write under other names; keep them only if all of it went well."""
-    module, _, name = made.write.partition(":")
+    """Write under temporary names; rename them only if all of it succeeds."""
+    module, _, name = chosen.write.partition(":")
     write: Write = getattr(importlib.import_module(module), name)
     total = sum(math.prod(image.shape[:2]) for file in files for image in file.images)
     done = 0
 
-    def told(images: Sequence[Image]) -> Iterator[Volume]:
+    def told(images: Sequence[ExportedImage]) -> Iterator[Volume]:
         nonlocal done
         for image in images:
             for volume in image.volumes():
                 yield volume
                 done += 1
-                tell("writing", done, total)
+                progress("writing", done, total)
 
     try:
         for file in files:
@@ -154,18 +153,18 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _uneven(made: ExportFormat, images: Sequence[Image]) -> list[str]:
-    """Return what is to be known of times that have no interval."""
+def _uneven(chosen: ExportFormat, images: Sequence[ExportedImage]) -> list[str]:
+    """Return warnings about times that are not evenly spaced."""
     several = [image for image in images if image.seconds is not None and len(image.times) > 1]
     return [
-        f"the scans{image.of} were not taken at even intervals: {made.uneven}"
+        f"the scans{image.of_position} were not taken at even intervals: {chosen.uneven_times}"
         for image in several
-        if image.interval_s is None and made.uneven
+        if image.interval_s is None and chosen.uneven_times
     ]
 
 
 def _unvisited(series: TomogramSeries, wanted: Sequence[str]) -> list[str]:
-    """Return which positions have no tomogram, where all were wanted."""
+    """Return a warning about positions without a tomogram, unless positions were chosen."""
     where = series.positions
     absent = [label for n, label in enumerate(where.labels) if n not in where.visited]
     if wanted or not absent:

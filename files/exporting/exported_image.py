@@ -1,8 +1,7 @@
-"""What is exported: an image for each stage position, its channels the volumes that were chosen.
+"""The images that are exported: one for each stage position, one channel for each chosen volume.
 
-Axes are (time, channel, z, y, x). All channels of an image hold the same time points, those of its
-position alone; by default it has one channel: the regularized volumes where they are complete, else
-the raw ones.
+Axes are (time, channel, z, y, x). All channels of an image have the same time points, those of its
+position. By default there is one channel: the regularized volumes if complete, else the raw ones.
 """
 
 import json
@@ -17,18 +16,18 @@ from numpy.typing import NDArray
 from acquisition.choices import VOLUMES
 from acquisition.errors import DataError
 from acquisition.scanning.timestamps import guessed_unit, is_possible_time, utc_date
-from files.positions import Place
+from files.positions import StageXYZ
 from files.tomograms import TomogramSeries
 
-__all__ = ["Image", "Volume", "images_of", "time_warnings"]
+__all__ = ["ExportedImage", "Volume", "select_images", "time_warnings"]
 
 Volume = NDArray[np.float32]
 _EVEN = 0.1  # steps in time that differ by less from each other are one interval
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """An image that is read volume by volume.
+class ExportedImage:
+    """One stage position of a tomogram file, read volume by volume.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class Image:
     times : (t,) int64
         Time points of the file; at least one.
     label : str
-        Of the stage position; empty where there is but one.
+        Label of the stage position; "" where there is one only.
     """
 
     series: TomogramSeries
@@ -48,20 +47,20 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """(t, c, z, y, x)."""
+        """Shape as (t, c, z, y, x)."""
         _, z, y, x = self.series.shape
         return len(self.times), len(self.channels), z, y, x
 
     @property
     def nbytes(self) -> int:
-        """Of all volumes in float32."""
+        """Bytes of all volumes as float32."""
         return 4 * math.prod(self.shape)
 
     @property
     def timestamps(self) -> NDArray[np.float64] | None:
-        """When each scan began, seconds since the epoch or some other zero, (t,).
+        """Start of each scan in seconds since the epoch, or since another zero, (t,).
 
-        None where the file has no times, or numbers that cannot be times in seconds.
+        None where the file has no times, or numbers that cannot be seconds.
         """
         stamps = self.series.timestamps[self.times]
         known = self.series.timestamps.any() and all(map(is_possible_time, stamps.tolist()))
@@ -69,13 +68,13 @@ class Image:
 
     @property
     def seconds(self) -> NDArray[np.float64] | None:
-        """Times since the first one, (t,); None where they are unknown."""
+        """Seconds since the first scan, (t,); None where times are unknown."""
         stamps = self.timestamps
         return None if stamps is None else np.asarray(stamps - stamps[0])
 
     @property
     def interval_s(self) -> float | None:
-        """Time from one to the next; None where it is unknown or not the same for all."""
+        """Seconds between scans; None where unknown or not even."""
         if self.seconds is None or len(self.times) < 2:
             return None
         steps = np.diff(self.seconds)
@@ -86,37 +85,37 @@ class Image:
 
     @property
     def begun(self) -> datetime | None:
-        """When the first scan was taken; None where the file does not know."""
+        """Date of the first scan; None where unknown."""
         return utc_date(float(self.series.timestamps[self.times[0]]))
 
     @property
-    def places_um(self) -> tuple[Place, ...]:
-        """Return x, y and z of the stage at each time; nan where unknown."""
-        return tuple(self.series.positions.place(int(time)) for time in self.times)
+    def stage_um(self) -> tuple[StageXYZ, ...]:
+        """Stage x, y and z at each time, in um; nan where unknown."""
+        return tuple(self.series.positions.stage_at(int(time)) for time in self.times)
 
     @property
     def name(self) -> str:
-        """The position's name; the file's, without ending, where it has none."""
+        """The label of the position; the stem of the file name where it has none."""
         return self.label or self.series.path.stem
 
     @property
-    def of(self) -> str:
-        """Which position's it is, in a sentence."""
+    def of_position(self) -> str:
+        """For messages: "of" and the label; "" where there is no label."""
         return f" of {self.label}" if self.label else ""
 
     @property
-    def story(self) -> str:
-        """What made the volumes, as JSON."""
-        story = dict(self.series.provenance)
+    def provenance(self) -> str:
+        """The provenance of the volumes, as JSON."""
+        provenance = dict(self.series.provenance)
         if self.label:
-            story["position"] = self.label
-        return json.dumps(story, default=str)
+            provenance["position"] = self.label
+        return json.dumps(provenance, default=str)
 
     def volume(self, time: int, channel: int) -> Volume:
-        """Read one volume (z, y, x) of refractive index, places counted within the image."""
+        """Read one volume (z, y, x) of RI; ``time`` and ``channel`` count within the image."""
         at, name = int(self.times[time]), self.channels[channel]
         found = self.series.raw(at) if name == "raw" else self.series.regularized(name, at)
-        assert found is not None  # ``images_of`` has looked
+        assert found is not None  # ``select_images`` has looked
         return found.index.numpy()
 
     def volumes(self) -> Iterator[Volume]:
@@ -126,23 +125,23 @@ class Image:
                 yield self.volume(time, channel)
 
 
-def images_of(
+def select_images(
     series: TomogramSeries, chosen: Sequence[str] = (), positions: Sequence[str] = ()
-) -> tuple[Image, ...]:
-    """Return an image for each position, in their order.
+) -> tuple[ExportedImage, ...]:
+    """Return an image for each stage position, in order.
 
     Parameters
     ----------
     series : TomogramSeries
     chosen : sequence of str
-        The channels; nothing chosen: the best complete one.
+        The channels; empty: the regularized volume if complete, else raw.
     positions : sequence of str
-        Names or numbers of positions; nothing chosen: all that have these volumes.
+        Names or numbers (from 1) of positions; empty: all that have these volumes.
 
     Raises
     ------
     DataError
-        If the file is empty, lacks a volume that is chosen, or has them of different time points.
+        If the file is empty, lacks a chosen volume, or has them for different time points.
     ConfigurationError
         If there is no such position.
     """
@@ -150,14 +149,14 @@ def images_of(
     where = series.positions
     labels = where.labels
     found = tuple(
-        Image(series, channels, held, labels[position])
-        for position in where.chosen(positions)
-        if len(held := np.intersect1d(times, where.times(position)))
+        ExportedImage(series, channels, held, labels[position])
+        for position in where.select(positions)
+        if len(held := np.intersect1d(times, where.scans_at(position)))
     )
     if not found:
         raise DataError(
-            f"{series.path} must hold {', '.join(channels)} at the positions that are chosen, "
-            f"{', '.join(positions)}, found none there"
+            f"{series.path} must hold {', '.join(channels)} at the chosen positions "
+            f"({', '.join(positions)}), found none there"
         )
     return found
 
@@ -185,25 +184,25 @@ def _channels(
         counts = ", ".join(f"{name} {len(held[name])}" for name in channels)
         raise DataError(
             f"{series.path}: volumes in one image must be of the same time points, got {counts} of "
-            f"{len(series)}: export them one by one"
+            f"{len(series)}: export each in a file of its own"
         )
     return channels, times
 
 
-def time_warnings(images: Sequence[Image]) -> list[str]:
-    """Return why times are not what they should be, whatever the format."""
+def time_warnings(images: Sequence[ExportedImage]) -> list[str]:
+    """Return warnings about impossible or unordered times, for every format."""
     series = images[0].series
     if any(image.timestamps is None for image in images) and series.timestamps.any():
         stamps = series.timestamps.tolist()
         unit = guessed_unit(stamps)
-        likely = f", they are probably {unit}" if unit else ""
+        likely = f" (probably {unit})" if unit else ""
         wrong = next(stamp for stamp in stamps if not is_possible_time(stamp))
         return [
-            f"timestamps of {series.path.name} cannot be seconds since the epoch (one is "
-            f"{wrong:.15g}{likely}): where they are, the export has no times"
+            f"timestamps of {series.path.name} must be in seconds since the epoch, one is "
+            f"{wrong:.15g}{likely}: the images with such timestamps are exported without times"
         ]
     return [
-        f"the scans{image.of} do not follow the order of time: the file's order is kept"
+        f"the scans{image.of_position} are not in order of time: the order of the file is kept"
         for image in images
         if image.seconds is not None and (np.diff(image.seconds) < 0).any()
     ]

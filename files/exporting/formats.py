@@ -1,4 +1,4 @@
-"""The formats that tomograms are exported to: a new one is a file and an entry here."""
+"""The export formats. To add one, add a module and an entry in ``FORMATS``."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,27 @@ __all__ = ["FORMATS", "ExportFormat"]
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """How a format is written.
+    """One export format.
 
     Parameters
     ----------
     write : str
-        "module:function", called with the images, their volumes and the file's path.
-    ending : str
-        Of the files' names.
-    size : float
-        Of a file, over that of its voxels in float32.
-    collects : bool
-        Whether one file holds several images (stage positions).
-    uneven : str
-        What becomes of times without an interval.
+        "module:function", called with the images, an iterator of their volumes, and the path.
+    suffix : str
+        Of the file name.
+    relative_size : float
+        Size of a file over the size of its voxels as float32.
+    holds_several_images : bool
+        Whether one file can hold several images (stage positions).
+    uneven_times : str
+        How times that are not evenly spaced are stored, for the warning.
     """
 
     write: str
-    ending: str
-    size: float
-    collects: bool = True
-    uneven: str = ""
+    suffix: str
+    relative_size: float
+    holds_several_images: bool = True
+    uneven_times: str = ""
 
 
 FORMATS = {
@@ -35,15 +35,15 @@ FORMATS = {
         "files.exporting.ome_zarr:write_ome_zarr",
         ".ome.zarr",
         1.15,  # an eighth for the halved copies
-        uneven="the time axis of an OME-Zarr counts time points then, and their times in s are in "
-        "its attribute livetomo.times_s",
+        uneven_times="the time axis of the OME-Zarr counts time points, and the times in s are "
+        "in its attribute livetomo.times_s",
     ),
     "ome-tiff": ExportFormat("files.exporting.ome_tiff:write_ome_tiff", ".ome.tiff", 1.0),
     "tcf": ExportFormat(
         "files.exporting.tcf:write_tcf",
         ".TCF",
         0.5,
-        collects=False,
-        uneven="TimeInterval is 0 then, and each time is in RecordingTime of its dataset",
+        holds_several_images=False,
+        uneven_times="TimeInterval is 0, and each time is in RecordingTime of its dataset",
     ),
 }

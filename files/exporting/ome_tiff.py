@@ -11,14 +11,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from files.exporting.exported_image import Image, Volume
+from files.exporting.exported_image import ExportedImage, Volume
 from files.exporting.ome_xml import ome_xml
 
 __all__ = ["write_ome_tiff"]
 
 
-def write_ome_tiff(images: Sequence[Image], volumes: Iterator[Volume], path: Path) -> None:
-    """Write the images; ``volumes`` are their own, (z, y, x) each, one image's after another's."""
+def write_ome_tiff(images: Sequence[ExportedImage], volumes: Iterator[Volume], path: Path) -> None:
+    """Write the images into one file; ``volumes`` yields all their volumes (z, y, x) in order."""
     description: bytes | None = ome_xml(images, pages=True)
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for image in images:
@@ -28,7 +28,7 @@ def write_ome_tiff(images: Sequence[Image], volumes: Iterator[Volume], path: Pat
                 shape=image.shape,
                 dtype=np.float32,
                 photometric="minisblack",
-                description=description,  # on the first page alone
+                description=description,  # on the first page only
                 metadata=None,
             )
             description = None

@@ -1,15 +1,14 @@
 """OME-XML (schema 2016-06) of the images: names, voxels, and time and place of every plane.
 
-It is the header of an OME-TIFF and, without the pages, the description beside an OME-Zarr of
-several images.
+It is the header of an OME-TIFF. Without the pages it describes an OME-Zarr of several images.
 """
 
 import math
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from files.exporting.exported_image import Image
-from files.positions import Place
+from files.exporting.exported_image import ExportedImage
+from files.positions import StageXYZ
 
 __all__ = ["ome_xml"]
 
@@ -17,14 +16,14 @@ _SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 
 
-def ome_xml(images: Sequence[Image], *, pages: bool) -> bytes:
-    """Return the description of images.
+def ome_xml(images: Sequence[ExportedImage], *, pages: bool) -> bytes:
+    """Return the OME-XML of images, UTF-8 encoded.
 
     Parameters
     ----------
     images : sequence of Image
     pages : bool
-        Whether they are the pages of a TIFF file, one image's after the other's.
+        Whether to list the pages of a TIFF file, which holds the images in order.
     """
     root = ElementTree.Element("OME", {"xmlns": _SCHEMA, "Creator": "LiveTomo"})
     root.set("xmlns:xsi", _INSTANCE)
@@ -43,18 +42,18 @@ def ome_xml(images: Sequence[Image], *, pages: bool) -> bytes:
     return text
 
 
-def _image(root: ElementTree.Element, number: int, image: Image) -> ElementTree.Element:
+def _image(root: ElementTree.Element, number: int, image: ExportedImage) -> ElementTree.Element:
     found = _add(root, "Image", ID=f"Image:{number}", Name=image.name)
     if image.begun is not None:
         _add(found, "AcquisitionDate").text = image.begun.isoformat(timespec="milliseconds")
-    _add(found, "Description").text = image.story
-    place = _placed(image.places_um[0], "{}")
+    _add(found, "Description").text = image.provenance
+    place = _placed(image.stage_um[0], "{}")
     if image.label or place:
         _add(found, "StageLabel", Name=image.label or image.name, **place)
     return found
 
 
-def _pixels(parent: ElementTree.Element, number: int, image: Image) -> ElementTree.Element:
+def _pixels(parent: ElementTree.Element, number: int, image: ExportedImage) -> ElementTree.Element:
     t, c, z, y, x = image.shape
     sizes = {"SizeX": x, "SizeY": y, "SizeZ": z, "SizeC": c, "SizeT": t}
     about: dict[str, object] = {"DimensionOrder": "XYZCT", "Type": "float", **sizes}
@@ -69,10 +68,10 @@ def _pixels(parent: ElementTree.Element, number: int, image: Image) -> ElementTr
     return pixels
 
 
-def _planes(pixels: ElementTree.Element, image: Image) -> None:
-    """Add what is known of every plane, in the order of the pages."""
+def _planes(pixels: ElementTree.Element, image: ExportedImage) -> None:
+    """Add time and stage position of every plane, in page order."""
     seconds = image.seconds
-    for t, place in enumerate(image.places_um):
+    for t, place in enumerate(image.stage_um):
         about = _placed(place, "Position{}")
         if seconds is not None:
             about |= {"DeltaT": float(seconds[t]), "DeltaTUnit": "s"}
@@ -83,8 +82,8 @@ def _planes(pixels: ElementTree.Element, image: Image) -> None:
                 _add(pixels, "Plane", TheZ=z, TheT=t, TheC=c, **about)
 
 
-def _placed(place: Place, name: str) -> dict[str, object]:
-    """Return the known coordinates of a place, as attributes."""
+def _placed(place: StageXYZ, name: str) -> dict[str, object]:
+    """Return the known coordinates of a stage position, as attributes."""
     about: dict[str, object] = {}
     for axis, value in zip("XYZ", place, strict=True):
         if math.isfinite(value):

@@ -1,14 +1,14 @@
 """OME-Zarr (NGFF 0.5, Zarr 3): a folder of chunks with halved copies, for large data and viewers.
 
-Each level is the mean of 2 x 2 x 2 voxels of the one before; the halved grid's first voxel lies
-half a voxel further in, which its translation says; the place of the stage is added to that.
+Each level is the mean of 2 x 2 x 2 voxels of the one before. The first voxel of a halved grid lies
+half a voxel further in; the translation of the level holds that, plus the stage position.
 
 Several positions are a collection in the layout of bioformats2raw, the only one that NGFF 0.5 has
 for images without a plate: image groups 0, 1, ... and their OME-XML. napari and Bio-Formats open it
 as a whole; each group is a complete image for readers that know images only.
 
-NGFF 0.5 has one scale for the time axis. It is the interval where there is one; else the axis
-counts time points and has no unit. The attributes under ``livetomo`` keep each scan's time.
+NGFF 0.5 has one scale for the time axis: the interval if scans are evenly spaced; else the axis
+counts time points and has no unit. The attribute ``livetomo`` keeps the time of each scan.
 """
 
 import math
@@ -21,18 +21,18 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from files.exporting.exported_image import Image, Volume
+from files.exporting.exported_image import ExportedImage, Volume
 from files.exporting.ome_xml import ome_xml
 
 __all__ = ["write_ome_zarr"]
 
 _CHUNK = (1, 1, 64, 256, 256)
-_SMALLEST = 64  # voxels of the longest edge, below which nothing is halved any more
+_SMALLEST = 64  # voxels of the longest edge; a level this small is the last
 _VERSION = "0.5"
 
 
-def write_ome_zarr(images: Sequence[Image], volumes: Iterator[Volume], path: Path) -> None:
-    """Write the images; ``volumes`` are their own, (z, y, x) each, one image's after another's."""
+def write_ome_zarr(images: Sequence[ExportedImage], volumes: Iterator[Volume], path: Path) -> None:
+    """Write the images into one folder; ``volumes`` yields all their volumes (z, y, x) in order."""
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     if len(images) == 1:
         _write(group, images[0], volumes)
@@ -46,7 +46,7 @@ def write_ome_zarr(images: Sequence[Image], volumes: Iterator[Volume], path: Pat
         _write(group.create_group(name), image, islice(volumes, t * c))
 
 
-def _write(group: zarr.Group, image: Image, volumes: Iterator[Volume]) -> None:
+def _write(group: zarr.Group, image: ExportedImage, volumes: Iterator[Volume]) -> None:
     """Write one image."""
     shapes = _levels(image.shape[2:])
     levels = [
@@ -72,12 +72,12 @@ def _write(group: zarr.Group, image: Image, volumes: Iterator[Volume]) -> None:
     group.attrs["livetomo"] = _own(image)
 
 
-def _own(image: Image) -> dict[str, Any]:
-    """Return what NGFF has no place for."""
+def _own(image: ExportedImage) -> dict[str, Any]:
+    """Return metadata that NGFF has no field for."""
     stamps, seconds = image.timestamps, image.seconds
-    places = [[v if math.isfinite(v) else None for v in place] for place in image.places_um]
+    places = [[v if math.isfinite(v) else None for v in place] for place in image.stage_um]
     return {
-        "provenance": image.story,
+        "provenance": image.provenance,
         "position": image.label,
         "begun": None if image.begun is None else image.begun.isoformat(),
         "timestamps_s": None if stamps is None else stamps.tolist(),
@@ -101,7 +101,7 @@ def _halved(volume: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(means)
 
 
-def _described(image: Image, levels: int, limits: tuple[float, float]) -> dict[str, Any]:
+def _described(image: ExportedImage, levels: int, limits: tuple[float, float]) -> dict[str, Any]:
     low, high = limits
     window = {"start": low, "end": high, "min": low, "max": high}
     return {
@@ -123,7 +123,7 @@ def _described(image: Image, levels: int, limits: tuple[float, float]) -> dict[s
     }
 
 
-def _axes(image: Image) -> list[dict[str, str]]:
+def _axes(image: ExportedImage) -> list[dict[str, str]]:
     time = {"name": "t", "type": "time"}
     if image.interval_s is not None:
         time["unit"] = "second"
@@ -131,9 +131,9 @@ def _axes(image: Image) -> list[dict[str, str]]:
     return [time, {"name": "c", "type": "channel"}, *space]
 
 
-def _level(image: Image, number: int) -> dict[str, Any]:
+def _level(image: ExportedImage, number: int) -> dict[str, Any]:
     sizes = image.series.voxel_size_um
-    stage = [v if math.isfinite(v) else 0.0 for v in reversed(image.places_um[0])]  # z, y, x
+    stage = [v if math.isfinite(v) else 0.0 for v in reversed(image.stage_um[0])]  # z, y, x
     inside = [size * (2**number - 1) / 2 for size in sizes]
     scale = [image.interval_s or 1.0, 1.0, *(size * 2**number for size in sizes)]
     shift = [0.0, 0.0, *(a + b for a, b in zip(stage, inside, strict=True))]

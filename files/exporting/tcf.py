@@ -1,9 +1,9 @@
 """TCF, Tomocube's HDF5: refractive indices times 10,000 as uint16, a dataset for each time point.
 
-There is no public description. This is what the public readers of it read (format version 1.3):
+There is no public specification. This is what its public readers expect (format version 1.3):
 /Data/3D with count, sizes, resolution in um and interval in s as attributes of one element, and the
-datasets 000000, 000001, ... (z, y, x), with the time and, in um, the place of the stage at each.
-Tomocube's own programs may want more. A file holds one position of the stage.
+datasets 000000, 000001, ... (z, y, x), each with its time and the stage position in um.
+Tomocube's own programs may expect more. A file holds one stage position.
 """
 
 import math
@@ -16,32 +16,33 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.scanning.timestamps import time_text
-from files.exporting.exported_image import Image, Volume
+from files.exporting.exported_image import ExportedImage, Volume
 
 __all__ = ["write_tcf"]
 
 _STEPS = 1e4  # per unit of refractive index
 
 
-def write_tcf(images: Sequence[Image], volumes: Iterator[Volume], path: Path) -> None:
-    """Write one image, which has one channel; ``volumes`` are its own, (z, y, x) each.
+def write_tcf(images: Sequence[ExportedImage], volumes: Iterator[Volume], path: Path) -> None:
+    """Write one image of one channel; ``volumes`` yields its volumes (z, y, x).
 
     Raises
     ------
     DataError
-        If it has more than one channel, which the format does not know.
+        If the image has more than one channel, or a voxel without an index.
     """
     (image,) = images
     if len(image.channels) != 1:
         raise DataError(
-            f"a TCF must have one kind of volume, got {', '.join(image.channels)}: choose one"
+            f"a TCF must have one kind of volume, got {', '.join(image.channels)}: choose "
+            "one with --volume"
         )
     with h5py.File(path, "w-") as file:
         _describe(file, image)
         group = file.create_group("Data/3D")
         limits = [_write(group, image, number, volume) for number, volume in enumerate(volumes)]
         group.attrs["DataCount"] = [len(limits)]
-        # readers want one: 0, of which they make none, where it is not the same for all
+        # readers require it; they take 0 as unknown, for uneven times
         group.attrs["TimeInterval"] = [image.interval_s or 0.0]
         for axis, count, size_um in zip(
             "ZYX", image.shape[2:], image.series.voxel_size_um, strict=True
@@ -52,12 +53,12 @@ def write_tcf(images: Sequence[Image], volumes: Iterator[Volume], path: Path) ->
         group.attrs["RIMax"] = [max(high for _, high in limits)]
 
 
-def _describe(file: h5py.File, image: Image) -> None:
+def _describe(file: h5py.File, image: ExportedImage) -> None:
     optics, stamps = image.series.optics, image.timestamps
     file.attrs["FormatVersion"] = _text("1.3")
     stem = image.series.path.stem
     file.attrs["Title"] = _text(f"{stem} {image.label}" if image.label else stem)
-    file.attrs["Description"] = _text(image.story)
+    file.attrs["Description"] = _text(image.provenance)
     if stamps is not None:
         begun = time_text(float(stamps[0])).partition(".")[0]
         file.attrs["CreateDate"] = file.attrs["RecordingTime"] = _text(begun)
@@ -66,22 +67,24 @@ def _describe(file: h5py.File, image: Image) -> None:
     device.attrs["RI"] = [optics.medium_index]
 
 
-def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tuple[float, float]:
-    """Write one time point; return its limits."""
+def _write(
+    group: h5py.Group, image: ExportedImage, number: int, volume: Volume
+) -> tuple[float, float]:
+    """Write one time point; return its lowest and highest index."""
     steps = _steps(number, volume)
     dataset = group.create_dataset(f"{number:06d}", data=steps, compression="gzip", shuffle=True)
     low, high = float(steps.min()) / _STEPS, float(steps.max()) / _STEPS
     dataset.attrs["RIMin"], dataset.attrs["RIMax"] = [low], [high]
     if image.timestamps is not None:
         dataset.attrs["RecordingTime"] = _text(time_text(float(image.timestamps[number])))
-    for axis, value in zip("XYZ", image.places_um[number], strict=True):
+    for axis, value in zip("XYZ", image.stage_um[number], strict=True):
         if math.isfinite(value):
             dataset.attrs[f"Position{axis}"] = [value]
     return low, high
 
 
 def _steps(number: int, volume: Volume) -> NDArray[np.uint16]:
-    """Return the index as TCF's whole numbers."""
+    """Return the index in the integer steps of TCF."""
     if not np.isfinite(volume).all():
         raise DataError(
             f"TCF must have an index in every voxel, time point {number} has voxels without one "

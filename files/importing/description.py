@@ -1,7 +1,7 @@
-"""The small TOML beside other people's frames: optics, number of angles, and what else is known.
+"""The TOML file that describes imported frames: optics, number of angles, times.
 
 Lengths in micrometres, wave vectors in cycles per micrometre, times in seconds. Unknown keys are
-refused. See docs/importing.md for all keys and docs/examples/import.toml for one to start from.
+refused. docs/importing.md lists all keys; docs/examples/import.toml is an example.
 """
 
 from collections.abc import Sequence
@@ -29,24 +29,24 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class ImportDescription(BaseModel):
-    """What the frames do not say themselves.
+    """The settings that the frames do not contain.
 
     Parameters
     ----------
     wavelength_um, numerical_aperture, medium_index, pixel_size_um : float
-        As in ``Optics``; the pixel is that of the camera without binning.
+        As in ``Optics``; the pixel size is that of the camera without binning.
     angles : int, optional
-        Frames in a scan; the number of wave vectors where these are given.
+        Frames in a scan; not needed if ``k`` or ``k_file`` is given.
     k : list of (kx, ky), optional
-        Illumination wave vectors in the order of the frames.
+        Illumination wave vectors in cycles/um, in the order of the frames.
     binning : int
         Camera pixels in one pixel of the frames, along each side.
     crop : (top, left, height, width), optional
         Part of the frames to keep, in their pixels.
     timestamps : list of float, optional
-        Seconds since the epoch, or since some other zero, one a scan.
+        Start of each scan, in seconds since the epoch or since the first scan.
     interval_s : float, optional
-        From scan to scan; the first is at ``start``.
+        From scan to scan; the first scan is at ``start``.
     start : datetime, optional
     """
 
@@ -69,19 +69,19 @@ class ImportDescription(BaseModel):
     def _fits_together(self) -> Self:
         for one, other in (("k", "k_file"), ("timestamps", "interval_s"), ("timestamps", "start")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"{one} and {other} say the same twice: leave one of them out")
+                raise ValueError(f"{one} and {other} must not both be given: leave one out")
         if self.angles is None and self.k is None and self.k_file is None:
-            raise ValueError("angles must be given: how many frames make a scan")
+            raise ValueError("angles must be given: the number of frames in a scan")
         if self.angles is not None and self.angles < 2:
             raise ValueError(
                 f"angles must be at least 2, got {self.angles}: a single hologram gives a phase "
-                "picture but no depth, so there is no tomogram to be had from it"
+                "image without depth, not a tomogram"
             )
         return self
 
     @property
     def optics(self) -> Optics:
-        """The optics, with the size of the frames' own pixels."""
+        """The optics, with the pixel size of the frames (binning included)."""
         pixel = self.pixel_size_um * self.binning
         return Optics(self.wavelength_um, self.numerical_aperture, self.medium_index, pixel)
 
@@ -92,18 +92,18 @@ class ImportDescription(BaseModel):
 
     @property
     def illumination_k(self) -> NDArray[np.float64] | None:
-        """(angles, 2) kx, ky in cycles/um, or None where the background has to tell."""
+        """(angles, 2) kx, ky in cycles/um; None: to be found on the background."""
         return None if self.k is None else np.array(self.k, dtype=np.float64)
 
     def times_s(self, scans: int) -> NDArray[np.float64]:
-        """Return when each of ``scans`` scans began, seconds since the epoch.
+        """Return the start of each of ``scans`` scans, in seconds since the epoch.
 
-        Where only the interval is known they count from 0, where nothing is, in steps of 1 s.
+        Without ``start`` times count from 0; without ``interval_s`` too, in steps of 1 s.
 
         Raises
         ------
         DataError
-            If there is not one for each scan, or they cannot be in seconds.
+            If there is not one time for each scan, or they cannot be seconds.
         """
         if self.timestamps is None:
             begin = self.start.timestamp() if self.start else 0.0
@@ -112,7 +112,7 @@ class ImportDescription(BaseModel):
             return times
         if len(self.timestamps) != scans:
             raise DataError(
-                f"timestamps must have one value a scan, got {len(self.timestamps)} for "
+                f"timestamps must have one value for each scan, got {len(self.timestamps)} for "
                 f"{scans} scans"
             )
         _check_times("timestamps", self.timestamps)
@@ -120,7 +120,7 @@ class ImportDescription(BaseModel):
 
 
 def _check_times(key: str, times_s: Sequence[float]) -> None:
-    """Refuse what cannot be seconds since the epoch, and say what it probably is."""
+    """Refuse times that cannot be seconds since the epoch; name the probable unit."""
     unit = guessed_unit(times_s)
     wrong = next((time for time in times_s if not is_possible_time(time) or time < 0), None)
     if wrong is None and not unit:
@@ -133,7 +133,7 @@ def _check_times(key: str, times_s: Sequence[float]) -> None:
 
 
 def load_description(path: Path) -> ImportDescription:
-    """Read the TOML, and the wave vectors of its ``k_file``, which is relative to it.
+    """Read the TOML and its ``k_file``, whose path is relative to the TOML.
 
     Raises
     ------

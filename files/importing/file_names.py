@@ -1,8 +1,8 @@
-"""File names in the order in which a person would put them.
+"""Natural order of file names.
 
-Numbers count as such, wherever they stand: frame_2 is before frame_10, img.tif before img-1.tif,
-angle_-2.5 before angle_0. What a minus or a point is, the names tell together: a sign or a hyphen,
-a decimal point or a separator.
+Numbers sort by value wherever they stand: frame_2 before frame_10, img.tif before img-1.tif,
+angle_-2.5 before angle_0. Whether a minus is a sign or a hyphen, and a point a decimal point or a
+separator, is decided from all the names together.
 """
 
 import re
@@ -22,21 +22,21 @@ _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]*)*$")
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How minus and point are read.
+    """How a minus and a point are interpreted.
 
     Parameters
     ----------
     decimals : bool
         Whether 1.5 is one number.
     signed : set of str
-        After which text (numbers as #) a minus that follows a space is a sign.
+        Texts (numbers as #) after which a minus that follows a space is a sign.
     """
 
     decimals: bool
     signed: set[str]
 
     def key(self, name: str) -> tuple[list[tuple[bool, float, str]], str]:
-        """Return what a name is sorted by; its suffix and its case come last."""
+        """Return the sort key of a name; suffix and case decide last."""
         folded = name.casefold()
         stem = _stem(folded)
         parts: list[tuple[bool, float, str]] = []
@@ -62,7 +62,7 @@ class _Reading:
 
 
 def in_natural_order(names: Sequence[str]) -> list[str]:
-    """Return file names as a person would sort them."""
+    """Return file names in natural order."""
     stems = [_stem(name.casefold()) for name in names]
     numbers = [(stem, match) for stem in stems for match in _NUMBER.finditer(stem)]
     reading = _Reading(
@@ -73,7 +73,7 @@ def in_natural_order(names: Sequence[str]) -> list[str]:
 
 
 def _are_decimals(parts: Iterable[str]) -> bool:
-    """Return whether they follow a decimal point: who writes 1.2 does not write 1.10."""
+    """Return whether the parts are decimals: names with 1.2 and 1.10 are versions."""
     found = set(parts)
     return not (
         len({len(part) for part in found}) > 1

@@ -1,8 +1,8 @@
-"""Pictures that other programs save, frame by frame: TIFF pages, PNG and BMP files.
+"""Reads image files of other programs frame by frame: TIFF pages, PNG and BMP files.
 
-Pixels come out as they are stored, grey where that is clear: a grey palette is looked up, where
-zero is white it becomes black. What would have to be guessed is refused. tifffile brings some
-kinds of compression and of packed pixels along and asks imagecodecs for the others.
+Pixels keep their stored values. A grey palette is looked up, and an image in which zero is white is
+inverted. Anything ambiguous is refused. tifffile decodes some kinds of compression and packed
+pixels itself and needs imagecodecs for the others.
 """
 
 import logging
@@ -24,15 +24,15 @@ from PIL import Image
 
 from acquisition.errors import DataError
 
-__all__ = ["PICTURES", "UNREADABLE", "Frame", "picture_frames", "tiff_layout"]
+__all__ = ["DECODER_ERRORS", "IMAGE_SUFFIXES", "Frame", "image_frames", "tiff_layout"]
 
-Frame = tuple[str, NDArray[Any]]  # where it stands, for messages; (y, x) pixels
+Frame = tuple[str, NDArray[Any]]  # its place, for messages; (y, x) pixels
 
 _TIFF = (".tif", ".tiff")
-PICTURES = (*_TIFF, ".png", ".bmp")  # endings
+IMAGE_SUFFIXES = (*_TIFF, ".png", ".bmp")  # endings
 # What decoders raise for damaged files: SyntaxError is Pillow's word for a broken PNG, imagecodecs'
 # errors are RuntimeErrors, absurd sizes end in a MemoryError.
-UNREADABLE = (
+DECODER_ERRORS = (
     OSError, ValueError, LookupError, EOFError, SyntaxError, RuntimeError, TypeError,
     ArithmeticError, AttributeError, MemoryError, ImportError,
     struct.error, tokenize.TokenError, lzma.LZMAError, zlib.error, zipfile.BadZipFile,
@@ -50,13 +50,13 @@ _GREYABLE = (
 )  # fmt: skip
 
 
-def picture_frames(path: Path) -> Iterator[Frame]:
-    """Yield the pages of a TIFF, or the one picture of a PNG or BMP.
+def image_frames(path: Path) -> Iterator[Frame]:
+    """Yield the pages of a TIFF, or the single image of a PNG or BMP.
 
     Raises
     ------
     DataError
-        If it cannot be read; the message names the file and says what helps.
+        If it cannot be read; the message names the file and the remedy.
     """
     match path.suffix.lower():
         case ".png":
@@ -71,9 +71,9 @@ def picture_frames(path: Path) -> Iterator[Frame]:
 
 
 def tiff_layout(path: Path) -> tuple[str, tuple[int, ...]]:
-    """Return the names and the lengths of the axes along which ImageJ or OME order the pages.
+    """Return names and lengths of the axes in which an ImageJ or OME TIFF orders its pages.
 
-    The last one goes fastest; empty where there is none or one, or the file does not say.
+    The last axis varies fastest. Empty if there are fewer than two, or the file does not name them.
     """
     if path.suffix.lower() not in _TIFF:
         return "", ()
@@ -87,7 +87,7 @@ def tiff_layout(path: Path) -> tuple[str, tuple[int, ...]]:
                 for axis, length in zip(series.axes, series.shape, strict=True)
                 if axis not in "YXS" and length > 1
             ]
-    except UNREADABLE:
+    except DECODER_ERRORS:
         return "", ()  # reading its frames says what is wrong
     axes, lengths = "".join(axis for axis, _ in sizes), tuple(length for _, length in sizes)
     return (axes, lengths) if np.prod(lengths) == pages and len(axes) > 1 else ("", ())
@@ -100,7 +100,7 @@ def _tiff(path: Path) -> Iterator[Frame]:
                 yield f"{path} page {number}", pixels
         if complaints:  # a file that was cut off ends early, and only the log says so
             raise DataError(f"{path} is damaged or was cut off: {complaints[0]}")
-    except UNREADABLE as error:
+    except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as TIFF: {error}{_remedy(error)}") from error
 
 
@@ -120,13 +120,13 @@ def _pages(tiff: tifffile.TiffFile, path: Path) -> Iterator[NDArray[Any]]:
 
 
 def _check_size(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
-    """Refuse what a damaged header claims, before memory is asked for."""
+    """Refuse an impossible size from a damaged header, before memory is allocated."""
     if not 0 < page.size <= _LARGEST:
         raise ValueError(f"a page must have 1 to {_LARGEST} pixels, got shape {page.shape}")
 
 
 def _as_grey(pixels: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return the pixels of a page with black as zero, where its kind of colours allows it."""
+    """Return the pixels of a page as grey values with black as zero; refuse colours."""
     colours = page.photometric
     if colours not in _GREYABLE:
         name = getattr(colours, "name", str(colours))
@@ -160,10 +160,10 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _remedy(error: BaseException) -> str:
-    """Return what to install, where a decoder is absent."""
+    """Return how to install a missing decoder; empty if none is missing."""
     absent = isinstance(error, ImportError) or _CODECS in str(error)
     install = f"python -m pip install {_CODECS}"
-    return f"; {install} brings what reads it, or save it uncompressed" if absent else ""
+    return f": install the decoder with `{install}`, or save it uncompressed" if absent else ""
 
 
 # ---- PNG and BMP ---------------------------------------------------------------------------------
@@ -174,19 +174,19 @@ def _png(path: Path) -> NDArray[Any]:
         with path.open("rb") as file:
             header = file.read(26)
         if header[:8] != _PNG or len(header) < 26:
-            raise ValueError("it does not begin like one")
+            raise ValueError("it does not begin with the PNG signature")
         depth, colour = header[24], header[25]
         if depth < 8 or (depth == 16 and colour != _GREY):  # Pillow would make 8 bits of it
             raise ValueError(f"{depth}-bit pixels of colour type {colour}: save it as grey")
         return _picture(path, "PNG")
-    except UNREADABLE as error:
+    except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as an 8-bit or grey 16-bit PNG: {error}") from error
 
 
 def _bmp(path: Path) -> NDArray[Any]:
     try:
         return _picture(path, "BMP")
-    except UNREADABLE as error:
+    except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as BMP: {error}") from error
 
 
@@ -196,5 +196,5 @@ def _picture(path: Path, kind: str) -> NDArray[Any]:
         with Image.open(path, formats=[kind]) as image:
             count = getattr(image, "n_frames", 1)
             if count > 1:
-                raise ValueError(f"it holds {count} pictures: save each as a file")
+                raise ValueError(f"it holds {count} images: save each in its own file")
             return np.asarray(image.convert("RGB") if image.mode == "P" else image)

@@ -1,7 +1,7 @@
-"""Frames of other programs, checked, into the recording format.
+"""Imports frames of other programs into the recording format.
 
-Everything is read and checked before the recording is begun, and scans are then written one at a
-time under another name, so that what has the recording's name is whole.
+All frames are read and checked first. Scans are then written one at a time under a temporary name;
+the file is renamed when complete.
 """
 
 import json
@@ -19,7 +19,7 @@ from acquisition.interferograms import InterferogramStack, average
 from files.importing.description import ImportDescription, load_description
 from files.importing.file_names import in_natural_order
 from files.importing.sources import open_source
-from files.importing.structure import BackgroundStructure
+from files.importing.structure import BackgroundReference
 from files.importing.survey import (
     PixelRule,
     Survey,
@@ -31,17 +31,17 @@ from files.importing.survey import (
 from files.recording import FORMAT, RecordingWriter
 from files.reopening import reopen
 
-__all__ = ["Imported", "import_interferograms"]
+__all__ = ["ImportResult", "import_interferograms"]
 
 _FEW_ANGLES = 8
 _NAMED = 8  # frames that a warning names
 
-Tell = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import has made: scans of (angles, y, x) frames, and what was odd about them."""
+class ImportResult:
+    """The result of an import: the recording, its scans of shape (angles, y, x), and warnings."""
 
     output: Path
     scans: int
@@ -56,44 +56,45 @@ def import_interferograms(
     background: str,
     description: Path,
     output: Path,
-    tell: Tell = lambda what, done, total: None,
-) -> Imported:
+    progress: ProgressCallback = lambda what, done, total: None,
+) -> ImportResult:
     """Convert frames of another program into a recording.
 
     Parameters
     ----------
     samples : sequence of str
-        In the order of time; each one scan or several, as ``open_source`` takes them.
+        In the order of time. Each names one or more scans, in a form that ``open_source`` accepts.
     background : str
-        Of the empty field, one scan or several, which are averaged.
+        Scans of the empty field; several are averaged.
     description : Path
-        The TOML with the optics.
+        The TOML file with the optics.
     output : Path
         A new recording file.
-    tell : callable
-        Told ("reading", done, of) after every source, ("writing", done, of) after every scan.
+    progress : callable
+        Called with ("reading", done, total) after every source and ("writing", done, total) after
+        every scan.
 
     Returns
     -------
-    Imported
+    ImportResult
 
     Raises
     ------
     LiveTomoError
-        If they cannot be converted; nothing is left behind then.
+        If the frames cannot be converted. No partial file is left.
     """
     if output.exists():
         raise DataError(f"{output} exists and is not overwritten: choose another name")
     if not output.parent.is_dir():
-        raise DataError(f"the folder of {output} must exist: make it, or choose another")
-    material = _examine(samples, background, load_description(description), tell)
+        raise DataError(f"the folder of {output} must exist: create it, or choose another")
+    material = _examine(samples, background, load_description(description), progress)
     empty = material.mean_background()
     structure = _structure(material, empty)
     warnings = _warnings(material, structure)
-    warnings += _write(material, empty, structure, output, warnings, tell)
+    warnings += _write(material, empty, structure, output, warnings, progress)
     angles = material.description.scan_length
     height, width = material.background.shape
-    return Imported(
+    return ImportResult(
         output,
         len(material.times_s),
         (angles, height, width),
@@ -105,7 +106,7 @@ def import_interferograms(
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """What is to be converted, once it is known to fit together."""
+    """The frames to convert, after they were checked against each other."""
 
     samples: tuple[Survey, ...]
     background: Survey
@@ -129,7 +130,7 @@ class _Material:
             yield self._stack(np.stack(scan))
 
     def _stack(self, frames: NDArray[Any]) -> InterferogramStack:
-        """Return a scan in which blank frames are lost ones."""
+        """Return a scan; blank frames are marked as lost."""
         blank = frames.min(axis=(1, 2)) == frames.max(axis=(1, 2))
         frames[blank] = 0
         lost = tuple(int(angle) for angle in np.flatnonzero(blank))
@@ -142,21 +143,25 @@ class _Material:
 
 
 def _examine(
-    samples: Sequence[str], background: str, description: ImportDescription, tell: Tell
+    samples: Sequence[str],
+    background: str,
+    description: ImportDescription,
+    progress: ProgressCallback,
 ) -> _Material:
-    """Read everything once."""
+    """Read and check all frames."""
     names = [*samples, background]
     surveys = []
     for name in names:
         surveys.append(survey(open_source(name), description))
-        tell("reading", len(surveys), len(names))
+        progress("reading", len(surveys), len(names))
     *seen, empty = surveys
     for one in seen:
         if one.shape != empty.shape:
             raise DataError(
                 f"sample and background must have the same frame size, {one.source.name} has "
                 f"{one.shape[0]} x {one.shape[1]} pixels and {empty.source.name} "
-                f"{empty.shape[0]} x {empty.shape[1]}: use the background of the same session"
+                f"{empty.shape[0]} x {empty.shape[1]}: use a background taken with the same "
+                "camera settings"
             )
     rule, notes = pixel_rule(surveys)
     scans = sum(one.frames for one in seen) // description.scan_length
@@ -164,22 +169,26 @@ def _examine(
     return _Material(tuple(seen), empty, description, rule, tuple(notes), times)
 
 
-def _warnings(material: _Material, structure: BackgroundStructure) -> list[str]:
-    """Return sentences about all that is odd but can be converted."""
+def _warnings(material: _Material, structure: BackgroundReference) -> list[str]:
+    """Return warnings about frames that are unusual but can be converted."""
     names = [one.source.name for one in material.samples]
     angles = material.description.scan_length
     notes = [*material.description.optics.remarks, *material.notes]
     if in_natural_order(names) != names:
-        notes.append("samples are not in the order of their names: scans are in the order given")
+        notes.append("the samples are not in order of their names: the order given is kept")
     if angles < _FEW_ANGLES:
         notes.append(
-            f"{angles} angles are few: the tomograms will be smeared along z"
-            + ("" if material.description.k else ", and k, estimated from them, may be wrong")
+            f"{angles} angles are few: tomograms will be blurred along z"
+            + (
+                ""
+                if material.description.k
+                else ", and k, which is estimated from them, may be wrong"
+            )
         )
     if (back := np.flatnonzero(np.diff(material.times_s) < 0)).size:
         notes.append(
-            f"scan {back[0] + 1} was taken before scan {back[0]}, by the timestamps: scans are in "
-            "the order given"
+            f"by its timestamp scan {back[0] + 1} was taken before scan {back[0]}: the given "
+            "order is kept"
         )
     notes += brightness_warnings(material.background, material.samples)
     for one in (*material.samples, material.background):
@@ -191,23 +200,23 @@ def _frame_warnings(one: Survey, angles: int) -> list[str]:
     notes = []
     if one.blank:
         where = _listed(one.blank, angles)
-        notes.append(f"{one.source.name} has blank frames, marked as lost: {where}")
+        notes.append(f"{one.source.name} has blank frames, which are marked as lost: {where}")
     if one.saturated:
         where = _listed(one.saturated, angles)
-        notes.append(f"{one.source.name} has saturated frames, lower the exposure: {where}")
+        notes.append(f"{one.source.name} has saturated frames ({where}): lower the exposure")
     return notes
 
 
-def _structure(material: _Material, empty: InterferogramStack) -> BackgroundStructure:
+def _structure(material: _Material, empty: InterferogramStack) -> BackgroundReference:
     try:
-        return BackgroundStructure(empty)
+        return BackgroundReference(empty)
     except DataError as error:
         sample, background = material.samples[0].source.name, material.background.source.name
         raise DataError(f"{sample} over {background}: {error}") from error
 
 
-def _structure_warnings(material: _Material, structure: BackgroundStructure) -> list[str]:
-    """Return what comparing the first scan with the background shows."""
+def _structure_warnings(material: _Material, structure: BackgroundReference) -> list[str]:
+    """Return warnings from comparing the first scan with the background."""
     sample, background = material.samples[0].source.name, material.background.source.name
     angles, notes = material.description.scan_length, []
     try:
@@ -218,9 +227,9 @@ def _structure_warnings(material: _Material, structure: BackgroundStructure) -> 
     if structure.unusable:
         where = _numbers(structure.unusable)
         notes.append(f"{background} has no usable fringes at {where}")
-    if found.dark:
-        where = _numbers(found.dark)
-        notes.append(f"{sample} has no fringes where the background has them, at {where}")
+    if found.without_fringes:
+        where = _numbers(found.without_fringes)
+        notes.append(f"{sample} has no fringes at {where}, where the background has them")
     if found.swapped:
         notes.append(
             f"{sample} shows less structure than {background} ({found.ratio:.2f} of its scattered "
@@ -247,25 +256,25 @@ def _numbers(angles: Sequence[int]) -> str:
 def _write(
     material: _Material,
     background: InterferogramStack,
-    structure: BackgroundStructure,
+    structure: BackgroundReference,
     output: Path,
     warnings: Sequence[str],
-    tell: Tell,
+    progress: ProgressCallback,
 ) -> list[str]:
-    """Write the recording under another name, and give it its own when it is whole.
+    """Write the recording under a temporary name, and rename it when complete.
 
-    Returns what is odd about single scans, with which the recording's warnings end.
+    Returns warnings about single scans, which are also added to the file's own.
     """
     unfinished = output.with_name(f"{output.name}.unfinished")
     unfinished.unlink(missing_ok=True)  # of an import that was killed
     scans = zip(material.times_s, material.scans(), strict=True)
     notes: list[str] = []
     try:
-        with RecordingWriter(unfinished, background, _story(material, warnings)) as writer:
+        with RecordingWriter(unfinished, background, _provenance(material, warnings)) as writer:
             for time_s, stack in scans:
                 notes += _light_warnings(structure, stack, len(writer))
                 writer.append(_at(stack, float(time_s)))
-                tell("writing", len(writer), len(material.times_s))
+                progress("writing", len(writer), len(material.times_s))
         if notes:
             with reopen(unfinished, FORMAT) as file:
                 file.attrs["import_warnings"] = json.dumps([*warnings, *notes])
@@ -276,19 +285,22 @@ def _write(
 
 
 def _light_warnings(
-    structure: BackgroundStructure, stack: InterferogramStack, number: int
+    structure: BackgroundReference, stack: InterferogramStack, number: int
 ) -> list[str]:
-    """Return which frames of a scan do not belong to the background's; refuse a scan of them."""
+    """Return a warning about frames that do not match the background, if there are any.
+
+    DataError if most frames of the scan do not.
+    """
     try:
-        _, astray = structure.light(stack)
+        _, astray = structure.find_light(stack)
     except DataError as error:
         raise DataError(f"scan {number} over its background: {error}") from error
     if not astray:
         return []
     farthest = max(astray.values())
     return [
-        f"scan {number} has its light elsewhere than the background, by up to {farthest:.2f} "
-        f"NA/wavelength, and will be reconstructed without: {_numbers(list(astray))}"
+        f"scan {number}: the illumination differs from the background by up to {farthest:.2f} "
+        f"NA/wavelength, reconstruction will leave out {_numbers(list(astray))}"
     ]
 
 
@@ -297,8 +309,8 @@ def _at(stack: InterferogramStack, time_s: float) -> InterferogramStack:
     return InterferogramStack(stack.frames, stack.optics, k, timestamp=time_s, lost=stack.lost)
 
 
-def _story(material: _Material, warnings: Sequence[str]) -> dict[str, str]:
-    """Return the attributes that tell where a recording came from."""
+def _provenance(material: _Material, warnings: Sequence[str]) -> dict[str, str]:
+    """Return the attributes that record the origin of the frames."""
     return {
         "imported_from": json.dumps([one.source.name for one in material.samples]),
         "imported_background": material.background.source.name,

@@ -1,8 +1,8 @@
-"""Frames of other programs, one after the other: pictures, folders of them, .npy and .npz arrays.
+"""Sources of frames: image files, folders of images, .npy and .npz arrays.
 
-A source can be read as often as need be and holds one frame at a time, however long the series;
-only an .npz array, which is compressed, is held whole. Frames come out as (y, x) uint8 or uint16
-with the grey values of the file: what would have to be scaled or mixed to become grey is refused.
+A source can be read repeatedly and holds one frame in memory at a time. Only an .npz array, which
+is compressed, is loaded as a whole. Frames are (y, x) uint8 or uint16 with the grey values of the
+file. Pixels that would have to be scaled or mixed to become grey are refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from files.importing.file_names import in_natural_order
 from files.importing.image_files import (
-    PICTURES,
-    UNREADABLE,
+    DECODER_ERRORS,
+    IMAGE_SUFFIXES,
     Frame,
-    picture_frames,
+    image_frames,
     tiff_layout,
 )
 
@@ -35,14 +35,14 @@ class Source:
     Parameters
     ----------
     name : str
-        What the user called it.
+        As the user gave it.
     read : callable
-        Opens it and yields the frames as they are stored.
+        Opens the source and yields the frames as stored.
     layout : tuple of int
-        Leading axes of an array, (angles,) or (time, angles), or those of a TIFF that names them;
-        empty where only the order counts.
+        Lengths of the leading axes: (angles,) or (time, angles) of an array, or the named axes of a
+        TIFF. Empty where only the order of the frames is known.
     axes : str
-        One letter for each of these axes of a TIFF, as ImageJ and OME name them.
+        One letter for each of these axes of a TIFF, as in ImageJ and OME.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Source:
     axes: str = ""
 
     def frames(self) -> Iterator[Frame]:
-        """Yield where each frame stands and its (y, x) uint8 or uint16 pixels."""
+        """Yield each frame: its place, for messages, and its (y, x) uint8 or uint16 pixels."""
         for where, stored in self.read():
             yield where, _integers(_grey(stored, where), where)
 
@@ -62,7 +62,7 @@ def open_source(name: str) -> Source:
     Raises
     ------
     DataError
-        If there is no such thing, or nothing in it can be a series of frames.
+        If it does not exist or holds no frames.
     """
     file, found, array = name.rpartition(".npz:")
     if found:
@@ -71,18 +71,18 @@ def open_source(name: str) -> Source:
     if path.is_dir():
         return _folder(path)
     if not path.exists():
-        raise DataError(f"{name} must be a file or a folder, found nothing of that name")
+        raise DataError(f"{name} must be an existing file or folder, found nothing")
     match path.suffix.lower():
         case ".npy":
             return _npy(path)
         case ".npz":
             return _npz(path, "")
-        case ending if ending in PICTURES:
+        case ending if ending in IMAGE_SUFFIXES:
             axes, layout = tiff_layout(path)
-            return Source(name, lambda: picture_frames(path), layout, axes)
+            return Source(name, lambda: image_frames(path), layout, axes)
         case _:
             raise DataError(
-                f"{path} must be {', '.join(PICTURES)}, .npy, .npz or a folder of pictures: "
+                f"{path} must be {', '.join(IMAGE_SUFFIXES)}, .npy, .npz or a folder of pictures: "
                 "convert it"
             )
 
@@ -92,14 +92,14 @@ def open_source(name: str) -> Source:
 
 def _folder(path: Path) -> Source:
     """Return the frames of the images in a folder, files in natural order."""
-    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
+    files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     names = in_natural_order([f.name for f in files if not f.name.startswith(".")])
     files = [path / name for name in names]
     if not files:
         inside = any(entry.is_dir() for entry in path.iterdir())
-        hint = "; give its folders one by one, each a time point or more" if inside else ""
-        raise DataError(f"{path} must hold {', '.join(PICTURES)} files, found none{hint}")
-    return Source(str(path), lambda: (frame for file in files for frame in picture_frames(file)))
+        hint = ": give each of its folders as a sample" if inside else ""
+        raise DataError(f"{path} must hold {', '.join(IMAGE_SUFFIXES)} files, found none{hint}")
+    return Source(str(path), lambda: (frame for file in files for frame in image_frames(file)))
 
 
 # ---- Arrays --------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def _folder(path: Path) -> Source:
 def _npy(path: Path) -> Source:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except UNREADABLE as error:
+    except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as an array of numbers: {error}") from error
     return _array(str(path), array)
 
@@ -121,9 +121,9 @@ def _npz(path: Path, name: str) -> Source:
                 name = names[0]
             if name in names:
                 return _array(f"{path}:{name}", arrays[name])
-    except UNREADABLE as error:
+    except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
-    example = f"{path}:{names[0]}" if names else "a file that has some"
+    example = f"{path}:{names[0]}" if names else "FILE.npz:ARRAY"
     raise DataError(
         f"{path} holds the arrays {', '.join(names) or '(none)'}: name one of them, as in {example}"
         + (f"; got {name!r}" if name else "")
@@ -149,23 +149,23 @@ def _array(name: str, array: NDArray[Any]) -> Source:
 
 
 def _grey(pixels: NDArray[Any], where: str) -> NDArray[Any]:
-    """Return (y, x) of a frame with or without a colour axis, where all colours are the same."""
+    """Return a frame as (y, x); one with a colour axis must have equal colours."""
     if pixels.ndim == 2:
         return pixels
     if pixels.ndim != 3 or min(pixels.shape[0], pixels.shape[-1]) > 4:
-        raise DataError(f"{where} must be one picture (y, x), got shape {pixels.shape}")
+        raise DataError(f"{where} must be one image (y, x), got shape {pixels.shape}")
     channels = np.moveaxis(pixels, int(np.argmin(pixels.shape)), 0)
     channels = channels[:1] if len(channels) == 2 else channels[:3]  # without opacity
     if (channels != channels[0]).any():
         raise DataError(
-            f"{where} must be grey, its colour channels differ: save the camera's raw picture, or "
+            f"{where} must be grey, its colour channels differ: save the camera's raw image, or "
             "the one channel that holds the fringes"
         )
     return np.asarray(channels[0])
 
 
 def _integers(pixels: NDArray[Any], where: str) -> NDArray[Any]:
-    """Return uint8 as it is and whole numbers from 0 to 65535 of any other type as uint16."""
+    """Return uint8 unchanged, and integers from 0 to 65535 of any other type as uint16."""
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind not in "iuf":
@@ -177,11 +177,11 @@ def _integers(pixels: NDArray[Any], where: str) -> NDArray[Any]:
     if not (0 <= lowest and highest <= _HIGHEST):  # nan is not, either
         raise DataError(
             f"{where} must hold values from 0 to {_HIGHEST}, got {lowest} to {highest}: save "
-            "the camera's raw pictures"
+            "the camera's raw images"
         )
     if pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any():
         raise DataError(
             f"{where} must hold whole grey values, got fractions ({pixels.dtype}): save the "
-            "camera's raw pictures, unscaled and not averaged"
+            "camera's raw images, neither scaled nor averaged"
         )
     return pixels.astype(np.uint16)

@@ -1,12 +1,12 @@
-"""Whether sample and background belong together: angle by angle, and which of them scatters more.
+"""Checks that sample and background belong together, and that they are not swapped.
 
-The light of each frame must be where it is in the background's frame of the same angle
+The sideband peak of each frame must be where it is in the background's frame of the same angle
 (``reconstruction.light_places``).
 
-An empty field is one plane wave: in the band of the sideband all energy is at one peak, but for
-dust, aberration and noise, which the sample's frame of the same angle shows as well. A sample adds
-to what lies away from the peak. The ratio of the energies away from and at the peak knows neither
-the phase of the interferometer nor the power of the laser. Sample over background it was 1.6
+An empty field is one plane wave: within the sideband all energy is at one peak, except for dust,
+aberration and noise, which the sample's frame of the same angle shows as well. A sample adds energy
+away from the peak. The ratio of the energies away from and at the peak depends neither on the phase
+of the interferometer nor on the power of the laser. Sample over background it was 1.6
 (a bead at the rim of 64 pixels), 3 (cocci), 7 to 24 (cells, beads), 38 (a measured cell) and 0.99
 to 1.02 for two empty fields; a swap inverts it.
 """
@@ -24,39 +24,39 @@ from reconstruction.fields import FieldPlan
 from reconstruction.light_places import LightPlaces
 from reconstruction.wave_vectors import find_wave_vectors
 
-__all__ = ["BackgroundStructure", "Structure"]
+__all__ = ["BackgroundReference", "ScanComparison"]
 
 _PEAK = 3  # half width in samples; the Hann window's main lobe has 2
 _NO_FRINGES = 0.01  # energy at the peak over the background's, at the same mean grey value
-_SWAPPED = 0.9  # below 1 by more than two empty fields differ
+_SWAPPED = 0.9  # two empty fields differ from 1 by less
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class ScanComparison:
     """How a scan compares with the background.
 
     Parameters
     ----------
-    dark : tuple of int
+    without_fringes : tuple of int
         Usable angles at which the sample has no fringes.
     astray : dict of int to float
-        Angles whose light is elsewhere, and how far, in NA/wavelength.
+        Angles whose sideband peak is elsewhere: its distance in NA/wavelength.
     ratio : float
-        Scattered over unscattered light of the sample, over that of the background; median.
+        Median over the angles of scattered over unscattered light, sample over background.
     """
 
-    dark: tuple[int, ...]
+    without_fringes: tuple[int, ...]
     astray: dict[int, float]
     ratio: float
 
     @property
     def swapped(self) -> bool:
-        """Whether the background shows more of a sample than the sample does."""
+        """Whether the background scatters more than the sample."""
         return self.ratio < _SWAPPED
 
 
-class BackgroundStructure:
-    """A background, to compare scans with.
+class BackgroundReference:
+    """A background, with which scans are compared.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ class BackgroundStructure:
     Attributes
     ----------
     unusable : tuple of int
-        Angles at which it has no usable fringes.
+        Angles without usable fringes.
 
     Raises
     ------
     DataError
-        If it has no usable fringes at all, or does not fit the optics.
+        If no angle has usable fringes, or the frames do not fit the optics.
     """
 
     def __init__(self, background: InterferogramStack) -> None:
@@ -92,34 +92,35 @@ class BackgroundStructure:
         self._brightness = self._peaks(self._sidebands(frames), frames)
         self._reference = np.array([self._energies(frames[angle]) for angle in self._angles])
 
-    def compare(self, sample: InterferogramStack) -> Structure:
-        """Compare a scan.
+    def compare(self, sample: InterferogramStack) -> ScanComparison:
+        """Compare a scan with the background.
 
         Raises
         ------
         DataError
-            If it shows no fringes, or most of its frames are not of the background's angles.
+            If the scan shows no fringes, or most of its frames have other angles than the
+            background.
         """
-        lit, astray = self.light(sample)
+        lit, astray = self.find_light(sample)
         if not lit.any():
             raise DataError(
-                "the sample must show the background's fringes, but at their place there is "
-                "nothing in any frame: check that both were taken with the same reference beam"
+                "the sample must have its fringes where the background has them, found none in any "
+                "frame: check that both were taken with the same reference beam"
             )
         bright = lit[self._angles]
         reference = self._reference[bright]
         seen = np.array([self._energies(sample.frames[a]) for a in self._angles if lit[a]])
         scattered = (seen[:, 1] / seen[:, 0]) / (reference[:, 1] / reference[:, 0])
-        dark = tuple(a for a in self._angles if not lit[a] and a not in sample.lost)
-        return Structure(dark, astray, float(np.median(scattered)))
+        without_fringes = tuple(a for a in self._angles if not lit[a] and a not in sample.lost)
+        return ScanComparison(without_fringes, astray, float(np.median(scattered)))
 
-    def light(self, sample: InterferogramStack) -> tuple[NDArray[np.bool_], dict[int, float]]:
-        """Return which usable angles of a scan have fringes, and which have them elsewhere.
+    def find_light(self, sample: InterferogramStack) -> tuple[NDArray[np.bool_], dict[int, float]]:
+        """Return which angles of a scan have fringes, and those that have them elsewhere.
 
         Raises
         ------
         DataError
-            If most of its frames are not of the background's angles.
+            If most of its frames have other angles than the background.
         """
         sidebands = self._sidebands(sample.frames)
         lit = np.zeros(len(sample.frames), bool)

@@ -1,7 +1,7 @@
-"""A first reading of all frames, before anything is written: sizes, counts, grey values.
+"""Reads all frames once before anything is written: sizes, counts, grey values.
 
-It costs reading everything twice and buys that a bad frame at the end of a long series is an
-error now and not after an hour, and that the type of the whole recording is known.
+Frames are read twice this way. In return a bad frame at the end of a long series is reported at
+once, and the pixel type of the recording is known.
 """
 
 import math
@@ -32,14 +32,14 @@ class PixelRule:
     dtype: type[np.uint8] | type[np.uint16]
 
     def __call__(self, pixels: NDArray[Any], of: "Survey") -> NDArray[Any]:
-        """Return pixels as they are stored; in 8 bits those in the upper byte are moved down."""
+        """Return pixels in the type of the recording; 8-bit data in the upper byte is shifted."""
         shift = of.shift if self.dtype is np.uint8 else 0
         return np.asarray(np.right_shift(pixels, shift), self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a source holds.
+    """Size, count and grey values of the frames of a source.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ class Survey:
         Of every frame, after the crop.
     frames : int
     bits : int
-        All grey values, combined by or: which bits are in use.
+        Bitwise or of all grey values: the bits in use.
     wide : bool
-        Whether pixels are stored in more than 8 bits.
+        Whether pixels have more than 8 bits.
     mean : float
         Grey value.
     blank : tuple of int
-        Frames of one grey value.
+        Frames with a single grey value.
     saturated : tuple of int
-        Frames with more than 1 % of the pixels at the highest value a camera can give.
+        Frames with more than 1 % of the pixels at full scale.
     """
 
     source: Source
@@ -70,7 +70,7 @@ class Survey:
 
     @property
     def shift(self) -> int:
-        """By how many bits the grey values are moved up: 8 for 8-bit data in the upper byte."""
+        """Bits by which grey values are shifted up: 8 for 8-bit data in the upper byte, else 0."""
         return 8 if self.bits > _BYTE and self.bits & _BYTE == 0 else 0
 
 
@@ -80,8 +80,7 @@ def survey(source: Source, description: ImportDescription) -> Survey:
     Raises
     ------
     DataError
-        If there are too few frames, or no whole number of scans, or they differ in size, or all are
-        blank.
+        If the frames are not a whole number of scans, differ in size, or are all blank.
     """
     _check_layout(source, description.scan_length)
     shape, bits, wide, total = (0, 0), 0, False, 0.0
@@ -99,13 +98,13 @@ def survey(source: Source, description: ImportDescription) -> Survey:
         count += 1
     _check_count(source.name, count, description.scan_length)
     if len(blank) == count:
-        raise DataError(f"{source.name} must show fringes, but each of its frames is of one grey")
+        raise DataError(f"{source.name} must show fringes, but every frame has a single grey value")
     saturated = tuple(number for value, number in clipped if value == top)
     return Survey(source, shape, count, bits, wide, total / count, tuple(blank), saturated)
 
 
 def cropped(source: Source, description: ImportDescription) -> Iterator[Frame]:
-    """Yield the part of each frame that is kept."""
+    """Yield the frames, cropped as the description says."""
     if description.crop is None:
         yield from source.frames()
         return
@@ -129,7 +128,7 @@ def _same_size(frames: Iterator[Frame]) -> Iterator[NDArray[Any]]:
         if _size(pixels) != size:
             raise DataError(
                 f"every frame must have the size of the first, {first} has {size} pixels and "
-                f"{where} {_size(pixels)}: sort out what does not belong"
+                f"{where} {_size(pixels)}: remove what does not belong"
             )
         yield pixels
 
@@ -143,22 +142,22 @@ def _check_size(where: str, pixels: NDArray[Any]) -> None:
 
 
 def _check_layout(source: Source, angles: int) -> None:
-    """Refuse an array of another layout, and a hyperstack in which a scan is not in one piece."""
+    """Refuse an array of another layout, and a hyperstack that does not keep a scan together."""
     layout = source.layout
     if len(layout) < 2:
         return
     if not source.axes and layout[1] != angles:
         raise DataError(
             f"{source.name} must be (time, angles, y, x) with {angles} angles, got "
-            f"{layout[0]} times {layout[1]} frames: see angles in the description"
+            f"{layout[0]} times {layout[1]} frames: correct angles in the description"
         )
     together = [math.prod(layout[i:]) for i in range(len(layout))]  # frames that follow each other
     if angles not in together and layout[-1] % angles:
         sizes = " x ".join(f"{n} {axis}" for axis, n in zip(source.axes, layout, strict=True))
         raise DataError(
-            f"{source.name} must hold the {angles} frames of a scan one after the other, got a "
-            f"hyperstack of {sizes} in which {source.axes[-1]} changes first: save one channel, "
-            "or each scan alone, or correct angles"
+            f"{source.name} must hold the {angles} frames of a scan in sequence, got a "
+            f"hyperstack of {sizes} in which {source.axes[-1]} varies fastest: save one channel, "
+            "save each scan in a file, or correct angles"
         )
 
 
@@ -169,22 +168,22 @@ def _check_count(name: str, count: int, angles: int) -> None:
         raise DataError(
             f"{name} must hold whole scans of {angles} frames, found {count} = "
             f"{count // angles} x {angles} + {count % angles}: {angles - count % angles} are "
-            "missing, or angles is another number"
+            "missing, or angles is wrong"
         )
 
 
 def pixel_rule(surveys: Sequence[Survey]) -> tuple[PixelRule, list[str]]:
-    """Return the smallest type that holds all grey values, and what is to be said about it."""
+    """Return the smallest type that holds all grey values, and warnings about it."""
     narrow = [one for one in surveys if one.bits >> one.shift <= _BYTE]
     if len(narrow) == len(surveys):
         return PixelRule(np.uint8), _packed_notes([one for one in surveys if one.wide])
     names = ", ".join(one.source.name for one in narrow)
-    note = f"{names} has 8-bit data, what belongs to it has more bits: another camera setting?"
+    note = f"{names} has 8-bit data, but other sources have more bits: check the camera settings"
     return PixelRule(np.uint16), [note] if narrow else []
 
 
 def _packed_notes(wide: Sequence[Survey]) -> list[str]:
-    """Return what is said of 8-bit data in 16-bit frames."""
+    """Return warnings about 8-bit data in 16-bit frames."""
     notes = []
     for shifted, how in ((False, "no value above 255"), (True, "only multiples of 256")):
         names = ", ".join(one.source.name for one in wide if bool(one.shift) is shifted)
@@ -194,11 +193,11 @@ def _packed_notes(wide: Sequence[Survey]) -> list[str]:
 
 
 def brightness_warnings(background: Survey, samples: Sequence[Survey]) -> list[str]:
-    """Return a sentence for each sample that is much brighter or darker than the background."""
+    """Return a warning for each sample that is much brighter or darker than the background."""
     empty = _grey(background)
     return [
         f"{one.source.name} has a mean grey value of {_grey(one):.1f}, its background "
-        f"{background.source.name} {empty:.1f}: another exposure or bit depth"
+        f"{background.source.name} {empty:.1f}: check exposure and bit depth"
         for one in samples
         if not 1 / _SIMILAR < (_grey(one) + 1) / (empty + 1) < _SIMILAR
     ]

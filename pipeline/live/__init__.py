@@ -1,1 +1,1 @@
-"""The live instrument: its processes, what keeps them running, and the client of a window."""
+"""The live instrument: its processes, their supervisor, the client, and playback of files."""

@@ -1,9 +1,9 @@
-"""The acquirer: owns the microscope, scans while live, and never waits for anyone.
+"""The acquirer: owns the microscope, scans while live, and never waits for another process.
 
-Stacks leave over PUSH with a short queue; a scan that finds it full is counted and dropped. The
-background goes the same way under its own kind, and again whenever the processor asks for it.
-A time-lapse takes its scans when they are due, live ones fill the time between; the scans of both
-are sent, but what is recorded is in the file before.
+Scans are sent over PUSH with a short queue; if it is full, the scan is counted and dropped. The
+background is sent the same way under its own kind, and again whenever the processor asks for it.
+A time-lapse takes its scans when they are due; live scans fill the time between. Both are sent to
+the processor; recorded scans are written to the file first.
 """
 
 import threading
@@ -17,8 +17,8 @@ from acquisition.configuration.calibration_file import load_calibrated
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, open_microscope
-from pipeline.live.service import Desk, Publisher, Rate, Remember, Settings
-from pipeline.live.timelapse_thread import Recorder
+from pipeline.live.live_timelapse import LiveTimelapse
+from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Acquirer"]
 
-_FAILURES = 3  # in a row, before this process ends and its next life opens the devices again
-_BREATH_S = 0.5
+_FAILURES = 3  # in a row, before this process ends; the restarted one reopens the devices
+_RETRY_DELAY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +51,32 @@ class Acquirer:
 
     Parameters
     ----------
-    settings : Settings
+    settings : ProcessSettings
     stacks, commands : socket
         PUSH and REP, bound.
     publisher : Publisher
         For interferograms and status.
     stamp : Stamp
         Numbers the messages.
-    remember : callable
-        Keeps a setting for the next life of this process.
+    keep_setting : callable
+        Keeps a setting for a restart of this process.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ProcessSettings,
         stacks: Socket,
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
-        remember: Remember,
+        keep_setting: KeepSetting,
     ) -> None:
         self._settings = settings
         self._stacks = stacks
         self._publisher = publisher
         self._stamp = stamp
-        self._remember = remember
-        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._keep_setting = keep_setting
+        self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._phase, self._message = Phase.STARTING, "starting the microscope"
         self._microscope = ""
         self._counts = _Counts()
@@ -85,50 +85,50 @@ class Acquirer:
         self._backgrounds = 0
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
         self._wake = threading.Event()
-        self._halt = threading.Event()  # cuts a scan short
-        self._recorder = Recorder(remember)
+        self._abort_scan = threading.Event()  # cuts a scan short
+        self._timelapse = LiveTimelapse(keep_setting)
         self._config: AcquisitionConfig | None = None
         self._scan_s = 0.0  # how long the last live scan took
-        self._failures, self._trouble = 0, ""
+        self._failures, self._last_error = 0, ""
         if settings.live:
             self._live.set()
 
     def run(self, ending: threading.Event) -> None:
         """Open the microscope and serve until ``ending`` is set."""
-        self._desk.start()
+        self._server.start()
         try:
             calibrated = load_calibrated(self._settings.microscope_file)
             self._config = calibrated.config
-            self._recorder.take_up(self._settings.recording)
+            self._timelapse.resume_after_restart(self._settings.recording)
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
                 try:
                     self._serve(microscope, ending)
                 finally:
-                    self._recorder.close()
+                    self._timelapse.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
-            self._desk.end()
+            self._server.end()
 
     def _serve(self, microscope: Microscope, ending: threading.Event) -> None:
-        def halt_at_the_end() -> None:
+        def abort_at_the_end() -> None:
             ending.wait()
-            self._halt.set()
+            self._abort_scan.set()
 
-        threading.Thread(target=halt_at_the_end, name="halt", daemon=True).start()
+        threading.Thread(target=abort_at_the_end, name="abort", daemon=True).start()
         self._retake.set()
         while not ending.is_set():
             self._wake.clear()
             try:
                 self._step(microscope)
-                self._failures, self._trouble = 0, ""
+                self._failures, self._last_error = 0, ""
             except ScanStopped:  # cut short by a command, or by the end
                 pass
             except DeviceError as error:
                 self._try_again_after(error)
             if not ending.is_set():
-                self._halt.clear()
+                self._abort_scan.clear()
 
     def _step(self, microscope: Microscope) -> None:
         if self._retake.is_set():
@@ -136,7 +136,7 @@ class Acquirer:
         if self._resend.is_set():
             self._send_background()
         live = self._live.is_set()
-        due_s = self._recorder.due_s
+        due_s = self._timelapse.due_s
         if live:
             self._show(Phase.LIVE, "live", microscope.remark)
         else:
@@ -153,30 +153,30 @@ class Acquirer:
             self._wake.wait(min(due_s, 0.1))
 
     def _try_again_after(self, error: DeviceError) -> None:
-        """Say what failed, and go on; after some failures in a row the devices are opened anew."""
+        """Show the error and go on; after several in a row raise it, to reopen the devices."""
         self._failures += 1
         if self._failures > _FAILURES:
             raise error
-        self._trouble = f"the last scan failed, trying again: {error}"
+        self._last_error = f"the last scan failed, retrying: {error}"
         self._rate.reset()
-        self._wake.wait(_BREATH_S)
+        self._wake.wait(_RETRY_DELAY_S)
 
     def _take_background(self, microscope: Microscope) -> None:
         self._show(Phase.BACKGROUND, "taking the background", microscope.remark)
-        self._background = microscope.background(stop=self._halt)
+        self._background = microscope.background(stop=self._abort_scan)
         self._retake.clear()
         self._backgrounds += 1
         self._resend.set()
 
     def _send_background(self) -> None:
-        """Send it, or try again after the next scan; nobody may be there yet."""
+        """Send the background; if the processor is not connected yet, retry after the next scan."""
         if self._background is not None and self._send(self._background, "background"):
             self._resend.clear()
 
     def _record(self, microscope: Microscope) -> None:
         """Do a step of the time-lapse, and send its scan as a live one."""
-        stack = self._recorder.step(microscope, self._background, self._halt)
-        background = self._recorder.background
+        stack = self._timelapse.step(microscope, self._background, self._abort_scan)
+        background = self._timelapse.background
         if background is not None and background is not self._background:
             self._background = background
             self._backgrounds += 1
@@ -185,7 +185,7 @@ class Acquirer:
             self._pass_on(stack, microscope)
 
     def _scan(self, microscope: Microscope) -> None:
-        self._pass_on(microscope.scan(stop=self._halt), microscope)
+        self._pass_on(microscope.scan(stop=self._abort_scan), microscope)
 
     def _pass_on(self, stack: InterferogramStack, microscope: Microscope) -> None:
         stack = replace(stack, sequence=self._counts.scans)
@@ -205,7 +205,7 @@ class Acquirer:
         return send(self._stacks, message)
 
     def _publish_interferogram(self, stack: InterferogramStack, microscope: Microscope) -> None:
-        """Show the angle nearest to the axis, always the same: its fringes are steady."""
+        """Publish the frame of the angle nearest to the optical axis."""
         angle = int(np.argmin(np.hypot(*microscope.angles.k.T)))
         stated = stack.provenance.get("bit_depth")
         bits = int(stated) if stated else full_scale(stack.frames).bit_length()
@@ -214,46 +214,46 @@ class Acquirer:
         )
         self._publisher.publish(interferogram_message(view, self._stamp))
 
-    def _obey(self, command: Command) -> str:
+    def _handle(self, command: Command) -> str:
         match command.name:
             case "start":
                 self._live.set()
-                self._remember("live", True)
+                self._keep_setting("live", True)
             case "stop":
                 self._live.clear()
-                self._remember("live", False)
-                if self._phase is Phase.LIVE and not self._recorder.active:
-                    self._halt.set()  # the next scan may have to wait for its least period
+                self._keep_setting("live", False)
+                if self._phase is Phase.LIVE and not self._timelapse.active:
+                    self._abort_scan.set()  # the scan may be waiting for its minimum period
             case "background":
                 self._retake.set()
             case "resend":
                 if self._background is None:
-                    raise PipelineError("resend: there is no background yet: wait for it")
+                    raise PipelineError("resend: there is no background yet, wait for it")
                 self._resend.set()
             case "record" | "pause" | "continue" | "finish":
-                return self._obey_recording(command)
+                return self._handle_recording(command)
             case _:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
 
-    def _obey_recording(self, command: Command) -> str:
+    def _handle_recording(self, command: Command) -> str:
         match command.name:
             case "pause":
-                return self._recorder.pause()
+                return self._timelapse.pause()
             case "continue":
-                answer = self._recorder.go_on()
+                answer = self._timelapse.unpause()
             case "finish":
-                answer = self._recorder.finish()
+                answer = self._timelapse.finish()
             case _:
                 if self._config is None or self._background is None:
-                    raise PipelineError("record: the microscope is still starting: try again soon")
-                answer = self._recorder.ask(command.argument, self._config)
+                    raise PipelineError("record: the microscope is still starting, try again soon")
+                answer = self._timelapse.request(command.argument, self._config)
         self._wake.set()
         return answer
 
     def _show(self, phase: Phase, *said: str) -> None:
-        self._phase, self._message = phase, "; ".join(filter(None, (*said, self._trouble)))
+        self._phase, self._message = phase, "; ".join(filter(None, (*said, self._last_error)))
 
     def _status(self) -> AcquirerStatus:
         counts = self._counts
@@ -266,6 +266,6 @@ class Acquirer:
             incomplete=counts.incomplete,
             unsent=counts.unsent,
             scan_rate_hz=self._rate.hz,
-            recording=self._recorder.state(),
+            recording=self._timelapse.state(),
             **self._stamp(),
         )

@@ -1,7 +1,7 @@
-"""What a window needs of a running instrument: its newest state and pictures, and commands.
+"""The client of a running instrument: its newest state, images and tomograms, and commands.
 
-The statuses of acquirer, processor and supervisor become one ``InstrumentState`` here, so that
-every viewer, with or without a window, shows the same.
+The statuses of all processes are merged into one ``InstrumentState`` here, so that every client,
+with or without a window, shows the same.
 """
 
 import time
@@ -41,26 +41,26 @@ from pipeline.wire.sockets import (
 )
 from pipeline.wire.state import (
     InstrumentState,
-    News,
     Phase,
     RecordRequest,
     TomogramView,
+    Updates,
 )
 
 __all__ = ["InstrumentClient", "merge"]
 
-RECORD_LIMIT_S = 20.0  # the forecast of its size may have to load torch first
+RECORD_LIMIT_S = 20.0  # the forecast of the file size may load torch first
 H = TypeVar("H")
 V = TypeVar("V")
 
 
 class InstrumentClient(Closing):
-    """A view of a running instrument; any number of them may look at the same one.
+    """A client of a running instrument, which may have any number of them.
 
     Parameters
     ----------
     endpoints : Endpoints
-        Where its processes can be reached.
+        The addresses of its processes.
     """
 
     def __init__(self, endpoints: Endpoints) -> None:
@@ -84,11 +84,11 @@ class InstrumentClient(Closing):
 
     @property
     def malformed(self) -> int:
-        """How many messages could not be used."""
+        """Number of messages that could not be used."""
         return self._unusable + sum(inbox.malformed for inbox in self._inboxes)
 
-    def poll(self, timeout_ms: int = 0) -> News:
-        """Return the newest of each kind since the last poll; wait ``timeout_ms`` for anything."""
+    def poll(self, timeout_ms: int = 0) -> Updates:
+        """Return the newest of each kind since the last poll; wait up to ``timeout_ms`` for it."""
         self._poller.poll(timeout_ms)
         newest: dict[str, Message] = {}
         for inbox in self._inboxes:
@@ -96,7 +96,7 @@ class InstrumentClient(Closing):
                 newest[message.header.kind] = message
         for message in newest.values():
             self._note(message)
-        return News(
+        return Updates(
             self._changed_state(),
             self._viewed(newest.get("interferogram"), interferogram_view, InterferogramHeader),
             self._viewed(newest.get("tomogram"), tomogram_view, TomogramHeader),
@@ -104,7 +104,7 @@ class InstrumentClient(Closing):
         )
 
     def newest(self) -> TomogramView:
-        """Return the newest tomogram as the quality check gets it: the whole volume.
+        """Return the newest tomogram as a whole volume, not cut out for display.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class InstrumentClient(Closing):
         wish = command("newest", stamp=self._stamp)
         message = fetch(self._context, self._endpoints.processor_commands, wish)
         if message is None or not isinstance(message.header, TomogramHeader):
-            raise PipelineError("the processor has no tomogram yet: wait for the first one")
+            raise PipelineError("the processor has no tomogram yet, wait for the first one")
         return tomogram_view(message.header, message.arrays)
 
     def start(self) -> None:
@@ -126,7 +126,7 @@ class InstrumentClient(Closing):
         self._request(self._endpoints.acquirer_commands, "stop")
 
     def retake_background(self) -> None:
-        """Record the empty field again."""
+        """Retake the background."""
         self._request(self._endpoints.acquirer_commands, "background")
 
     def set_regularizer(self, name: str) -> None:
@@ -138,24 +138,24 @@ class InstrumentClient(Closing):
         self._request(self._endpoints.processor_commands, "constraint", name)
 
     def record(self, request: RecordRequest) -> None:
-        """Record a time-lapse; refused where it cannot be done or does not fit on the disk."""
+        """Record a time-lapse; PipelineError if it is impossible or does not fit on the disk."""
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
         self._request(self._endpoints.acquirer_commands, "record", text, RECORD_LIMIT_S)
 
     def pause_recording(self) -> None:
-        """Take no more scans for the time-lapse, until it is told to go on."""
+        """Pause the time-lapse; live imaging continues."""
         self._request(self._endpoints.acquirer_commands, "pause")
 
     def continue_recording(self) -> None:
-        """Go on with the time-lapse that was paused."""
+        """Continue the paused time-lapse."""
         self._request(self._endpoints.acquirer_commands, "continue")
 
     def finish_recording(self) -> None:
-        """End the time-lapse after the scan that runs."""
+        """End the time-lapse after the current scan."""
         self._request(self._endpoints.acquirer_commands, "finish")
 
     def close(self) -> None:
-        """Let go of the instrument; it keeps running."""
+        """Disconnect from the instrument, which keeps running."""
         self._context.destroy(linger=0)
 
     def _request(
@@ -188,7 +188,7 @@ class InstrumentClient(Closing):
         view: Callable[[H, Sequence[NDArray[Any]]], V],
         header: type[H],
     ) -> V | None:
-        """Return what a message carries; None where it is none of that kind, or cannot be used."""
+        """Return the content of a message; None if there is none or it cannot be used."""
         if message is None or not isinstance(message.header, header):
             return None
         try:
@@ -204,8 +204,8 @@ def merge(
     processor: ProcessorStatus | None,
     quality: QualityStatus | None = None,
 ) -> InstrumentState:
-    """Return the instrument as a whole from what its processes last said of themselves."""
-    # what a process said before it died and was restarted is not true any more
+    """Return the state of the instrument from the last statuses of its processes."""
+    # the status of a process from before its restart no longer holds
     lives = {} if supervisor is None else {p.name: p.restarts for p in supervisor.processes}
     if acquirer is not None and acquirer.life < lives.get("acquirer", 0):
         acquirer = None
@@ -247,11 +247,11 @@ def _summary(
     acquirer: AcquirerStatus | None,
     processor: ProcessorStatus | None,
 ) -> tuple[Phase, str]:
-    """Return the phase and the line that says what the instrument is doing."""
+    """Return the phase and the status line."""
     if supervisor is not None and supervisor.failure:
         return Phase.FAILED, supervisor.failure
     down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
-    down = [process for process in down if process.name != "quality"]  # all goes on without it
+    down = [process for process in down if process.name != "quality"]  # it is optional
     if down:
         phase = Phase.STARTING if acquirer is None else acquirer.phase
         return phase, f"restarting the {down[0].name}: {down[0].detail}"
@@ -278,7 +278,7 @@ def _live(processor: ProcessorStatus | None) -> str:
 
 
 def _checking(supervisor: SupervisorStatus | None, quality: QualityStatus | None) -> str:
-    """Return what the quality check is doing; empty where there is none."""
+    """Return the status of the quality check; "" if there is none."""
     processes = () if supervisor is None else supervisor.processes
     here = next((process for process in processes if process.name == "quality"), None)
     if here is None:

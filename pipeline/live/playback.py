@@ -1,7 +1,7 @@
-"""A file played back to the window: tomograms as they are, recordings as they are reconstructed.
+"""Plays a file back to the window: a tomogram file, or a recording that is reconstructed.
 
-A thread of its own reads or computes what is looked at; the window polls it like an
-instrument. Both kinds of file may still be growing.
+A thread reads or computes the requested scan; the window polls it like an instrument. Both kinds of
+file may still be growing.
 """
 
 import threading
@@ -17,7 +17,14 @@ from files import hdf5, recording, tomograms
 from pipeline.tomograms.job import settings_for
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.sockets import PipelineError
-from pipeline.wire.state import Course, InstrumentState, News, Phase, RecordRequest, TomogramView
+from pipeline.wire.state import (
+    InstrumentState,
+    Phase,
+    Playlist,
+    RecordRequest,
+    TomogramView,
+    Updates,
+)
 from pipeline.wire.tomogram_view import view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from regularizer.constraint import Constrained, check_constraint
@@ -28,16 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Playback", "open_playback"]
 
-_RATE_HZ = 5.0  # of playing, where reading or computing is as fast
-_LOOK_S = 2.0  # between looks at whether a file has grown
+_RATE_HZ = 5.0  # of playing, if reading or computing keeps up
+_LOOK_S = 2.0  # between checks whether the file has grown
 _TICK_S = 0.05
-_KEPT_BYTES = 2**29  # of volumes that have been looked at
+_KEPT_BYTES = 2**29  # of cached volumes
 
 
-Wish = tuple[int, str, str]  # a scan, a regularizer, a constraint on the sign of the contrast
+# a scan, a regularizer, a constraint on the sign of the contrast
+ViewRequest = tuple[int, str, str]
 
 
-class Source(Protocol):
+class PlaybackSource(Protocol):
     """A file of scans."""
 
     path: Path
@@ -46,13 +54,13 @@ class Source(Protocol):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The volumes that the file has by now, or how a recording can be regularized."""
+        """The volumes in the file now, or the regularizers for a recording."""
 
-    def places(self) -> tuple[str, ...]:
-        """Return what the stage position of each scan is called that there is by now."""
+    def position_labels(self) -> tuple[str, ...]:
+        """Return the label of the stage position of each scan in the file now."""
 
-    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
-        """Return the tomogram that is wished for; raise Stopped soon after ``stop`` is set."""
+    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
+        """Return the requested tomogram; raise Stopped soon after ``stop`` is set."""
 
 
 class _Tomograms:
@@ -69,12 +77,12 @@ class _Tomograms:
         held = self._series.indices
         return tuple(name for name in VOLUMES if len(held.get(name, ()))) or ("none",)
 
-    def places(self) -> tuple[str, ...]:
+    def position_labels(self) -> tuple[str, ...]:
         self._series = tomograms.read_tomograms(self.path)
-        return self._series.positions.each
+        return self._series.positions.scan_labels
 
-    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
-        scan, method, _ = wish
+    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
+        scan, method, _ = wanted
         raw, found = self._series.raw(scan), self._series.regularized(method, scan)
         return TomogramView(
             raw=raw.index.numpy(),
@@ -90,7 +98,7 @@ class _Tomograms:
 
 
 class _Recording:
-    """The scans of a recording, each reconstructed and regularized when it is looked at."""
+    """The scans of a recording, each reconstructed and regularized on request."""
 
     constrained = True
 
@@ -106,13 +114,14 @@ class _Recording:
     def methods(self) -> tuple[str, ...]:
         return tuple(REGULARIZERS)
 
-    def places(self) -> tuple[str, ...]:
-        if self._recording.finished() != len(self._recording):  # its background is long to read
+    def position_labels(self) -> tuple[str, ...]:
+        # rereading the background is slow
+        if self._recording.count_complete() != len(self._recording):
             self._recording = recording.read_recording(self.path)
-        return self._recording.log().positions.each
+        return self._recording.log().positions.scan_labels
 
-    def view(self, wish: Wish, stop: threading.Event) -> TomogramView:
-        scan, method, constraint = wish
+    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
+        scan, method, constraint = wanted
         begin = time.perf_counter()
         made = self._reconstructed(scan)
         middle = time.perf_counter()
@@ -132,7 +141,7 @@ class _Recording:
         return windowed(view_of(made, regularized, method, stages_s, warnings))
 
     def _reconstructed(self, scan: int) -> Reconstruction:
-        """Return the raw tomogram; the last one is kept for another regularizer."""
+        """Return the reconstruction of a scan; the last one is kept for other regularizers."""
         if self._made is None or self._made[0] != scan:
             recorded = next(self._recording.scans(scan))
             if self._planned is None or self._planned[0] is not recorded.background:
@@ -150,115 +159,115 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
     ----------
     path : Path
     method : str
-        Which volume is shown first, or how a recording is regularized.
+        The volume shown first, or the regularizer for a recording.
     device : str or None
-        Where a recording is reconstructed; None: the best there is.
+        Where a recording is reconstructed; None: the best available.
 
     Raises
     ------
     DataError
-        If it is neither, or has no scan.
+        If the file is neither, or has no scan.
     """
     check_regularizer(method)
     with hdf5.read_file(path) as file:
         kind = file.attrs.get("format")
     if kind not in (recording.FORMAT, tomograms.FORMAT):
         raise DataError(
-            f"{path} must be a recording or a tomogram file of LiveTomo, its format is {kind!r}: "
-            "import turns interferograms of other programs into a recording"
+            f"{path} must be a recording or a tomogram file of LiveTomo, got format {kind!r}: "
+            "import interferograms of other programs with `launcher.py import`"
         )
     source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
-    if not source.places():
+    if not source.position_labels():
         raise DataError(f"{path} must hold at least one finished scan, found none")
     return Playback(source, method if method in source.methods else source.methods[0])
 
 
 class Playback(Closing):
-    """Plays a file to a window, which polls it as an instrument.
+    """Plays a file to a window, which polls it like an instrument.
 
     Parameters
     ----------
-    source : Source
+    source : PlaybackSource
     method : str
-        One of the source's.
+        One of the methods of the source.
     """
 
-    def __init__(self, source: Source, method: str) -> None:
+    def __init__(self, source: PlaybackSource, method: str) -> None:
         self._source, self._method = source, method
-        self._places = source.places()
+        self._position_labels = source.position_labels()
         self._position = ""
         self._constraint: str = "auto"
         self._scan, self._shown = 0, (-1, "", "")
         self._playing = False
         self._message = "reading the first scan"
-        self._news = News(self._state())
-        self._views: OrderedDict[Wish, TomogramView] = OrderedDict()
+        self._updates = Updates(self._state())
+        self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
         self._changed = threading.Condition()
-        self._stop = threading.Event()  # what is being computed is no longer wanted
+        self._stop = threading.Event()  # the running computation is no longer wanted
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="playback", daemon=True)
         self._thread.start()
 
-    # --- what the window asks for ---
+    # --- called by the window ---
 
-    def poll(self, timeout_ms: int = 0) -> News:
+    def poll(self, timeout_ms: int = 0) -> Updates:
         """Return what is new since the last poll."""
         with self._changed:
-            news, self._news = self._news, News()
-        return news
+            updates, self._updates = self._updates, Updates()
+        return updates
 
     @property
-    def course(self) -> Course:
-        """The scans that are played, and where they were taken."""
+    def playlist(self) -> Playlist:
+        """The played scans and their stage positions."""
         with self._changed:
-            return self._course()
+            return self._playlist()
 
     def seek(self, scan: int) -> None:
-        """Show a scan, or the last one before it that is played; playing goes on from there."""
+        """Show a scan, or the last one before it in the playlist; playing continues there."""
         with self._changed:
-            course = self._course()
-            self._scan = course.scans[course.row(scan)]
+            playlist = self._playlist()
+            self._scan = playlist.scans[playlist.row(scan)]
             self._ask()
 
-    def look_at(self, position: str) -> None:
-        """Play the scans of one stage position only; of all where the name is empty."""
+    def select_position(self, position: str) -> None:
+        """Play only the scans of one stage position; "": of all."""
         with self._changed:
-            if position and position not in self._places:
+            if position and position not in self._position_labels:
                 raise PipelineError(
-                    f"{self._source.path.name} has scans at "
-                    f"{', '.join(dict.fromkeys(self._places))}, got {position!r}"
+                    f"the position must be one with scans "
+                    f"({', '.join(dict.fromkeys(self._position_labels))}), got {position!r}"
                 )
             self._position = position
-            course = self._course()
-            self._scan = course.scans[course.row(self._scan)]
+            playlist = self._playlist()
+            self._scan = playlist.scans[playlist.row(self._scan)]
             self._tell()
             self._ask()
 
-    def _course(self) -> Course:
+    def _playlist(self) -> Playlist:
         at = self._position
-        scans = tuple(n for n, place in enumerate(self._places) if place == at or not at)
-        return Course(scans, self._places, at)
+        scans = tuple(n for n, place in enumerate(self._position_labels) if place == at or not at)
+        return Playlist(scans, self._position_labels, at)
 
     def start(self) -> None:
-        """Play on, from the beginning where the end was reached."""
+        """Play, from the beginning if the end was reached."""
         with self._changed:
-            scans = self._course().scans
+            scans = self._playlist().scans
             if self._scan == scans[-1]:
                 self._scan = scans[0]
             self._playing = True
             self._ask()
 
     def stop(self) -> None:
-        """Stay at the scan on display."""
+        """Pause at the displayed scan."""
         with self._changed:
             self._playing = False
             self._tell()
 
     def set_regularizer(self, name: str) -> None:
-        """Show another volume of the file, or regularize in another way."""
+        """Show another volume of the file, or use another regularizer."""
         if name not in self._source.methods:
             raise PipelineError(
-                f"{self._source.path.name} has volumes by {', '.join(self._source.methods)}, "
+                f"{self._source.path.name} has the volumes {', '.join(self._source.methods)}, "
                 f"got {name!r}"
             )
         with self._changed:
@@ -269,50 +278,52 @@ class Playback(Closing):
         """Regularize with this constraint on the sign of the contrast."""
         if not self._source.constrained:
             raise PipelineError(
-                f"{self._source.path.name} has finished volumes: a constraint is for recordings"
+                f"{self._source.path.name} is a tomogram file: a constraint is for recordings"
             )
         with self._changed:
             self._constraint = check_constraint(name)
             self._ask()
 
     def retake_background(self) -> None:
-        """Refuse: nothing is measured."""
+        """Refuse: a file has no instrument."""
         raise self._refused()
 
     def record(self, request: RecordRequest) -> None:
-        """Refuse: nothing is measured."""
+        """Refuse: a file has no instrument."""
         raise self._refused()
 
     def pause_recording(self) -> None:
-        """Refuse: nothing is measured."""
+        """Refuse: a file has no instrument."""
         raise self._refused()
 
     def continue_recording(self) -> None:
-        """Refuse: nothing is measured."""
+        """Refuse: a file has no instrument."""
         raise self._refused()
 
     def finish_recording(self) -> None:
-        """Refuse: nothing is measured."""
+        """Refuse: a file has no instrument."""
         raise self._refused()
 
     def close(self) -> None:
-        """End the thread, soon also where it computes."""
+        """End the thread; a running computation is stopped."""
         with self._changed:
             self._closed = True
             self._ask()
         self._thread.join()
 
     def _refused(self) -> PipelineError:
-        return PipelineError(f"{self._source.path.name} is a file: `live` opens an instrument")
+        return PipelineError(
+            f"{self._source.path.name} is a file: open an instrument with `launcher.py live`"
+        )
 
     # --- the thread ---
 
     def _run(self) -> None:
         looked = shown = time.monotonic()
         while not self._closed:
-            wish, now = self._wish(), time.monotonic()
-            if wish is not None:
-                self._show(wish)
+            wanted, now = self._wanted(), time.monotonic()
+            if wanted is not None:
+                self._show(wanted)
                 shown = now
             elif self._playing and now - shown > 1 / _RATE_HZ:
                 self._step()
@@ -322,91 +333,91 @@ class Playback(Closing):
             else:
                 self._rest()
 
-    def _wish(self) -> Wish | None:
-        """Return what is to be shown and is not."""
+    def _wanted(self) -> ViewRequest | None:
+        """Return the wanted view if it is not displayed yet."""
         with self._changed:
-            wish = (self._scan, self._method, self._constraint)
+            wanted = (self._scan, self._method, self._constraint)
             self._stop.clear()
-            return None if wish == self._shown else wish
+            return None if wanted == self._shown else wanted
 
     def _rest(self) -> None:
-        """Wait a moment, unless something is asked for."""
+        """Wait a moment, or until something is requested."""
         with self._changed:
             self._changed.wait_for(self._stop.is_set, _TICK_S)
 
     def _step(self) -> None:
-        """Go on to the next scan; stay at the last one."""
+        """Go to the next scan; pause at the last one."""
         with self._changed:
-            course = self._course()
-            following = course.row(self._scan) + 1
-            if following < len(course.scans):
-                self._scan = course.scans[following]
+            playlist = self._playlist()
+            following = playlist.row(self._scan) + 1
+            if following < len(playlist.scans):
+                self._scan = playlist.scans[following]
             else:
                 self._playing = False
                 self._tell()
 
-    def _show(self, wish: Wish) -> None:
+    def _show(self, wanted: ViewRequest) -> None:
         try:
-            view = self._views.get(wish) or self._made(wish)
+            view = self._views.get(wanted) or self._made(wanted)
         except Stopped:
             return
         except LiveTomoError as error:
-            view, problem = None, f"scan {wish[0] + 1} cannot be shown: {error}"
+            view, problem = None, f"scan {wanted[0] + 1} cannot be shown: {error}"
         with self._changed:
-            self._shown = wish
+            self._shown = wanted
             if view is None:
                 self._tell(problem)
                 return
-            self._keep(wish, view)
+            self._keep(wanted, view)
             self._tell()
-            self._news = News(self._news.state, tomogram=view)
+            self._updates = Updates(self._updates.state, tomogram=view)
 
-    def _made(self, wish: Wish) -> TomogramView:
+    def _made(self, wanted: ViewRequest) -> TomogramView:
         with self._changed:
-            self._tell(f"{self._called(wish[0])}: {wish[1]}")
-        return self._source.view(wish, self._stop)
+            self._tell(f"{self._called(wanted[0])}: {wanted[1]}")
+        return self._source.view(wanted, self._stop)
 
-    def _keep(self, wish: Wish, view: TomogramView) -> None:
-        self._views[wish] = view
-        self._views.move_to_end(wish)
+    def _keep(self, wanted: ViewRequest, view: TomogramView) -> None:
+        self._views[wanted] = view
+        self._views.move_to_end(wanted)
         most = max(_KEPT_BYTES // (2 * view.raw.nbytes), 2)
         while len(self._views) > most:
             self._views.popitem(last=False)
 
     def _look(self) -> None:
-        """See whether the file has grown."""
+        """Check whether the file has grown."""
         try:
-            places = self._source.places()
+            labels = self._source.position_labels()
         except LiveTomoError:
-            return  # its writer is at it; what is there stays on display
+            return  # it is being written; the display stays
         with self._changed:
-            if places and places != self._places:
-                self._places = places
-                if self._position not in places:
+            if labels and labels != self._position_labels:
+                self._position_labels = labels
+                if self._position not in labels:
                     self._position = ""
                 self._tell()
 
     def _ask(self) -> None:
-        """Have the thread look at what is wanted now."""
+        """Wake the thread for a new request."""
         self._stop.set()
         self._changed.notify_all()
 
     def _tell(self, message: str = "") -> None:
         doing = "playing, " if self._playing else ""
         self._message = message or f"{doing}{self._called(self._scan)}"
-        self._news = News(self._state(), tomogram=self._news.tomogram)
+        self._updates = Updates(self._state(), tomogram=self._updates.tomogram)
 
     def _called(self, scan: int) -> str:
-        """Return which scan it is, and where it was taken if not all were in one place."""
-        course = self._course()
-        where = f" at {course.place(scan)}" if course.positions else ""
-        return f"scan {scan + 1} of {len(self._places)}{where}"
+        """Return the number of a scan, and its position if there are several."""
+        playlist = self._playlist()
+        where = f" at {playlist.position_of(scan)}" if playlist.positions else ""
+        return f"scan {scan + 1} of {len(self._position_labels)}{where}"
 
     def _state(self) -> InstrumentState:
         return InstrumentState(
             Phase.LIVE if self._playing else Phase.STOPPED,
             self._message,
-            scans=len(self._places),
+            scans=len(self._position_labels),
             regularizer=self._method,
             regularizers=self._source.methods,
             constraint=self._constraint if self._source.constrained else "",

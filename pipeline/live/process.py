@@ -1,6 +1,6 @@
-"""The entry of every process: ``python -m pipeline.live.process '{"name": "acquirer", ...}'``.
+"""Entry point of every process: ``python -m pipeline.live.process '{"name": "acquirer", ...}'``.
 
-Sockets first, so that the others find it within half a second; then what is heavy.
+Sockets are bound before heavy imports, so that other processes can connect within half a second.
 """
 
 import os
@@ -15,12 +15,12 @@ import zmq
 from acquisition.errors import ConfigurationError, LiveTomoError
 from pipeline.live.service import (
     EXIT_CONFIGURATION,
+    KeptSetting,
+    ProcessReport,
+    ProcessSettings,
     Publisher,
-    Remembered,
-    Report,
-    Settings,
     end_with_parent,
-    give_way,
+    lower_priority,
 )
 from pipeline.wire.messages import Stamp
 from pipeline.wire.sockets import bind
@@ -30,41 +30,41 @@ __all__ = ["main"]
 
 def main(argument: str) -> int:
     """Run one process until its parent closes its standard input; return the exit status."""
-    # Ctrl-C in a terminal reaches the whole group: the parent decides what ends
+    # Ctrl-C in a terminal reaches the whole group: the parent decides what to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = _private_stdout()
-    settings = Settings.model_validate_json(argument)
+    settings = ProcessSettings.model_validate_json(argument)
     ending = end_with_parent()
     stamp = Stamp(settings.name, time.time_ns())
     with zmq.Context() as context:
         commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
         publisher = Publisher(context, settings.endpoint(settings.name))
 
-        def remember(name: Remembered, value: bool | str) -> None:
-            _tell(reports, Report(remember={name: value}))
+        def keep_setting(name: KeptSetting, value: bool | str) -> None:
+            _report(reports, ProcessReport(kept={name: value}))
 
         bound = {settings.name: publisher.endpoint, f"{settings.name}_commands": address}
         try:
             if settings.name == "acquirer":
                 stacks, bound["stacks"] = bind(context, zmq.PUSH, settings.endpoint("stacks"))
-                _tell(reports, Report(endpoints=bound))
+                _report(reports, ProcessReport(endpoints=bound))
                 from pipeline.live.acquirer import Acquirer
 
-                Acquirer(settings, stacks, commands, publisher, stamp, remember).run(ending)
+                Acquirer(settings, stacks, commands, publisher, stamp, keep_setting).run(ending)
             elif settings.name == "processor":
-                _tell(reports, Report(endpoints=bound))
+                _report(reports, ProcessReport(endpoints=bound))
                 from pipeline.live.processor import Processor
 
-                Processor(settings, context, commands, publisher, stamp, remember).run(ending)
+                Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
             else:
-                _tell(reports, Report(endpoints=bound))
-                give_way()
+                _report(reports, ProcessReport(endpoints=bound))
+                lower_priority()
                 from pipeline.live.quality_process import QualityCheck
 
                 QualityCheck(settings, context, commands, publisher, stamp).run(ending)
         except LiveTomoError as error:
             traceback.print_exc()
-            _tell(reports, Report(error=str(error)))
+            _report(reports, ProcessReport(error=str(error)))
             return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
         finally:
             publisher.close()
@@ -73,13 +73,13 @@ def main(argument: str) -> int:
 
 
 def _private_stdout() -> TextIO:
-    """Keep standard output for reports; what else is printed goes to the log with the errors."""
+    """Reserve standard output for reports; redirect other output to standard error, the log."""
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return reports
 
 
-def _tell(reports: TextIO, report: Report) -> None:
+def _report(reports: TextIO, report: ProcessReport) -> None:
     print(report.model_dump_json(), file=reports, flush=True)
 
 

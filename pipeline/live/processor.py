@@ -1,7 +1,7 @@
-"""The processor: the newest scan becomes a tomogram and a regularized one; the others are counted.
+"""The processor: reconstructs and regularizes the newest scan; counts those it skips.
 
-A receiving thread empties the queue of scans all the time, so that what the computing thread takes
-next is the newest there is. A scan is only reconstructed with the background that belongs to it.
+A receiving thread keeps the queue of scans empty, so that the computing thread always takes the
+newest. A scan is reconstructed only with its own background.
 """
 
 import os
@@ -17,7 +17,7 @@ from acquisition.choices import check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
 from acquisition.interferograms import InterferogramStack
-from pipeline.live.service import Desk, Publisher, Rate, Remember, Settings
+from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.messages import (
     Command,
@@ -47,14 +47,14 @@ BackgroundKey = tuple[int, int]  # session of the acquirer, number of the backgr
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A scan or a background as it came."""
+    """A received scan or background."""
 
     header: StackHeader
     stack: InterferogramStack
 
     @property
     def key(self) -> BackgroundKey:
-        """Which background it is, or belongs to."""
+        """The background that this is, or that applies to this scan."""
         return (self.header.session, self.header.background)
 
 
@@ -75,11 +75,11 @@ class _Receiver(threading.Thread):
 
     @property
     def malformed(self) -> int:
-        """How many messages were not of the schema, or no scan that can be used."""
+        """Number of messages that were malformed or held no usable scan."""
         return self._unusable + (0 if self._inbox is None else self._inbox.malformed)
 
     def run(self) -> None:
-        """Receive until ``end``."""
+        """Receive until ``end`` is called."""
         with connect(self._context, zmq.PULL, self._endpoint) as socket:
             self._inbox = Inbox(socket)
             while not self._ended.is_set():
@@ -88,7 +88,7 @@ class _Receiver(threading.Thread):
                     self._keep(message.header, message.arrays)
 
     def take(self, timeout_s: float) -> _Arrival | None:
-        """Return the newest scan and count those that were passed over since the last."""
+        """Return the newest scan, None if there is none in time; count those skipped."""
         with self._changed:
             self._changed.wait_for(lambda: self._scan is not None, timeout_s)
             taken, self._scan = self._scan, None
@@ -104,7 +104,7 @@ class _Receiver(threading.Thread):
     def _keep(self, header: Any, arrays: tuple[Any, ...]) -> None:
         try:
             if not isinstance(header, StackHeader):
-                raise PipelineError(f"a scan was expected, got a message of kind {header.kind!r}")
+                raise PipelineError(f"the message must be a scan, got kind {header.kind!r}")
             arrival = _Arrival(header, stack_from(header, arrays))
         except LiveTomoError:
             self._unusable += 1
@@ -123,11 +123,11 @@ class _Receiver(threading.Thread):
 
 
 class Processor:
-    """Reconstructs, regularizes and publishes.
+    """Reconstructs, regularizes and publishes scans.
 
     Parameters
     ----------
-    settings : Settings
+    settings : ProcessSettings
     context : zmq context
     commands : socket
         REP, bound.
@@ -135,28 +135,28 @@ class Processor:
         For tomograms and status.
     stamp : Stamp
         Numbers the messages.
-    remember : callable
-        Keeps a setting for the next life of this process.
+    keep_setting : callable
+        Keeps a setting for a restart of this process.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ProcessSettings,
         context: Context,
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
-        remember: Remember,
+        keep_setting: KeepSetting,
     ) -> None:
         self._context, self._publisher, self._stamp = context, publisher, stamp
-        self._remember, self._life = remember, settings.life
+        self._keep_setting, self._life = keep_setting, settings.life
         self._acquirer = settings.endpoint("acquirer_commands")
         configuration = load_configuration(settings.microscope_file)
         config = configuration.processing
         self._device = torch_device(settings.device or config.device)
         self._how = ReconstructionSettings(**configuration.reconstruction.set_values())
         torch.set_num_threads(os.cpu_count() or 1)
-        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
         self._method = settings.regularizer or config.regularizer
         self._constraint = check_constraint(settings.constraint or config.constraint)
@@ -174,7 +174,7 @@ class Processor:
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
         self._ending = ending
-        self._desk.start()
+        self._server.start()
         self._receiver.start()
         try:
             while not ending.is_set():
@@ -184,10 +184,10 @@ class Processor:
                     self._process(arrival)
         finally:
             self._receiver.end()
-            self._desk.end()
+            self._server.end()
 
     def _plan(self) -> None:
-        """Make the reconstructor for a background that is new."""
+        """Plan the reconstruction if there is a new background."""
         background = self._receiver.background
         if background is None or background.key == self._planned:
             return
@@ -212,7 +212,7 @@ class Processor:
             try:
                 self._publish(arrival, self._reconstructor)
             except Stopped:
-                pass  # the process ends: nobody waits for this tomogram
+                pass  # the process is ending
             except LiveTomoError as error:
                 self._failed += 1
                 self._message = f"scan {arrival.header.sequence} failed: {error}"
@@ -264,19 +264,19 @@ class Processor:
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return regularize(tomogram, spectrum, stop=self._ending)
 
-    def _obey(self, command: Command) -> str | Message:
+    def _handle(self, command: Command) -> str | Message:
         if command.name == "newest":
             newest = self._newest
             return newest if newest is not None and newest.identity != command.argument else ""
         if command.name == "constraint":
             self._constraint = check_constraint(command.argument)
-            self._remember("constraint", self._constraint)
+            self._keep_setting("constraint", self._constraint)
             return f"the next scans are regularized with the constraint {self._constraint}"
         if command.name != "regularizer":
             raise PipelineError(f"the processor has no command {command.name!r}")
         check_regularizer(command.argument)
         self._method = command.argument
-        self._remember("regularizer", command.argument)
+        self._keep_setting("regularizer", command.argument)
         return f"the next scans are regularized with {command.argument}"
 
     def _status(self) -> ProcessorStatus:

@@ -1,8 +1,8 @@
-"""The quality check as a process: total variation behind the live tomograms, never in their way.
+"""The quality check: a low-priority process that compares live tomograms with total variation.
 
-When it is free it asks the processor for the newest tomogram, runs total variation on the
-spectrum that the raw one holds, and publishes how the two compare. What came meanwhile is never
-seen. It runs at a low priority, on the processor (CPU) even where the live path has a GPU.
+When idle it asks the processor for the newest tomogram, runs total variation on the spectrum of the
+raw tomogram, and publishes the comparison. Tomograms that arrive meanwhile are skipped. It runs at
+a low priority on the CPU, even if the live path uses a GPU.
 """
 
 import os
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError, LiveTomoError, Stopped
-from pipeline.live.service import Desk, Publisher, Settings
+from pipeline.live.service import CommandServer, ProcessSettings, Publisher
 from pipeline.wire.messages import (
     Command,
     QualityStatus,
@@ -42,11 +42,11 @@ _ASK_AGAIN_S = 0.2
 
 
 class QualityCheck:
-    """Compares the newest tomogram with total variation, one after the other.
+    """Compares the newest tomograms with total variation, one at a time.
 
     Parameters
     ----------
-    settings : Settings
+    settings : ProcessSettings
     context : zmq context
     commands : socket
         REP, bound.
@@ -58,7 +58,7 @@ class QualityCheck:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ProcessSettings,
         context: Context,
         commands: Socket,
         publisher: Publisher,
@@ -67,14 +67,14 @@ class QualityCheck:
         self._context, self._publisher, self._stamp = context, publisher, stamp
         self._processor = settings.endpoint("processor_commands")
         self._life = settings.life
-        self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
+        self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = "waiting for a tomogram"
         self._last = ""
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
 
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
-        self._desk.start()
+        self._server.start()
         try:
             while not ending.is_set():
                 view = self._newest()
@@ -83,10 +83,10 @@ class QualityCheck:
                 else:
                     self._check(view, ending)
         finally:
-            self._desk.end()
+            self._server.end()
 
     def _newest(self) -> TomogramView | None:
-        """Return the processor's newest tomogram, None if that has been seen."""
+        """Return the newest tomogram of the processor; None if it was checked already."""
         try:
             wish = command("newest", self._last, stamp=self._stamp)
             message = fetch(self._context, self._processor, wish)
@@ -105,7 +105,7 @@ class QualityCheck:
             left_s = (time.monotonic() - begin) * (of - done) / done
             self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
 
-        self._message = f"scan {view.sequence}: beginning"
+        self._message = f"scan {view.sequence}: starting"
         try:
             found = check_view(view, progress, ending)
         except Stopped:
@@ -116,7 +116,7 @@ class QualityCheck:
         self._publisher.publish(quality_message(found, self._stamp))
         self._message = "waiting for a tomogram"
 
-    def _obey(self, command: Command) -> str:
+    def _handle(self, command: Command) -> str:
         raise PipelineError(f"the quality check has no command {command.name!r}")
 
     def _status(self) -> QualityStatus:
@@ -128,12 +128,12 @@ def check_view(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> QualityView:
-    """Compare a live tomogram, or the raw one where it has no other, with total variation.
+    """Compare the regularized volume of a view, or else the raw one, with total variation.
 
     Raises
     ------
     DataError
-        If the view does not say what was measured, or there is nothing in it.
+        If the view lacks optics or mask, or shows no object.
     Stopped
         When ``stop`` is set.
     """
@@ -168,20 +168,20 @@ def check_view(
 
 
 def spectrum_of(view: TomogramView) -> Spectrum:
-    """Return the measured spectrum that a live tomogram was made from.
+    """Return the measured spectrum of a live tomogram.
 
     Raises
     ------
     DataError
-        If the view does not have the optics, or a mask that fits its volume.
+        If the view lacks the optics, or a mask that fits its volume.
     """
     slices, rows, columns = view.raw.shape
     half = (slices, rows, columns // 2 + 1)
     voxels = slices * rows * half[2]
     if view.measured is None or view.optics is None or len(view.measured) != -(-voxels // 8):
         raise DataError(
-            f"a tomogram is checked with its optics and one bit for each of its {voxels} voxels of "
-            f"the half spectrum; this one, of scan {view.sequence}, came without"
+            f"a tomogram must have its optics and one bit for each of the {voxels} voxels of its "
+            f"half spectrum to be checked, scan {view.sequence} came without"
         )
     measured = np.unpackbits(view.measured, count=voxels).reshape(half)
     raw = contrast_from_index(_tensor(view.raw), view.medium_index)

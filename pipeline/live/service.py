@@ -1,8 +1,8 @@
-"""What the processes have in common: settings, sockets, commands, status, and when to end.
+"""Shared by all processes: settings, sockets, commands, status and shutdown.
 
-A process binds its sockets and reports their addresses on standard output before it loads
-anything heavy. It ends when its standard input closes, which happens when its parent closes it or
-dies, on every operating system.
+A process binds its sockets and reports their addresses on standard output before heavy imports. It
+ends when its standard input closes: the parent closes it, or dies. This works on every operating
+system.
 """
 
 import contextlib
@@ -24,29 +24,29 @@ from pipeline.wire.sockets import ANY_PORT, Context, Socket, bind
 
 __all__ = [
     "EXIT_CONFIGURATION",
-    "Desk",
+    "CommandServer",
+    "KeepSetting",
+    "KeptSetting",
+    "ProcessReport",
+    "ProcessSettings",
     "Publisher",
     "Rate",
-    "Remember",
-    "Remembered",
-    "Report",
-    "Settings",
     "end_with_parent",
-    "give_way",
+    "lower_priority",
 ]
 
-EXIT_CONFIGURATION = 3  # restarting would not help
+EXIT_CONFIGURATION = 3  # a restart would not help
 HEARTBEAT_S = 0.25
 _NICENESS = 10
-Remembered = Literal["live", "regularizer", "constraint", "recording"]
-Remember = Callable[[Remembered, bool | str], None]
-LAST_WORDS_S = 5.0  # how long a process may take to end by itself
+KeptSetting = Literal["live", "regularizer", "constraint", "recording"]
+KeepSetting = Callable[[KeptSetting, bool | str], None]
+SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
 
 
-class Settings(BaseModel):
-    """What a process is started with.
+class ProcessSettings(BaseModel):
+    """The settings that a process is started with.
 
-    ``recording`` is the request of a time-lapse that its former life did not finish.
+    ``recording`` is the ``RecordRequest`` of a time-lapse that was interrupted by a restart.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,53 +61,53 @@ class Settings(BaseModel):
     endpoints: dict[str, str] = {}
 
     def endpoint(self, name: str) -> str:
-        """Return the address that this process had in its previous life, or any."""
+        """Return the address that this process had before a restart, or any free port."""
         return self.endpoints.get(name, ANY_PORT)
 
 
-class Report(BaseModel):
-    """What a process tells its parent, one JSON line each.
+class ProcessReport(BaseModel):
+    """A report of a process to its parent, one JSON line.
 
-    Its addresses; settings that it was given since, for its next life; or why it ends.
+    It has the addresses, settings to keep for a restart, or the error that ends the process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     endpoints: dict[str, str] = {}
-    remember: dict[Remembered, bool | str] = {}
+    kept: dict[KeptSetting, bool | str] = {}
     error: str = ""
 
 
 class Publisher:
-    """A PUB socket that several threads of a process may use."""
+    """A PUB socket that several threads may use."""
 
     def __init__(self, context: Context, endpoint: str) -> None:
         self._socket, self.endpoint = bind(context, zmq.PUB, endpoint)
         self._lock = threading.Lock()
 
     def publish(self, message: Message) -> None:
-        """Send to whoever listens; slow listeners miss messages."""
+        """Send to all subscribers; slow ones miss messages."""
         with self._lock:
             if not self._socket.closed:
                 send(self._socket, message)
 
     def close(self) -> None:
-        """Close the socket; later messages go nowhere."""
+        """Close the socket; later messages are dropped."""
         with self._lock:
             self._socket.close()
 
 
-class Desk(threading.Thread):
-    """Answers commands and publishes the status, whatever the process is busy with.
+class CommandServer(threading.Thread):
+    """A thread that answers commands and publishes the status.
 
     Parameters
     ----------
     commands : socket
-        REP; owned by this thread from its start on.
+        REP; owned by this thread once it has started.
     publisher : Publisher
     stamp : Stamp
-    obey : callable
-        Does what a command says, quickly, and returns the detail of the answer, or the data that
-        were asked for; raises LiveTomoError to refuse.
+    handle : callable
+        Handles a command quickly. Returns the detail of the answer or the requested data; raises
+        LiveTomoError to refuse.
     status : callable
         Returns the header to publish.
     """
@@ -117,16 +117,16 @@ class Desk(threading.Thread):
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
-        obey: Callable[[Command], str | Message],
+        handle: Callable[[Command], str | Message],
         status: Callable[[], AnyHeader],
     ) -> None:
-        super().__init__(name="desk", daemon=True)
+        super().__init__(name="commands", daemon=True)
         self._commands, self._publisher, self._stamp = commands, publisher, stamp
-        self._obey, self._status = obey, status
+        self._handle, self._status = handle, status
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Serve until ``end``."""
+        """Serve until ``end`` is called."""
         next_status = 0.0
         while not self._ended.is_set():
             if self._commands.poll(50):
@@ -138,7 +138,7 @@ class Desk(threading.Thread):
         self._commands.close()
 
     def end(self) -> None:
-        """Publish the last status and end the thread."""
+        """End the thread and publish the last status."""
         self._ended.set()
         self.join()
         self._publisher.publish(Message(self._status()))
@@ -148,7 +148,7 @@ class Desk(threading.Thread):
             header = decode(self._commands.recv_multipart()).header
             if not isinstance(header, Command):
                 raise DataError(f"a request must be a command, got {header.kind!r}")
-            answer = self._obey(header)
+            answer = self._handle(header)
         except LiveTomoError as error:
             return Message(Reply(ok=False, detail=str(error), **self._stamp()))
         if isinstance(answer, Message):
@@ -157,28 +157,28 @@ class Desk(threading.Thread):
 
 
 class Rate:
-    """Events per second over the last few."""
+    """Rate of the last few events."""
 
     def __init__(self, events: int = 8) -> None:
         self._times: deque[float] = deque(maxlen=events + 1)
 
     def tick(self) -> None:
-        """Count an event; a gap that is far longer than those before does not count."""
+        """Count an event; an unusually long gap before it restarts the average."""
         now = time.monotonic()
         if len(self._times) > 1 and now - self._times[-1] > 5 * self._mean_s():
             self._times.clear()
         self._times.append(now)
 
     def reset(self) -> None:
-        """Forget what was, after a pause."""
+        """Forget the past events, after a pause."""
         self._times.clear()
 
     @property
     def hz(self) -> float:
-        """The rate; zero before two events, and falling when they cease."""
+        """Events per second; zero before two events, and falling once they cease."""
         if len(self._times) < 2:
             return 0.0
-        # a source that ceased would keep its last rate for ever: count the wait once it is long
+        # once events cease, count the long wait too, or the last rate would stay
         waiting_s = (time.monotonic() - self._times[-1]) / 2
         return 1 / max(self._mean_s(), waiting_s, 1e-6)
 
@@ -187,7 +187,10 @@ class Rate:
 
 
 def end_with_parent() -> threading.Event:
-    """Return an event that is set when standard input closes; soon after, the process ends."""
+    """Return an event that is set when standard input closes.
+
+    ``SHUTDOWN_GRACE_S`` later the process is ended.
+    """
     ending = threading.Event()
 
     def watch() -> None:
@@ -195,20 +198,20 @@ def end_with_parent() -> threading.Event:
         while os.read(0, 1024):
             pass
         ending.set()
-        time.sleep(LAST_WORDS_S)
-        os._exit(0)  # whatever still runs has had its time; nobody is left to wait for it
+        time.sleep(SHUTDOWN_GRACE_S)
+        os._exit(0)  # the parent no longer waits for it
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
     return ending
 
 
-def give_way() -> None:
-    """Lower the priority of this process, for ever.
+def lower_priority() -> None:
+    """Lower the priority of this process for good.
 
-    Beside processes that want all cores it still gets a twentieth of one, so that its work is done
-    at some time. On Windows the priority is set by whoever starts the process.
+    Beside processes that want all cores it still gets about a twentieth of one, so that its work
+    gets done. On Windows the supervisor sets the priority when it starts the process.
     """
     if sys.platform == "win32":
         return
-    with contextlib.suppress(OSError):  # where it is refused, it is still at most one thread
+    with contextlib.suppress(OSError):  # where it is refused, the process still uses few threads
         os.nice(_NICENESS)

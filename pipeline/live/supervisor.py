@@ -1,7 +1,7 @@
-"""Starts the processes of the instrument, restarts one that dies, and leaves none behind.
+"""Starts the processes of the instrument, restarts those that die, and ends all of them.
 
-A child reports its addresses on its standard output and ends when its standard input closes, so
-nothing here depends on signals. What it prints goes to a log whose last lines explain a failure.
+A child process reports its addresses on standard output and ends when its standard input closes, so
+that no signals are needed. Its other output goes to a log, whose last lines explain a failure.
 """
 
 import contextlib
@@ -21,15 +21,21 @@ from acquisition.choices import check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import ConfigurationError
 from pipeline.live.instrument_client import InstrumentClient
-from pipeline.live.service import EXIT_CONFIGURATION, HEARTBEAT_S, Publisher, Report, Settings
-from pipeline.tomograms.child_processes import environment, last_lines, log_folder
+from pipeline.live.service import (
+    EXIT_CONFIGURATION,
+    HEARTBEAT_S,
+    ProcessReport,
+    ProcessSettings,
+    Publisher,
+)
+from pipeline.tomograms.child_processes import child_environment, last_lines, log_folder
 from pipeline.wire.messages import Message, Stamp, SupervisorStatus
 from pipeline.wire.sockets import ANY_PORT, Endpoints, PipelineError
 from pipeline.wire.state import ProcessState
 
 __all__ = ["Instrument", "open_instrument"]
 
-RESTARTS = 5  # in a row, each within HEALTHY_S of the one before
+RESTARTS = 5  # in a row, each within HEALTHY_S of the last
 HEALTHY_S = 30.0
 FIRST_DELAY_S = 0.25
 REPORT_LIMIT_S = 30.0  # a cold disk and a virus scanner can make the first import slow
@@ -47,15 +53,15 @@ _THREADS = {
     },
     "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
 }
-_DISPENSABLE = ("quality",)  # the instrument goes on without
+_OPTIONAL = ("quality",)  # the instrument works without it
 # lower priority where it can only be set from outside (POSIX: the process does it itself)
 _CREATION = {"quality": getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)}
 
 
 class _Child:
-    """One process: started, watched, started again."""
+    """One child process, restarted when it dies."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: ProcessSettings, log: Path) -> None:
         self.name = settings.name
         self.log = log
         self.settings = settings
@@ -72,7 +78,7 @@ class _Child:
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the process, on its former ports where it had any."""
+        """Start the process, on its previous ports if it had any."""
         endpoints = {**self.settings.endpoints, **self.endpoints}
         settings = self.settings.model_copy(update={"endpoints": endpoints, "life": self.restarts})
         self._error, self.detail, self.restart_at = "", "", None
@@ -86,7 +92,7 @@ class _Child:
                 stderr=log,
                 text=True,
                 encoding="utf-8",
-                env=environment(_THREADS[self.name]),
+                env=child_environment(_THREADS[self.name]),
                 creationflags=_CREATION.get(self.name, 0),
             )
         self._reader = threading.Thread(
@@ -101,11 +107,14 @@ class _Child:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process."""
+        """Process ID; None before the start."""
         return None if self._process is None else self._process.pid
 
-    def look_after(self) -> str:
-        """Restart the process if it died and its time has come; return why it was given up."""
+    def restart_if_due(self) -> str:
+        """Restart the process if it died and its delay is over.
+
+        Returns why it is no longer restarted; "" if it is.
+        """
         if self.alive or self.given_up:
             return self.given_up
         if self.restart_at is None:
@@ -140,7 +149,7 @@ class _Child:
                 self._process.stdin.close()
 
     def end(self, deadline: float) -> None:
-        """Wait until the process ended; make it, once the time is over."""
+        """Wait for the end of the process; terminate, then kill it after the deadline."""
         if self._process is None:
             return
         for force in (None, self._process.terminate, self._process.kill):
@@ -149,6 +158,8 @@ class _Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(max(deadline - time.monotonic(), 1.0))
                 break
+        else:
+            self._process.wait()  # a killed process ends, however busy the machine is
         self.release()
 
     def release(self) -> None:
@@ -163,12 +174,12 @@ class _Child:
         assert process.stdout is not None
         for line in process.stdout:
             try:
-                report = Report.model_validate_json(line)
+                report = ProcessReport.model_validate_json(line)
             except ValidationError:
-                self._error = f"a report that is none: {line.strip()[:200]}"
+                self._error = f"malformed report: {line.strip()[:200]}"
                 continue
             self._error = report.error or self._error
-            for name, value in report.remember.items():
+            for name, value in report.kept.items():
                 self.settings = self.settings.model_copy(update={name: value})
             if report.endpoints:
                 self.endpoints = report.endpoints
@@ -187,20 +198,20 @@ class _Options:
 class Instrument(Closing):
     """The running instrument; a context manager.
 
-    Entering starts the processes and returns at once; leaving it ends them all.
+    Entering it starts the processes and returns at once; leaving it ends them all.
 
     Parameters
     ----------
     microscope_file : Path or None
         microscope.toml; None is the simulated microscope.
     device : str or None
-        "cpu", "cuda", or None for the best there is.
+        "cpu", "cuda", or None for the best available.
     regularizer : str or None
-        To begin with; None as the microscope file says.
+        The first regularizer; None: as the microscope file says.
     live : bool
-        Whether to scan as soon as the background is taken.
+        Whether to start live imaging once the background is taken.
     quality : bool
-        Whether total variation checks the tomograms, as far as the microscope file allows it.
+        Whether to run the quality check, if the microscope file allows it.
     """
 
     def __init__(
@@ -246,17 +257,17 @@ class Instrument(Closing):
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where the instrument can be reached; waits until its processes have said so."""
+        """The addresses of the instrument; waits until its processes have reported them."""
         self._settled.wait()
         if not self._bound:
-            raise PipelineError(f"the instrument does not start: {self._failure or 'closed'}")
+            raise PipelineError(f"the instrument did not start: {self._failure or 'it was closed'}")
         assert self._publisher is not None
         reported = (child.endpoints for child in self._children.values())
         return Endpoints.merged({"supervisor": self._publisher.endpoint}, *reported)
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process numbers by name."""
+        """Process IDs by name."""
         return {name: child.pid for name, child in self._children.items() if child.pid}
 
     def client(self) -> InstrumentClient:
@@ -264,7 +275,7 @@ class Instrument(Closing):
         return InstrumentClient(self.endpoints)
 
     def close(self) -> None:
-        """End all processes and wait until they are gone."""
+        """End all processes and wait for them."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
@@ -280,7 +291,7 @@ class Instrument(Closing):
 
     def _child(self, name: str, folder: Path) -> _Child:
         known = {k: v for child in self._children.values() for k, v in child.endpoints.items()}
-        settings = Settings.model_validate(
+        settings = ProcessSettings.model_validate(
             {
                 "name": name,
                 "microscope_file": self._options.microscope_file,
@@ -298,22 +309,22 @@ class Instrument(Closing):
         self._bind(folder)
         while not self._ending.wait(HEARTBEAT_S / 2):
             if not self._failure:
-                self._failure = self._look_after()
+                self._failure = self._restart_children()
             self._publish()
 
-    def _look_after(self) -> str:
+    def _restart_children(self) -> str:
         try:
             problems = [
                 problem
                 for child in self._children.values()
-                if (problem := child.look_after()) and child.name not in _DISPENSABLE
+                if (problem := child.restart_if_due()) and child.name not in _OPTIONAL
             ]
         except OSError as error:  # the system cannot start another process
             return f"a process cannot be restarted: {error}"
         return problems[0] if problems else ""
 
     def _bind(self, folder: Path) -> None:
-        """Wait for the addresses of all processes; the processor is told those of the acquirer."""
+        """Start the processes in turn; each gets the addresses of those before it."""
         try:
             self._await(self._children["acquirer"])
             processor = self._child("processor", folder)
@@ -334,7 +345,9 @@ class Instrument(Closing):
         deadline = time.monotonic() + REPORT_LIMIT_S
         while not child.bound.wait(0.05):
             if not child.alive or self._ending.is_set() or time.monotonic() > deadline:
-                raise PipelineError(f"the {child.name} gave no address; see its log {child.log}")
+                raise PipelineError(
+                    f"the {child.name} process reported no addresses: see its log {child.log}"
+                )
 
     def _publish(self) -> None:
         processes = tuple(
@@ -356,7 +369,7 @@ def _wants_quality(microscope_file: Path | None) -> bool:
     try:
         return load_configuration(microscope_file).processing.quality
     except ConfigurationError:
-        return False  # the acquirer says what is wrong with the file
+        return False  # the acquirer reports the error
 
 
 def open_instrument(microscope: Path | None = None, device: str | None = None) -> Instrument:

@@ -1,1 +1,1 @@
-"""A time-lapse: its plan, its schedule, its run, and the room on the disk that it needs."""
+"""Time-lapses: plan, schedule, run, autofocus, and the disk space they need."""

@@ -1,7 +1,7 @@
-"""Brings the sample into focus: scan, find how far it is out of focus, move the drive, look again.
+"""Autofocus: scan, measure the defocus, move the focus drive, and repeat.
 
-Which way a focus drive counts differs between stands. The first move tells: where it has taken the
-sample farther away, the drive counts the other way round, and is moved so from then on.
+The positive direction of a focus drive differs between microscope stands. The first move shows it:
+if the sample is then farther out of focus, the direction is reversed from then on.
 """
 
 import threading
@@ -13,22 +13,22 @@ from reconstruction.autofocus import RANGE_UM, Focus, find_focus
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 
-__all__ = ["Autofocus", "Focusing"]
+__all__ = ["Autofocus", "FocusResult"]
 
 _ROUNDS = 5
-_FARTHER = 1.3  # times the distance before: the move went the wrong way
+_FARTHER = 1.3  # times the previous distance: the move went the wrong way
 
 
 @dataclass(frozen=True, slots=True)
-class Focusing:
-    """How a search ended.
+class FocusResult:
+    """The result of an autofocus search.
 
     Parameters
     ----------
     z_um : float
-        Where the drive is now.
+        Position of the drive now.
     problem : str
-        Why the focus was not found; the drive is then where it was. Empty where it was.
+        Why the focus was not found, and the drive is back at its start; "" if it was found.
     """
 
     z_um: float
@@ -36,7 +36,7 @@ class Focusing:
 
 
 class Autofocus:
-    """Searches the focus of whatever is in the field; keeps which way the drive counts.
+    """Finds the focus of the sample in the field; remembers the direction of the drive.
 
     Parameters
     ----------
@@ -51,8 +51,11 @@ class Autofocus:
 
     def __call__(
         self, background: InterferogramStack, stop: threading.Event | None = None
-    ) -> Focusing:
-        """Search from where the drive is; ScanStopped if ``stop`` is set, the drive back there."""
+    ) -> FocusResult:
+        """Search from the current drive position.
+
+        ScanStopped if ``stop`` is set; the drive is then back at its start.
+        """
         stage = self._microscope.stage
         start = stage.position_um()[2]
         try:
@@ -66,31 +69,33 @@ class Autofocus:
 
     def _search(
         self, start: float, reconstructor: Reconstructor, stop: threading.Event | None
-    ) -> Focusing:
+    ) -> FocusResult:
         stage, optics = self._microscope.stage, self._microscope.optics
         z, last = start, 0.0
         for _ in range(_ROUNDS):
             focus = self._look(reconstructor, stop)
             distance = focus.distance_um
             if not focus.found and not last:
-                return Focusing(start, "nothing in the field is sharper at one depth than another")
+                return FocusResult(
+                    start, "nothing in the field is sharper at one depth than another"
+                )
             if last and (not focus.found or abs(distance) > _FARTHER * abs(last)):
                 self._upwards = -self._upwards
                 z, distance = start, last
             elif abs(distance) <= optics.axial_resolution_um / 2:
-                return Focusing(z)
+                return FocusResult(z)
             z += self._upwards * distance
             if abs(z - start) > RANGE_UM:
-                return Focusing(start, f"it would be more than {RANGE_UM:g} um away")
+                return FocusResult(start, f"the focus is more than {RANGE_UM:g} um away")
             stage.move_to(z_um=z)
             last = distance
-        return Focusing(start, f"not found in {_ROUNDS} rounds")
+        return FocusResult(start, f"not found in {_ROUNDS} rounds")
 
     def _look(self, reconstructor: Reconstructor, stop: threading.Event | None) -> Focus:
         return find_focus(reconstructor.field_stack(self._microscope.scan(stop)))
 
     def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
-        """Return one for the background; of its plan only the fields are used."""
+        """Return the reconstructor of a background; only its field retrieval is used."""
         if self._planned is None or self._planned[0] is not background:
             plain = ReconstructionSettings(planes=1)
             self._planned = (background, Reconstructor(background, settings=plain))

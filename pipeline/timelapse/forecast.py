@@ -1,4 +1,4 @@
-"""How much room a time-lapse will take: its recording, and its tomograms where they are made."""
+"""Disk space that a time-lapse will need for its recording and its tomograms."""
 
 import os
 from dataclasses import dataclass
@@ -8,21 +8,23 @@ from acquisition.configuration.microscope_file import AcquisitionConfig
 from files.disk import check_space
 from pipeline.timelapse.plan import TimelapsePlan
 
-__all__ = ["Forecast", "tomogram_shape", "volumes"]
+__all__ = ["Forecast", "tomogram_shape", "volumes_per_scan"]
 
 _NO_CARRIER = (0.0, 0.0)  # the grid does not depend on it
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Bytes that are still to be written.
+    """Bytes still to be written.
 
     Parameters
     ----------
     scans : int
+        Scans of the whole plan.
     recording : int
-        Of the scans and backgrounds.
+        Bytes of scans and backgrounds.
     tomograms : int
+        Bytes of tomograms.
     """
 
     scans: int
@@ -38,34 +40,34 @@ class Forecast:
         recorded: int = 0,
         made: int = 0,
     ) -> "Forecast":
-        """Return what is left to write.
+        """Return the forecast of a plan.
 
         Parameters
         ----------
         config : AcquisitionConfig
         plan : TimelapsePlan
         method : str or None
-            The tomograms' regularizer; None without tomograms.
+            Regularizer of the tomograms; None without tomograms.
         recorded, made : int
-            Scans and tomograms that are in the files already.
+            Scans and tomograms already in the files.
         """
         scans = len(plan.visits)
         left = scans - recorded
         backgrounds = 1 + plan.background.count(scans, plan.seconds)
         recording = (left + backgrounds) * config.scan_bytes() if left else 0
         tomograms = 0
-        if each := volumes(method):
+        if each := volumes_per_scan(method):
             z, y, x = tomogram_shape(config)
             tomograms = (scans - made) * each * 4 * z * y * x
         return cls(scans, recording, tomograms)
 
     def check(self, recording: Path, tomograms: Path | None) -> None:
-        """Refuse what does not fit.
+        """Check that everything fits on the disks.
 
         Raises
         ------
         DataError
-            That says what needs how much on which disk.
+            If it does not; the message names file, need and free space.
         """
         what = f"a recording of {self.scans} scans"
         if tomograms is None:
@@ -78,18 +80,15 @@ class Forecast:
             check_space(tomograms, self.tomograms, f"the tomograms of {self.scans} scans")
 
 
-def volumes(method: str | None) -> int:
-    """Return how many volumes a scan becomes: the raw one, and that of the regularizer ``method``.
-
-    None is for no tomograms at all.
-    """
+def volumes_per_scan(method: str | None) -> int:
+    """Return the volumes written for each scan: 2, 1 for "none", 0 for None (no tomograms)."""
     if method is None:
         return 0
     return 1 if method == "none" else 2
 
 
 def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
-    """Return the shape (z, y, x) that tomograms of a microscope will have."""
+    """Return the shape (z, y, x) of the tomograms of a microscope."""
     import torch  # loaded only where tomograms are to be made
 
     from reconstruction.fields import FieldPlan

@@ -1,9 +1,9 @@
-"""The plan of a time-lapse: a useq sequence, and when the background is taken again.
+"""The plan of a time-lapse: a useq sequence, and when the background is retaken.
 
-A sequence has a time plan, stage positions (a list, a grid or a well plate) and an autofocus plan;
-what an angle scan cannot honour (channels, z plans, device properties, ...) is refused. useq itself
-ignores keys that it does not know, so they are looked for here. Its ``metadata`` may say when the
-background is retaken, which useq has no word for:
+A sequence has a time plan, stage positions (a list, a grid or a well plate) and an autofocus plan.
+What an angle scan cannot do (channels, z plans, device properties, ...) is refused. useq ignores
+unknown keys; they are refused here. useq has no field for retaking the background, so ``metadata``
+may say it:
 
     metadata:
       livetomo:
@@ -33,20 +33,27 @@ from useq import (
 from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError
 
-__all__ = ["BackgroundPlan", "TimelapsePlan", "Visit", "chosen_plan", "evenly", "read_plan"]
+__all__ = [
+    "BackgroundPlan",
+    "TimelapsePlan",
+    "Visit",
+    "interval_plan",
+    "plan_from_options",
+    "read_plan",
+]
 
-_MOST_VISITS = 1_000_000  # of a sequence that has to be written out: minutes and gigabytes
+_MOST_VISITS = 1_000_000  # of a sequence that must be expanded: minutes and gigabytes
 _MEANINGLESS = {
-    "channels": "a scan has one wavelength, set by the laser",
+    "channels": "a scan has one wavelength, that of the laser",
     "z_plan": "a scan is a volume already",
-    "setup": "the microscope is set up by its microscope.toml",
+    "setup": "the microscope is configured by its microscope.toml",
     "keep_shutter_open_across": "a scan has no shutter",
 }
 _TIME_KEYS = {"interval", "duration", "loops", "phases", "prioritize_duration"}
 
 
 class BackgroundPlan(BaseModel):
-    """When the background is taken again: after so many scans, after so many minutes, or never."""
+    """When the background is retaken: every N scans, every M minutes, or never."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     background_every_scans: Annotated[int, Field(ge=1)] | None = None
@@ -54,17 +61,17 @@ class BackgroundPlan(BaseModel):
 
     @property
     def retakes(self) -> bool:
-        """Whether it is ever taken again."""
+        """Whether the background is ever retaken."""
         return not (self.background_every_scans is None and self.background_every_min is None)
 
     def due(self, scans: int, minutes: float) -> bool:
-        """Return whether the background is too old, in scans or in minutes."""
+        """Return whether a background of this age, in scans and minutes, must be retaken."""
         return scans >= (self.background_every_scans or math.inf) or minutes >= (
             self.background_every_min or math.inf
         )
 
     def count(self, scans: int, seconds: float) -> int:
-        """Return how often it is taken again, at most, in a time-lapse."""
+        """Return the largest number of retakes in a time-lapse of this length."""
         by_number = (scans - 1) // self.background_every_scans if self.background_every_scans else 0
         by_time = int(seconds / 60 / self.background_every_min) if self.background_every_min else 0
         return min(by_number + by_time, scans)
@@ -77,14 +84,15 @@ class Visit:
     Parameters
     ----------
     time_s : float
-        Not before that, on the clock that ``starts_clock`` sets to zero.
+        Earliest start, on the clock that ``starts_clock`` sets to zero.
     position : int
-        Number of the stage position, in the order of their first visits.
+        Number of the stage position, in the order of first visits.
     x_um, y_um, z_um : float or None
-        Where the stage goes; None: it stays.
+        Target of the stage; None: it does not move.
     autofocus : bool
-        Whether the focus is searched before.
+        Whether to autofocus before the scan.
     starts_clock : bool
+        Whether the clock is set to zero when this scan starts.
     """
 
     time_s: float = 0.0
@@ -96,8 +104,8 @@ class Visit:
     starts_clock: bool = False
 
 
-class _Evenly(Sequence[Visit]):
-    """Scans in one place at even intervals, made when they are asked for: there may be millions."""
+class _IntervalVisits(Sequence[Visit]):
+    """Scans at even intervals in one place, computed on demand: there may be millions."""
 
     def __init__(self, count: int, interval_s: float) -> None:
         self._count, self._interval_s = count, interval_s
@@ -117,30 +125,30 @@ class _Evenly(Sequence[Visit]):
 
 
 class TimelapsePlan:
-    """What is recorded, and when.
+    """What a time-lapse records, and when.
 
     Parameters
     ----------
     sequence : MDASequence
     background : BackgroundPlan or None
-        None: as the sequence's metadata say.
+        None: as the metadata of the sequence say.
 
     Attributes
     ----------
     visits : sequence of Visit
-        In the order in which they are made; each becomes one scan.
+        In order; each becomes one scan.
     positions : tuple of str
         Names of the stage positions.
 
     Raises
     ------
     ConfigurationError
-        If the sequence asks for something that a scan cannot honour.
+        If the sequence asks for something that a scan cannot do.
     """
 
     def __init__(self, sequence: MDASequence, background: BackgroundPlan | None = None) -> None:
         _check(sequence)
-        # useq's autofocus plan remembers the last event: a sequence counts rightly only once
+        # useq's autofocus plan remembers the last event: iterate over a fresh copy
         self.sequence = MDASequence.model_validate_json(_dumped(sequence))
         self.background = background or _from_metadata(sequence.metadata)
         self.visits, self.positions = _visits(self.sequence)
@@ -153,10 +161,10 @@ class TimelapsePlan:
             sequence = MDASequence.model_validate(parts["sequence"])
             return cls(sequence, BackgroundPlan.model_validate(parts["background"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"a plan must be what record has written: {error}") from error
+            raise ConfigurationError(f"a plan must be one that record wrote: {error}") from error
 
     def to_json(self) -> str:
-        """Return the plan as text; equal plans give equal texts."""
+        """Return the plan as JSON; equal plans give equal texts."""
         parts = {"sequence": json.loads(_dumped(self.sequence)), "background": self._background()}
         return json.dumps(parts, sort_keys=True)
 
@@ -165,32 +173,32 @@ class TimelapsePlan:
 
     @property
     def moves(self) -> bool:
-        """Whether the stage goes anywhere."""
-        visits: Iterable[Visit] = () if isinstance(self.visits, _Evenly) else self.visits
+        """Whether the stage moves in x or y."""
+        visits: Iterable[Visit] = () if isinstance(self.visits, _IntervalVisits) else self.visits
         return any(visit.x_um is not None or visit.y_um is not None for visit in visits)
 
     @property
     def focuses(self) -> bool:
         """Whether the focus drive is used."""
-        visits: Iterable[Visit] = () if isinstance(self.visits, _Evenly) else self.visits
+        visits: Iterable[Visit] = () if isinstance(self.visits, _IntervalVisits) else self.visits
         return any(visit.autofocus or visit.z_um is not None for visit in visits)
 
     @property
     def seconds(self) -> float:
-        """How long it takes if scans take no time."""
-        if isinstance(self.visits, _Evenly):
+        """Planned duration in seconds, without the scans themselves."""
+        if isinstance(self.visits, _IntervalVisits):
             return self.visits[-1].time_s
         ends = [v.time_s for v, after in _pairs(self.visits) if after is None or after.starts_clock]
         return sum(ends)
 
 
-def evenly(
+def interval_plan(
     stacks: int, interval_s: float, background: BackgroundPlan | None = None
 ) -> TimelapsePlan:
-    """Return the plan of ``stacks`` scans where the stage is, one every ``interval_s`` seconds."""
+    """Return a plan of ``stacks`` scans in place, one every ``interval_s`` seconds."""
     if stacks < 1 or not 0 <= interval_s < math.inf:
         raise ConfigurationError(
-            f"stacks must be at least 1 and the interval not negative, got {stacks}, {interval_s}"
+            f"stacks must be at least 1 and interval at least 0 s, got {stacks} and {interval_s}"
         )
     time_plan = {"interval": interval_s, "loops": stacks}
     return TimelapsePlan(MDASequence.model_validate({"time_plan": time_plan}), background)
@@ -202,11 +210,11 @@ def read_plan(path: Path, background: BackgroundPlan | None = None) -> Timelapse
     Raises
     ------
     ConfigurationError
-        If it cannot be read, or asks for something that a scan cannot honour; the message names it.
+        If it cannot be read, or asks for something that a scan cannot do; the message names it.
     """
     text = read_text(path)
     try:
-        # JSON is YAML, but for tabs: what says so is read as it is
+        # JSON is valid YAML except for tabs
         given = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
@@ -220,15 +228,16 @@ def read_plan(path: Path, background: BackgroundPlan | None = None) -> Timelapse
         raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
 
 
-def chosen_plan(
+def plan_from_options(
     stacks: int | None, interval_s: float, sequence: Path | None, background: BackgroundPlan | None
 ) -> TimelapsePlan:
-    """Return the plan of a sequence, or of evenly spaced scans; not both may be given."""
+    """Return the plan of a sequence file, or of scans at an interval; only one may be given."""
     if sequence is None:
-        return evenly(stacks or 0, interval_s, background)
+        return interval_plan(stacks or 0, interval_s, background)
     if stacks is not None or interval_s:
         raise ConfigurationError(
-            "a sequence says how many scans and when: leave out stacks and interval"
+            "stacks and interval must be left out with a sequence, which says how many scans "
+            "and when"
         )
     return read_plan(sequence, background)
 
@@ -262,7 +271,7 @@ def _check_keys(given: Any) -> None:
 
 
 def _with_tuples(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same with positions [x, y, z] as tuples: useq knows these, files have none."""
+    """Return a copy with positions [x, y, z] as tuples, which useq expects; files have lists."""
     positions = given.get("stage_positions")
     if not isinstance(positions, list):
         return dict(given)
@@ -281,7 +290,7 @@ def _known(given: Any, known: set[str], what: str) -> None:
 
 
 def _check(sequence: MDASequence) -> None:
-    """Refuse what a scan cannot honour."""
+    """Refuse what a scan cannot do."""
     for name, why in _MEANINGLESS.items():
         if getattr(sequence, name):
             raise ConfigurationError(f"{name} must be left out: {why}")
@@ -289,20 +298,20 @@ def _check(sequence: MDASequence) -> None:
     for name in ("autofocus_device_name", "autofocus_motor_offset"):
         if focus is not None and getattr(focus, name) is not None:
             raise ConfigurationError(
-                f"autofocus_plan must not have {name}: the focus is found by the sharpness of the "
-                "refocused field, with the focus drive"
+                f"autofocus_plan must not have {name}: autofocus moves the focus drive by the "
+                "sharpness of the refocused field"
             )
     for position in sequence.stage_positions:
         if getattr(position, "properties", None):
             raise ConfigurationError(
-                "a stage position must have no properties: the microscope is set up by its "
+                "a stage position must have no properties: the microscope is configured by its "
                 "microscope.toml"
             )
         if position.sequence is not None:
             if position.sequence.time_plan is not None:
                 raise ConfigurationError(
                     "a stage position must have no time_plan of its own: give the sequence one, "
-                    'and axis_order "pt..." to finish a position before the next'
+                    'and axis_order "pt..." to finish each position before the next'
                 )
             _check(position.sequence)
 
@@ -328,7 +337,7 @@ def _visits(sequence: MDASequence) -> tuple[Sequence[Visit], tuple[str, ...]]:
         and sequence.grid_plan is None
         and sequence.autofocus_plan is None
     ):
-        return _Evenly(time_plan.loops, time_plan.interval.total_seconds()), ("",)
+        return _IntervalVisits(time_plan.loops, time_plan.interval.total_seconds()), ("",)
     return _written_out(sequence)
 
 
@@ -355,9 +364,9 @@ def _written_out(sequence: MDASequence) -> tuple[tuple[Visit, ...], tuple[str, .
 
 def _check_event(event: MDAEvent, number: int) -> None:
     if not isinstance(event.action, AcquireImage | None):
-        raise ConfigurationError(f"a sequence must scan and focus only, got {event.action}")
+        raise ConfigurationError(f"a sequence can only scan and autofocus, got {event.action}")
     if number >= _MOST_VISITS:
-        raise ConfigurationError(f"a sequence must have at most {_MOST_VISITS} scans, it has more")
+        raise ConfigurationError(f"a sequence must have at most {_MOST_VISITS} scans, got more")
 
 
 def _visit(event: MDAEvent, position: int, autofocus: bool, *, first: bool) -> Visit:

@@ -1,9 +1,8 @@
-"""A time-lapse as it is recorded: one step after another, driven by whoever owns the microscope.
+"""Records a time-lapse step by step; the caller owns the microscope and drives the steps.
 
-A step is what comes next: the background by plan, or a scan (stage, focus, scan, file). Between
-steps the owner waits, shows live scans, pauses or ends. Every scan is in the file when its step
-returns. Times run on one clock; a pause stops it, and a scan that comes late does not move the
-ones after it.
+A step is a planned background or a scan (move the stage, focus, scan, write). Between steps the
+caller waits, shows live scans, pauses or ends. Every scan is in the file when its step returns. A
+pause stops the clock. A late scan does not delay those after it.
 """
 
 import math
@@ -28,18 +27,18 @@ from files.recording import (
     read_recording,
     resume_recording,
 )
-from files.series import SeriesDescription, Visited
+from files.series import ScanLocation, SeriesDescription
 from pipeline.timelapse.plan import TimelapsePlan, Visit
 from pipeline.timelapse.schedule import Schedule
 
 if TYPE_CHECKING:
     from pipeline.timelapse.focus_drive import Autofocus
 
-__all__ = ["Doing", "Progress", "TimeLapse", "duration", "series_of"]
+__all__ = ["Activity", "Progress", "TimelapseRun", "duration", "required_series"]
 
 
-class Doing(StrEnum):
-    """What a time-lapse is doing."""
+class Activity(StrEnum):
+    """The current activity of a time-lapse."""
 
     BACKGROUND = "background"
     FOCUSING = "focusing"
@@ -51,62 +50,62 @@ class Doing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a time-lapse is.
+    """The progress of a time-lapse.
 
     Parameters
     ----------
-    doing : Doing
+    activity : Activity
     done, total : int
         Scans.
     next_s : float
-        Until the next scan.
+        Seconds until the next scan.
     left_s : float
-        Until the last one is taken.
-    short : int
+        Seconds until the end.
+    incomplete : int
         Scans that lack angles.
     warning : str
-        The last thing that went wrong without ending it.
+        The last problem that did not end it.
     """
 
-    doing: Doing
+    activity: Activity
     done: int
     total: int
     next_s: float = 0.0
     left_s: float = 0.0
-    short: int = 0
+    incomplete: int = 0
     warning: str = ""
 
     @property
-    def sentence(self) -> str:
-        """One line for a person, with the time that is left."""
+    def summary(self) -> str:
+        """One line for the user, with the time left."""
         left = f", {duration(self.left_s)} left" if self.done and self.left_s >= 1 else ""
         return self._now() + left
 
     def _now(self) -> str:
         scan = f"scan {min(self.done + 1, self.total)} of {self.total}"
-        match self.doing:
-            case Doing.WAITING if self.next_s >= 1:
+        match self.activity:
+            case Activity.WAITING if self.next_s >= 1:
                 return f"{scan} in {duration(self.next_s)}"
-            case Doing.PAUSED:
+            case Activity.PAUSED:
                 return f"paused after {self.done} of {self.total} scans"
-            case Doing.DONE:
+            case Activity.DONE:
                 return f"{self.done} of {self.total} scans"
-            case Doing.BACKGROUND:
+            case Activity.BACKGROUND:
                 return f"taking the background, then {scan}"
-            case Doing.FOCUSING:
+            case Activity.FOCUSING:
                 return f"{scan}, focusing"
         return scan
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in the unit that a person would use."""
+    """Return a duration as text: "90 s", "12 min", "3 h 5 min"."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class TimeLapse(Closing):
+class TimelapseRun(Closing):
     """Records a plan into a file; a context manager that closes it.
 
     Parameters
@@ -139,18 +138,18 @@ class TimeLapse(Closing):
         self._scan_bytes = microscope.config.scan_bytes()
         self._since_background = 0
         self._background_at_s = 0.0
-        self._doing = Doing.WAITING
+        self._activity = Activity.WAITING
         self._warning = ""
         self.background: InterferogramStack | None = None
-        self.short: dict[int, tuple[int, ...]] = {}
+        self.lost_angles: dict[int, tuple[int, ...]] = {}
 
     def start(
         self,
         stop: threading.Event | None = None,
         background: InterferogramStack | None = None,
     ) -> None:
-        """Make the file, with the background: this one, or one that is taken now."""
-        self._doing = Doing.BACKGROUND
+        """Create the file with ``background``, or take one now."""
+        self._activity = Activity.BACKGROUND
         self._valid(background or self._microscope.background(stop=stop))
         assert self.background is not None
         config = self._microscope.config
@@ -161,15 +160,15 @@ class TimeLapse(Closing):
             config.reconstruction.set_values(),
         )
         self._writer = RecordingWriter(self._output, self.background, series=description)
-        self._doing = Doing.WAITING
+        self._activity = Activity.WAITING
 
     def resume(self, stop: threading.Event | None = None) -> None:
-        """Go on with the file after its last scan, with a new background where one can be taken.
+        """Continue the file after its last scan; retake the background if the plan allows it.
 
         Raises
         ------
         DataError
-            If the file is of another plan or another microscope.
+            If the file belongs to another plan or microscope.
         """
         recording = read_recording(self._output)
         _check_same(recording, self._microscope, self._plan)
@@ -179,16 +178,16 @@ class TimeLapse(Closing):
             where = log.positions
             heights_um = where.stage_um[:, 2].tolist()
             self._focused_um = dict(zip(where.position.tolist(), heights_um, strict=True))
-        self.short = log.short
+        self.lost_angles = log.lost_angles
         newest = next(recording.scans(done - 1), None) if done else None
         self._valid(newest.background if newest else recording.background)
         self._writer = resume_recording(self._output)
-        self._schedule.skip(done, float(recording.timestamps[-1]) if done else None)
+        self._schedule.continue_after(done, float(recording.timestamps[-1]) if done else None)
         if not self.finished and self._microscope.config.background_position_um() is not None:
-            self._retake(stop)  # what was restarted in the meantime has drifted
+            self._retake(stop)  # the instrument may have drifted since
 
     def close(self) -> None:
-        """Close the file; what was recorded is in it."""
+        """Close the file; all recorded scans are in it."""
         if self._writer is not None:
             self._writer.close()
 
@@ -199,26 +198,26 @@ class TimeLapse(Closing):
 
     @property
     def due_s(self) -> float:
-        """Seconds until the next step; infinite while paused and when finished."""
+        """Seconds until the next step; infinite while paused and after the end."""
         return max(self._schedule.due_s - self._lead_s, 0.0)
 
     def pause(self) -> None:
-        """Stop the clock; the scan that runs is finished by whoever runs it."""
+        """Stop the clock. A running scan is not interrupted."""
         self._schedule.pause()
 
-    def go_on(self) -> None:
-        """Let the clock run again."""
-        self._schedule.go_on()
+    def unpause(self) -> None:
+        """Restart the clock where it was stopped."""
+        self._schedule.unpause()
 
     def step(self, stop: threading.Event | None = None) -> InterferogramStack | None:
-        """Do what comes next, now; return the scan that was recorded, None after a background.
+        """Do the next step now; return the recorded scan, or None after a background.
 
         Raises
         ------
         ScanStopped
-            If ``stop`` was set; the file ends with the scan before.
+            If ``stop`` was set. The file ends with the previous scan.
         DeviceError
-            If a device failed; the light is off and the file ends with the scan before.
+            If a device failed. The light is off and the file ends with the previous scan.
         DataError
             If the disk is full.
         """
@@ -230,7 +229,7 @@ class TimeLapse(Closing):
             _go_dark(self._microscope)
             raise
         finally:
-            self._doing = Doing.DONE if self.finished else Doing.WAITING
+            self._activity = Activity.DONE if self.finished else Activity.WAITING
 
     def _step(self, stop: threading.Event | None) -> InterferogramStack | None:
         visit = self._schedule.next
@@ -241,23 +240,23 @@ class TimeLapse(Closing):
         number = len(self._writer)
         self._check_disk(number)
         self._go_to(visit, stop)
-        self._doing = Doing.SCANNING
-        self._schedule.begin()
+        self._activity = Activity.SCANNING
+        self._schedule.start_visit()
         scan = self._microscope.scan(stop)
         here = self._microscope.stage.position_um()
-        self._writer.append(scan, Visited(visit.position, here))
-        self._schedule.end()
+        self._writer.append(scan, ScanLocation(visit.position, here))
+        self._schedule.end_visit()
         self._since_background += 1
         if scan.lost:
-            self.short[number] = scan.lost
-            self._warning = f"scan {number} is short of {len(scan.lost)} angles"
+            self.lost_angles[number] = scan.lost
+            self._warning = f"scan {number} is incomplete: {len(scan.lost)} of its angles were lost"
         return scan
 
     def _go_to(self, visit: Visit, stop: threading.Event | None) -> None:
         stage = self._microscope.stage
         stage.move_to(visit.x_um, visit.y_um, self._focused_um.get(visit.position, visit.z_um))
         if visit.autofocus:
-            self._doing = Doing.FOCUSING
+            self._activity = Activity.FOCUSING
             self._focus(visit.position, stop)
 
     def _focus(self, position: int, stop: threading.Event | None) -> None:
@@ -285,12 +284,12 @@ class TimeLapse(Closing):
 
     @property
     def _lead_s(self) -> float:
-        """How long before the next scan its step begins."""
+        """How long before the scan its step must start."""
         return self._background_s if self._background_due else 0.0
 
     def _retake(self, stop: threading.Event | None) -> None:
         assert self._writer is not None
-        self._doing = Doing.BACKGROUND
+        self._activity = Activity.BACKGROUND
         check_space(self._output, self._scan_bytes, "a new background")
         stack = self._microscope.background(stop=stop)
         self._writer.append_background(stack)
@@ -302,47 +301,47 @@ class TimeLapse(Closing):
 
     @property
     def _background_s(self) -> float:
-        """How long a background takes, as far as is known."""
+        """Estimated duration of a background."""
         return self._schedule.scan_s * self._microscope.config.background.scans
 
     def _check_disk(self, number: int) -> None:
-        """Refuse the scan that does not fit; say before that not all of them will."""
+        """Refuse a scan that does not fit; warn early if the rest of the plan will not."""
         scan_bytes, total = self._scan_bytes, len(self._plan.visits)
         free = free_bytes(self._output)
         check_space(self._output, scan_bytes, f"scan {number + 1} of {total}", free)
         fit = (free - SPARE_BYTES) // scan_bytes
         if fit < total - number:
-            self._warning = f"the disk has room for {fit} of the {total - number} scans to come"
+            self._warning = f"the disk has room for only {fit} of the {total - number} scans left"
 
     def progress(self) -> Progress:
-        """Return how far it is; may be asked from any thread."""
+        """Return the progress; may be called from any thread."""
         schedule = self._schedule
-        doing = Doing.PAUSED if schedule.paused and not self.finished else self._doing
+        activity = Activity.PAUSED if schedule.paused and not self.finished else self._activity
         return Progress(
-            doing,
+            activity,
             schedule.done,
             len(self._plan.visits),
             0.0 if math.isinf(schedule.due_s) else schedule.due_s,
             schedule.left_s,
-            len(self.short),
+            len(self.lost_angles),
             self._warning,
         )
 
 
-def series_of(recording: Recording) -> SeriesDescription:
-    """Return what a recording says of its time-lapse; DataError where it is of none."""
+def required_series(recording: Recording) -> SeriesDescription:
+    """Return the series of a recording; DataError if it is not a planned time-lapse."""
     if recording.series is None:
         raise DataError(
-            f"{recording.path} must be the recording of a time-lapse to be resumed: record anew"
+            f"{recording.path} must be the recording of a time-lapse to be resumed: start a new one"
         )
     return recording.series
 
 
 def _go_dark(microscope: Microscope) -> None:
-    """Take the light off the sample, if the DMD can still do that: another error is on its way."""
+    """Blank the DMD if it still can; another error is being raised."""
     try:
         microscope.blank()
-    except DeviceError as error:  # the first error is the one to be reported
+    except DeviceError as error:  # the first error is the one to report
         print(f"the DMD could not be blanked: {error}")
 
 
@@ -350,17 +349,17 @@ def _check_able(microscope: Microscope, plan: TimelapsePlan) -> None:
     microscope.stage.require(sideways=plan.moves, focus=plan.focuses)
     if plan.background.retakes and microscope.config.background_position_um() is None:
         raise ConfigurationError(
-            "a plan that retakes the background needs an empty field to go to, got none: set "
-            "[background] position_um in the microscope.toml, or leave the retaking out"
+            "a plan that retakes the background needs an empty field to move to, got none: set "
+            "[background] position_um in microscope.toml, or do not retake it"
         )
 
 
 def _check_same(recording: Recording, microscope: Microscope, plan: TimelapsePlan) -> None:
-    """Refuse to go on with something else."""
+    """Refuse to continue with another plan or microscope."""
     path, series = recording.path, recording.series
     if series is None or series.plan != plan.to_json():
         raise DataError(
-            f"{path} must be resumed with the plan that it was begun with: leave it out"
+            f"{path} must be resumed with the plan that it was started with: give no other plan"
         )
     config = microscope.config
     before, camera = recording.background, config.camera
@@ -372,6 +371,6 @@ def _check_same(recording: Recording, microscope: Microscope, plan: TimelapsePla
         or not np.array_equal(recording.illumination_k, microscope.angles.k)
     ):
         raise DataError(
-            f"{path} must be resumed on the microscope that it was begun on, with its optics, "
-            f"angles and camera format; {config.microscope.name!r} is another"
+            f"{path} must be resumed on the microscope that it was started on, with the same "
+            f"optics, angles and camera format, got {config.microscope.name!r}"
         )

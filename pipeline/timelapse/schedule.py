@@ -1,6 +1,6 @@
-"""When the scans of a plan are due: a clock that can be stopped, and what is left of the plan.
+"""The schedule of a plan: a clock that can be paused, and the time left.
 
-Visits that are late do not move the later ones; a pause and a crash do.
+A late visit does not delay the later ones; a pause and a crash do.
 """
 
 import math
@@ -16,7 +16,7 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """Goes through the visits of a plan in their order; may be asked from any thread.
+    """Steps through the visits of a plan; thread-safe.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class Schedule:
     Attributes
     ----------
     done : int
-        How many visits have ended.
+        Number of finished visits.
     scan_s : float
-        How long a visit takes, as measured on the last ones.
+        Duration of a visit, averaged over the last ones.
     """
 
     def __init__(self, visits: Sequence[Visit]) -> None:
@@ -47,7 +47,7 @@ class Schedule:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock stands still."""
+        """Whether the clock is stopped."""
         return self._paused_at_s is not None
 
     @property
@@ -65,7 +65,7 @@ class Schedule:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the last visit has ended, by the plan or by how long visits take."""
+        """Seconds until the last visit ends, by the plan or by the duration of visits."""
         with self._lock:
             if self.next is None:
                 return 0.0
@@ -73,10 +73,11 @@ class Schedule:
             planned = self._wait_s(now_s) + self._rest.after(self.done) + self.scan_s
             return max(planned, (len(self._visits) - self.done) * self.scan_s)
 
-    def skip(self, done: int, last_timestamp: float | None) -> None:
-        """Take up a plan after ``done`` visits, the last one at a time since the epoch.
+    def continue_after(self, done: int, last_timestamp: float | None) -> None:
+        """Continue a plan after ``done`` visits.
 
-        The next one is due as long after the last as planned, or at once.
+        The next visit is due at its planned interval after ``last_timestamp`` (seconds since the
+        epoch), or at once if that has passed.
         """
         with self._lock:
             self.done = done
@@ -89,16 +90,16 @@ class Schedule:
                 wait_s = min(max(last_timestamp + pause_s - time.time(), 0.0), pause_s)
             self._zero_s = time.monotonic() + wait_s - visit.time_s
 
-    def begin(self) -> None:
-        """Note that the next visit begins."""
+    def start_visit(self) -> None:
+        """Mark the start of the next visit."""
         with self._lock:
             self._began_s = time.monotonic()
             visit = self.next
             if visit is not None and visit.starts_clock:
                 self._zero_s = self._began_s - visit.time_s
 
-    def end(self) -> None:
-        """Note that it has ended."""
+    def end_visit(self) -> None:
+        """Mark the end of the current visit."""
         with self._lock:
             took_s = time.monotonic() - self._began_s
             self.scan_s = took_s if self.done == 0 else 0.8 * self.scan_s + 0.2 * took_s
@@ -110,8 +111,8 @@ class Schedule:
             if self._paused_at_s is None:
                 self._paused_at_s = time.monotonic()
 
-    def go_on(self) -> None:
-        """Let the clock run again, from where it was stopped."""
+    def unpause(self) -> None:
+        """Restart the clock where it was stopped."""
         with self._lock:
             if self._paused_at_s is not None:
                 self._zero_s += time.monotonic() - self._paused_at_s
@@ -119,7 +120,7 @@ class Schedule:
 
 
 class _Rest:
-    """Planned seconds from the beginning of a visit to that of the last."""
+    """Planned seconds from the start of a visit to the start of the last."""
 
     def __init__(self, visits: Sequence[Visit]) -> None:
         self._visits = visits

@@ -1,1 +1,1 @@
-"""From the scans of a recording to a tomogram file, in this process or in one beside it."""
+"""Makes a tomogram file from the scans of a recording, in this process or in a child process."""

@@ -1,4 +1,4 @@
-"""What every child process is given: its environment, and a log in the user's folder."""
+"""Environment and log folder of child processes."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["environment", "last_lines", "log_folder"]
+__all__ = ["child_environment", "last_lines", "log_folder"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def log_folder() -> Path:
-    """Return the folder of the logs, per user; the temporary folder where it cannot be made."""
+    """Return the user's log folder; the temporary folder if it cannot be created."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
     elif sys.platform == "darwin":
@@ -28,13 +28,13 @@ def log_folder() -> Path:
 
 
 def last_lines(log: Path, count: int = 8) -> str:
-    """Return the end of a log in one line, and where the whole is."""
+    """Return the last ``count`` lines of a log, joined into one line, and its path."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
     return " | ".join(line.strip() for line in lines) + f" (log: {log})"
 
 
-def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with what a child needs, and its ``own`` variables."""
+def child_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child process: this one's, with the variables ``own`` added."""
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,

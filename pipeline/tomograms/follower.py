@@ -1,10 +1,9 @@
-"""The follower: a process that makes tomograms of a recording while it grows.
+"""The follower: a process that makes tomograms from a recording while it grows.
 
-``python -m pipeline.tomograms.follower '{"recording": ..., "output": ...}'``. It reads what is in
-the file, so it can be slower than the scans, die and be started again without a scan being lost. It
-writes one JSON line a scan to its standard output. When its standard input closes (also because its
-parent died), nothing more will be recorded: it catches up and ends; after the line ``stop`` it ends
-soon.
+``python -m pipeline.tomograms.follower '{"recording": ..., "output": ...}'``. It reads
+the file, so it may be slower than the scans and may be restarted without losing one. It writes one
+JSON line for each scan to standard output. When its standard input closes, or after the line
+``end``, the recording is over: it catches up and ends. After the line ``stop`` it ends soon.
 """
 
 import json
@@ -25,19 +24,19 @@ from acquisition.errors import LiveTomoError, Stopped
 from files.disk import check_space
 from files.recording import Recording, read_recording
 from files.reopening import FileBusy, sole_writer
-from pipeline.tomograms.job import Recipe, Silent, TomogramJob, pending, settings_for
+from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, pending_scans, settings_for
 from pipeline.tomograms.torch_device import torch_device
 from regularizer.constraint import Constraint
 
 __all__ = ["FollowerSettings", "main"]
 
-_NICENESS = 10  # the scans come first
+_NICENESS = 10  # recording has priority
 
 
 class FollowerSettings(BaseModel):
-    """What a follower is started with.
+    """The settings of a follower, passed to it as JSON.
 
-    ``planned`` is how many scans the recording will have: it keeps the disk free for them.
+    ``planned`` is how many scans the recording will have: the follower leaves disk space for them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,22 +49,22 @@ class FollowerSettings(BaseModel):
 
 
 def main(argument: str) -> int:
-    """Follow a recording to its end; return the exit status, 0 where nothing went wrong."""
+    """Follow a recording to its end; return the exit status, 0 for success."""
     # Ctrl-C in a terminal reaches the whole group: the parent decides what ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what else is printed goes to the log
+    os.dup2(2, 1)  # other output goes to the log
     settings = FollowerSettings.model_validate_json(argument)
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
-    ended, stop = _orders()
+    ended, stop = _parent_commands()
     try:
         _follow(settings, reports, ended, stop)
     except Stopped:
         return 0
     except LiveTomoError as error:
         traceback.print_exc()
-        _tell(reports, {"error": str(error)})
+        _report(reports, {"error": str(error)})
         return 1
     return 0
 
@@ -81,19 +80,24 @@ def _follow(
         constraint=settings.constraint,
     )
     with (
-        _when_free(settings.output, stop),
-        TomogramJob(source, settings.output, recipe, Silent(), resume=True, stop=stop) as job,
+        _exclusive(settings.output, stop),
+        TomogramJob(
+            source, settings.output, recipe, SilentProgress(), resume=True, stop=stop
+        ) as job,
     ):
-        _tell(reports, {"held": len(job.done)})
-        for scan in pending(job, ended, stop):
+        _report(reports, {"held": len(job.done)})
+        for scan in pending_scans(job, ended, stop):
             _check_disk(settings, source, job)
             row = job.run(scan)
-            _tell(reports, {"row": asdict(row)})
+            _report(reports, {"row": asdict(row)})
 
 
 @contextmanager
-def _when_free(output: Path, stop: threading.Event) -> Iterator[None]:
-    """Hold the file's lock; a follower whose parent was killed may still be catching up."""
+def _exclusive(output: Path, stop: threading.Event) -> Iterator[None]:
+    """Wait for the write lock of ``output`` and hold it.
+
+    An earlier follower whose parent was killed may still hold it.
+    """
     with ExitStack() as held:
         while True:
             try:
@@ -101,21 +105,22 @@ def _when_free(output: Path, stop: threading.Event) -> Iterator[None]:
                 break
             except FileBusy:
                 if stop.wait(0.2):
-                    raise Stopped("stopped while another program wrote the file") from None
+                    raise Stopped("stopped while waiting for the lock of the file") from None
         yield
 
 
 def _check_disk(settings: FollowerSettings, source: Recording, job: TomogramJob) -> None:
-    """Refuse a tomogram that would take the room of scans that are still to come."""
+    """Refuse a tomogram that would use the disk space of scans still to be recorded."""
     needed = job.bytes_each
     if os.stat(settings.output.parent).st_dev == os.stat(settings.recording.parent).st_dev:
-        to_come = max(settings.planned - source.finished(), 0)
+        to_come = max(settings.planned - source.count_complete(), 0)
         needed += to_come * source.background.frames.nbytes
-    check_space(settings.output, needed, "a tomogram, beside the scans to come,")
+    what = "a tomogram (keeping room for the scans still to be recorded)"
+    check_space(settings.output, needed, what)
 
 
-def _orders() -> tuple[threading.Event, threading.Event]:
-    """Return what the parent tells: that nothing more will be recorded; and to stop at once."""
+def _parent_commands() -> tuple[threading.Event, threading.Event]:
+    """Return two events that the parent sets: the recording has ended; stop at once."""
     ended, stop = threading.Event(), threading.Event()
 
     def listen() -> None:
@@ -131,7 +136,7 @@ def _orders() -> tuple[threading.Event, threading.Event]:
     return ended, stop
 
 
-def _tell(reports: TextIO, report: dict[str, Any]) -> None:
+def _report(reports: TextIO, report: dict[str, Any]) -> None:
     print(json.dumps(report), file=reports, flush=True)
 
 

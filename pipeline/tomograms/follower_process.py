@@ -1,6 +1,6 @@
-"""The parent's side of a follower: starts it, hears what it made, starts it again where it died.
+"""The parent's side of a follower: starts it, reads its reports, restarts it if it dies.
 
-Light: what computes is in the follower's own process.
+This module does not compute; the child process does.
 """
 
 import contextlib
@@ -15,28 +15,28 @@ from pathlib import Path
 from typing import Any, Self
 
 from acquisition.closing import Closing
-from pipeline.tomograms.child_processes import environment, last_lines, log_folder
+from pipeline.tomograms.child_processes import child_environment, last_lines, log_folder
 
-__all__ = ["Followed", "Following"]
+__all__ = ["FollowerProcess", "FollowerState"]
 
-_RESTARTS = 3  # in a row, without a tomogram in between
+_RESTARTS = 3  # in a row without a new tomogram
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
-    """What a follower has done.
+class FollowerState:
+    """The state of a follower.
 
     Parameters
     ----------
     made : int
         Tomograms in its file.
-    failed : dict of int to str
-        Scans that gave none, and why.
+    failed : tuple of (int, str)
+        Scans without a tomogram, and the reason.
     error : str
-        Why it gave up; empty where it did not.
+        Why it gave up; empty if it did not.
     running : bool
     warning : str
-        Of the last tomogram that has one.
+        The most recent warning about a tomogram.
     """
 
     made: int = 0
@@ -46,8 +46,8 @@ class Followed:
     warning: str = ""
 
 
-class Following(Closing):
-    """One follower; a context manager that ends it.
+class FollowerProcess(Closing):
+    """One follower process; a context manager that starts and stops it.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class Following(Closing):
         The regularizer.
     device : str or None
     planned : int
-        Scans that the recording will have.
+        How many scans the recording will have.
     constraint : str
-        On the sign of the contrast.
+        Constraint on the sign of the contrast.
     """
 
     def __init__(
@@ -81,42 +81,42 @@ class Following(Closing):
             }
         )
         self.output = output
-        self.state = Followed()
+        self.state = FollowerState()
         self._log = log_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-follower.log"
         self._lock = threading.Lock()
         self._over = self._stopped = False
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._run, name="following", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """Let it end now, and wait until it has."""
+        """Stop the process and wait until it has ended."""
         self.stop()
         self._thread.join()
 
     @property
     def pid(self) -> int | None:
-        """Number of the process."""
+        """Process ID; None before the start."""
         return None if self._process is None else self._process.pid
 
-    def end(self) -> None:
-        """Say that nothing more will be recorded: it catches up and ends."""
+    def finish(self) -> None:
+        """Tell it that the recording has ended: it catches up, then ends."""
         with self._lock:
             self._over = True
             self._say("end")
 
     def stop(self) -> None:
-        """Let it end now; its file can be gone on with."""
+        """Stop it without catching up. A later follower can continue its file."""
         with self._lock:
             self._over = self._stopped = True
             self._say("stop")
             self._close_input()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it has ended; return whether it has."""
+        """Wait up to ``timeout_s`` for its end; return whether it has ended."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -141,13 +141,13 @@ class Following(Closing):
                 break
             if in_a_row > _RESTARTS:
                 last = last_lines(self._log, 5)
-                error = f"the follower ended {in_a_row} times with status {status}: {last}"
+                error = f"the tomogram process ended {in_a_row} times with status {status}: {last}"
                 self.state = replace(self.state, error=error)
                 break
         self.state = replace(self.state, running=False)
 
     def _once(self) -> int:
-        """Start the process and hear it to its end; return its exit status."""
+        """Run the process and read its reports to the end; return its exit status."""
         with self._log.open("a", encoding="utf-8") as log, self._started(log) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -165,7 +165,7 @@ class Following(Closing):
                 text=True,
                 encoding="utf-8",
                 # the cores are shared with the scans
-                env=environment({"OMP_WAIT_POLICY": "PASSIVE"}),
+                env=child_environment({"OMP_WAIT_POLICY": "PASSIVE"}),
             )
             if self._over:
                 self._say("end")

@@ -1,7 +1,7 @@
-"""The scans of a recording, one after the other, into a tomogram file.
+"""Turns the scans of a recording into a tomogram file, one after the other.
 
-The same job whether the recording is finished or still growing, and whether the tomogram file is
-new or holds some of its scans already; so what is made on the fly is what is made again later.
+The same job serves a finished and a growing recording, and a new and a partly filled tomogram file.
+Tomograms made during a recording are therefore identical to those made later.
 """
 
 import json
@@ -21,13 +21,13 @@ from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from files.positions import Positions
 from files.recording import Recording
-from files.series import RecordedScan, Visited
+from files.series import RecordedScan, ScanLocation
 from files.tomograms import (
     TomogramAppender,
     TomogramWriter,
     read_tomograms,
     resume_tomograms,
-    shared,
+    shared_provenance,
 )
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -38,37 +38,37 @@ from regularizer.quality_report import QualityReport
 from regularizer.registry import bytes_per_voxel, regularizer
 
 __all__ = [
-    "Listener",
+    "ProgressListener",
     "Recipe",
-    "ScanRow",
-    "Silent",
+    "ScanResult",
+    "SilentProgress",
     "TomogramJob",
-    "pending",
+    "pending_scans",
     "scans_held",
     "settings_for",
 ]
 
-_POLL_S = 0.1  # how often a recording that grows is looked at
+_POLL_S = 0.1  # between looks at a growing recording
 
 
-class Listener(Protocol):
-    """Who is told how far a job is; ``done`` counts scans, with the part of the one under way."""
+class ProgressListener(Protocol):
+    """Receives the progress of a job; ``done`` counts scans, and fractions of one."""
 
     def say(self, what: str) -> None:
-        """Say what is being done."""
+        """Show what is being done."""
 
     def advance_to(self, done: float) -> None:
         """Show how much is done."""
 
 
-class Silent:
-    """A listener that tells nobody."""
+class SilentProgress:
+    """A listener that shows nothing."""
 
     def say(self, what: str) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def advance_to(self, done: float) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class Recipe:
         "cpu", "cuda", ...
     settings : ReconstructionSettings
     preset : str or None
-        Of total variation; None is the method itself.
+        Parameter preset of total variation; None: the default of the method.
     check_every : int
-        Compare every so manieth tomogram with total variation; 0: none.
+        Compare every N-th tomogram with total variation; 0: none.
     constraint : "auto", "non-negative", "non-positive" or "none"
-        On the sign of the contrast.
+        Constraint on the sign of the contrast.
     """
 
     method: str
@@ -110,7 +110,7 @@ class Recipe:
 
 
 def settings_for(recording: Recording, chosen: Mapping[str, Any]) -> ReconstructionSettings:
-    """Return how a recording is reconstructed: as chosen, else as its microscope's file said."""
+    """Return the reconstruction settings: as chosen, else as stored in the recording."""
     own = {} if recording.series is None else recording.series.reconstruction
     values: dict[str, Any] = {**own, **chosen}
     if values.get("size_um") is not None:
@@ -119,14 +119,14 @@ def settings_for(recording: Recording, chosen: Mapping[str, Any]) -> Reconstruct
 
 
 @dataclass(frozen=True, slots=True)
-class ScanRow:
-    """What one scan gave; ``error`` is not empty where it gave no tomogram.
+class ScanResult:
+    """The result of one scan; ``error`` says why there is no tomogram, else it is empty.
 
-    ``lost`` angles have no frame, in the scan or in the background; ``left_out`` are these and
-    those that the optics make useless. ``data_residual`` is how far the regularized tomogram is
-    from the measured spectrum, over that; ``check`` compares it with total variation. ``position``
-    is what the scan's stage position is called, where there are several, and ``stage_um`` where
-    that was: x, y, z, None where unknown.
+    ``lost`` angles have no frame in the scan or in the background; ``left_out`` are all angles that
+    the reconstruction did not use. ``data_residual`` is the distance of the regularized tomogram
+    from the measured spectrum, over the norm of that; ``check`` compares it with total variation.
+    ``position`` is the label of the stage position, and ``stage_um`` its x, y, z, None where
+    unknown.
     """
 
     time: int
@@ -145,24 +145,25 @@ class ScanRow:
     stage_um: tuple[float | None, ...] = ()
 
     @property
-    def whole(self) -> bool:
-        """Whether a tomogram was made, from a scan that has all its frames."""
+    def complete(self) -> bool:
+        """Whether there is a tomogram and no angle was lost."""
         return not self.error and not self.lost
 
 
 class TomogramJob(Closing):
-    """Makes tomograms and writes them; a context manager that closes the file.
+    """Makes and writes tomograms; a context manager that closes the file.
 
     Parameters
     ----------
     source : Recording
     output : Path
-        Made with the first tomogram; with ``resume`` one that exists is gone on with.
+        The tomogram file, created with the first tomogram.
     recipe : Recipe
-    listener : Listener
+    listener : ProgressListener
     resume : bool
+        Continue an existing ``output``.
     stop : Event or None
-        Ends the scan under way with Stopped.
+        Ends the current scan with Stopped.
 
     Attributes
     ----------
@@ -172,7 +173,7 @@ class TomogramJob(Closing):
     Raises
     ------
     DataError
-        If the file to go on with was made in another way.
+        If the existing file was made with other settings.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class TomogramJob(Closing):
         source: Recording,
         output: Path,
         recipe: Recipe,
-        listener: Listener,
+        listener: ProgressListener,
         *,
         resume: bool = False,
         stop: Event | None = None,
@@ -199,31 +200,31 @@ class TomogramJob(Closing):
             self._writer = resume_tomograms(output, recorded)
 
     def close(self) -> None:
-        """Close the file; what was made is in it."""
+        """Close the file; all tomograms made so far are in it."""
         if self._writer is not None:
             self._writer.close()
 
     @property
     def bytes_each(self) -> int:
-        """Size of what one scan adds to the file; 0 before the first plan is made."""
+        """Bytes that one scan adds to the file; 0 before the first scan."""
         if self._planned is None:
             return 0
         z, y, x = self._planned[1].shape
         return 4 * z * y * x * (1 + len(self.recipe.datasets))
 
-    def run(self, recorded: RecordedScan) -> ScanRow:
-        """Process one scan; one that cannot be reconstructed becomes a row with an error."""
+    def run(self, recorded: RecordedScan) -> ScanResult:
+        """Process one scan; if it cannot be reconstructed, the result has an error."""
         place = tuple(um if math.isfinite(um) else None for um in recorded.stage_um)
         return replace(self._run(recorded), position=self._called(recorded), stage_um=place)
 
     def _called(self, recorded: RecordedScan) -> str:
-        """Return what a scan's position is called."""
+        """Return the label of a scan's position."""
         series = self.source.series
         if series is None:
             return ""
         return Positions(series.positions, np.array([recorded.position])).label(0)
 
-    def _run(self, recorded: RecordedScan) -> ScanRow:
+    def _run(self, recorded: RecordedScan) -> ScanResult:
         scan, number = recorded.stack, recorded.stack.sequence
         lost = tuple(sorted({*scan.lost, *recorded.background.lost}))
         self._say(number, "reconstruction")
@@ -231,16 +232,16 @@ class TomogramJob(Closing):
         try:
             result = self._reconstructor(recorded.background)(scan)
         except DataError as error:
-            return ScanRow(number, lost, error=str(error))
+            return ScanResult(number, lost, error=str(error))
         middle = time.perf_counter()
         volumes = self._regularized(result)
         end = time.perf_counter()
-        self._write(result.tomogram, volumes, recorded.visited)
+        self._write(result.tomogram, volumes, recorded.location)
         best = next(iter(volumes.values()), result.tomogram)
         report = self._checked(best, result)
         shown = best.windowed()
         self._listener.advance_to(number + 1)
-        return ScanRow(
+        return ScanResult(
             number,
             lost,
             result.report.left_out,
@@ -258,7 +259,7 @@ class TomogramJob(Closing):
         self._listener.say(f"scan {number + 1}, {what}")
 
     def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
-        """Return the one that is planned for the background; a retaken one needs another."""
+        """Return the reconstructor of a background; a retaken background needs a new one."""
         if self._planned is None or self._planned[0] is not background:
             made = Reconstructor(
                 background,
@@ -284,7 +285,7 @@ class TomogramJob(Closing):
         return {REGULARIZERS[self.recipe.method].volume: volume}
 
     def _checked(self, shown: Tomogram, result: Reconstruction) -> QualityReport | None:
-        """Compare a tomogram that was just written with total variation, if it is its turn."""
+        """Compare a tomogram that was just written with total variation, if it is due."""
         number, every = shown.sequence, self.recipe.check_every
         if every == 0 or number % every:
             return None
@@ -306,24 +307,25 @@ class TomogramJob(Closing):
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 
-    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], visited: Visited) -> None:
+    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], location: ScanLocation) -> None:
         if self._writer is None:
-            story = _story(self.source, self.recipe)
+            provenance = _provenance(self.source, self.recipe)
             for name, volume in volumes.items():
-                story[name] = shared(volume.provenance)
+                provenance[name] = shared_provenance(volume.provenance)
             series, first = self.source.series, raw.windowed()
             names = None if series is None else series.positions
-            self._writer = TomogramWriter(self.output, first, self.recipe.datasets, story, names)
+            self._writer = TomogramWriter(
+                self.output, first, self.recipe.datasets, provenance, names
+            )
         windows = {name: volume.windowed() for name, volume in volumes.items()}
-        self._writer.append(raw.windowed(), windows, visited)
+        self._writer.append(raw.windowed(), windows, location)
         self.done.add(raw.sequence)
 
 
-def pending(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedScan]:
-    """Yield the scans that the job has not done, those of a growing recording as they come.
+def pending_scans(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedScan]:
+    """Yield the scans that the job has not done yet; wait for those still being recorded.
 
-    It is over when ``ended`` is set and all that was recorded by then was yielded, or with
-    ``stop``.
+    Ends when ``ended`` is set and every scan recorded by then was yielded, or when ``stop`` is set.
     """
     number = 0
     while not stop.is_set():
@@ -341,7 +343,7 @@ def pending(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedSca
         ended.wait(_POLL_S)
 
 
-def _story(source: Recording, recipe: Recipe) -> dict[str, Any]:
+def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
     return {
         "recording": source.path.name,
         "recording_attributes": {k: str(v) for k, v in source.attributes.items()},
@@ -353,12 +355,12 @@ def _story(source: Recording, recipe: Recipe) -> dict[str, Any]:
 
 
 def scans_held(output: Path, recipe: Recipe) -> set[int]:
-    """Return the scans that a tomogram file holds.
+    """Return the numbers of the scans that a tomogram file holds.
 
     Raises
     ------
     DataError
-        If they were made in another way.
+        If they were made with other settings than ``recipe``.
     """
     series = read_tomograms(output)
     before = series.provenance
@@ -367,7 +369,7 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
     for name, now in (ways | {"settings": settings}).items():
         if before.get(name, now) != now:
             raise DataError(
-                f"{output} must be gone on with as it was made, {name} {before.get(name)}, got "
-                f"{now}: give the same, or another file"
+                f"{output} must be continued with the {name} it was made with, "
+                f"{before.get(name)}, got {now}: use the same, or choose another file"
             )
     return set(series.scans.tolist())

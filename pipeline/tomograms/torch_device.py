@@ -1,4 +1,4 @@
-"""Where the tensors are computed, for the processor and for the command line alike."""
+"""Choice of the torch device: the processor or a CUDA GPU."""
 
 import torch
 
@@ -8,12 +8,12 @@ __all__ = ["torch_device"]
 
 
 def torch_device(name: str | None) -> str:
-    """Return the name of a usable device; "auto" or None: the GPU where there is one."""
+    """Return the name of a usable device; "auto" or None: the GPU if there is one."""
     available = torch.cuda.is_available()
     if name in (None, "auto"):
         return "cuda" if available else "cpu"
     if name is not None and name.startswith("cuda") and not available:
         raise ConfigurationError(
-            f"device {name!r} needs a CUDA GPU and a torch built for it, found none: use cpu"
+            f"device {name!r} needs a CUDA GPU and a torch build with CUDA, found none: use cpu"
         )
     return str(name)

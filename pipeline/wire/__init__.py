@@ -1,1 +1,1 @@
-"""What passes between processes: messages, sockets, the instrument's state, tomograms to view."""
+"""Communication between processes: messages, sockets, instrument state, tomogram views."""

@@ -1,11 +1,11 @@
-"""What passes between the processes: multipart messages of a topic, a JSON header and arrays.
+"""Messages between processes: multipart, with a topic, a JSON header and arrays.
 
     [kind, header as JSON, array, array, ...]
 
 The header is checked by its schema: unknown keys, wrong types and another schema version are
-refused, and every array part must have exactly the bytes that its dtype and shape say. Nothing is
-unpickled. ``session`` tells one life of a sender from the next; ``sequence`` counts within it: the
-scan number for stacks, interferograms and tomograms, the message number for the rest.
+refused, and every array part must have exactly the size given by its dtype and shape. Nothing is
+unpickled. ``session`` identifies one run of the sending process; ``sequence`` counts within it: the
+scan number for stacks, interferograms and tomograms, the message number for all others.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ class ArraySpec(BaseModel):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array, in Python's integers: a made-up shape cannot overflow."""
+        """Size of the array in bytes, as a Python integer: a forged shape cannot overflow."""
         size = np.dtype(self.dtype).itemsize
         for length in self.shape:
             size *= length
@@ -88,7 +88,7 @@ class ArraySpec(BaseModel):
 
 
 class Header(BaseModel):
-    """What every message says of itself."""
+    """The header fields of every message."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     schema_version: Literal[1] = 1
@@ -99,10 +99,10 @@ class Header(BaseModel):
 
 
 class StackHeader(Header):
-    """A scan; arrays: frames (angles, y, x) and, where planned, k (angles, 2).
+    """A scan; arrays: frames (angles, y, x) and, if known, k (angles, 2).
 
-    ``background`` numbers the background that belongs to the stack; ``sent_at`` is in seconds
-    since the epoch.
+    ``background`` is the number of the background that applies; ``sent_at`` is in seconds since
+    the epoch.
     """
 
     kind: Literal["stack", "background"]
@@ -126,8 +126,8 @@ class InterferogramHeader(Header):
 class TomogramHeader(Header):
     """A tomogram; arrays: raw, regularized unless the method is "none", uncertainty, mask.
 
-    Volumes are (z, y, x); the uncertainty is there where it was asked for. The mask has one bit for
-    each measured voxel of the half spectrum, packed; it may be missing.
+    Volumes are (z, y, x). Uncertainty and mask are optional. The mask has one packed bit for each
+    voxel of the half spectrum, set where it was measured.
     """
 
     kind: Literal["tomogram"] = "tomogram"
@@ -156,9 +156,10 @@ class QualityHeader(Header):
 
 
 class AcquirerStatus(Header):
-    """What the acquirer is doing.
+    """The state of the acquirer.
 
-    ``life`` counts its restarts; ``unsent`` scans found the queue to the processor full.
+    ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
+    was full.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -174,9 +175,10 @@ class AcquirerStatus(Header):
 
 
 class ProcessorStatus(Header):
-    """What the processor is doing.
+    """The state of the processor.
 
-    ``life`` counts its restarts; ``skipped`` scans were never looked at, ``failed`` ones were.
+    ``life`` counts its restarts; ``skipped`` scans were replaced by newer ones, ``failed`` ones
+    could not be reconstructed.
     """
 
     kind: Literal["processor"] = "processor"
@@ -194,7 +196,7 @@ class ProcessorStatus(Header):
 
 
 class QualityStatus(Header):
-    """What the quality check is doing; ``life`` counts its restarts."""
+    """The state of the quality check; ``life`` counts its restarts."""
 
     kind: Literal["checking"] = "checking"
     life: NonNegativeInt = 0
@@ -202,7 +204,7 @@ class QualityStatus(Header):
 
 
 class SupervisorStatus(Header):
-    """Which processes are up; ``failure`` is not empty when one was given up."""
+    """The state of the processes; ``failure`` says why one is no longer restarted, else empty."""
 
     kind: Literal["supervisor"] = "supervisor"
     processes: tuple[ProcessState, ...]
@@ -212,7 +214,7 @@ class SupervisorStatus(Header):
 class Command(Header):
     """A request; answered by a Reply.
 
-    The argument of "record" is a ``RecordRequest`` in JSON.
+    The argument of "record" is a ``RecordRequest`` as JSON.
     """
 
     kind: Literal["command"] = "command"
@@ -224,7 +226,7 @@ class Command(Header):
 
 
 class Reply(Header):
-    """The answer to a Command: done, or refused and why."""
+    """The answer to a Command: done, or refused with the reason."""
 
     kind: Literal["reply"] = "reply"
     ok: bool
@@ -255,7 +257,7 @@ class Stamp:
         self._sequence = 0
 
     def __call__(self, sequence: int | None = None) -> dict[str, Any]:
-        """Return the header fields of the next message, or of the one with this number."""
+        """Return the header fields of the next message, or of the message ``sequence``."""
         if sequence is None:
             sequence, self._sequence = self._sequence, self._sequence + 1
         return {"sender": self.sender, "session": self.session, "sequence": sequence}
@@ -270,12 +272,12 @@ class Message:
 
     @property
     def identity(self) -> str:
-        """What tells it from the others of its kind: the sender's life and the number."""
+        """A unique name among messages of its kind: session and sequence."""
         return f"{self.header.session}-{self.header.sequence}"
 
 
 def encode(message: Message) -> list[Any]:
-    """Return the parts of a message; array parts refer to the arrays' memory."""
+    """Return the parts of a message. Array parts share the memory of the arrays."""
     arrays = [np.ascontiguousarray(array) for array in message.arrays]
     specs = tuple(ArraySpec.of(array) for array in arrays)
     header = message.header.model_copy(update={"arrays": specs})
@@ -283,7 +285,7 @@ def encode(message: Message) -> list[Any]:
 
 
 def decode(parts: Sequence[Any]) -> Message:
-    """Check the parts of a message; its arrays refer to the memory of the parts.
+    """Check and return a message. Its arrays share the memory of the parts.
 
     Raises
     ------
@@ -292,13 +294,16 @@ def decode(parts: Sequence[Any]) -> Message:
     """
     if len(parts) < 2 or len(memoryview(parts[1])) > HEADER_LIMIT:
         raise DataError(
-            f"a message has a topic and a header of at most 1 MB, got {len(parts)} parts"
+            f"a message must have a topic and a header of at most 1 MB, got {len(parts)} parts"
         )
     header = _header(bytes(parts[1]))
     if bytes(parts[0]) != header.kind.encode():
         raise DataError(f"the topic must be the kind {header.kind!r}, got {bytes(parts[0])[:40]!r}")
     if len(header.arrays) != len(parts) - 2:
-        raise DataError(f"the header lists {len(header.arrays)} arrays, {len(parts) - 2} came")
+        raise DataError(
+            f"a message must have the {len(header.arrays)} arrays that its header lists, got "
+            f"{len(parts) - 2}"
+        )
     arrays = zip(parts[2:], header.arrays, strict=True)
     return Message(header, tuple(_array(part, spec) for part, spec in arrays))
 
@@ -314,15 +319,15 @@ def _array(part: Any, spec: ArraySpec) -> NDArray[Any]:
     data = memoryview(part)
     if data.nbytes != spec.nbytes:
         raise DataError(
-            f"an array part of {spec.shape} {spec.dtype} has {spec.nbytes} bytes, got {data.nbytes}"
+            f"an array {spec.shape} {spec.dtype} must have {spec.nbytes} bytes, got {data.nbytes}"
         )
     return np.frombuffer(data, spec.dtype).reshape(spec.shape)
 
 
 def send(socket: Socket, message: Message) -> bool:
-    """Send without waiting; False where the queue is full or nobody is connected.
+    """Send without waiting; return False if the queue is full or nobody is connected.
 
-    Large arrays are not copied: hand them over, and do not write to them afterwards.
+    Arrays are not copied: do not write to them afterwards.
     """
     try:
         socket.send_multipart(encode(message), flags=zmq.NOBLOCK, copy=False)
@@ -339,7 +344,7 @@ class Inbox:
         self.malformed = 0
 
     def receive(self, timeout_ms: int = 0) -> Message | None:
-        """Return the next well-formed message; None where none came in time."""
+        """Return the next well-formed message; None if there is none within the time."""
         while self.socket.poll(timeout_ms):
             try:
                 return decode(self.socket.recv_multipart(copy=False))
@@ -452,7 +457,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
 
 
 def quality_message(view: QualityView, stamp: Stamp) -> Message:
-    """Return the message that carries what a quality check found."""
+    """Return the message that carries the result of a quality check."""
     header = QualityHeader(
         report=view.report,
         voxel_size_um=view.voxel_size_um,
@@ -464,7 +469,7 @@ def quality_message(view: QualityView, stamp: Stamp) -> Message:
 
 
 def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> QualityView:
-    """Return what a quality check found, from its message."""
+    """Return the result of a quality check that a message carries."""
     _expect(len(arrays) == 2 and all(a.ndim == 3 for a in arrays), header, arrays)
     return QualityView(
         report=header.report,
@@ -480,6 +485,6 @@ def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> Quali
 def _expect(fits: bool, header: AnyHeader, arrays: Sequence[NDArray[Any]]) -> None:
     if not fits:
         raise DataError(
-            f"a message of kind {header.kind!r} came with arrays of shapes "
+            f"a message of kind {header.kind!r} cannot have arrays of shapes "
             f"{[array.shape for array in arrays]}"
         )

@@ -1,7 +1,7 @@
-"""Sockets of the instrument: loopback TCP on free ports, bounded queues, nothing that lingers.
+"""Sockets of the instrument: loopback TCP on free ports, bounded queues, no lingering.
 
-A process binds what it offers and keeps its ports when it is restarted, so that the others
-reconnect by themselves. PUSH and PUB drop rather than wait: nothing here can block the camera.
+A process binds its own sockets and keeps their ports when it is restarted, so that the others
+reconnect by themselves. PUSH and PUB drop messages rather than wait: nothing can block the camera.
 """
 
 import time
@@ -28,18 +28,18 @@ __all__ = [
 
 Context = zmq.Context[Socket]
 ANY_PORT = "tcp://127.0.0.1:*"
-ANSWER_LIMIT_S = 3.0  # a process that is being restarted is there again in less
+ANSWER_LIMIT_S = 3.0  # a restart takes less
 # messages a queue may hold; a tomogram with its regularized volume can be 30 MB
 QUEUE = {zmq.PUSH: 2, zmq.PULL: 2, zmq.PUB: 4, zmq.SUB: 4, zmq.REQ: 10, zmq.REP: 10}
 
 
 class PipelineError(LiveTomoError):
-    """A process of the instrument does not answer or refused a command."""
+    """A process of the instrument does not answer, or refused a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the running instrument can be reached."""
+    """The addresses of a running instrument."""
 
     stacks: str = ANY_PORT
     acquirer: str = ANY_PORT
@@ -52,7 +52,7 @@ class Endpoints:
 
     @classmethod
     def merged(cls, *parts: Mapping[str, str]) -> Self:
-        """Return the endpoints that several processes reported."""
+        """Return the endpoints reported by several processes as one object."""
         return cls(**{name: address for part in parts for name, address in part.items()})
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Endpoints:
 
 
 def bind(context: Context, kind: int, endpoint: str) -> tuple[Socket, str]:
-    """Return a bound socket and the address it got; a port that is being freed is waited for."""
+    """Return a bound socket and its address; wait up to 5 s for a port that is being freed."""
     socket = _bounded(context, kind)
     deadline = time.monotonic() + 5
     while True:
@@ -74,7 +74,7 @@ def bind(context: Context, kind: int, endpoint: str) -> tuple[Socket, str]:
             if time.monotonic() > deadline:
                 socket.close()
                 raise PipelineError(f"{endpoint} cannot be bound: {error}") from error
-            time.sleep(0.1)  # the predecessor's port is freed by the operating system
+            time.sleep(0.1)  # the operating system has yet to free the port
 
 
 def connect(context: Context, kind: int, *endpoints: str) -> Socket:
@@ -108,14 +108,14 @@ def request(
     """
     reply = _answer(context, endpoint, command, timeout_s).header
     if not isinstance(reply, Reply):
-        raise PipelineError(f"{command.name}: not an answer: {reply.kind}")
+        raise PipelineError(f"{command.name}: the answer must be a reply, got {reply.kind!r}")
     return reply.detail
 
 
 def fetch(
     context: Context, endpoint: str, command: Command, timeout_s: float = ANSWER_LIMIT_S
 ) -> Message | None:
-    """Send a command that asks for data and return it; None where there is nothing new.
+    """Send a command that asks for data and return the data; None if there is nothing new.
 
     Raises
     ------
@@ -140,5 +140,5 @@ def _answer(context: Context, endpoint: str, command: Command, timeout_s: float)
 
 
 def command(name: str, argument: str = "", *, stamp: Stamp) -> Command:
-    """Return a checked command."""
+    """Return a command; an unknown name is refused."""
     return Command.model_validate({"name": name, "argument": argument, **stamp()})

@@ -1,6 +1,6 @@
-"""What the running instrument shows to others: immutable snapshots, replaced as a whole.
+"""The state of the running instrument as immutable snapshots.
 
-Light on purpose (numpy only): the window imports this, not the code that computes.
+Imports numpy only: the window uses this without loading the code that computes.
 """
 
 from bisect import bisect_right
@@ -15,21 +15,21 @@ from acquisition.optics import Optics
 from regularizer.quality_report import QualityReport
 
 __all__ = [
-    "Course",
     "InstrumentState",
     "InterferogramView",
-    "News",
     "Phase",
+    "Playlist",
     "ProcessState",
     "QualityView",
     "RecordRequest",
     "RecordingState",
     "TomogramView",
+    "Updates",
 ]
 
 
 class Phase(StrEnum):
-    """What the instrument is doing."""
+    """The phase of the instrument."""
 
     STARTING = "starting"
     BACKGROUND = "background"
@@ -41,7 +41,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One process of the instrument: is it up, what is it doing, how often was it restarted."""
+    """One process of the instrument: whether it runs, its restarts, why it ended."""
 
     name: str
     alive: bool
@@ -58,19 +58,19 @@ class RecordRequest:
     output : str
         A new file.
     stacks : int or None
-        How many scans; None where there is a sequence.
+        Number of scans; None if a sequence is given.
     interval_s : float
-        From the start of one to the start of the next.
+        From the start of one scan to the start of the next.
     sequence : str or None
-        File of a useq MDASequence.
+        Path of a useq MDASequence file.
     background_every_scans, background_every_min : int, float or None
-        When the background is taken again.
+        When the background is retaken.
     tomograms : str or None
-        A new file for the tomograms of all scans.
+        A new file for the tomograms; None: make none.
     regularizer : str
-        Of these tomograms.
+        Regularizer of the tomograms.
     constraint : str
-        On the sign of their contrast.
+        Constraint on the sign of their contrast.
     """
 
     output: str
@@ -86,26 +86,26 @@ class RecordRequest:
 
 @dataclass(frozen=True, slots=True)
 class RecordingState:
-    """A time-lapse that is recorded, or was recorded last.
+    """The state of the current or the last time-lapse.
 
     Parameters
     ----------
     output : str
-    sentence : str
-        What it is doing, how far it is and how much time is left.
+    summary : str
+        Activity, progress and time left, in one line.
     running, paused : bool
     done, total : int
         Scans.
     tomograms : int or None
-        How many are made; None where none are asked for.
+        Tomograms made so far; None if none are wanted.
     warning : str
-        The last thing that went wrong without ending it.
+        The last problem that did not end it.
     error : str
-        Why it ended before its time.
+        Why it ended early; empty if it did not.
     """
 
     output: str
-    sentence: str
+    summary: str
     running: bool = True
     paused: bool = False
     done: int = 0
@@ -119,8 +119,8 @@ class RecordingState:
 class InstrumentState:
     """The instrument as a whole; ``message`` is one line for the status bar, never empty.
 
-    ``quality`` says what the quality check is doing, where there is one. ``constraint`` is that on
-    the sign of the contrast, "" where it cannot be chosen.
+    ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
+    the sign of the contrast, "" if it cannot be chosen.
     """
 
     phase: Phase
@@ -142,35 +142,35 @@ class InstrumentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """The scans of a file that is played, and where they were taken.
+class Playlist:
+    """The scans of a file that are played, and their stage positions.
 
     Parameters
     ----------
     scans : tuple of int
-        Those that are played, in order; all of the file, or those of one position.
-    places : tuple of str
-        What the stage position of each scan of the file is called.
-    chosen : str
-        The position whose scans are played; empty for all.
+        Numbers of the played scans, in order: all of the file, or those of one position.
+    position_labels : tuple of str
+        Label of the stage position of each scan in the file.
+    selected : str
+        The position whose scans are played; empty: all.
     """
 
     scans: tuple[int, ...] = ()
-    places: tuple[str, ...] = ()
-    chosen: str = ""
+    position_labels: tuple[str, ...] = ()
+    selected: str = ""
 
     @property
     def positions(self) -> tuple[str, ...]:
-        """The positions that have scans, where there are several to choose from."""
-        names = tuple(dict.fromkeys(self.places))
+        """Labels of the positions with scans; empty if there is one only."""
+        names = tuple(dict.fromkeys(self.position_labels))
         return names if len(names) > 1 else ()
 
-    def place(self, scan: int) -> str:
-        """Return what the position of a scan is called."""
-        return self.places[scan] if 0 <= scan < len(self.places) else ""
+    def position_of(self, scan: int) -> str:
+        """Return the label of the position of a scan."""
+        return self.position_labels[scan] if 0 <= scan < len(self.position_labels) else ""
 
     def row(self, scan: int) -> int:
-        """Return which of those that are played a scan is, or would come after."""
+        """Return the index in ``scans`` of a scan, or of the last one before it."""
         return max(bisect_right(self.scans, scan) - 1, 0)
 
 
@@ -187,20 +187,18 @@ class InterferogramView:
 
 @dataclass(frozen=True, slots=True)
 class TomogramView:
-    """One scan's tomogram: raw and regularized RI, both (z, y, x) float32.
+    """The tomogram of one scan: raw and regularized RI, both (z, y, x) float32.
 
-    ``regularized`` is None where the method is "none". ``latency_s`` runs from the start of the
-    scan to the publication; ``stages_s`` says where it went, stage name to seconds. ``measured``
-    has one bit (numpy's packbits) for each voxel of the half spectrum (z, y, x//2 + 1), set where
-    that was measured. ``data_residual`` is how far the regularized volume is from the measured
-    spectrum, over its norm. ``uncertainty`` is the standard deviation of the regularized RI, where
-    the regularizer estimates it, (z, y, x) float32.
+    ``regularized`` is None where the method is "none". ``latency_s`` is the time from the start of
+    the scan to the publication; ``stages_s`` divides it by stage. ``measured`` has one bit (numpy's
+    packbits) for each voxel of the half spectrum (z, y, x//2 + 1), set where it was measured.
+    ``data_residual`` is the distance of the regularized volume from the measured spectrum, over the
+    norm of that. ``uncertainty`` is the standard deviation of the regularized RI, (z, y, x)
+    float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
 
-    ``constraint`` is the one on the sign of the contrast that it was regularized with.
-
-    ``window`` is None in a view to look at. The quality check gets the whole volumes that the
-    reconstruction works on, of which shape (z, y, x) and voxel size (dz, dy, dx) of the window say
-    what is shown.
+    ``window`` is None in a view for display. The quality check gets the whole volumes of the
+    reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
+    that is displayed.
     """
 
     raw: NDArray[np.float32]
@@ -224,7 +222,7 @@ class TomogramView:
 
 @dataclass(frozen=True, slots=True)
 class QualityView:
-    """What the quality check found out about one scan's tomogram.
+    """The result of the quality check of one tomogram.
 
     Parameters
     ----------
@@ -239,7 +237,7 @@ class QualityView:
     timestamp : float
         Start of the scan, seconds since the epoch.
     seconds : float
-        How long the check took.
+        Duration of the check.
     """
 
     report: QualityReport
@@ -252,8 +250,8 @@ class QualityView:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """The newest of each kind since the last poll; None where there is nothing new."""
+class Updates:
+    """The newest of each kind since the last poll; None if there is nothing new."""
 
     state: InstrumentState | None = None
     interferogram: InterferogramView | None = None

@@ -1,4 +1,4 @@
-"""From tensors to what the window shows and the wire carries."""
+"""Converts a reconstruction (tensors) into a tomogram view (arrays) for messages and display."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ def view_of(
     warnings: tuple[str, ...],
     latency_s: float = 0.0,
 ) -> TomogramView:
-    """Return a scan's whole tomogram; ``windowed`` cuts out what is to be looked at.
+    """Return the whole tomogram of a scan; ``windowed`` cuts out the part for display.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def view_of(
         None where the method is "none".
     method : str
     stages_s : mapping of str to float
-        Where the time went.
+        Seconds by stage.
     warnings : tuple of str
     latency_s : float
         From the start of the scan to now.
@@ -60,7 +60,7 @@ def view_of(
 
 
 def windowed(view: TomogramView) -> TomogramView:
-    """Return the part of a whole view that is to be looked at."""
+    """Return the part of a whole view that is displayed."""
     if view.window is None:
         return view
     window, medium = VolumeWindow(*view.window), view.medium_index

@@ -2,9 +2,10 @@
 
 ``python launcher.py train --minutes M`` starts training with the first sample and adds the samples
 that other processes make meanwhile (``sample_makers.py``). The networks are trained one after the
-other; the live view's get twice the time of the others. Each uses most of its time for training,
-then trains its uncertainty head if it has one, then is validated. Weights are written every 30 s,
-so that an interrupted training leaves the latest ones, and the next run resumes from there.
+other, with the uncertainty head where there is one; the live view's get twice the time of the
+others. Then all are validated, which on a processor can take longer than its share, and so takes
+no other's training. Weights are written every 30 s, so that an interrupted training leaves the
+latest ones, and the next run resumes from there.
 
 The paper's learning rates are for hundreds of epochs. The distance that a weight moves under Adam
 grows with the rate times the square root of the steps, so a shorter training uses smaller batches
@@ -158,18 +159,26 @@ def train_for(plan: Plan, began: float | None = None) -> int:
     jobs = processes() if plan.jobs is None else plan.jobs
     with SampleMakers(samples, jobs) as makers, taking as intake:
         wait_for_a_sample(intake, makers, end, plan)
+        trainings: dict[int, _Training] = {}
+        trained_by = end - _VALIDATION * (end - _now())
         for number, name in enumerate(plan.networks):
             now = _now()
-            if now >= end:
+            if now >= trained_by and number > 0:
                 outcomes.append(Outcome(name, 0, 0, math.nan, "not trained: no time was left"))
                 _write_page(plan, outcomes)
                 print(_line(outcomes[-1]), flush=True)
                 continue
-            own = now + (end - now) * plan.share(name, plan.networks[number + 1 :])
-            for outcome in _Training(name, plan, intake, own).stages():
+            own = now + (trained_by - now) * plan.share(name, plan.networks[number + 1 :])
+            trainings[number] = _Training(name, plan, intake, own)
+            for outcome in trainings[number].stages():
                 _write_page(plan, [*outcomes, outcome])
             outcomes.append(outcome)
-            print(_line(outcome), flush=True)
+        for place, (number, training) in enumerate(trainings.items()):
+            now = _now()
+            own = now + (end - now) / (len(trainings) - place)
+            outcomes[number] = training.validated(_Clock(own))
+            _write_page(plan, outcomes)
+            print(_line(outcomes[number]), flush=True)
         if makers.failed:
             print(f"{makers.failed} of the processes that make samples failed", flush=True)
     return 0 if all(outcome.validated for outcome in outcomes) else 1
@@ -180,7 +189,7 @@ def wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Pl
     known = intake.of(NETWORKS[plan.networks[0]])
     intake.take_in()
     while not known.trained:
-        if _now() > end or not (makers.at_work or intake.reading):
+        if not intake.reading and (_now() > end or not makers.at_work):
             raise DataError(
                 f"training needs at least one sample, and none was made in {plan.data} in time: "
                 "give more --minutes, or the samples of an earlier training as --data"
@@ -211,17 +220,15 @@ class _Training:
         self._loss = math.nan
 
     def stages(self) -> Iterator[Outcome]:
-        """Train and validate; yield an outcome at each checkpoint, and the final one."""
+        """Train, the uncertainty head included; yield an outcome at each checkpoint."""
         begin, network = _now(), self._run.network
         has_uncertainty = isinstance(network, LightUNet) and network.uncertainty_head is not None
-        later = _VALIDATION + (_UNCERTAINTY if has_uncertainty else 0.0)
-        whole = self._end - begin
-        yield from self._trained(_Clock(self._end - later * whole))
+        later = _UNCERTAINTY * (self._end - begin) if has_uncertainty else 0.0
+        yield from self._trained(_Clock(self._end - later))
         if isinstance(network, LightUNet) and has_uncertainty:
             objects = (self._known.trained, self._known.unseen[:_CALIBRATION_OBJECTS])
-            clock = _Clock(self._end - _VALIDATION * whole)
+            clock = _Clock(self._end)
             train_uncertainty_head(network, self._settings, self._run.batch, objects, clock.done)
-        yield self._validated(_Clock(self._end))
 
     def _trained(self, clock: _Clock) -> Iterator[Outcome]:
         """Train for at least one step until a span ends; yield an outcome at each checkpoint."""
@@ -248,7 +255,7 @@ class _Training:
         print(_line(outcome), flush=True)
         return outcome
 
-    def _validated(self, clock: _Clock) -> Outcome:
+    def validated(self, clock: _Clock) -> Outcome:
         """Validate on as many objects as there is time for, and write the final weights."""
         network = copy.deepcopy(self._run.network).eval()
         small = rounded(network)

@@ -1,1 +1,1 @@
-"""What surrounds the sections: toolbar, sidebar, status, time bar, time-lapse."""
+"""The parts around the sections: toolbar, sidebar, status bar, time bar, time-lapse bar."""

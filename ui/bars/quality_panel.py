@@ -1,4 +1,4 @@
-"""The quality check's last report: which scan, how old, how near to total variation."""
+"""The last report of the quality check: its scan, its age, its figures."""
 
 import time
 
@@ -9,32 +9,32 @@ from PySide6.QtWidgets import QGridLayout, QLabel
 
 from pipeline.wire.state import QualityView
 from ui.style import signed
-from ui.widgets.labels import Card, ElidedLabel, digits, dim, heading, say
+from ui.widgets.labels import Card, ElidedLabel, dim_label, heading, set_text, tabular_digits
 from ui.widgets.live_image import ImagePanel
 
-__all__ = ["QualityCard"]
+__all__ = ["QualityPanel"]
 
 MAP_PX = 72
-# 0.77 to 1 is what a network has that is nearer to the truth than total variation
+# a network that is nearer to the truth than total variation has 0.77 to 1
 POOR_SSIM = 0.6
-_FIRST_SLICE = 3  # that a window of 7 voxels can be centred in
+_FIRST_SLICE = 3  # the first one with room for a window of 7 voxels
 ROWS = ("SSIM", "Worst z", "Correlation", "MSE", "Residual", "TV residual")
 TIP = (
-    "The tomogram of one scan against total variation on the same scan: SSIM with a window "
-    "of 7 voxels and the range of the TV tomogram, MSE over the square of that range; "
-    "residual: distance from the measured spectrum, over its norm. The map: largest difference "
-    "along z, black none, white a quarter of the range."
+    "Comparison of a tomogram with total variation (TV) on the same scan. SSIM: window of 7 "
+    "voxels, range of the TV tomogram. MSE: over the square of that range. Residual: distance "
+    "from the measured spectrum, over its norm. Map: largest difference along z, from black "
+    "(none) to white (a quarter of the range)."
 )
 
 
-class QualityCard(Card):
-    """Figures and a map of the largest error along z."""
+class QualityPanel(Card):
+    """The figures of a quality report, and a map of the largest error along z."""
 
     def __init__(self) -> None:
         super().__init__()
         self.view: QualityView | None = None
-        self.belongs = digits(dim("none yet"))
-        self.values = {name: digits(QLabel()) for name in ROWS}
+        self.origin = tabular_digits(dim_label("none yet"))
+        self.values = {name: tabular_digits(QLabel()) for name in ROWS}
         self.map = ImagePanel()
         self.map.setFixedWidth(MAP_PX)
         self.map.image.setLookupTable(pg.colormap.get("inferno").getLookupTable(nPts=256))
@@ -45,9 +45,9 @@ class QualityCard(Card):
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
         grid.addWidget(heading("Against TV"), 0, 0)
-        grid.addWidget(self.belongs, 0, 1, 1, 2, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(self.origin, 0, 1, 1, 2, Qt.AlignmentFlag.AlignRight)
         for row, (name, value) in enumerate(self.values.items(), 1):
-            grid.addWidget(dim(name), row, 0)
+            grid.addWidget(dim_label(name), row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
         grid.addWidget(self.map, 1, 2, len(ROWS), 1, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self.doing, len(ROWS) + 1, 0, 1, 3)
@@ -58,7 +58,7 @@ class QualityCard(Card):
         """Show a report."""
         self.view = view
         report, values = view.report, self.values
-        say(values["SSIM"], f"{report.ssim:.3f}", "warning" if report.ssim < POOR_SSIM else "")
+        set_text(values["SSIM"], f"{report.ssim:.3f}", "warning" if report.ssim < POOR_SSIM else "")
         worst = int(np.argmin(report.ssim_z))
         z_um = (worst + _FIRST_SLICE - view.error.shape[0] // 2) * view.voxel_size_um[0]
         values["Worst z"].setText(f"{report.ssim_z[worst]:.2f}, {signed(z_um, 1)} µm")
@@ -68,21 +68,21 @@ class QualityCard(Card):
         values["TV residual"].setText(f"{report.residual_tv:.3f}")
         extent = float(view.reference.max() - view.reference.min())
         self.map.draw(np.abs(view.error).max(axis=0), max(extent / 4, 1e-6))
-        self.tell_age()
+        self.update_age()
         self.show()
 
     def draw_state(self, doing: str) -> None:
-        """Say what the check is doing; the card is there where there is one."""
+        """Show the status of the check; hide the panel if there is none."""
         self.doing.setText(doing)
         self.setVisible(bool(doing) or self.view is not None)
 
-    def tell_age(self) -> None:
-        """Say which scan the report belongs to, and how long ago that began."""
+    def update_age(self) -> None:
+        """Show the scan of the report and its age."""
         if self.view is not None:
             age_s = max(time.time() - self.view.timestamp, 0.0)
             method = self.view.report.method
             name = "raw" if method == "none" else method
-            self.belongs.setText(f"{name}, scan {self.view.sequence}, {_ago(age_s)}")
+            self.origin.setText(f"{name}, scan {self.view.sequence}, {_ago(age_s)}")
 
 
 def _ago(age_s: float) -> str:

@@ -1,4 +1,4 @@
-"""The column at the right: live interferogram, speed, losses, and how good the tomograms are."""
+"""The right column: live interferogram, rates, losses, and quality of the tomograms."""
 
 from html import escape
 
@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLay
 
 from acquisition.interferograms import full_scale
 from pipeline.wire.state import InstrumentState, InterferogramView, TomogramView
-from ui.bars.quality_panel import QualityCard
-from ui.widgets.labels import Card, digits, dim, heading, say
+from ui.bars.quality_panel import QualityPanel
+from ui.widgets.labels import Card, dim_label, heading, set_text, tabular_digits
 from ui.widgets.live_image import ImagePanel
 
 __all__ = ["InterferogramPanel", "Sidebar", "exposure_hint"]
@@ -20,14 +20,14 @@ WIDTH_PX = 280
 
 
 def exposure_hint(view: InterferogramView) -> tuple[str, str]:
-    """Return how well the frame uses the camera's range, and the tone to say it in."""
+    """Return a hint on the exposure of the frame, and its tone for ``set_text``."""
     full = full_scale(view.frame, view.bit_depth)
     saturated = float(np.count_nonzero(view.frame >= full)) / view.frame.size
     peak = float(view.frame.max()) / full
     if saturated > SATURATED_SHARE:
-        return f"{saturated:.1%} saturated: less light", "error"
+        return f"{saturated:.1%} saturated: reduce the light", "error"
     if peak < DIM_SHARE:
-        return f"peak {peak:.0%}: hardly any light", "warning"
+        return f"peak {peak:.0%}: too little light", "warning"
     return f"peak {peak:.0%} of full scale", ""
 
 
@@ -37,8 +37,8 @@ class InterferogramPanel(Card):
     def __init__(self) -> None:
         super().__init__()
         self.picture = ImagePanel()
-        self.angle = digits(dim("none yet"))
-        self.exposure = digits(QLabel(" "))
+        self.angle = tabular_digits(dim_label("none yet"))
+        self.exposure = tabular_digits(QLabel(" "))
         grid = QGridLayout(self)
         grid.setContentsMargins(10, 8, 10, 8)
         grid.addWidget(heading("Interferogram"), 0, 0)
@@ -47,14 +47,14 @@ class InterferogramPanel(Card):
         grid.addWidget(self.exposure, 2, 0, 1, 2)
 
     def draw(self, view: InterferogramView) -> None:
-        """Show a frame; angles are counted from zero, as in files and warnings."""
+        """Show a frame; angles count from 0, as in files and warnings."""
         self.picture.draw(view.frame, full_scale(view.frame, view.bit_depth))
         self.angle.setText(f"angle {view.angle}, {view.angles} in all")
-        say(self.exposure, *exposure_hint(view))
+        set_text(self.exposure, *exposure_hint(view))
 
 
 class Figures(Card):
-    """Pairs of a name and a number that changes."""
+    """A group of named figures."""
 
     def __init__(self, title: str, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -63,9 +63,9 @@ class Figures(Card):
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
         grid.addWidget(self.title, 0, 0, 1, 2)
-        self.values = {name: digits(QLabel()) for name in names}
+        self.values = {name: tabular_digits(QLabel()) for name in names}
         for row, (name, value) in enumerate(self.values.items(), 1):
-            grid.addWidget(dim(name), row, 0)
+            grid.addWidget(dim_label(name), row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
 
 
@@ -79,7 +79,7 @@ def _titled(title: str, label: QLabel) -> Card:
 
 
 class Sidebar(QScrollArea):
-    """Interferogram, rates, quality, and the last thing that went wrong; the wheel scrolls it."""
+    """Interferogram, rates, quality and the last warning; the wheel scrolls it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,14 +98,14 @@ class Sidebar(QScrollArea):
             ("Voxels", "Voxel size", "Medium", "Regularizer", "Data residual", "Lost angles"),
         )
         self.file.hide()
-        self.quality = QualityCard()
+        self.quality = QualityPanel()
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.warning.setProperty("tone", "warning")
         self.warnings = _titled("Last warning", self.warning)
         self.warnings.hide()
-        self.stages = digits(dim())
-        self.times = _titled("Where the time goes", self.stages)
+        self.stages = tabular_digits(dim_label())
+        self.times = _titled("Time per stage", self.stages)
         self.times.hide()
         cards = QWidget()
         cards.setFixedWidth(WIDTH_PX)
@@ -121,8 +121,8 @@ class Sidebar(QScrollArea):
         column.addStretch()
         self.setWidget(cards)
 
-    def play(self) -> None:
-        """Be the sidebar of a file: no frames, no rates, nothing that checks behind the scenes."""
+    def enter_file_mode(self) -> None:
+        """Show what applies to a file: no frames, no rates, no quality check."""
         for card in (self.interferogram, self.figures, self.quality):
             card.hide()
         self.file.show()
@@ -136,14 +136,14 @@ class Sidebar(QScrollArea):
         values["Tomograms"].setText(f"{state.tomogram_rate_hz:.1f} /s")
         values["Latency"].setText(f"{state.latency_s:.2f} s")
         values["Skipped"].setText(f"{state.skipped} of {state.scans} scans")
-        say(values["Incomplete"], str(state.incomplete), "warning" if state.incomplete else "")
+        set_text(values["Incomplete"], str(state.incomplete), "warning" if state.incomplete else "")
         self.quality.draw_state(state.quality)
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
-        """Show what was lost on the way, and keep the last warning for who looked away."""
+        """Show the lost angles of a tomogram, its stages, and the last warning."""
         lost = ", ".join(map(str, tomogram.lost_angles))
         for card in (self.figures, self.file):
-            say(card.values["Lost angles"], lost or "none", "warning" if lost else "")
+            set_text(card.values["Lost angles"], lost or "none", "warning" if lost else "")
         self._draw_file(tomogram)
         self.stages.setText(_stages(tomogram))
         self.times.setVisible(bool(tomogram.stages_s))
@@ -163,7 +163,7 @@ class Sidebar(QScrollArea):
 
 
 def _stages(tomogram: TomogramView) -> str:
-    """Return where the time from the start of the scan went, in its order."""
+    """Return the stages since the start of the scan as a table, in order."""
     rows = (
         f"<tr><td>{escape(name)}</td><td align=right>{s * 1000:.0f} ms</td></tr>"
         for name, s in tomogram.stages_s.items()

@@ -1,4 +1,4 @@
-"""The bar at the bottom: always what the instrument is doing, and what it refused to do."""
+"""The bar at the bottom: the state of the instrument, and the last answer to a command."""
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from pipeline.wire.state import InstrumentState, Phase, ProcessState
 from ui.style import BUSY_PHASES, DIM, PHASE_COLOURS, RED
-from ui.widgets.labels import ElidedLabel, say
+from ui.widgets.labels import ElidedLabel, set_text
 
 __all__ = ["PhaseDot", "StatusBar"]
 
@@ -14,7 +14,7 @@ TURN_PER_TICK = 12
 
 
 class PhaseDot(QWidget):
-    """A dot in the phase's colour; an arc runs around it while the user has to wait."""
+    """A dot in the colour of the phase; an arc turns around it while the instrument is busy."""
 
     def __init__(self, size: int = 18) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class PhaseDot(QWidget):
         self._turn = 0
 
     def draw(self, colour: str, busy: bool) -> None:
-        """Show a colour, turning or still."""
+        """Show a colour, with a turning arc if busy."""
         if (QColor(colour), busy) != (self._colour, self._busy):
             self._colour, self._busy = QColor(colour), busy
             self.update()
@@ -35,7 +35,7 @@ class PhaseDot(QWidget):
         return self._busy
 
     def advance(self) -> None:
-        """Turn the arc a little; the window's timer calls this."""
+        """Turn the arc a little; called by the timer of the window."""
         if self._busy:
             self._turn = (self._turn + TURN_PER_TICK) % 360
             self.update()
@@ -73,10 +73,10 @@ class StatusBar(QFrame):
         self.dismiss = QPushButton("Dismiss")
         self.dismiss.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.dismiss.setObjectName("small")
-        self.dismiss.clicked.connect(lambda: self.tell(""))
+        self.dismiss.clicked.connect(lambda: self.show_answer(""))
         self.processes = QLabel()
         self._arrange()
-        self.tell("")
+        self.show_answer("")
 
     def _arrange(self) -> None:
         self.told = QWidget()
@@ -100,9 +100,9 @@ class StatusBar(QFrame):
         self.processes.setText("  ".join(_process(process) for process in state.processes))
         self.processes.setToolTip("\n".join(_process_tip(process) for process in state.processes))
 
-    def tell(self, text: str, tone: str = "") -> None:
-        """Show the answer to a command until the next one; nothing for an empty text."""
-        say(self.answer, text, tone)
+    def show_answer(self, text: str, tone: str = "") -> None:
+        """Show the answer to a command until the next one; hide it if ``text`` is empty."""
+        set_text(self.answer, text, tone)
         self.told.setVisible(bool(text))
 
 

@@ -1,11 +1,11 @@
-"""The bar below the views of a file: which of its scans is on display, and when that was."""
+"""The bar below the views of a file: which scan is displayed, and when it was taken."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSlider
 
 from acquisition.scanning.timestamps import is_possible_time, utc_date
-from pipeline.wire.state import Course, TomogramView
-from ui.widgets.labels import digits, dim
+from pipeline.wire.state import Playlist, TomogramView
+from ui.widgets.labels import dim_label, tabular_digits
 
 __all__ = ["TimeBar"]
 
@@ -24,12 +24,12 @@ class TimeBar(QFrame):
         self.slider.setRange(0, 0)
         self.slider.setPageStep(1)
         self.positions = QComboBox()
-        self.positions.setToolTip("Whose scans are shown: of all stage positions, or of one")
+        self.positions.setToolTip("Show the scans of all stage positions, or of one")
         self.positions.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.positions.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.positions.hide()
-        self.place = digits(QLabel())
-        self.taken = digits(dim())
+        self.place = tabular_digits(QLabel())
+        self.taken = tabular_digits(dim_label())
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 10, 5)
         row.setSpacing(10)
@@ -37,7 +37,7 @@ class TimeBar(QFrame):
         row.addWidget(self.slider, 1)
         row.addWidget(self.place)
         row.addWidget(self.taken)
-        self._course = Course()
+        self._playlist = Playlist()
         self._shown: int | None = None
         self.slider.valueChanged.connect(self._seek)
         self.positions.activated.connect(
@@ -46,44 +46,44 @@ class TimeBar(QFrame):
         self.hide()
 
     def step(self, scans: int) -> None:
-        """Ask for the scan so many after the one that was asked for last."""
+        """Request the scan that many after the one requested last."""
         self.slider.setValue(self.slider.value() + scans)
 
     def _seek(self, row: int) -> None:
-        if row < len(self._course.scans):
-            self.sought.emit(self._course.scans[row])
+        if row < len(self._playlist.scans):
+            self.sought.emit(self._playlist.scans[row])
 
-    def draw_course(self, course: Course) -> None:
-        """Show which scans there are by now."""
-        if course == self._course:
+    def draw_playlist(self, playlist: Playlist) -> None:
+        """Show the scans in the file now."""
+        if playlist == self._playlist:
             return
-        self._draw_positions(course)
-        other, self._course = course.chosen != self._course.chosen, course
+        self._draw_positions(playlist)
+        other, self._playlist = playlist.selected != self._playlist.selected, playlist
         with QSignalBlocker(self.slider):
-            self.slider.setMaximum(max(len(course.scans) - 1, 0))
+            self.slider.setMaximum(max(len(playlist.scans) - 1, 0))
             if other and self._shown is not None:
-                self.slider.setValue(course.row(self._shown))
-        self.slider.setEnabled(len(course.scans) > 1)
+                self.slider.setValue(playlist.row(self._shown))
+        self.slider.setEnabled(len(playlist.scans) > 1)
         self._tell()
 
-    def _draw_positions(self, course: Course) -> None:
+    def _draw_positions(self, playlist: Playlist) -> None:
         with QSignalBlocker(self.positions):
-            if course.positions != self._course.positions:
+            if playlist.positions != self._playlist.positions:
                 self.positions.clear()
                 self.positions.addItem("All positions", "")
-                for name in course.positions:
+                for name in playlist.positions:
                     self.positions.addItem(name, name)
-            self.positions.setCurrentIndex(self.positions.findData(course.chosen))
-        self.positions.setVisible(bool(course.positions))
+            self.positions.setCurrentIndex(self.positions.findData(playlist.selected))
+        self.positions.setVisible(bool(playlist.positions))
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
-        """Show which scan is on display; a slider that is being dragged stays in the hand."""
+        """Show which scan is displayed; a slider that is being dragged does not move."""
         self._shown = tomogram.sequence
         if not self.slider.isSliderDown():
             with QSignalBlocker(self.slider):
-                self.slider.setValue(self._course.row(tomogram.sequence))
+                self.slider.setValue(self._playlist.row(tomogram.sequence))
         self._tell()
-        where = self._course.place(tomogram.sequence)
+        where = self._playlist.position_of(tomogram.sequence)
         self.taken.setText(", ".join(filter(None, (_when(tomogram.timestamp), where))))
 
     def _tell(self) -> None:
@@ -91,7 +91,7 @@ class TimeBar(QFrame):
 
 
 def _when(timestamp: float) -> str:
-    """Return a scan's date on this computer's clock; seconds where it counts from another zero."""
+    """Return the local date of a scan, or its seconds if they do not count from the epoch."""
     date = utc_date(timestamp)
     if date is not None:
         return f"{date.astimezone():%Y-%m-%d %H:%M:%S}"

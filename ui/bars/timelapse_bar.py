@@ -1,4 +1,4 @@
-"""A time-lapse in the window: what is to be recorded, and how far it is."""
+"""A time-lapse in the window: the dialog that requests it, and its progress."""
 
 import time
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from PySide6.QtWidgets import (
 )
 
 from pipeline.wire.state import RecordingState, RecordRequest
-from ui.widgets.labels import ElidedLabel, dim, say
+from ui.widgets.labels import ElidedLabel, dim_label, set_text
 
-__all__ = ["RecordDialog", "RecordingBar", "ask_to_end"]
+__all__ = ["RecordDialog", "TimelapseBar", "confirm_end"]
 
 _MOST_SCANS = 1_000_000
 _LONGEST_S = 7 * 86400.0
@@ -35,17 +35,17 @@ _PROGRESS_WIDTH = 220
 
 
 class RecordDialog(QDialog):
-    """Asks for a time-lapse; ``request`` is what was chosen.
+    """Dialog to request a time-lapse; ``request`` returns the choice.
 
     Parameters
     ----------
     parent : QWidget
     regularizer : str
-        Of the live view; the tomograms are made with it.
+        Regularizer of the live view, used for the tomograms.
     constraint : str
-        On the sign of the contrast, of the live view.
+        Constraint on the sign of the contrast, as in the live view.
     folder : Path
-        Where the files go unless another place is chosen.
+        Default folder of the files.
     """
 
     def __init__(self, parent: QWidget, regularizer: str, constraint: str, folder: Path) -> None:
@@ -54,35 +54,38 @@ class RecordDialog(QDialog):
         self._regularizer, self._constraint = regularizer, constraint
         name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.h5")
         self.output = QLineEdit(str(folder / name))
-        self.evenly, self.by_sequence = QRadioButton("Evenly"), QRadioButton("By a sequence")
-        self.evenly.setChecked(True)
+        self.at_interval, self.by_sequence = (
+            QRadioButton("At an interval"),
+            QRadioButton("By a sequence"),
+        )
+        self.at_interval.setChecked(True)
         self.stacks = _count(1, _MOST_SCANS, 20, " scans")
         self.interval = QDoubleSpinBox()
         self.interval.setRange(0.0, _LONGEST_S)
         self.interval.setValue(5.0)
         self.interval.setSuffix(" s from start to start")
-        self.interval.setSpecialValueText("as fast as it goes")
+        self.interval.setSpecialValueText("as fast as possible")
         self.sequence = QLineEdit()
         self.sequence.setPlaceholderText("useq sequence, YAML or JSON: times, positions, autofocus")
         self.background = _count(0, _MOST_SCANS, 0, " scans")
         self.background.setSpecialValueText("never")
-        self.tomograms = QCheckBox(f"Make tomograms meanwhile ({regularizer})")
+        self.tomograms = QCheckBox(f"Make tomograms while recording ({regularizer})")
         self.tomograms.setChecked(True)
         self._arrange()
-        self.evenly.toggled.connect(self._draw)
+        self.at_interval.toggled.connect(self._draw)
         self._draw()
 
     def _arrange(self) -> None:
         form = QFormLayout()
         form.addRow("File", _with_button(self.output, "Choose", self._choose_output))
-        form.addRow(self.evenly)
-        form.addRow("How many", self.stacks)
-        form.addRow("Every", self.interval)
+        form.addRow(self.at_interval)
+        form.addRow("Number", self.stacks)
+        form.addRow("Interval", self.interval)
         form.addRow(self.by_sequence)
         form.addRow("Sequence", _with_button(self.sequence, "Choose", self._choose_sequence))
-        form.addRow("Background again after", self.background)
+        form.addRow("Retake background after", self.background)
         form.addRow(self.tomograms)
-        form.addRow(dim("Tomograms go into a file beside the recording, NAME_tomograms.h5."))
+        form.addRow(dim_label("Tomograms are saved beside the recording, in NAME_tomograms.h5."))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         start = buttons.addButton("Record", QDialogButtonBox.ButtonRole.AcceptRole)
         start.setObjectName("primary")
@@ -93,29 +96,29 @@ class RecordDialog(QDialog):
         column.addWidget(buttons)
 
     def _draw(self) -> None:
-        even = self.evenly.isChecked()
+        even = self.at_interval.isChecked()
         self.stacks.setEnabled(even)
         self.interval.setEnabled(even)
         self.sequence.setEnabled(not even)
 
     def _choose_output(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
-            self, "Record into", self.output.text(), "Recordings (*.h5)"
+            self, "Save recording as", self.output.text(), "Recordings (*.h5)"
         )
         if path:
             self.output.setText(path)
 
     def _choose_sequence(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, "Sequence", str(Path.home()), "useq sequences (*.yaml *.yml *.json)"
+            self, "Open sequence", str(Path.home()), "useq sequences (*.yaml *.yml *.json)"
         )
         if path:
             self.sequence.setText(path)
             self.by_sequence.setChecked(True)
 
     def request(self) -> RecordRequest:
-        """Return what was chosen."""
-        even = self.evenly.isChecked()
+        """Return the chosen time-lapse."""
+        even = self.at_interval.isChecked()
         output = Path(self.output.text()).expanduser()
         tomograms = output.with_name(f"{output.stem}_tomograms.h5")
         return RecordRequest(
@@ -130,8 +133,8 @@ class RecordDialog(QDialog):
         )
 
 
-class RecordingBar(QFrame):
-    """The time-lapse that runs, or how the last one ended; hidden where there is none."""
+class TimelapseBar(QFrame):
+    """The current time-lapse, or how the last one ended; hidden if there is none."""
 
     paused = Signal()
     continued = Signal()
@@ -140,7 +143,7 @@ class RecordingBar(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("bar")
-        self.sentence, self.trouble = ElidedLabel(), ElidedLabel()
+        self.summary, self.trouble = ElidedLabel(), ElidedLabel()
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
         self.progress.setFixedWidth(_PROGRESS_WIDTH)
@@ -162,7 +165,7 @@ class RecordingBar(QFrame):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(self.progress)
-        row.addWidget(self.sentence, 1)
+        row.addWidget(self.summary, 1)
         for button in (self.pause, self.stop, self.dismiss):
             row.addWidget(button)
         column = QVBoxLayout(self)
@@ -180,14 +183,14 @@ class RecordingBar(QFrame):
         self.hide()
 
     def draw(self, state: RecordingState | None, *, busy: bool) -> None:
-        """Show a new state; ``busy`` awaits the answer to a command."""
+        """Show a new state; ``busy``: a command has not been answered yet."""
         self._state = state
         if state is None or (not state.running and state.output == self._dismissed):
             self.hide()
             return
         made = "" if state.tomograms is None else f", {state.tomograms} tomograms"
-        say(self.sentence, f"{Path(state.output).name}: {state.sentence}{made}")
-        say(self.trouble, state.error or state.warning, "error" if state.error else "warning")
+        set_text(self.summary, f"{Path(state.output).name}: {state.summary}{made}")
+        set_text(self.trouble, state.error or state.warning, "error" if state.error else "warning")
         self.trouble.setVisible(bool(state.error or state.warning))
         self.progress.setRange(0, max(state.total, 1))
         self.progress.setValue(state.done)
@@ -200,16 +203,16 @@ class RecordingBar(QFrame):
         self.show()
 
 
-def ask_to_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
-    """Ask whether a recording may end with the window; call ``end`` if so."""
+def confirm_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
+    """Ask whether to end the recording and close the window; call ``end`` if so."""
     name = Path(state.output).name
     box = QMessageBox(window)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setWindowTitle("End the recording?")
     box.setText(f"{name} is being recorded: {state.done} of {state.total} scans.")
     box.setInformativeText(
-        f"Closing the window ends it. What is recorded is kept, and record --resume -o {name} "
-        "goes on with it."
+        f"Closing the window ends the recording. The scans so far are kept, and "
+        f"`launcher.py record --resume -o {name}` continues it."
     )
     ending = box.addButton("End it and close", QMessageBox.ButtonRole.DestructiveRole)
     keep = box.addButton("Keep recording", QMessageBox.ButtonRole.RejectRole)

@@ -5,9 +5,9 @@ from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton,
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.state import InstrumentState, Phase
-from ui.shortcuts import tip
+from ui.shortcuts import tooltip
 from ui.style import CONTROL_PX
-from ui.viewmodel import Shown, ViewState
+from ui.viewmodel import DisplayedVolume, ViewState
 
 __all__ = ["RUNNING", "Toolbar"]
 
@@ -15,7 +15,7 @@ RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
 
 
 class Toolbar(QWidget):
-    """Start and stop, which volume, which regularizer, how it is drawn, save and help."""
+    """Start and stop, choice of volume and regularizer, display options, save and help."""
 
     triggered = Signal(str)
     regularizer_chosen = Signal(str)
@@ -34,10 +34,10 @@ class Toolbar(QWidget):
         self.volume = QButtonGroup(self)
         self.volume.addButton(self.raw)
         self.volume.addButton(self.regularized)
-        self.method = self._choice("How the next scans are regularized", self.regularizer_chosen)
+        self.method = self._choice("Regularizer for the next scans", self.regularizer_chosen)
         self.constraint = self._choice(
-            "Whether the sample is denser or lighter than its medium, or both: what the "
-            "regularizer takes for granted",
+            "Constraint of the regularizer: whether the sample is denser than its medium, "
+            "lighter, or both",
             self.constraint_chosen,
         )
         for name, text in CONSTRAINTS.items():
@@ -48,19 +48,19 @@ class Toolbar(QWidget):
         self._words = ("Start", "Stop")
         self._arrange()
 
-    def play(self) -> None:
-        """Be the toolbar of a file: nothing is measured, time goes on or stands still."""
+    def enter_file_mode(self) -> None:
+        """Show play and pause instead of the controls of an instrument."""
         self._words = ("Play", "Pause")
         self.live.setText(self._words[0])
         self.live.setToolTip("Play or pause (Space)")
-        self.method.setToolTip("Which regularized volume")
+        self.method.setToolTip("Regularized volume to show")
         self.background.hide()
         self.record.hide()
 
     def _button(self, action: str, text: str, checkable: bool = False) -> QPushButton:
         button = QPushButton(text)
         button.setCheckable(checkable)
-        button.setToolTip(tip(action))
+        button.setToolTip(tooltip(action))
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         button.clicked.connect(lambda: self.triggered.emit(action))
         return button
@@ -97,7 +97,7 @@ class Toolbar(QWidget):
         row.addWidget(self._button("help", "?"))
 
     def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
-        """Show whether the instrument runs and how it regularizes; ``busy`` awaits an answer."""
+        """Show the instrument's state; ``busy``: a command has not been answered yet."""
         running = state is not None and state.phase in RUNNING
         self.live.setText(self._words[running])
         self.live.setEnabled(state is not None and not busy)
@@ -123,8 +123,8 @@ class Toolbar(QWidget):
                     self.method.addItem(_title(name), name)
             self.method.setCurrentIndex(self.method.findData(state.regularizer))
 
-    def draw_view(self, state: ViewState, on_display: Shown | None) -> None:
-        """Show which volume is on display and how it is drawn."""
+    def draw_view(self, state: ViewState, on_display: DisplayedVolume | None) -> None:
+        """Show which volume is displayed, and the display options."""
         regularized = on_display.regularized if on_display else state.regularized
         (self.regularized if regularized else self.raw).setChecked(True)
         self.projection.setChecked(state.projection)
@@ -133,5 +133,5 @@ class Toolbar(QWidget):
 
 
 def _title(name: str) -> str:
-    """Return how a regularizer is called; of a newer instrument, its name."""
+    """Return the title of a regularizer; its name if this version does not know it."""
     return REGULARIZERS[name].title if name in REGULARIZERS else name

@@ -1,4 +1,4 @@
-"""Before the first tomogram: what is being waited for, in the place of the panels."""
+"""Shown before the first tomogram: the steps that lead to it."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from pipeline.wire.state import InstrumentState, Phase
 from ui.bars.status_bar import PhaseDot
 from ui.style import ACCENT, DIM, PHASE_COLOURS, TEXT
-from ui.widgets.labels import say
+from ui.widgets.labels import set_text
 
 __all__ = ["WaitingView"]
 
@@ -26,7 +26,7 @@ HEADLINES = {
 
 
 class WaitingView(QWidget):
-    """Headline, the instrument's own words, and the steps that lead to the first tomogram."""
+    """Headline, status of the instrument, and the steps to the first tomogram."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,22 +55,22 @@ class WaitingView(QWidget):
             column.addWidget(label)
         return box
 
-    def play(self) -> None:
-        """Wait for the first scan of a file."""
+    def enter_file_mode(self) -> None:
+        """Show that a file is being opened."""
         self._file = True
         self.headline.setText("Opening the file")
 
     def draw(self, state: InstrumentState) -> None:
-        """Show how far the instrument has come."""
+        """Show which step the instrument has reached."""
         if self._file:
             self.dot.draw(ACCENT, True)
-            say(self.message, state.message)
+            set_text(self.message, state.message)
             return
         phases = [phase for phase, _ in STEPS]
         reached = phases.index(state.phase) if state.phase in phases else -1
         self.dot.draw(PHASE_COLOURS[state.phase], reached >= 0)
         self.headline.setText(HEADLINES[state.phase])
-        say(self.message, _message(state), "error" if state.phase is Phase.FAILED else "")
+        set_text(self.message, _message(state), "error" if state.phase is Phase.FAILED else "")
         for step, label in enumerate(self.steps):
             label.setText(_step(STEPS[step][1], step, reached))
             label.setVisible(reached >= 0)
@@ -78,7 +78,7 @@ class WaitingView(QWidget):
 
 def _message(state: InstrumentState) -> str:
     can_start = state.phase in (Phase.IDLE, Phase.STOPPED, Phase.FAILED)
-    # An instrument of which nothing runs any more cannot answer
+    # without a running process nothing would answer
     if can_start and any(process.alive for process in state.processes):
         return f"{state.message}\nPress Space to start live imaging."
     return state.message

@@ -1,1 +1,1 @@
-"""The three sections through a volume, with all that is drawn on and beside them."""
+"""The three sections through a volume, with overlays, readout and colour bar."""

@@ -1,4 +1,4 @@
-"""The colour bar: which RI is drawn dark and which bright, set by dragging or by typing."""
+"""The colour bar: the RI range of the colours, set by dragging or typing."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from ui.sections.sections import lookup_table
-from ui.shortcuts import tip
+from ui.shortcuts import tooltip
 from ui.style import ACCENT, CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
 from ui.viewmodel import (
     COLORMAPS,
@@ -35,14 +35,14 @@ STRIP_PX = 18
 TICK_PX = 42
 STEP = 0.001
 DRAG_TIP = (
-    "Drag up or down: near the top the brightest index, near the bottom the darkest,\n"
-    "in between both. The wheel narrows and widens the range.\n"
-    "The notch at the left is the medium."
+    "Drag near the top to change the highest index, near the bottom the lowest,\n"
+    "in between both. The wheel narrows or widens the range.\n"
+    "The notch at the left marks the medium."
 )
 
 
 class ColourBar(QWidget):
-    """A strip of the colours with the indices they stand for, to be dragged."""
+    """A strip of the colours with their indices, which can be dragged."""
 
     changed = Signal(Contrast)
 
@@ -59,12 +59,12 @@ class ColourBar(QWidget):
     def draw(
         self, contrast: Contrast, colours: NDArray[np.uint8], medium: float | None = None
     ) -> None:
-        """Show other colours or another contrast, and where the medium's index is."""
+        """Show colours, contrast and the index of the medium."""
         self._contrast, self._colours, self._medium = contrast, colours, medium
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Take hold of an end, or of both."""
+        """Grab one end, or both."""
         y = event.position().y()
         grip: Grip = _shift_both
         if y < self.height() / 3:
@@ -74,7 +74,7 @@ class ColourBar(QWidget):
         self._drag = (y, self._contrast, grip)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Drag it: upwards raises the index."""
+        """Change the contrast; dragging upwards raises the index."""
         if self._drag is None:
             return
         start, contrast, grip = self._drag
@@ -82,7 +82,7 @@ class ColourBar(QWidget):
         self.changed.emit(grip(contrast, by))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Let go."""
+        """Stop dragging."""
         self._drag = None
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -146,7 +146,7 @@ def ticks(contrast: Contrast, count: int) -> list[float]:
 
 
 class ContrastColumn(QWidget):
-    """Colour bar between its two ends as numbers, automatic contrast, choice of colours."""
+    """Colour bar with its ends as numbers, automatic contrast, choice of colour map."""
 
     changed = Signal(Contrast)
     automatic = Signal()
@@ -155,8 +155,8 @@ class ContrastColumn(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setFixedWidth(92)
-        self.high = _spin_box("RI drawn brightest")
-        self.low = _spin_box("RI drawn darkest")
+        self.high = _spin_box("Highest RI of the colour scale")
+        self.low = _spin_box("Lowest RI of the colour scale")
         self.bar = ColourBar()
         self.auto = QPushButton("Auto")
         self.colormap = QComboBox()
@@ -164,8 +164,8 @@ class ContrastColumn(QWidget):
         for box in (self.high, self.low, self.colormap):
             box.setMinimumHeight(CONTROL_PX)
         self.bar.setToolTip(DRAG_TIP)
-        self.auto.setToolTip(tip("auto"))
-        self.colormap.setToolTip(tip("colormap"))
+        self.auto.setToolTip(tooltip("auto"))
+        self.colormap.setToolTip(tooltip("colormap"))
         self.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.colormap.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._contrast = Contrast(1.33, 1.4)
@@ -205,7 +205,7 @@ class ContrastColumn(QWidget):
 
 def _spin_box(tip: str) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
-    # A decimal point whatever the computer's language: indices are read and typed as published.
+    # a decimal point in every language, as indices are published
     box.setLocale(QLocale.c())
     box.setRange(LOWEST_INDEX, HIGHEST_INDEX)
     box.setDecimals(4)

@@ -1,7 +1,7 @@
-"""What lies over a section: crosshair, captions, axes, scale bar; and the mouse, in micrometres.
+"""The overlay of a section: crosshair, captions, axes, scale bar, and the mouse.
 
-A transparent widget over the image, so that the marks are painted in screen pixels (sharp at any
-zoom) and one place turns pixels into micrometres.
+A transparent widget over the image: marks are painted in screen pixels, sharp at any zoom, and
+mouse positions are converted to micrometres in one place.
 """
 
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ __all__ = ["Badge", "Marks", "Overlay"]
 
 ZOOM_PER_NOTCH = 1.2
 EDGE_PX = 10
-# A crosshair that leaves its centre free does not hide the voxel whose index is read out.
+# the gap keeps the voxel under the cursor visible
 CROSSHAIR_HOLE_PX = 7
 SHADOW = QColor(0, 0, 0, 190)
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """What the panels show, in words; ``note`` is what the user must not overlook."""
+    """The label of the displayed volume; ``note`` holds its warnings."""
 
     text: str = ""
     colour: str = TEXT
@@ -43,7 +43,7 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """All that a panel's overlay paints and needs to turn pixels into micrometres."""
+    """All that an overlay paints, and the scale from pixels to micrometres."""
 
     plane: Plane
     low_um: tuple[float, float]
@@ -55,7 +55,7 @@ class Marks:
     badge: Badge
 
     def pixel(self) -> QPointF:
-        """Return where the cursor is on the widget."""
+        """Return the pixel of the cursor."""
         right, down = (
             (c - low) / self.um_per_pixel
             for c, low in zip(self.cursor_um, self.low_um, strict=True)
@@ -63,7 +63,7 @@ class Marks:
         return QPointF(right, down)
 
     def along(self, point: QPointF) -> dict[int, float]:
-        """Return the micrometres under a pixel, by axis."""
+        """Return the position of a pixel in um, by axis."""
         return {
             self.plane.right: self.low_um[0] + point.x() * self.um_per_pixel,
             self.plane.down: self.low_um[1] + point.y() * self.um_per_pixel,
@@ -71,7 +71,7 @@ class Marks:
 
 
 class Overlay(QWidget):
-    """Crosshair, caption, axes and scale bar of one panel; mouse and wheel in micrometres."""
+    """The overlay of one panel; its signals are in micrometres."""
 
     # Positions as dict[int, float], micrometres by axis: Signal(dict) takes string keys only.
     pointed = Signal(object)
@@ -90,18 +90,18 @@ class Overlay(QWidget):
 
     @property
     def marks(self) -> Marks:
-        """What is painted; only once there is something."""
+        """The current marks; call ``draw`` first."""
         assert self._marks is not None
         return self._marks
 
     def draw(self, marks: Marks) -> None:
-        """Show other marks."""
+        """Show marks."""
         if marks != self._marks:
             self._marks = marks
             self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Place the cursor, or take hold of the image."""
+        """Place the cursor, or grab the image."""
         self._grabbed = None if _places_cursor(event) else event.position()
         self.mouseMoveEvent(event)
 
@@ -117,7 +117,7 @@ class Overlay(QWidget):
         self.panned.emit({self._marks.plane.right: shift.x(), self._marks.plane.down: shift.y()})
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Let go."""
+        """Stop dragging."""
         self._grabbed = None
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:

@@ -1,4 +1,4 @@
-"""The refractive index at the cursor, in the corner that the three sections leave free."""
+"""The refractive index at the cursor, in the free corner beside the three sections."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
@@ -6,24 +6,24 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 from pipeline.wire.state import TomogramView
 from ui.sections.voxel_grid import AXES, X, Y, Z
 from ui.style import AXIS_COLOURS, signed
-from ui.viewmodel import ViewState, shown
-from ui.widgets.labels import Card, digits, dim, heading
+from ui.viewmodel import ViewState, displayed_volume
+from ui.widgets.labels import Card, dim_label, heading, tabular_digits
 
 __all__ = ["CursorReadout"]
 
 
 class CursorReadout(Card):
-    """RI on display, its distance from the medium, the other volume's RI, and where."""
+    """RI at the cursor, its difference from the medium, RI of the other volume, position."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__()
         self.setParent(parent)
-        self.index = digits(QLabel())
+        self.index = tabular_digits(QLabel())
         self.index.setObjectName("index")
-        self.medium = digits(dim())
-        self.other = digits(dim())
-        self.positions = tuple(digits(QLabel()) for _ in AXES)
-        self.voxels = tuple(digits(dim()) for _ in AXES)
+        self.medium = tabular_digits(dim_label())
+        self.other = tabular_digits(dim_label())
+        self.positions = tuple(tabular_digits(QLabel()) for _ in AXES)
+        self.voxels = tuple(tabular_digits(dim_label()) for _ in AXES)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(2)
@@ -50,7 +50,7 @@ class CursorReadout(Card):
 
     def draw(self, tomogram: TomogramView, state: ViewState) -> None:
         """Show the values under the state's cursor."""
-        on_display = shown(tomogram, state)
+        on_display = displayed_volume(tomogram, state)
         value = float(on_display.volume[state.cursor])
         self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, on_display.regularized)}")
         self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
@@ -61,14 +61,14 @@ class CursorReadout(Card):
 
 
 def _uncertainty(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
-    """Return how sure the regularizer is of the index on display, where it says so."""
+    """Return the uncertainty of the displayed index, if the regularizer estimates it."""
     if tomogram.uncertainty is None or not regularized:
         return ""
     return f" ± {tomogram.uncertainty[state.cursor]:.4f}"
 
 
 def _other(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
-    """Return the index in the volume that is not on display."""
+    """Return the index in the volume that is not displayed."""
     if regularized:
         return f"{tomogram.raw[state.cursor]:.4f} raw"
     if tomogram.regularized is None:

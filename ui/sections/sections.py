@@ -1,7 +1,7 @@
 """The orthogonal views: XY, XZ below it, YZ at its right, a crosshair through all of them.
 
-Each panel is a pyqtgraph image under an overlay. Nothing is linked between panels but the ViewState
-that they all draw; what the mouse does comes back as the ViewState that is asked for.
+Each panel is a pyqtgraph image under an overlay. The panels share only the ViewState that they
+draw; a mouse action emits the ViewState that it requests.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from pipeline.wire.state import TomogramView
 from ui.sections.overlay import Badge, Marks, Overlay
 from ui.sections.readout import CursorReadout
 from ui.sections.view_scale import GAP_PX, PLANES, PanelLayout, Plane, arrange, round_length_um
-from ui.sections.voxel_grid import AXES, Grid
+from ui.sections.voxel_grid import AXES, VoxelGrid
 from ui.style import ACCENT, TEXT, signed
-from ui.viewmodel import Sections, ViewState, Volume, cautions, sections, shown
+from ui.viewmodel import Sections, ViewState, Volume, displayed_volume, sections, warning_line
 
 __all__ = ["OrthogonalView", "SlicePanel", "lookup_table"]
 
@@ -54,12 +54,12 @@ class SlicePanel(QWidget):
         self.overlay.setGeometry(self.rect())
 
     def view_range_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return what the image shows to the right and downwards."""
+        """Return the displayed range along the right and the down axis."""
         right, down = self._box.viewRange()
         return tuple(right), tuple(down)
 
     def draw_image(self, image: Volume, state: ViewState, lookup: NDArray[np.uint8]) -> None:
-        """Show a section in the state's contrast and colours."""
+        """Show a section with the contrast and colours of the state."""
         assert state.grid is not None and state.contrast is not None
         levels = (state.contrast.low, state.contrast.high)
         self.image.setImage(image, autoLevels=False, levels=levels, lut=lookup)
@@ -71,7 +71,7 @@ class SlicePanel(QWidget):
             self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
 
     def draw_marks(self, state: ViewState, layout: PanelLayout, badge: Badge) -> None:
-        """Look where the camera looks, and mark the cursor."""
+        """Set the displayed range from the camera, and mark the cursor."""
         right, down = self.plane.right, self.plane.down
         ranges = (
             state.camera.range_um(right, self.width(), layout),
@@ -114,7 +114,7 @@ class OrthogonalView(QWidget):
             self._connect(panel.overlay)
 
     def _connect(self, overlay: Overlay) -> None:
-        overlay.pointed.connect(lambda along: self.requested.emit(self._state.placed(along)))
+        overlay.pointed.connect(lambda along: self.requested.emit(self._state.cursor_at(along)))
         overlay.panned.connect(lambda along: self.requested.emit(self._state.panned(along)))
         overlay.zoomed.connect(lambda by, at: self.requested.emit(self._state.zoomed(by, at)))
         overlay.stepped.connect(lambda axis, by: self.requested.emit(self._state.moved(axis, by)))
@@ -122,7 +122,7 @@ class OrthogonalView(QWidget):
 
     def draw(self, state: ViewState, tomogram: TomogramView) -> None:
         """Show a tomogram as the state says."""
-        on_display = shown(tomogram, state)
+        on_display = displayed_volume(tomogram, state)
         images = self._sections(on_display.volume, state)
         lookup = lookup_table(state.colormap)
         for panel, image in zip(self.panels, images, strict=True):
@@ -132,7 +132,7 @@ class OrthogonalView(QWidget):
         self._draw_marks()
 
     def _sections(self, volume: Volume, state: ViewState) -> Sections:
-        """Return the images; projections are kept, for the cursor moves without them."""
+        """Return the images; projections are cached, since the cursor does not change them."""
         if not state.projection:
             return sections(volume, state.cursor, False)
         if self._projections is None or self._projections[0] is not volume:
@@ -147,7 +147,7 @@ class OrthogonalView(QWidget):
         for panel, badge in zip(self.panels, badges, strict=True):
             panel.draw_marks(self._state, layout, badge)
 
-    def _arranged(self, grid: Grid) -> PanelLayout:
+    def _arranged(self, grid: VoxelGrid) -> PanelLayout:
         layout = arrange(self.width(), self.height(), grid)
         far = (layout.columns[0] + GAP_PX, layout.rows[0] + GAP_PX)
         for panel in self.panels:
@@ -157,16 +157,16 @@ class OrthogonalView(QWidget):
         self.readout.setGeometry(*far, layout.columns[1], layout.rows[1])
         return layout
 
-    def layout_for(self, grid: Grid) -> PanelLayout:
-        """Return how the panels share the widget out now."""
+    def layout_for(self, grid: VoxelGrid) -> PanelLayout:
+        """Return the layout of the panels at the current size."""
         return arrange(self.width(), self.height(), grid)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Share the new size out between the panels."""
+        """Arrange the panels for the new size."""
         self._draw_marks()
 
 
 def _badge(tomogram: TomogramView, state: ViewState) -> Badge:
-    on_display = shown(tomogram, state)
+    on_display = displayed_volume(tomogram, state)
     colour = ACCENT if on_display.regularized else TEXT
-    return Badge(on_display.label.upper(), colour, cautions(tomogram, on_display))
+    return Badge(on_display.label.upper(), colour, warning_line(tomogram, on_display))

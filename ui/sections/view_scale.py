@@ -8,12 +8,12 @@ widget's size and the volume alone; zoom and centre are the user's.
 import math
 from dataclasses import dataclass, replace
 
-from ui.sections.voxel_grid import Grid, Position, X, Y, Z
+from ui.sections.voxel_grid import Position, VoxelGrid, X, Y, Z
 
 __all__ = ["PLANES", "Camera", "PanelLayout", "Plane", "arrange", "round_length_um"]
 
 MAX_ZOOM = 40.0
-# Of the panels across the optical axis: below it their captions do not fit.
+# of the panels along z: captions do not fit below this
 MIN_PANEL_PX = 176
 GAP_PX = 6
 MARGIN = 1.04
@@ -22,7 +22,7 @@ SCALE_BAR_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A section through the volume: which axes run to the right and down, which one it cuts."""
+    """A section through the volume: the axes to the right and down, and the axis it cuts."""
 
     name: str
     right: int
@@ -39,7 +39,7 @@ PLANES = (
 
 @dataclass(frozen=True, slots=True)
 class PanelLayout:
-    """Widths of the two columns, heights of the two rows, and the scale that shows everything."""
+    """Widths of the columns, heights of the rows, and the scale that fits the volume."""
 
     columns: tuple[int, int]
     rows: tuple[int, int]
@@ -51,7 +51,7 @@ class PanelLayout:
 
     @property
     def scale_bar_um(self) -> float:
-        """Length of a scale bar that fits into every panel where all is in view (not rounded)."""
+        """Length of a scale bar that fits into every panel at zoom 1 (not rounded)."""
         return min(self.columns) * SCALE_BAR_SHARE * self.fit_um_per_pixel
 
     def span_px(self, axis: int) -> int:
@@ -59,8 +59,8 @@ class PanelLayout:
         return (min(self.columns[1], self.rows[1]), self.rows[0], self.columns[0])[axis]
 
 
-def arrange(width: int, height: int, grid: Grid) -> PanelLayout:
-    """Share a widget of ``width`` x ``height`` pixels out between the three panels."""
+def arrange(width: int, height: int, grid: VoxelGrid) -> PanelLayout:
+    """Return the layout of the three panels in ``width`` x ``height`` pixels."""
     depth, *lateral = grid.extent_um
     columns = _split(width - GAP_PX, lateral[1], depth)
     rows = _split(height - GAP_PX, lateral[0], depth)
@@ -80,13 +80,13 @@ def _split(pixels: int, lateral_um: float, depth_um: float) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What the panels look at: ``zoom`` 1 shows the whole volume; ``centre_um`` (z, y, x)."""
+    """The view of the panels: ``zoom`` 1 shows the whole volume; ``centre_um`` (z, y, x)."""
 
     zoom: float = 1.0
     centre_um: Position = (0.0, 0.0, 0.0)
 
-    def zoomed(self, factor: float, anchor_um: Position, grid: Grid) -> "Camera":
-        """Magnify by ``factor`` while ``anchor_um`` stays where it is on the screen."""
+    def zoomed(self, factor: float, anchor_um: Position, grid: VoxelGrid) -> "Camera":
+        """Zoom by ``factor``; ``anchor_um`` keeps its place on the screen."""
         zoom = min(max(self.zoom * factor, 1.0), MAX_ZOOM)
         if zoom == 1.0:
             return Camera(1.0, grid.middle_um)
@@ -94,24 +94,24 @@ class Camera:
         z, y, x = (a + (c - a) * shrink for a, c in zip(anchor_um, self.centre_um, strict=True))
         return Camera(zoom, (z, y, x)).inside(grid)
 
-    def panned(self, shift_um: Position, grid: Grid) -> "Camera":
-        """Move the centre by ``shift_um``, no further than the volume's edge."""
+    def panned(self, shift_um: Position, grid: VoxelGrid) -> "Camera":
+        """Move the centre by ``shift_um``, at most to the edge of the volume."""
         z, y, x = (c + s for c, s in zip(self.centre_um, shift_um, strict=True))
         return replace(self, centre_um=(z, y, x)).inside(grid)
 
-    def inside(self, grid: Grid) -> "Camera":
+    def inside(self, grid: VoxelGrid) -> "Camera":
         """Return the camera with its centre inside the volume."""
         edges = (grid.edges_um(axis) for axis in (Z, Y, X))
         z, y, x = (min(max(c, e[0]), e[1]) for c, e in zip(self.centre_um, edges, strict=True))
         return replace(self, centre_um=(z, y, x))
 
     def range_um(self, axis: int, pixels: int, layout: PanelLayout) -> tuple[float, float]:
-        """Return what ``pixels`` along ``axis`` show."""
+        """Return the range in um that ``pixels`` along ``axis`` show."""
         half = pixels * layout.fit_um_per_pixel / self.zoom / 2
         return self.centre_um[axis] - half, self.centre_um[axis] + half
 
     def following(self, position_um: Position, layout: PanelLayout) -> "Camera":
-        """Centre on ``position_um`` along those axes on which it has left the panels."""
+        """Centre on ``position_um`` along the axes where it is outside the panels."""
         centre = list(self.centre_um)
         for axis in (Z, Y, X):
             low, high = self.range_um(axis, layout.span_px(axis), layout)

@@ -1,8 +1,8 @@
-"""Where a voxel is: volumes (z, y, x), positions in micrometres from the centre voxel n//2."""
+"""The voxel grid: volumes (z, y, x), positions in micrometres from the centre voxel n//2."""
 
 from dataclasses import dataclass
 
-__all__ = ["AXES", "Grid", "Position", "Voxel", "X", "Y", "Z"]
+__all__ = ["AXES", "Position", "Voxel", "VoxelGrid", "X", "Y", "Z"]
 
 Z, Y, X = 0, 1, 2
 AXES = "zyx"
@@ -12,7 +12,7 @@ Position = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class VoxelGrid:
     """The voxels of a volume: ``shape`` (z, y, x) and ``voxel_size_um`` (dz, dy, dx)."""
 
     shape: Voxel
@@ -20,7 +20,7 @@ class Grid:
 
     @property
     def extent_um(self) -> Position:
-        """Size of the volume, voxel edges included."""
+        """Size of the volume, from outer face to outer face."""
         nz, ny, nx = self.shape
         dz, dy, dx = self.voxel_size_um
         return nz * dz, ny * dy, nx * dx
@@ -50,7 +50,7 @@ class Grid:
         return z, y, x
 
     def voxel(self, position_um: Position) -> Voxel:
-        """Return the voxel that holds a position, the outermost one for positions outside."""
+        """Return the voxel at a position, or the nearest one if it is outside."""
         sizes = zip(position_um, self.centre, self.voxel_size_um, strict=True)
         z, y, x = (round(p / d) + c for p, c, d in sizes)
         return self.clamped((z, y, x))

@@ -1,1 +1,1 @@
-"""Small parts that the window is made of."""
+"""Small widgets used throughout the window."""

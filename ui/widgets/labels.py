@@ -1,4 +1,4 @@
-"""The few kinds of text and of frame that the window is made of."""
+"""Text labels and frames of the window."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -6,11 +6,11 @@ from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy
 
 from ui.style import digits_font
 
-__all__ = ["Card", "ElidedLabel", "digits", "dim", "heading", "say"]
+__all__ = ["Card", "ElidedLabel", "dim_label", "heading", "set_text", "tabular_digits"]
 
 
 class Card(QFrame):
-    """A framed group on the surface colour; where height is short it is cut, never squeezed."""
+    """A framed group; where height is short it is clipped, never squeezed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,12 +19,12 @@ class Card(QFrame):
 
 
 def heading(text: str) -> QLabel:
-    """Return the name of a group."""
+    """Return a label for the title of a group."""
     return _named("heading", text)
 
 
-def dim(text: str = "") -> QLabel:
-    """Return a label that stays in the background."""
+def dim_label(text: str = "") -> QLabel:
+    """Return a label in the dim text colour."""
     return _named("dim", text)
 
 
@@ -34,13 +34,13 @@ def _named(name: str, text: str) -> QLabel:
     return label
 
 
-def digits(label: QLabel) -> QLabel:
+def tabular_digits(label: QLabel) -> QLabel:
     """Give a label digits of equal width, for numbers that change."""
     label.setFont(digits_font(label.font()))
     return label
 
 
-def say(label: QLabel, text: str, tone: str = "") -> None:
+def set_text(label: QLabel, text: str, tone: str = "") -> None:
     """Set a label's text and tone ("", "warning" or "error")."""
     label.setText(text)
     if label.property("tone") != tone:
@@ -50,7 +50,7 @@ def say(label: QLabel, text: str, tone: str = "") -> None:
 
 
 class ElidedLabel(QLabel):
-    """A line of text that ends in an ellipsis where it does not fit, and then has a tooltip."""
+    """A line of text; if it does not fit it ends in an ellipsis and has a tooltip."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ElidedLabel(QLabel):
         self._fit()
 
     def full_text(self) -> str:
-        """Return the text as it was set."""
+        """Return the text without the ellipsis."""
         return self._full
 
     def resizeEvent(self, event: QResizeEvent) -> None:

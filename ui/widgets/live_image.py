@@ -1,4 +1,4 @@
-"""A single image that is drawn again and again."""
+"""A single image that is updated often."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["ImagePanel"]
 
 
 class ImagePanel(QWidget):
-    """A square image that fills its width."""
+    """A square image as wide as the widget."""
 
     def __init__(self) -> None:
         super().__init__()

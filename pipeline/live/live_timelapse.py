@@ -1,8 +1,8 @@
-"""The acquirer's side of a time-lapse: takes the requests, and its steps between live scans.
+"""A time-lapse in the acquirer: takes requests, and does its steps between live scans.
 
-Requests are checked where they are answered, on the desk's thread; all that touches the microscope
-or the file is done by the thread that scans. A time-lapse that was under way when the acquirer died
-is gone on with in its next life.
+Requests are checked and answered on the thread of the command server. Only the scanning thread
+touches the microscope and the file. A time-lapse that was running when the acquirer died is resumed
+when the acquirer is restarted.
 """
 
 import threading
@@ -20,51 +20,51 @@ from acquisition.microscope import Microscope
 from files.disk import check_output
 from files.recording import read_recording
 from files.reopening import sole_writer
-from pipeline.live.service import Remember
+from pipeline.live.service import KeepSetting
 from pipeline.timelapse.forecast import Forecast
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, chosen_plan
-from pipeline.timelapse.run import Doing, TimeLapse, series_of
-from pipeline.tomograms.follower_process import Following
+from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_options
+from pipeline.timelapse.run import Activity, TimelapseRun, required_series
+from pipeline.tomograms.follower_process import FollowerProcess
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import RecordingState, RecordRequest
 
-__all__ = ["Recorder"]
+__all__ = ["LiveTimelapse"]
 
 _REQUEST = TypeAdapter(RecordRequest)
-_LAST_WORDS_S = 2.0  # how long the follower may take when the instrument is closed
+_FOLLOWER_GRACE_S = 2.0  # time for the follower to end when the instrument is closed
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A time-lapse that was asked for, checked as far as it can be without the microscope."""
+    """A requested time-lapse, checked as far as possible without the microscope."""
 
     request: RecordRequest
     plan: TimelapsePlan
     resume: bool = False
 
 
-class Recorder:
-    """At most one time-lapse at a time.
+class LiveTimelapse:
+    """Runs at most one time-lapse at a time.
 
     Parameters
     ----------
-    remember : callable
-        Keeps the request for the next life of this process.
+    keep_setting : callable
+        Keeps the request for a restart of this process.
     """
 
-    def __init__(self, remember: Remember) -> None:
-        self._remember = remember
+    def __init__(self, keep_setting: KeepSetting) -> None:
+        self._keep_setting = keep_setting
         self._wanted: _Wanted | None = None
-        self._lapse: TimeLapse | None = None
-        self._following: Following | None = None
+        self._run: TimelapseRun | None = None
+        self._follower: FollowerProcess | None = None
         self._held = ExitStack()
         self._finish = threading.Event()
         self._last: RecordingState | None = None
 
-    # ---- Asked by the desk ----
+    # ---- Called by the command server ----
 
-    def ask(self, text: str, config: AcquisitionConfig) -> str:
-        """Take a request; it begins with the next step.
+    def request(self, text: str, config: AcquisitionConfig) -> str:
+        """Accept a ``RecordRequest`` in JSON; the next step starts it.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Recorder:
             If it is refused.
         """
         if self.active:
-            raise PipelineError("record: a time-lapse is running: finish it first")
+            raise PipelineError("record: a time-lapse is running, finish it first")
         try:
             request = _REQUEST.validate_json(text)
             plan = _plan(request)
@@ -80,111 +80,111 @@ class Recorder:
             raise DataError(f"record: {error.errors()[0]['msg']}") from error
         _check(request, plan, config)
         self._wanted = _Wanted(request, plan)
-        self._remember("recording", text)
+        self._keep_setting("recording", text)
         return f"{len(plan.visits)} scans into {request.output}"
 
     def pause(self) -> str:
-        """Stop the time-lapse's clock."""
+        """Pause the time-lapse."""
         self._running().pause()
         return "paused"
 
-    def go_on(self) -> str:
-        """Let it run again."""
-        self._running().go_on()
-        return "goes on"
+    def unpause(self) -> str:
+        """Continue the paused time-lapse."""
+        self._running().unpause()
+        return "continued"
 
     def finish(self) -> str:
-        """End the time-lapse after the scan that runs."""
+        """End the time-lapse after the current scan."""
         if not self.active:
             raise PipelineError("finish: no time-lapse is running")
         self._finish.set()
-        return "ends"
+        return "ending"
 
-    def _running(self) -> TimeLapse:
-        lapse = self._lapse
-        if lapse is None:
-            raise PipelineError("no time-lapse is running: start one first")
-        return lapse
+    def _running(self) -> TimelapseRun:
+        timelapse = self._run
+        if timelapse is None:
+            raise PipelineError("no time-lapse is running, start one first")
+        return timelapse
 
     def state(self) -> RecordingState | None:
-        """Return how far it is, or how the last one ended."""
-        lapse, wanted = self._lapse, self._wanted
-        if lapse is not None and self._last is not None:
-            progress = lapse.progress()
+        """Return the state of the current or the last time-lapse; None if there was none."""
+        timelapse, wanted = self._run, self._wanted
+        if timelapse is not None and self._last is not None:
+            progress = timelapse.progress()
             return RecordingState(
                 self._last.output,
-                progress.sentence,
-                paused=progress.doing is Doing.PAUSED,
+                progress.summary,
+                paused=progress.activity is Activity.PAUSED,
                 done=progress.done,
                 total=progress.total,
                 tomograms=self._made,
-                warning=progress.warning or self._trouble,
+                warning=progress.warning or self._follower_error,
             )
         if wanted is not None:
             return RecordingState(wanted.request.output, "starting", total=len(wanted.plan.visits))
         return self._ended()
 
     def _ended(self) -> RecordingState | None:
-        last, following = self._last, self._following
-        if last is None or following is None:
+        last, follower = self._last, self._follower
+        if last is None or follower is None:
             return last
-        sentence = last.sentence
-        if following.state.running:
-            sentence = f"{last.done} scans; tomograms are being made"
+        summary = last.summary
+        if follower.state.running:
+            summary = f"{last.done} scans recorded, making tomograms"
         return RecordingState(
             last.output,
-            sentence,
+            summary,
             running=False,
             done=last.done,
             total=last.total,
             tomograms=self._made,
-            warning=last.warning or self._trouble,
+            warning=last.warning or self._follower_error,
             error=last.error,
         )
 
     @property
     def _made(self) -> int | None:
-        return None if self._following is None else self._following.state.made
+        return None if self._follower is None else self._follower.state.made
 
     @property
-    def _trouble(self) -> str:
-        error = "" if self._following is None else self._following.state.error
-        return f"no more tomograms: {error}" if error else ""
+    def _follower_error(self) -> str:
+        error = "" if self._follower is None else self._follower.state.error
+        return f"no more tomograms will be made: {error}" if error else ""
 
     @property
     def active(self) -> bool:
-        """Whether a time-lapse is wanted or running."""
-        return self._wanted is not None or self._lapse is not None
+        """Whether a time-lapse is requested or running."""
+        return self._wanted is not None or self._run is not None
 
     # ---- Done by the thread that scans ----
 
-    def take_up(self, text: str) -> None:
-        """Go on with what the former life of this process has left; nothing for an empty text."""
+    def resume_after_restart(self, text: str) -> None:
+        """Resume the time-lapse of a request in JSON; nothing if ``text`` is empty."""
         if not text:
             return
-        request = _REQUEST.validate_json(text)  # it was checked when it was asked for
+        request = _REQUEST.validate_json(text)  # it was checked when it was requested
         try:
             output = Path(request.output)
             if output.exists():
-                plan = TimelapsePlan.from_json(series_of(read_recording(output)).plan)
+                plan = TimelapsePlan.from_json(required_series(read_recording(output)).plan)
                 self._wanted = _Wanted(request, plan, resume=True)
             else:
                 self._wanted = _Wanted(request, _plan(request))
         except LiveTomoError as error:
             self._last = RecordingState(request.output, "", running=False, error=str(error))
-            self._remember("recording", "")
+            self._keep_setting("recording", "")
 
     @property
     def due_s(self) -> float:
-        """Seconds until the next step; infinite where there is none."""
+        """Seconds until the next step; infinite if there is none."""
         if self._wanted is not None or self._finish.is_set():
             return 0.0
-        return float("inf") if self._lapse is None else self._lapse.due_s
+        return float("inf") if self._run is None else self._run.due_s
 
     @property
     def background(self) -> InterferogramStack | None:
-        """The background that is valid for the time-lapse."""
-        return None if self._lapse is None else self._lapse.background
+        """The current background of the time-lapse."""
+        return None if self._run is None else self._run.background
 
     def step(
         self,
@@ -192,13 +192,13 @@ class Recorder:
         background: InterferogramStack | None,
         stop: threading.Event,
     ) -> InterferogramStack | None:
-        """Do what comes next; return the scan that was recorded, if it was one.
+        """Do the next step; return the recorded scan, or None after another step.
 
         Raises
         ------
         DeviceError
-            If a device failed; the file ends with the scan before and is gone on with when this
-            process is started again.
+            If a device failed. The file ends with the previous scan and is resumed when this
+            process is restarted.
         """
         try:
             return self._step(microscope, background, stop)
@@ -214,15 +214,15 @@ class Recorder:
         background: InterferogramStack | None,
         stop: threading.Event,
     ) -> InterferogramStack | None:
-        if self._lapse is None and self._wanted is not None:
+        if self._run is None and self._wanted is not None:
             self._begin(microscope, self._wanted, background, stop)
             return None
-        lapse = self._lapse
-        if lapse is None or self._finish.is_set():
+        timelapse = self._run
+        if timelapse is None or self._finish.is_set():
             self._end("")
             return None
-        scan = lapse.step(stop)
-        if lapse.finished:
+        scan = timelapse.step(stop)
+        if timelapse.finished:
             self._end("")
         return scan
 
@@ -234,16 +234,16 @@ class Recorder:
         stop: threading.Event,
     ) -> None:
         request, output = wanted.request, Path(wanted.request.output)
-        if self._following is not None:
-            self._following.stop()  # of the time-lapse before: its file can be gone on with
-            self._following = None
+        if self._follower is not None:
+            self._follower.stop()  # of the previous time-lapse; its file can be continued
+            self._follower = None
         try:
             self._held.enter_context(sole_writer(output))
-            lapse = self._held.enter_context(TimeLapse(microscope, wanted.plan, output))
+            timelapse = self._held.enter_context(TimelapseRun(microscope, wanted.plan, output))
             if wanted.resume:
-                lapse.resume(stop)
+                timelapse.resume(stop)
             else:
-                lapse.start(stop, background)
+                timelapse.start(stop, background)
         except BaseException:
             self._held.close()
             raise
@@ -251,20 +251,20 @@ class Recorder:
         if request.tomograms is not None:
             made, planned = Path(request.tomograms), len(wanted.plan.visits)
             how = (request.regularizer, None, planned, request.constraint)
-            self._following = Following(output, made, *how)
-            self._following.__enter__()
-        self._lapse, self._wanted = lapse, None
-        if lapse.finished:
+            self._follower = FollowerProcess(output, made, *how)
+            self._follower.__enter__()
+        self._run, self._wanted = timelapse, None
+        if timelapse.finished:
             self._end("")
 
     def _end(self, error: str) -> None:
-        """Close the file; the follower catches up."""
+        """Close the file and let the follower catch up."""
         state = self.state()
-        self._lapse = self._wanted = None
+        self._run = self._wanted = None
         self._finish.clear()
         self._held.close()
-        if self._following is not None:
-            self._following.end()
+        if self._follower is not None:
+            self._follower.finish()
         if state is not None:
             self._last = RecordingState(
                 state.output,
@@ -275,14 +275,14 @@ class Recorder:
                 warning=state.warning,
                 error=error,
             )
-        self._remember("recording", "")
+        self._keep_setting("recording", "")
 
     def close(self) -> None:
-        """Close the file as it is; the follower is told to end, and has its file whole."""
+        """Close the file and stop the follower."""
         self._held.close()
-        if self._following is not None:
-            self._following.stop()
-            self._following.wait(_LAST_WORDS_S)
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower.wait(_FOLLOWER_GRACE_S)
 
 
 def _plan(request: RecordRequest) -> TimelapsePlan:
@@ -292,11 +292,11 @@ def _plan(request: RecordRequest) -> TimelapsePlan:
     )
     chosen = background if background.retakes else None
     sequence = None if request.sequence is None else Path(request.sequence)
-    return chosen_plan(request.stacks, request.interval_s, sequence, chosen)
+    return plan_from_options(request.stacks, request.interval_s, sequence, chosen)
 
 
 def _check(request: RecordRequest, plan: TimelapsePlan, config: AcquisitionConfig) -> None:
-    """Refuse files that exist, and what does not fit on the disk."""
+    """Refuse existing files, and a recording that does not fit on the disk."""
     check_regularizer(request.regularizer)
     output, tomograms = Path(request.output), request.tomograms
     for name in filter(None, (request.output, tomograms)):

@@ -1,4 +1,4 @@
-"""A program in the place of this one, where the system cannot replace a process by another."""
+"""Runs another program in place of this one, passing signals and exit status through."""
 
 import signal
 import subprocess
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["passed_through"]
+__all__ = ["run_program"]
 
 
-def passed_through(command: Sequence[str | Path], **options: Any) -> int:
-    """Run ``command`` to its end and return its exit status; Ctrl-C is the command's to obey."""
+def run_program(command: Sequence[str | Path], **options: Any) -> int:
+    """Run ``command`` to its end and return its exit status; Ctrl-C is left to the command."""
     before = signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to both
     try:
         with subprocess.Popen(command, **options) as process:
@@ -21,4 +21,4 @@ def passed_through(command: Sequence[str | Path], **options: Any) -> int:
                 raise
     finally:
         signal.signal(signal.SIGINT, before)
-    return status if status >= 0 else 128 - status  # ended by a signal, as shells say it
+    return status if status >= 0 else 128 - status  # ended by a signal, as shells report it
