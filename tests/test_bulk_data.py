@@ -63,7 +63,7 @@ def test_a_sphere_has_the_spectrum_of_a_sphere_on_the_caps(scan: EmptyScan) -> N
 
 
 def test_what_is_measured_more_often_has_less_noise(scan: EmptyScan) -> None:
-    """Twice: half the variance of shot noise; drift, which frames have in common, falls less."""
+    """Averaging two halves the variance of shot noise; drift, common to frames, falls less."""
     nothing = Phantom(np.zeros((4, 4, 4), np.float32), (0.16, 0.08, 0.08))
     made = measured_spectrum(scan, nothing, POSITION_UM)
     rows, columns = made.values.shape[1:]

@@ -1,4 +1,4 @@
-"""The command ``calibrate``: it finds what is wrong with a microscope, and later runs use it."""
+"""The command ``calibrate``: it measures a misaligned microscope, and later runs use the result."""
 
 import base64
 import json
@@ -73,7 +73,7 @@ def calibrated(
 
 
 def misses(file: Path) -> float:
-    """Return how far the measured angles are from the planned ones, in NA/wavelength, at most."""
+    """Return the largest distance of measured from planned angles, in NA/wavelength."""
     with open_microscope(load_calibrated(file)) as microscope:
         background = microscope.background(1)
         k = find_wave_vectors(background).k
@@ -118,7 +118,7 @@ def test_a_turned_dmd_is_found_and_corrected(
 
 
 class Page(HTMLParser):
-    """Counts what must be in a report."""
+    """Check that a report has everything it must."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ BARE = "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich openvino
 
 
 class PretendedEvent:
-    """A CUDA event of a GPU that is only pretended."""
+    """A CUDA event of the pretended GPU."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         assert enable_timing
@@ -79,7 +79,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
 def test_everything_runs_on_the_pretended_gpu(
     gpu: PretendGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once each, on a machine without what a bare server lacks; what it finds is right."""
+    """Every task runs once, with a bare server's packages only, and finds correct results."""
     for name in BARE:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("clock", "profiles"):
@@ -118,7 +118,7 @@ def test_everything_runs_on_the_pretended_gpu(
 
 
 def test_a_bare_server_is_enough(tmp_path: Path) -> None:
-    """In a fresh process; without a minute everything is skipped, and said to be."""
+    """In a fresh process; with no time everything is reported as skipped."""
     said_by(
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({BARE}))\n"
@@ -135,7 +135,7 @@ def test_a_bare_server_is_enough(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_sizes_are_all_there() -> None:
-    """What has a target, or a time in the paper, is named and measured first."""
+    """Tasks with a target, or a time in the paper, are measured first."""
     names = [task.name for task in speed_tasks(Bench(torch.device("cpu"), PAPER))]
     for name in NETWORKS:
         for width in (64, 128, 192, 256, 320):
@@ -183,7 +183,7 @@ def test_a_failure_is_reported_and_the_next_task_is_taken(tmp_path: Path) -> Non
 
 
 def test_each_step_has_its_own_time_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that takes too long loses its own tasks; what one leaves over is the others'."""
+    """A step that takes too long loses its own tasks; unused time goes to the others."""
     now = [1000.0]
     monkeypatch.setattr("benchmarks.gpu_report.time.time", lambda: now[0])
     given = []

@@ -1,4 +1,4 @@
-"""The command ``patterns``: pictures of the gratings, and what light passes the stop."""
+"""The command ``patterns``: pictures of the gratings, and the light that passes the stop."""
 
 import json
 from pathlib import Path
