@@ -82,7 +82,7 @@ def _difference(pair: Pair) -> float:
 
 def _fields(bench: Bench) -> Pair:
     sample = bench.checked[1]
-    return bench.fields, bench.there.retrieve(sample.frames, sample)[0]
+    return bench.fields, bench.on_device.retrieve(sample.frames, sample)[0]
 
 
 def _unwrapping(bench: Bench) -> Result:
@@ -109,7 +109,7 @@ def _unwrapping(bench: Bench) -> Result:
 def _spectra(bench: Bench) -> Pair:
     """Return the spectra of the same fields, with all angles."""
     values = []
-    for one, device in ((bench.here, torch.device("cpu")), (bench.there, bench.device)):
+    for one, device in ((bench.on_processor, torch.device("cpu")), (bench.on_device, bench.device)):
         samples = one.inversion.scattered(bench.fields.to(device)).samples
         values.append(one.inversion.spectrum(samples)[0].values)
     return values[0], values[1]
@@ -160,7 +160,7 @@ def sphere_tasks(bench: Bench) -> list[Task]:
 
 
 def _sphere(bench: Bench, method: str) -> Result:
-    made = bench.reconstruction, bench.there(bench.checked[1])
+    made = bench.reconstruction, bench.on_device(bench.checked[1])
     ways = regularizer(method), bench.regularizer(method)
     indices = [
         way(one.tomogram, one.spectrum).index.cpu() for way, one in zip(ways, made, strict=True)

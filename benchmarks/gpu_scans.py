@@ -119,24 +119,24 @@ class Bench:
         return record((SPHERE,), View(photons=_PHOTONS, frame=self.sizes.checked))
 
     @cached_property
-    def here(self) -> Reconstructor:
+    def on_processor(self) -> Reconstructor:
         """The processor's reconstructor of the sphere's scan."""
         return Reconstructor(self.checked[0])
 
     @cached_property
-    def there(self) -> Reconstructor:
+    def on_device(self) -> Reconstructor:
         """The device's reconstructor of the sphere's scan."""
         return Reconstructor(self.checked[0], self.device)
 
     @cached_property
     def fields(self) -> torch.Tensor:
         """Fields over the background's (angles, y, x), from the processor."""
-        return self.here.retrieve(self.checked[1].frames, self.checked[1])[0]
+        return self.on_processor.retrieve(self.checked[1].frames, self.checked[1])[0]
 
     @cached_property
     def reconstruction(self) -> Reconstruction:
         """Spectrum and raw tomogram, from the processor."""
-        return self.here(self.checked[1])
+        return self.on_processor(self.checked[1])
 
     @property
     def spectrum(self) -> Spectrum:
@@ -157,7 +157,7 @@ class Bench:
     def reconstructor(self, frame: tuple[int, int]) -> Reconstructor:
         """Return the device's reconstructor of scans of that many pixels (y, x)."""
         if frame not in self._reconstructors:
-            self._reconstructors.clear()  # one at a time, too
+            self._reconstructors.clear()  # one at a time as well
             self._reconstructors[frame] = Reconstructor(self.scan(frame)[0], self.device)
         return self._reconstructors[frame]
 

@@ -234,7 +234,7 @@ def live() -> str:
                 solver = SplitBregman(before, replace(fast, inner=100))
                 solver.run()
                 solver.parameters = replace(fast, inner=inner)
-                solver.follow(now)
+                solver.update_data(now)
                 cells.append(f"{relative_error(solver.run(), converged[last]):.3f}")
             for inner in (10, 20):
                 cold = SplitBregman(now, replace(fast, inner=inner)).run()

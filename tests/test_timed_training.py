@@ -189,16 +189,16 @@ def test_samples_are_taken_in_as_they_come(
     recipe = NETWORKS["light-unet-tv"]
     save(sample, sample_file(data, "bead", TEST_SEED))  # for nobody's training
     with Intake(data, ("bead",), [recipe], CPU) as intake:
-        known = intake.of(recipe)
+        known = intake.prepared_for(recipe)
 
-        def take_in(trained: int) -> None:
+        def prepare_ready(trained: int) -> None:
             while len(known.trained) < trained or intake.reading:
-                intake.take_in()
+                intake.prepare_ready()
 
-        take_in(2)
+        prepare_ready(2)
         assert (len(known.trained), len(known.unseen), intake.scans, intake.bulk) == (2, 1, 1, 1)
         save(replace(sample, seed=1), sample_file(data, "bead", 1))
-        take_in(3)
+        prepare_ready(3)
         assert (len(known.trained), len(known.unseen), intake.scans) == (3, 1, 2)
         assert intake.range.limits["numerical_aperture"] == (1.2, 1.2)
 

@@ -316,17 +316,17 @@ def test_data_that_follow_go_on_from_where_the_former_led() -> None:
     first, second = (measured(ball((15, 21, 18), 6), 0.002, seed=seed) for seed in (0, 1))
     short = SplitBregman(first, TvParameters(1, 5, 20, 20, 10), scale=0.05)
     short.run()
-    short.follow(first)
+    short.update_data(first)
     whole = SplitBregman(first, TvParameters(1, 10, 20, 20, 10), scale=0.05).run()
     assert torch.allclose(short.run(), whole, atol=1e-7)
     few = TvParameters(1, 3, 20, 20, 10)
     solution = SplitBregman(second, replace(few, inner=300), scale=0.05).run()
     short.parameters = few
-    short.follow(second)
+    short.update_data(second)
     cold = SplitBregman(second, few, scale=0.05).run()
     assert float((short.run() - solution).norm()) < 0.5 * float((cold - solution).norm())
     with pytest.raises(DataError):
-        short.follow(measured(ball((8, 8, 8), 2)))
+        short.update_data(measured(ball((8, 8, 8), 2)))
 
 
 def moving(offsets: list[int]) -> list[Spectrum]:
