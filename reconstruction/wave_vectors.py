@@ -278,8 +278,8 @@ def _align(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> tupl
             f"measured and planned wave vectors must agree within {_AGREES:g} NA/wavelength, got a "
             f"median difference of {error:.3f} cycles/um: "
             + _agreement_hint(peaks, bright, planned, optics)
-            + "check pixel size and angle order, or calibrate the microscope, which measures the orientation "
-            "of the DMD's image"
+            + "check pixel size and angle order, or calibrate the microscope, which measures "
+            "the orientation of the DMD's image"
         )
     return folded(carrier, optics), k
 
