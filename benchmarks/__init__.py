@@ -1,1 +1,1 @@
-"""The speed figures of LiveTomo: ratios measured in one run, on a machine that is named."""
+"""Benchmarks of LiveTomo: ratios measured in one run, with the name of the machine."""

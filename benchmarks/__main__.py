@@ -1,6 +1,6 @@
 """Runs benchmarks: ``python -m benchmarks [NAME ...] [options]``; without names, all of them.
 
-A benchmark is a module of this folder with ``main(argv) -> int``.
+A benchmark is a module in this folder with a function ``main(argv) -> int``.
 """
 
 import importlib
@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the benchmarks that ``argv`` names first, each with the options that follow.
+    """Run the benchmarks named at the start of ``argv``, each with the options that follow.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     chosen, options = list(argv[:words]), list(argv[words:])
     if unknown := sorted(set(chosen) - set(names())):
         raise ConfigurationError(
-            f"a benchmark must be one of {', '.join(names())}; got {', '.join(unknown)}"
+            f"a benchmark must be one of {', '.join(names())}, got {', '.join(unknown)}"
         )
     modules = [importlib.import_module(f"benchmarks.{name}") for name in chosen or names()]
     return max((int(module.main(options)) for module in modules), default=0)

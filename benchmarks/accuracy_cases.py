@@ -1,8 +1,7 @@
-"""Exact spheres seen by a microscope, and how far a reconstruction of them is from the truth.
+"""Simulated recordings of exact spheres, and scores of their reconstructions.
 
 The scattered fields are exact partial-wave solutions (tests/partial_waves.py). They interfere with
-a tilted reference wave, are given shot noise and quantised: the product reads what a camera would
-have recorded.
+a tilted reference wave, and shot noise and quantisation are added, as in a camera.
 """
 
 from dataclasses import dataclass, replace
@@ -23,8 +22,8 @@ from tests.scans import correlation, distance_um, sphere_spectrum
 
 __all__ = ["Score", "Sphere", "View", "record", "score", "spheres_in"]
 
-_CARRIER = (2.46, 1.73)  # in NA/wavelength: off the diagonal, the sidebands stay apart
-_CORE, _AROUND = 0.7, 2.5  # radii within which the index is averaged, and volumes are correlated
+_CARRIER = (2.46, 1.73)  # NA/wavelength; off the diagonal, so that the sidebands stay apart
+_CORE, _AROUND = 0.7, 2.5  # in radii: where the index is averaged, and volumes are correlated
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +37,17 @@ class Sphere:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How it is seen.
+    """How a sphere is recorded.
 
     Parameters
     ----------
     preset : "cell" (NA 1.2, 49 angles on a circle) or "bacteria" (NA 0.8, 71 on a spiral)
     photons : float
-        At the highest grey value; infinite: no noise, 16 bit.
+        Photo-electrons at the highest grey value; infinite: no noise, 16 bit.
     known : bool
-        Whether the recording says where the illumination is.
+        Whether the recording holds the illumination wave vectors.
     frame : int
-        Pixels a side.
+        Pixels per side.
     """
 
     preset: str = "cell"
@@ -60,7 +59,7 @@ class View:
 def record(
     spheres: tuple[Sphere, ...], view: View, seed: int = 0
 ) -> tuple[InterferogramStack, InterferogramStack]:
-    """Return background and sample. Several spheres scatter each on its own."""
+    """Return background and sample. Several spheres scatter independently."""
     optics, angles = _optics(view)
     shape = (view.frame, view.frame)
     scattered = np.zeros((len(angles), *shape), np.complex64)
@@ -101,25 +100,25 @@ def _interferograms(
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How far a tomogram is from the truth.
+    """Errors of a tomogram against the truth.
 
     Parameters
     ----------
     index_error : float
         Mean index within 70 % of the radius minus that of the band-limited truth.
     true_index_error : float
-        The same against the sphere itself.
+        The same relative to the sphere itself.
     axial_um, lateral_um : float
         Full width at half maximum through the centre minus that of the band-limited truth.
     position_um : float
         Distance between the centres of mass of tomogram and band-limited truth, above half of
         the contrast.
     correlation : float
-        With the band-limited truth within 2.5 radii.
+        Correlation with the band-limited truth, within 2.5 radii.
     true_correlation : float
-        With the sphere.
+        Correlation with the sphere itself.
     bending, residues : float
-        Of the frames; see ``FrameQuality``.
+        Means over the frames; see ``FrameQuality``.
     """
 
     index_error: float
@@ -137,14 +136,14 @@ def score(
     spheres: tuple[Sphere, ...], stacks: tuple[InterferogramStack, InterferogramStack],
     settings: ReconstructionSettings | None = None,
 ) -> Score:  # fmt: skip
-    """Reconstruct and compare; figures of several spheres are about the first."""
+    """Reconstruct background and sample and return the score of the first sphere."""
     background, sample = stacks
     result = Reconstructor(background, settings=settings)(sample)
     return compare(spheres, result)
 
 
 def compare(spheres: tuple[Sphere, ...], result: Reconstruction) -> Score:
-    """Compare a reconstruction with the spheres."""
+    """Return the score of a reconstruction for the first of the spheres."""
     index, spectrum = result.tomogram.index, result.spectrum
     truth, exact = spheres_in(spectrum, spheres)
     first = spheres[0]
@@ -171,7 +170,7 @@ def compare(spheres: tuple[Sphere, ...], result: Reconstruction) -> Score:
 def spheres_in(
     spectrum: Spectrum, spheres: tuple[Sphere, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the index (z, y, x) of the spheres, on the measured voxels alone and as they are."""
+    """Return the index (z, y, x) of the spheres, band-limited to measured voxels, and exact."""
     medium = spectrum.optics.medium_index
     values = torch.zeros_like(spectrum.values)
     exact = torch.full(spectrum.shape, medium)
@@ -210,7 +209,7 @@ def _width(index: torch.Tensor, sphere: Sphere, spectrum: Spectrum, axis: int) -
 def _centre(
     index: torch.Tensor, r: torch.Tensor, sphere: Sphere, spectrum: Spectrum
 ) -> NDArray[np.float64]:
-    """Return the centre of mass (z, y, x) in um of what is above half of the contrast."""
+    """Return the centre of mass (z, y, x) in um of the voxels above half of the contrast."""
     excess = (index - spectrum.optics.medium_index - sphere.contrast / 2).clamp_min(0)
     excess = torch.where(r < 1.5 * sphere.radius_um, excess, 0).double()
     centre = []

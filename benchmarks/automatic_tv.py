@@ -1,10 +1,9 @@
-"""How near the automatic parameters of total variation come to a grid search that knows the truth.
+"""Compares the automatic parameters of total variation with a grid search that uses the truth.
 
-Simulated scans (``regularizer/training``): cells, cocci and beads, seen by the presets' optics
-and by random ones. On each, a grid of mu, outer iterations and both weights of the gradient is run
-and compared with the true object; then the automatic ones and the preset "tv", which know
-nothing of it. Errors are ||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three
-numbers instead.
+Simulated scans (``regularizer/training``) of cells, cocci and beads, with preset and with random
+optics. On each, a grid of mu, outer iterations and both weights of the gradient is run and compared
+with the true object; then the automatic parameters and the preset "tv", which do not use it. Errors
+are ||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three numbers instead.
 """
 
 import argparse
@@ -38,7 +37,18 @@ MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 OUTERS = (1, 2)
 GRADIENTS: tuple[Gradient, ...] = ("voxels", "micrometres")
 UNSEEN = (8000, 8001)
-SEEN = (4000, 4001, 4002, 4003, 5000, 5001, 6000, 6001, 7000, 7001)  # that the rule was fitted to
+SEEN = (
+    4000,
+    4001,
+    4002,
+    4003,
+    5000,
+    5001,
+    6000,
+    6001,
+    7000,
+    7001,
+)  # seeds that the rule was fitted to
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +66,18 @@ class Scan:
 
     @property
     def best(self) -> float:
-        """Least error of the grid."""
+        """Smallest error of the grid."""
         return float(self.grid.min())
 
     @property
     def where(self) -> str:
-        """Outer iterations and mu of the least error."""
+        """Outer iterations, mu and gradient of the smallest error, as text."""
         gradient, outer, mu = np.unravel_index(self.grid.argmin(), self.grid.shape)
         return f"{OUTERS[outer]} x, mu {MU[mu]:g}, {GRADIENTS[gradient]}"
 
 
 def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
-    """Return the errors (gradient, outer, mu), 100 iterations an outer one; kept in a file."""
+    """Return the errors (gradient, outer, mu), with 100 inner iterations; cached in a file."""
     if cache.exists():
         return np.array(json.loads(cache.read_text("utf-8")), np.float64)
     errors = np.zeros((len(GRADIENTS), len(OUTERS), len(MU)))
@@ -80,8 +90,8 @@ def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One scan, what the rule looks at, and the errors of the grid (gradient, outer, mu)."""
+class ScanWithGrid:
+    """One scan, the figures that the rule uses, and the grid's errors (gradient, outer, mu)."""
 
     name: str
     sample: Sample
@@ -90,19 +100,19 @@ class Known:
     grid: NDArray[np.float64]
 
 
-def known(kind: str, seed: int, varied: bool, cache: Path) -> Known:
-    """Simulate one scan and run the grid, or take both from the cache."""
+def load_scan(kind: str, seed: int, varied: bool, cache: Path) -> ScanWithGrid:
+    """Return one simulated scan and its grid errors, from the cache if they are there."""
     path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}.npz"
     if not path.exists():
         training_data.save(training_data.make_sample(kind, seed, varied=varied), path)
     sample = training_data.load(path)
     name = f"{kind}, {'random optics' if varied else 'preset'}, {seed}"
     noise, norm = noise_and_norm(sample.spectrum)
-    return Known(name, sample, noise, norm, _grid(sample, path.with_suffix(".json")))
+    return ScanWithGrid(name, sample, noise, norm, _grid(sample, path.with_suffix(".json")))
 
 
-def measure(scan: Known) -> Scan:
-    """Run the automatic parameters and the preset."""
+def measure(scan: ScanWithGrid) -> Scan:
+    """Return a scan's errors with the automatic parameters, the preset and the grid."""
     spectrum = scan.sample.spectrum
     parameters = automatic_parameters(spectrum)
     steps: list[int] = []
@@ -120,7 +130,7 @@ def measure(scan: Known) -> Scan:
 
 
 def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
-    """Return the numbers that bring scans (noise, norm, grid) nearest to their best (rms)."""
+    """Return the rule's numbers that minimise the rms excess error of scans (noise, norm, grid)."""
     features = np.log([[np.e, noise, norm] for noise, norm, _ in scans])
     rows = (GRADIENTS.index(GRADIENT), OUTERS.index(OUTER))
     excess = [grid[rows] / grid[rows].min() - 1 for _, _, grid in scans]
@@ -162,7 +172,7 @@ def _table(scans: Sequence[Scan]) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.automatic_tv", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["cell", "cocci", "bead"])
@@ -175,7 +185,7 @@ def main(argv: Sequence[str] = ()) -> int:
     chosen = [
         (kind, seed, varied) for seed in seeds for kind in options.kinds for varied in (False, True)
     ]
-    scans = (known(*which, options.cache) for which in chosen)
+    scans = (load_scan(*which, options.cache) for which in chosen)
     if options.fit:
         factor, noise_power, norm_power = _fit(
             [(scan.over_maximum, scan.norm, scan.grid) for scan in scans]

@@ -1,11 +1,11 @@
-"""How near training samples in bulk come to simulated scans, and how fast: docs/networks.md.
+"""Compares training samples in bulk with simulated scans, and their times: docs/networks.md.
 
     python -m benchmarks bulk_data
 
-The same objects in both, in the optics of the preset "cell". Without noise: the relative difference
-of the spectra, of the object as it is and of one with a twentieth of its contrast, which the Rytov
-approximation does justice. With noise: its norm (``Spectrum.noise`` times that of the values),
-means over four camera seeds. Times are of one thread, without total variation.
+Both use the same objects and the optics of the preset "cell". Without noise: the relative
+difference of the spectra, for the object and for one with a twentieth of its contrast, where the
+Rytov approximation holds. With noise: its norm (``Spectrum.noise`` times that of the values), means
+over four camera seeds. Times are for one thread, without total variation.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def bulk() -> str:
 
 
 def _difference(scan: EmptyScan, kind: str, part: float) -> float:
-    """Return ||bulk - scan|| / ||scan|| of an object with a part of its contrast, no noise."""
+    """Return ||bulk - scan|| / ||scan|| without noise, of an object with scaled contrast."""
     rng = np.random.default_rng([_SEEDS[0], KINDS.index(kind)])
     chosen = preset("cell")
     pixel = chosen.optics.pixel_size_um
@@ -82,7 +82,7 @@ def _timed(work: Callable[[], _Made]) -> tuple[_Made, float]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the table."""
+    """Make the table and write it into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks bulk_data", description=__doc__)
     torch.set_num_threads(1)
     return make_tables(DOCS / "networks.md", {"bulk": bulk}, {}, parser, argv)

@@ -1,18 +1,18 @@
-"""What a GPU does for LiveTomo, in ten minutes: whether it computes right, how fast, and why.
+"""Benchmark of LiveTomo on a GPU, in ten minutes: correctness, speed, and where the time goes.
 
     python -m benchmarks gpu [--minutes M] [--output FOLDER] [--device cuda]
 
-In this order, each step in its own time box; what does not fit is skipped, what fails is reported
-with its traceback, and ``FOLDER/gpu_NAME.md`` (JSON beside it) is written after each task:
+Each step has its own time box. Tasks that do not fit are skipped, failures are reported with their
+traceback, and ``FOLDER/gpu_NAME.md`` (JSON beside it) is written after each task. The steps are:
 
 1. every stage on the device against the processor on the same input, and an exact sphere through
-   the whole way
+   all stages
 2. the device's own limits: the rates of a copy and of a matrix product
-3. times beside the least that these limits allow, and memory at its highest
+3. times beside the minimum that these limits allow, and peak memory
 4. profiles of the live path and of training steps
 
-It needs torch, numpy, scipy, h5py, safetensors and numba only. On a processor (``--device cpu``)
-everything is small: that shows whether all of it runs, not how fast.
+It needs only torch, numpy, scipy, h5py, safetensors and numba. On a processor (``--device cpu``)
+everything is small, to test that it runs, not how fast.
 """
 
 import argparse
@@ -27,10 +27,10 @@ import torch
 from benchmarks.gpu_checks import sphere_tasks, stage_tasks
 from benchmarks.gpu_clock import Limits, measure_limits
 from benchmarks.gpu_profiles import profile_tasks
-from benchmarks.gpu_report import Report, Result, Step, Task, take
+from benchmarks.gpu_report import Report, Result, Step, Task, run_steps
 from benchmarks.gpu_scans import PAPER, SMALL, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
-from benchmarks.gpu_watch import watched
+from benchmarks.gpu_watch import run_watched
 from benchmarks.machine import machine
 
 __all__ = ["main", "steps"]
@@ -41,7 +41,7 @@ _SKIPPED = "no GPU that torch can use: nothing is measured; --device cpu tries e
 
 
 def steps(bench: Bench, report: Report) -> list[Step]:
-    """Return all steps; shares are parts of the minutes."""
+    """Return all steps, with their shares of the minutes."""
     return [
         Step(
             "Right, stage by stage",
@@ -85,13 +85,13 @@ def _limits(bench: Bench, report: Report, limit_s: float) -> Result:
 
 
 def measure(device: torch.device, path: Path, minutes: float, sizes: Sizes) -> Report:
-    """Take all steps that ``path`` does not have yet, and return the report."""
+    """Run the steps that are not in the report at ``path`` yet, and return the report."""
     torch.manual_seed(0)
     bench = Bench(device, sizes)
     report = Report(path, _about(device, sizes is not PAPER, minutes), minutes)
     if report.kept["limits"] is not None:
         bench.limits = Limits(**report.kept["limits"])
-    take(steps(bench, report), report, lambda: _tidy(device))
+    run_steps(steps(bench, report), report, lambda: _tidy(device))
     return report
 
 
@@ -113,14 +113,14 @@ def _name(device: torch.device) -> str:
 
 
 def _tidy(device: torch.device) -> None:
-    """Free memory that the last task took; raise where it left the GPU unusable."""
+    """Free the memory of the last task; raise if it left the GPU unusable."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure in a process of its own; 1 where something failed or is wrong."""
+    """Measure in a separate process; return 1 if something failed or is wrong."""
     options = _options(argv)
     if options.device is None:
         print(_SKIPPED)
@@ -132,13 +132,13 @@ def main(argv: Sequence[str]) -> int:
         measure(device, path, options.minutes, PAPER if device.type == "cuda" else SMALL)
         return 0
     path.unlink(missing_ok=True)
-    # who ends this process ends the one that measures, too
+    # ending this process ends the measuring one as well
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = [sys.executable, "-m", "benchmarks", "gpu", "--measure"]
     command += ["--minutes", str(options.minutes), "--device", str(device)]
-    report = watched([*command, "--output", str(path.parent)], path, 6 * options.minutes)
+    report = run_watched([*command, "--output", str(path.parent)], path, 6 * options.minutes)
     if report is None:
-        print("the measuring process did not begin: what it said is above")
+        print("the measuring process did not start: see its messages above")
         return 1
     print(f"{report.markdown()}\nwritten to {path.with_suffix('.md')}")
     return int(not report.kept["ended"] or report.count("failed", "wrong") > 0)

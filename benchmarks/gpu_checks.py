@@ -1,8 +1,8 @@
-"""Whether a device computes what the processor computes, stage by stage and the whole way.
+"""Checks that a device computes the same as the processor, by stage and through all stages.
 
-Each stage gets the same input on both, so that an error shows where it is made. What is compared is
-the largest difference over the range (of real volumes) or the largest size (of complex fields) of
-the processor's result.
+Each stage gets the same input on both, so that an error shows in the stage that makes it. The
+measure is the largest difference over the range (of real volumes) or the largest magnitude (of
+complex fields) of the processor's result.
 """
 
 from dataclasses import replace
@@ -29,9 +29,9 @@ __all__ = ["sphere_tasks", "stage_tasks"]
 _SINGLE = 1e-4  # of the range: rounding in single precision, and its sum over transforms
 _ITERATED = 1e-3  # the same over iterations
 _HALF = 0.03  # rounding of a network in bfloat16, at the worst voxel
-_FLIPPED = 1e-3  # of the pixels, whose turns may be others where residues leave a choice
-_INDEX = 5e-4  # of a sphere's mean
-_CORE = 0.7  # of its radius, within which that is taken
+_FLIPPED = 1e-3  # of the pixels; their turns may differ where residues leave a choice
+_INDEX = 5e-4  # accepted difference of a sphere's mean index
+_CORE = 0.7  # of the radius, within which the mean is taken
 _CLASSICAL = ("none", "tv-fast", "tv")
 _STEEP = (3.0, 0.08)  # radius in um and contrast of a sphere whose phase goes beyond a turn
 _STEEP_ANGLES = 5
@@ -73,7 +73,7 @@ def _row(stage: str, pair: Pair, allowed: float) -> dict[str, object]:
 
 
 def _difference(pair: Pair) -> float:
-    """Return the largest difference over the range; infinite where it is not a number."""
+    """Return the largest difference over the range; infinite if it is not a number."""
     here, there = pair[0], pair[1].cpu()
     span = here.abs().max() if here.is_complex() else here.max() - here.min()
     off = float((there - here).abs().max() / span.clamp_min(1e-12))
@@ -82,11 +82,11 @@ def _difference(pair: Pair) -> float:
 
 def _fields(bench: Bench) -> Pair:
     sample = bench.checked[1]
-    return bench.fields, bench.there.retrieve(sample.frames, sample)[0]
+    return bench.fields, bench.on_device.retrieve(sample.frames, sample)[0]
 
 
 def _unwrapping(bench: Bench) -> Result:
-    """Unwrap steep phases, as they are and with noise that leaves residues."""
+    """Compare the unwrapping of steep phases, without noise and with noise that gives residues."""
     chosen = preset("cell")
     size, (radius_um, contrast) = bench.sizes.checked, _STEEP
     index = chosen.optics.medium_index + contrast
@@ -107,9 +107,9 @@ def _unwrapping(bench: Bench) -> Result:
 
 
 def _spectra(bench: Bench) -> Pair:
-    """Return the spectra of the same fields, all angles counted."""
+    """Return the spectra of the same fields, with all angles."""
     values = []
-    for one, device in ((bench.here, torch.device("cpu")), (bench.there, bench.device)):
+    for one, device in ((bench.on_processor, torch.device("cpu")), (bench.on_device, bench.device)):
         samples = one.inversion.scattered(bench.fields.to(device)).samples
         values.append(one.inversion.spectrum(samples)[0].values)
     return values[0], values[1]
@@ -122,7 +122,7 @@ def _raw(bench: Bench) -> Pair:
 
 
 def _bregman(bench: Bench) -> Result:
-    """Iterate with the compiled pass and in tensor operations."""
+    """Compare split-Bregman iterations, by the compiled pass and by tensor operations."""
     outer, inner = bench.sizes.iterations[-1]
     parameters = replace(PARAMETERS["tv-fast"], outer=outer, inner=inner)
     here = SplitBregman(bench.spectrum, parameters).run()
@@ -135,7 +135,7 @@ def _bregman(bench: Bench) -> Result:
 
 
 def _network(bench: Bench, name: str) -> Pair:
-    """Apply a network to the whole volume, or to its middle where it knows patches only."""
+    """Apply a network to the whole volume, or to its middle if it works on patches only."""
     recipe, network = NETWORKS[name], bench.network(name)
     seen, _ = network_input(bench.tomogram.contrast, bench.spectrum, recipe.channels)
     if recipe.patches:
@@ -154,13 +154,13 @@ def _middle(volume: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def sphere_tasks(bench: Bench) -> list[Task]:
-    """Return the ways from an exact sphere's interferograms to its index, one a regularizer."""
+    """Return the tasks from an exact sphere's interferograms to its index, one per regularizer."""
     methods = (*_CLASSICAL, *shipped_networks())
     return [Task(name, lambda _, name=name: _sphere(bench, name)) for name in methods]  # type: ignore[misc]
 
 
 def _sphere(bench: Bench, method: str) -> Result:
-    made = bench.reconstruction, bench.there(bench.checked[1])
+    made = bench.reconstruction, bench.on_device(bench.checked[1])
     ways = regularizer(method), bench.regularizer(method)
     indices = [
         way(one.tomogram, one.spectrum).index.cpu() for way, one in zip(ways, made, strict=True)

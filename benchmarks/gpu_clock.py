@@ -1,8 +1,8 @@
-"""How long something takes on a device, and the least time that the device itself would need.
+"""Times work on a device, and computes the minimum time that the device would need.
 
-The floor of a piece of work is the larger of two times: its bytes over the rate of a copy, its
-operations over the rate of a matrix product, both measured on the same device; and on top what
-passes between the host and the device over the rate of that.
+The floor of a piece of work is the larger of two times: its bytes over the rate of a copy, and its
+operations over the rate of a matrix product, both measured on the same device. Transfers between
+host and device, over their rate, are added.
 """
 
 import statistics
@@ -14,12 +14,12 @@ import torch
 
 __all__ = ["Limits", "Timed", "Work", "measure_limits", "timed"]
 
-_UNCOUNTED = 2  # turns in which kernels are compiled or chosen and memory is allocated
+_UNCOUNTED = 2  # first runs, in which kernels are compiled or chosen and memory is allocated
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Median of the warm turns, their number, and the memory that the work took at its highest."""
+    """Median time of the warm runs, their number, and the peak memory."""
 
     median_s: float
     turns: int
@@ -27,9 +27,9 @@ class Timed:
 
 
 def timed(work: Callable[[], object], device: torch.device, limit_s: float, turns: int) -> Timed:
-    """Call ``work`` that many times, fewer where ``limit_s`` are over; once in any case.
+    """Call ``work`` up to ``turns`` times within ``limit_s`` seconds, at least once, and time it.
 
-    On CUDA each turn lies between two events, and begins when the turn before it is done.
+    On CUDA each run is timed between two events, and starts when the one before has ended.
     """
     begin = time.perf_counter()
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
@@ -73,7 +73,7 @@ def _turn_cuda(work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The least there is to do: bytes moved, operations, bytes from and to the host."""
+    """The minimum of a computation: bytes moved, operations, bytes from and to the host."""
 
     bytes: float = 0.0
     operations: float = 0.0
@@ -89,7 +89,7 @@ class Work:
         )
 
     def times(self, count: float) -> "Work":
-        """Return the same, ``count`` times."""
+        """Return ``count`` times this work."""
         return Work(
             self.bytes * count,
             self.operations * count,
@@ -100,7 +100,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the device does at its best, per second; ``half`` and ``single`` are operations."""
+    """The device's highest rates per second; ``half`` and ``single`` count operations."""
 
     copied: float
     half: float
@@ -109,7 +109,7 @@ class Limits:
     downloaded: float
 
     def floor_s(self, work: Work) -> float:
-        """Return the least seconds for a piece of work, operations in half precision."""
+        """Return the minimum time of a piece of work in seconds, operations in half precision."""
         here = max(work.bytes / self.copied, work.operations / self.half)
         return here + work.uploaded / self.uploaded + work.downloaded / self.downloaded
 
@@ -123,13 +123,13 @@ def measure_limits(
     ----------
     device : torch.device
     megabytes : int
-        To copy; more than fits into a cache.
+        Size of the copy; more than fits into a cache.
     edge : int
-        Of the matrices.
+        Edge of the matrices.
     limit_s : float
-        Seconds for all of it.
+        Time for all measurements, in seconds.
     turns : int
-        Of each, at most.
+        Largest number of runs of each.
     """
 
     def median_s(work: Callable[[], object]) -> float:
@@ -143,7 +143,7 @@ def measure_limits(
         matrix = torch.rand((edge, edge), device=device).to(kind)
         seconds = median_s(lambda: matrix @ matrix)  # noqa: B023  # at once
         rates.append(2 * edge**3 / seconds)
-    there = torch.zeros(size // 8, dtype=torch.uint8)  # not pinned: as a scan arrives
+    there = torch.zeros(size // 8, dtype=torch.uint8)  # not pinned, like an arriving scan
     up = len(there) / median_s(lambda: there.to(device, copy=True))
     part = one[: size // 8]
     down = len(there) / median_s(lambda: part.to("cpu", copy=True))

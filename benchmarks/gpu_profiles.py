@@ -1,11 +1,11 @@
-"""Where the time goes: torch.profiler's tables of the live path and of training steps."""
+"""Profiles of the live path and of training steps, as torch.profiler's tables."""
 
 from collections.abc import Callable
 
 from torch.profiler import profile, supported_activities
 
 from benchmarks.gpu_report import Result, Task
-from benchmarks.gpu_scans import Bench, told
+from benchmarks.gpu_scans import Bench, size_text
 from benchmarks.gpu_speeds import live_path, training_step
 
 __all__ = ["profile_tasks"]
@@ -18,11 +18,13 @@ _ROWS, _NAME = 25, 60
 
 
 def profile_tasks(bench: Bench) -> list[Task]:
-    """Return the profiles; the live path's first."""
+    """Return the profiling tasks; the live path's first."""
     frame = bench.sizes.frames[0]
     tasks = [
         _task(
-            bench, f"live path, deep, 49 x {told(frame)}", lambda: live_path(bench, frame, "deep")
+            bench,
+            f"live path, deep, 49 x {size_text(frame)}",
+            lambda: live_path(bench, frame, "deep"),
         )
     ]
     for name in _TRAINED:
@@ -36,7 +38,7 @@ def _task(bench: Bench, name: str, make: Callable[[], Callable[[], object]]) -> 
 
 
 def _table(work: Callable[[], object], bench: Bench) -> str:
-    """Return the profile of some warm turns, what takes most of the device's time on top."""
+    """Return the profile of some warm runs, sorted by the device's time."""
     turns = min(_TURNS, bench.sizes.turns)
     for _ in range(min(_UNCOUNTED, turns)):
         work()

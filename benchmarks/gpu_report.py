@@ -1,9 +1,9 @@
-"""Tasks that must not waste a minute: time boxes, and results that are written as they come.
+"""Runs tasks in time boxes and writes each result at once, so that no device time is lost.
 
-Steps are taken in order, each in its own time box; a step's tasks share it. Before and after each
-task the results are written, as Markdown to be read and as JSON beside it. A task that fails leaves
-its traceback there, one that does not fit into the box is skipped, and the next one is taken. Who
-starts with the file of an earlier run goes on after its last task.
+Steps run in order, each in its own time box, which its tasks share. Before and after each task the
+results are written, as Markdown and as JSON beside it. A failed task leaves its traceback there, a
+task that does not fit into the box is skipped, and the next one runs. A run that starts with the
+file of an earlier one continues after its last task.
 """
 
 import json
@@ -18,21 +18,21 @@ from typing import Any
 
 from benchmarks.pages import markdown
 
-__all__ = ["Report", "Result", "Step", "Task", "take"]
+__all__ = ["Report", "Result", "Step", "Task", "run_steps"]
 
 Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a task found out.
+    """The result of a task.
 
     Parameters
     ----------
     rows : sequence of mappings from column to value
         A row whose "ok" is False is a wrong result.
     text : str
-        What is no table of the step's columns.
+        Further results that are not part of the step's table.
     """
 
     rows: Sequence[Row] = ()
@@ -41,7 +41,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something to find out; ``work`` is told how many seconds it should take."""
+    """A named task; ``work`` is called with its time limit in seconds."""
 
     name: str
     work: Callable[[float], Result]
@@ -55,9 +55,9 @@ class Step:
     ----------
     title : str
     note : str
-        What is to be known about the figures.
+        Explanation of the figures.
     share : float
-        Of the minutes, over the sum of all steps' shares.
+        Share of the minutes, relative to the sum of all steps' shares.
     tasks : list of Task
     """
 
@@ -73,11 +73,11 @@ class Report:
     Parameters
     ----------
     path : Path
-        If it is there, the report goes on from it.
+        If the file exists, the report continues it.
     about : mapping of str
-        What is said on top: the machine, sizes, the time that is given.
+        The heading: machine, sizes, time limit.
     minutes : float
-        From now on, or from where an earlier run began.
+        Time limit, from now or from the start of an earlier run.
     """
 
     def __init__(self, path: Path, about: Mapping[str, str], minutes: float) -> None:
@@ -97,33 +97,33 @@ class Report:
 
     @classmethod
     def of(cls, path: Path) -> "Report | None":
-        """Return the report in a file, None where there is none yet."""
+        """Return the report in a file; None if there is none yet."""
         return cls(path, {}, 0.0) if path.is_file() else None
 
     @property
     def end_s(self) -> float:
-        """When the minutes are over, seconds since the epoch."""
+        """End of the minutes, in seconds since the epoch."""
         return float(self.kept["begun_s"]) + 60 * float(self.kept["minutes"])
 
     def tasks(self, step: Step) -> dict[str, dict[str, Any]]:
-        """Return what is known of a step's tasks, by name."""
+        """Return the results of a step's tasks so far, by name."""
         known = self.kept["steps"].setdefault(step.title, {"note": step.note, "tasks": {}})
         found: dict[str, dict[str, Any]] = known["tasks"]
         return found
 
     def count(self, *states: str) -> int:
-        """Return how many tasks are in one of these states."""
+        """Return the number of tasks in one of these states."""
         steps = self.kept["steps"].values()
         return sum(task["state"] in states for step in steps for task in step["tasks"].values())
 
     def begin(self, step: Step, task: str, until_s: float) -> None:
-        """Write which task is running, and by when it should have ended."""
+        """Write which task is running, and when it should end."""
         self.tasks(step)
         self.kept["running"] = {"step": step.title, "task": task, "until_s": until_s}
         self.write()
 
     def end(self, step: str, task: str, **found: object) -> None:
-        """Write what came of a task."""
+        """Write the result of a task."""
         self.kept["steps"][step]["tasks"][task] = dict(found)
         self.kept["running"] = None
         self.write()
@@ -135,7 +135,7 @@ class Report:
             self.end(running["step"], running["task"], state="failed", traceback=why)
 
     def close(self) -> None:
-        """Write that there is nothing left to do."""
+        """Write that the report is complete."""
         self.kept["ended"] = True
         self.write()
 
@@ -153,12 +153,12 @@ class Report:
             about.append(f"- not complete{now}")
         parts = ["# LiveTomo on a GPU", "\n".join(about)]
         for title, step in self.kept["steps"].items():
-            parts += [f"## {title}", step["note"], *_said(step["tasks"])]
+            parts += [f"## {title}", step["note"], *_step_sections(step["tasks"])]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _said(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the table of a step's tasks, and below it what else they said."""
+def _step_sections(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the table of a step's tasks, followed by skipped tasks, texts and warnings."""
     parts = []
     if rows := [row for task in tasks.values() for row in task.get("rows", ())]:
         parts.append(_table(rows))
@@ -197,11 +197,11 @@ def _replace(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def take(steps: Sequence[Step], report: Report, after_task: Callable[[], None]) -> None:
-    """Take the steps in their time boxes, but for the tasks that the report already has.
+def run_steps(steps: Sequence[Step], report: Report, after_task: Callable[[], None]) -> None:
+    """Run the steps in their time boxes, except for tasks that are already in the report.
 
-    Time that a step does not need is the later ones'. ``after_task`` is called after each task;
-    what it raises ends the run.
+    Unused time goes to later steps. ``after_task`` is called after each task; an exception from it
+    ends the run.
     """
     for number, step in enumerate(steps):
         now = time.time()
@@ -221,7 +221,7 @@ def take(steps: Sequence[Step], report: Report, after_task: Callable[[], None]) 
 
 
 def _outcome(task: Task, share_s: float) -> dict[str, object]:
-    """Run a task and return what came of it; what it raises is its result."""
+    """Run a task and return its result, which is the traceback if it raises."""
     begin = time.perf_counter()
     found = Result()
     failed = ""
@@ -229,7 +229,7 @@ def _outcome(task: Task, share_s: float) -> dict[str, object]:
         warnings.simplefilter("default")
         try:
             found = task.work(share_s)
-        except Exception:  # the end of a task: whatever went wrong is reported, the next one taken
+        except Exception:  # reported, and the next task runs
             failed = traceback.format_exc()
     wrong = any(row.get("ok") is False for row in found.rows)
     return {

@@ -1,4 +1,4 @@
-"""What the benchmark of a GPU works on: sizes, scans of an exact sphere, what comes of them."""
+"""Inputs of the GPU benchmark: sizes, scans of an exact sphere, and intermediate results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from acquisition.illumination.angles import preset
 from acquisition.interferograms import InterferogramStack
 from benchmarks.accuracy_cases import Sphere, View, record
 from benchmarks.gpu_clock import Limits, Timed, timed
-from benchmarks.networks import convolved, settled
+from benchmarks.networks import convolution_work, with_statistics
 from benchmarks.total_variation_problem import Shape, problem
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram
@@ -23,35 +23,35 @@ from regularizer.networks.trained import NETWORKS
 from regularizer.registry import regularizer
 from tests.partial_waves import sphere_fields
 
-__all__ = ["PAPER", "SMALL", "SPHERE", "Bench", "Sizes", "told"]
+__all__ = ["PAPER", "SMALL", "SPHERE", "Bench", "Sizes", "size_text"]
 
 SPHERE = Sphere(2.0, 0.043)
 _PHOTONS = 5000.0  # at the highest grey value
 _CARRIER = (2.46, 1.73)  # in NA/wavelength, off the diagonal
-_SEEN = 256  # pixels a side; light of the sphere beyond them is left out
+_SEEN = 256  # pixels per side; the sphere's light beyond them is neglected
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large everything is.
+    """Sizes of scans, volumes and batches.
 
     Parameters
     ----------
     checked : int
-        Pixels a side of the scan whose stages are compared with the processor's.
+        Pixels per side of the scan whose stages are compared with the processor's.
     frames : tuple of (y, x)
-        Of the scans that are timed.
+        Frame sizes of the timed scans.
     volumes : tuple of (z, y, x)
-        That networks are timed on; iterations on the first and the last of them.
+        Volumes that networks are timed on; iterations on the first and the last of them.
     patch : int
-        Edge of the patches that networks are applied to, stride half of it.
+        Edge of the networks' patches; the stride is half of it.
     iterations : tuple of (outer, inner)
     batch : int
         Patches in a step of training.
     copied_mb, edge : int
-        What the machine's own rates are measured with.
+        Sizes for measuring the machine's own rates.
     turns : int
-        Of what is timed, at most.
+        Largest number of timed runs.
     """
 
     checked: int
@@ -94,12 +94,12 @@ Scan = tuple[InterferogramStack, InterferogramStack]  # background, sample
 
 @dataclass
 class Bench:
-    """A device, sizes, and what is made once for several tasks.
+    """A device, sizes, and inputs that are made once for several tasks.
 
     Attributes
     ----------
     limits : Limits or None
-        What the device does at its best, once that is measured.
+        The device's highest rates, once measured.
     """
 
     device: torch.device
@@ -119,24 +119,24 @@ class Bench:
         return record((SPHERE,), View(photons=_PHOTONS, frame=self.sizes.checked))
 
     @cached_property
-    def here(self) -> Reconstructor:
-        """The processor's reconstruction of it."""
+    def on_processor(self) -> Reconstructor:
+        """The processor's reconstructor of the sphere's scan."""
         return Reconstructor(self.checked[0])
 
     @cached_property
-    def there(self) -> Reconstructor:
-        """The device's."""
+    def on_device(self) -> Reconstructor:
+        """The device's reconstructor of the sphere's scan."""
         return Reconstructor(self.checked[0], self.device)
 
     @cached_property
     def fields(self) -> torch.Tensor:
         """Fields over the background's (angles, y, x), from the processor."""
-        return self.here.retrieve(self.checked[1].frames, self.checked[1])[0]
+        return self.on_processor.retrieve(self.checked[1].frames, self.checked[1])[0]
 
     @cached_property
     def reconstruction(self) -> Reconstruction:
         """Spectrum and raw tomogram, from the processor."""
-        return self.here(self.checked[1])
+        return self.on_processor(self.checked[1])
 
     @property
     def spectrum(self) -> Spectrum:
@@ -157,30 +157,32 @@ class Bench:
     def reconstructor(self, frame: tuple[int, int]) -> Reconstructor:
         """Return the device's reconstructor of scans of that many pixels (y, x)."""
         if frame not in self._reconstructors:
-            self._reconstructors.clear()  # one at a time, too
+            self._reconstructors.clear()  # one at a time as well
             self._reconstructors[frame] = Reconstructor(self.scan(frame)[0], self.device)
         return self._reconstructors[frame]
 
     def network(self, name: str) -> nn.Module:
         """Return a network on the processor; with random weights where none are shipped."""
         if name not in self._networks:
-            self._networks[name] = settled(name)
+            self._networks[name] = with_statistics(name)
         return self._networks[name]
 
-    def convolved(self, name: str, shape: Shape) -> tuple[int, int]:
+    def convolution_work(self, name: str, shape: Shape) -> tuple[int, int]:
         """Return operations and values of a network's convolutions on a volume of that size."""
         if (name, shape) not in self._convolved:
-            self._convolved[name, shape] = convolved(self.network(name), NETWORKS[name], shape)
+            self._convolved[name, shape] = convolution_work(
+                self.network(name), NETWORKS[name], shape
+            )
         return self._convolved[name, shape]
 
     def engine(self, name: str) -> Network:
-        """Return what LiveTomo runs a network with on the device."""
+        """Return a network on the engine that LiveTomo uses on the device."""
         if name not in self._engines:
             self._engines[name] = fastest(self.network(name), self.device)
         return self._engines[name]
 
     def regularizer(self, name: str, *, warm: bool = False) -> Regularizer:
-        """Return a regularizer on the device; ``warm``, as live, on from the last tomogram."""
+        """Return a regularizer on the device; ``warm`` starts from the last tomogram, as live."""
         if (name, warm) not in self._regularizers:
             self._regularizers[name, warm] = regularizer(name, self.device, warm=warm)
         return self._regularizers[name, warm]
@@ -196,16 +198,16 @@ class Bench:
         return self._problems[shape]
 
 
-def told(shape: tuple[int, ...]) -> str:
-    """Return a size in words."""
+def size_text(shape: tuple[int, ...]) -> str:
+    """Return a size as text, such as "64 x 320 x 320"."""
     return " x ".join(map(str, shape))
 
 
 def _bytes_of(frame: tuple[int, int]) -> Scan:
-    """Return interferograms of the sphere in the middle of a frame, with noise, in bytes.
+    """Return 8-bit interferograms of the sphere in the middle of a frame, with noise.
 
-    As ``benchmarks.accuracy_cases.record``, but with waves as products of lines and normal noise:
-    large frames in a second.
+    As ``benchmarks.accuracy_cases.record``, but with separable waves and normal noise, so that
+    large frames take a second.
     """
     chosen = preset("cell")
     optics, k = chosen.optics, chosen.angles.k

@@ -1,14 +1,14 @@
-"""How fast each part is on a device: medians of warm calls, beside the least time it would need.
+"""Speed of each stage on a device: medians of warm calls, beside the minimum time (floor).
 
-What a floor counts (``gpu_clock``):
+The floors count (``gpu_clock``):
 
-raw tomogram   the frames' way to the device; and every array between two transforms, written and
-               read once
+raw tomogram   the transfer of the frames; and every array between two transforms, written and read
+               once
 split Bregman  102 bytes a voxel and iteration: a transform reads and writes the half spectrum once
                for each axis, the pointwise pass reads f, b, c and writes b, c and the right side
 networks       operations of the convolutions, or what these read and write in half precision
-live path      raw tomogram, the iterations, the result's way back; not the network, which runs on
-               the part of the volume that holds objects
+live path      raw tomogram, the iterations, the transfer of the result; not the network, which runs
+               on the part of the volume that holds objects
 training       three times the network's
 """
 
@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.gpu_clock import Timed, Work
 from benchmarks.gpu_report import Result, Task
-from benchmarks.gpu_scans import Bench, told
+from benchmarks.gpu_scans import Bench, size_text
 from benchmarks.total_variation_problem import Shape
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
@@ -41,7 +41,7 @@ _SMALL_PATCH, _WIDE = (64, 64, 64), (64, 320, 320)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the paper took and what is aimed at on an H100, in milliseconds."""
+    """The paper's time, and the target time on an H100, in milliseconds."""
 
     paper_ms: float | None = None
     target_ms: float | None = None
@@ -57,7 +57,7 @@ _BREGMAN = {
 
 
 def speed_tasks(bench: Bench) -> list[Task]:
-    """Return the timings, what has a target first."""
+    """Return the timing tasks, those with a target first."""
     sizes = bench.sizes
     ends = list(dict.fromkeys((sizes.volumes[0], sizes.volumes[-1])))
     middle = [shape for shape in sizes.volumes if shape not in ends]
@@ -97,7 +97,7 @@ def _row(
 
 
 def _raw_task(bench: Bench, frame: tuple[int, int]) -> Task:
-    size = f"49 x {told(frame)}"
+    size = f"49 x {size_text(frame)}"
 
     def run(limit_s: float) -> Result:
         reconstructor, sample = bench.reconstructor(frame), bench.scan(frame)[1]
@@ -109,7 +109,7 @@ def _raw_task(bench: Bench, frame: tuple[int, int]) -> Task:
 
 
 def _raw_work(reconstructor: Reconstructor) -> Work:
-    """Return the least that is read and written between the transforms of a scan."""
+    """Return the minimum that is read and written between the transforms of a scan."""
     angles, rows, columns = reconstructor.background.frames.shape
     y, x = reconstructor.fields.shape
     band_rows, band_columns = (len(f) for f in reconstructor.fields.frequencies)
@@ -133,9 +133,11 @@ def _bregman_task(bench: Bench, shape: Shape, how: tuple[int, int]) -> Task:
         parameters = TvParameters(outer, inner, _MU, _TAU, _GAMMA)
         found = bench.timed(lambda: SplitBregman(spectrum, parameters).run(), limit_s)
         work = _iterations(shape, outer * inner)
-        return Result([_row(bench, name, told(shape), found, work, _BREGMAN.get((shape, how)))])
+        return Result(
+            [_row(bench, name, size_text(shape), found, work, _BREGMAN.get((shape, how)))]
+        )
 
-    return Task(f"{name}, {told(shape)}", run)
+    return Task(f"{name}, {size_text(shape)}", run)
 
 
 def _iterations(shape: Shape, count: int) -> Work:
@@ -159,19 +161,19 @@ def _network_task(bench: Bench, name: str, shape: Shape) -> Task:
             for way, (call, work) in ways.items():
                 found = bench.timed(call, limit_s / len(ways))
                 known = _NETWORK.get(shape)
-                rows.append(_row(bench, f"`{name}`, {way}", told(shape), found, work, known))
+                rows.append(_row(bench, f"`{name}`, {way}", size_text(shape), found, work, known))
         return Result([*rows])
 
-    return Task(f"{name}, {told(shape)}", run)
+    return Task(f"{name}, {size_text(shape)}", run)
 
 
 def _network_work(bench: Bench, name: str, shape: Shape) -> Work:
-    operations, values = bench.convolved(name, shape)
+    operations, values = bench.convolution_work(name, shape)
     return Work(bytes=2.0 * values, operations=operations)
 
 
 def _patches(shape: Shape, patch: int) -> int:
-    """Return the number of patches with a stride of half of them, as ``apply_patches`` takes it."""
+    """Return the number of patches in ``apply_patches`` with a stride of half a patch."""
     count = 1
     for n in shape:
         count *= max(0, -(-(n - patch) // (patch // 2))) + 1
@@ -183,7 +185,7 @@ def _voxels(shape: Shape) -> int:
 
 
 def _deep_task(bench: Bench, shape: Shape) -> Task:
-    """Return the timing of the live view's regularizer, each time anew."""
+    """Return the timing task of the live view's regularizer, without warm starts."""
 
     def run(limit_s: float) -> Result:
         spectrum = bench.problem(shape)
@@ -192,13 +194,13 @@ def _deep_task(bench: Bench, shape: Shape) -> Task:
         deep = bench.regularizer("deep")
         found = bench.timed(lambda: deep(tomogram, spectrum), limit_s)
         what, work = "`deep`, iterations and network", _iterations(shape, 20)
-        return Result([_row(bench, what, told(shape), found, work, _NETWORK.get(shape))])
+        return Result([_row(bench, what, size_text(shape), found, work, _NETWORK.get(shape))])
 
-    return Task(f"deep, {told(shape)}", run)
+    return Task(f"deep, {size_text(shape)}", run)
 
 
 def live_path(bench: Bench, frame: tuple[int, int], method: str) -> Callable[[], torch.Tensor]:
-    """Return what turns interferograms into a regularized index on the processor, as live."""
+    """Return a function from interferograms to a regularized index on the processor, as live."""
     reconstructor, sample = bench.reconstructor(frame), bench.scan(frame)[1]
     regularize = bench.regularizer(method, warm=True)
 
@@ -210,7 +212,7 @@ def live_path(bench: Bench, frame: tuple[int, int], method: str) -> Callable[[],
 
 
 def _live_task(bench: Bench, frame: tuple[int, int], method: str) -> Task:
-    size = f"49 x {told(frame)}"
+    size = f"49 x {size_text(frame)}"
 
     def run(limit_s: float) -> Result:
         path = live_path(bench, frame, method)
@@ -229,7 +231,7 @@ def _live_work(bench: Bench, frame: tuple[int, int], method: str) -> Work:
 
 
 def training_step(name: str, bench: Bench) -> Callable[[], None]:
-    """Return a step of training: forward, backward, Adam, in the training's types."""
+    """Return a training step: forward, backward, Adam, in the precision of training."""
     recipe: Recipe = NETWORKS[name]
     network = channels_last(recipe.build()).to(bench.device)
     optimizer = torch.optim.Adam(network.parameters(), recipe.rate)
@@ -253,7 +255,7 @@ def _training_task(bench: Bench, name: str) -> Task:
         found = bench.timed(training_step(name, bench), limit_s)
         patch, batch = bench.sizes.patch, bench.sizes.batch
         work = _network_work(bench, name, (patch, patch, patch)).times(3 * batch)
-        size = f"{batch} x {told((patch, patch, patch))}"
+        size = f"{batch} x {size_text((patch, patch, patch))}"
         return Result([_row(bench, f"`{name}`, training step", size, found, work)])
 
     return Task(f"{name}, training", run)

@@ -1,8 +1,8 @@
-"""A process that measures, and one that watches it: a hang or a crash costs one task.
+"""Runs the measuring process and watches it, so that a hang or a crash costs one task only.
 
-What an error in a kernel leaves behind is a process that cannot use its GPU any more, and a
-compiler may not come back at all. The measuring process writes which task it is at and until when;
-where it is late, or gone before its end, another one goes on after that task.
+After an error in a kernel a process cannot use its GPU any more, and a compiler may hang. The
+measuring process writes its current task and time limit. If it is late or ends early, a new process
+continues after that task.
 """
 
 import subprocess
@@ -12,32 +12,32 @@ from pathlib import Path
 
 from benchmarks.gpu_report import Report
 
-__all__ = ["watched"]
+__all__ = ["run_watched"]
 
 _LOOKS_S = 0.2
 
 
-def watched(command: Sequence[str], path: Path, grace_s: float) -> Report | None:
-    """Run ``command`` until its report is complete, again and again as long as it gets further.
+def run_watched(command: Sequence[str], path: Path, grace_s: float) -> Report | None:
+    """Run ``command`` until its report is complete, restarting it while it makes progress.
 
     Parameters
     ----------
     command : sequence of str
-        Goes on with the report that it finds at ``path``.
+        Continues the report at ``path``.
     path : Path
     grace_s : float
-        How much later than its time box a task may be.
+        Time that a task may exceed its time box, in seconds.
 
     Returns
     -------
     Report or None
-        None where there is none: the command did not get to its first task.
+        None if the command did not reach its first task.
     """
     known = -1
     while True:
         with subprocess.Popen(command) as process:
             try:
-                why = _looked_after(process, path, grace_s)
+                why = _wait(process, path, grace_s)
             finally:
                 process.kill()
         report = Report.of(path)
@@ -49,8 +49,8 @@ def watched(command: Sequence[str], path: Path, grace_s: float) -> Report | None
         known = report.count("done", "wrong", "failed", "skipped")
 
 
-def _looked_after(process: subprocess.Popen[bytes], path: Path, grace_s: float) -> str:
-    """Wait until the process ends or is late; return in words which."""
+def _wait(process: subprocess.Popen[bytes], path: Path, grace_s: float) -> str:
+    """Wait until the process ends or is late; return a text that says which."""
     while process.poll() is None:
         report = Report.of(path)
         running = None if report is None else report.kept["running"]

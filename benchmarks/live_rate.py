@@ -1,9 +1,9 @@
-"""How many regularized tomograms a second the live pipeline shows, and where the time goes.
+"""Rate of regularized tomograms in the live pipeline, and the time of each stage.
 
-The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, a client in
-the window's place. Beside it stands the machine's own limit in the same run: how often a second the
-real 3D transforms of one tomogram (forward and back) could be done. With ``--quality`` the same is
-measured with and without the quality check, in turns, and the two rates compared.
+The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, and a client
+instead of the window. It is compared with the machine's own limit in the same run: the rate of the
+real 3D transforms of one tomogram (forward and inverse). With ``--quality`` the rates with and
+without the quality check are measured alternately and compared.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _RESULTS = Path(__file__).parent / "results"
 def measure(
     regularizer: str, seconds: float, microscope: Path | None = None, *, quality: bool = True
 ) -> dict[str, float]:
-    """Return rates per second, the latency and the seconds of each stage of a tomogram."""
+    """Return rates per second, and the latency and stage times of a tomogram in seconds."""
     running = Instrument(microscope, regularizer=regularizer, quality=quality)
     with running as instrument, instrument.client() as client:
         views: list[TomogramView] = []
@@ -63,7 +63,7 @@ def measure(
 
 
 def _transform_rate(shape: tuple[int, ...]) -> float:
-    """Return how many forward and inverse real transforms of a volume a second takes."""
+    """Return the rate of forward and inverse real transform pairs of a volume, per second."""
     volume = torch.rand(shape)
     pair = []
     for _ in range(12):
@@ -94,7 +94,7 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
 
 
 def with_and_without(regularizer: str, seconds: float, microscope: Path | None, rounds: int) -> str:
-    """Measure in turns with and without the quality check; return the report."""
+    """Measure alternately with and without the quality check; return the report."""
     rates: dict[bool, list[float]] = {True: [], False: []}
     checks = []
     for turn in range(rounds):
@@ -117,7 +117,7 @@ def with_and_without(regularizer: str, seconds: float, microscope: Path | None, 
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.live_rate", description=__doc__)
     parser.add_argument("--regularizer", default="deep")
     parser.add_argument("--seconds", type=float, default=20.0)

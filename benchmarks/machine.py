@@ -1,4 +1,4 @@
-"""Which machine a figure belongs to, and what this process takes of its memory."""
+"""Describes the machine that a figure was measured on, and the memory of this process."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ def resident_mb() -> float:
 
 
 def peak_mb() -> float:
-    """Return the memory of this process at its highest, 10^6 bytes."""
+    """Return the peak memory of this process, 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage begins with what the parent took when it made this one
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -1,12 +1,12 @@
-"""The networks' sizes and speeds: the tables of docs/networks.md.
+"""Sizes, speeds and memory of the networks: the tables of docs/networks.md.
 
     python -m benchmarks networks [--only sizes]
 
-Sizes are computed: parameters, operations for a patch of 64^3 (two for a multiplication and an
-addition, in convolutions), and the receptive field, the edge of the cube of input voxels that an
-output voxel depends on. Speeds are of this machine, on the live volume of 64 x 192 x 192. OpenVINO,
-an extra, and MONAI, which LiveTomo does not use, take part where they are installed. Memory is what
-a process of its own takes at its highest while it runs a network, over what it has before.
+Sizes are computed: parameters, operations for a patch of 64^3 (a multiplication and an addition
+count as two, in convolutions), and the receptive field, the edge of the cube of input voxels that
+an output voxel depends on. Speeds are measured on this machine, on the live volume of
+64 x 192 x 192. OpenVINO, an extra, and MONAI, which LiveTomo does not use, are included if they are
+installed. Memory is the increase of a fresh process's peak memory while it runs a network.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from regularizer.networks.openvino_graph import in_openvino, is_installed
 from regularizer.networks.trained import NETWORKS, Recipe, load_network, shipped_networks
 from regularizer.networks.unet import LightUNet, fold_batch_norm
 
-__all__ = ["convolved", "main", "operations", "receptive_field", "settled", "sizes"]
+__all__ = ["convolution_work", "main", "operations", "receptive_field", "sizes", "with_statistics"]
 
 _PAGE = DOCS / "networks.md"
 _PATCH = 64
@@ -39,7 +39,7 @@ _VOLUME = (64, 192, 192)
 
 
 def sizes() -> str:
-    """Return the table of what can be computed."""
+    """Return the table of computed sizes."""
     rows = []
     for name, recipe in NETWORKS.items():
         network = recipe.build().eval()
@@ -60,14 +60,17 @@ def sizes() -> str:
 
 
 def operations(network: nn.Module, recipe: Recipe) -> int:
-    """Return the operations of the convolutions on one patch; nothing is computed but shapes."""
-    return convolved(network, recipe, (_PATCH, _PATCH, _PATCH))[0]
+    """Return the operations of the convolutions on one patch, computed from shapes alone."""
+    return convolution_work(network, recipe, (_PATCH, _PATCH, _PATCH))[0]
 
 
-def convolved(network: nn.Module, recipe: Recipe, shape: tuple[int, int, int]) -> tuple[int, int]:
+def convolution_work(
+    network: nn.Module, recipe: Recipe, shape: tuple[int, int, int]
+) -> tuple[int, int]:
     """Return the operations of the convolutions on a volume (z, y, x), and the values they touch.
 
-    Values are what each reads and writes, its weights included. Nothing is computed but shapes.
+    The values are those that each convolution reads and writes, weights included. Both are computed
+    from shapes alone.
     """
     network = copy.deepcopy(network).to("meta")
     count = values = 0
@@ -87,10 +90,10 @@ def convolved(network: nn.Module, recipe: Recipe, shape: tuple[int, int, int]) -
 
 
 def receptive_field(network: nn.Module, recipe: Recipe) -> int:
-    """Return how many voxels along an axis an output voxel depends on, whichever it is.
+    """Return the largest number of voxels along an axis that an output voxel depends on.
 
-    Every weight is made positive and every pooling an average, so that no way through the network
-    is shut; then the gradient says which input voxels reach an output voxel.
+    Every weight is made positive and every pooling an average, so that no path through the network
+    is blocked; the gradient then shows which input voxels affect an output voxel.
     """
     generator = torch.Generator().manual_seed(0)
     length, middle, width = 128, 56, 8
@@ -110,15 +113,15 @@ def receptive_field(network: nn.Module, recipe: Recipe) -> int:
 
 
 def speeds() -> str:
-    """Return the table of times on the live volume, and of what else there is to run a network.
+    """Return the table of times on the live volume, for each network and engine.
 
-    All in the same run on the same input; the result of each is compared with plain torch's.
+    All are measured in the same run on the same input, and compared with the result of plain torch.
     """
     generator = torch.Generator().manual_seed(0)
     rows = []
     for name in ("light-unet", "full-unet"):
         recipe = NETWORKS[name]
-        network = fold_batch_norm(settled(name))
+        network = fold_batch_norm(with_statistics(name))
         seen = torch.rand((len(recipe.channels), *_VOLUME), generator=generator)
         with torch.inference_mode():
             expected = apply_whole(network, seen)
@@ -136,14 +139,14 @@ def speeds() -> str:
     return markdown(("network", "how"), ("s", "ratio", "largest difference"), rows)
 
 
-def settled(name: str) -> nn.Module:
-    """Return the shipped network, or random weights whose batch norms have seen something."""
+def with_statistics(name: str) -> nn.Module:
+    """Return the shipped network, or one with random weights and updated batch-norm statistics."""
     if name in shipped_networks():
         return load_network(name).network
     network = NETWORKS[name].build()
     with torch.no_grad():
         for parameter in network.parameters():
-            if not parameter.any():  # a fresh network ends in zeros: it does nothing yet
+            if not parameter.any():  # an untrained network ends in zeros
                 parameter.normal_(0, 0.1)
         network.train()
         network(torch.rand(1, len(NETWORKS[name].channels), 32, 32, 32))
@@ -151,7 +154,7 @@ def settled(name: str) -> nn.Module:
 
 
 def memory() -> str:
-    """Return the table of what every network takes on the live volume, each in a fresh process."""
+    """Return the table of each network's memory on the live volume, in fresh processes."""
     spawn = multiprocessing.get_context("spawn")
     rows = []
     for name, recipe in NETWORKS.items():
@@ -166,7 +169,7 @@ def memory() -> str:
 
 
 def _peak_mb(name: str, patches: bool) -> float:
-    """Return by how much this process grows while it runs a network, 10^6 bytes."""
+    """Return the increase of this process's peak memory while it runs a network, 10^6 bytes."""
     network = fold_batch_norm(NETWORKS[name].build())
     seen = torch.rand((len(NETWORKS[name].channels), *_VOLUME))
     before = peak_mb()
@@ -182,7 +185,7 @@ Run = Callable[[], torch.Tensor]
 
 
 def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
-    """torch.compile with frozen weights, where there is a C++ compiler."""
+    """Return a run by torch.compile with frozen weights; None without a C++ compiler."""
     if shutil.which("g++") is None and shutil.which("cl") is None:
         return None
     from torch._inductor import config
@@ -199,7 +202,7 @@ def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
 
 
 def _with_uncertainty(network: nn.Module, seen: torch.Tensor) -> Run:
-    """Torch, with the head that says how large the errors are."""
+    """Return a run by torch that includes the uncertainty head."""
     assert isinstance(network, LightUNet)
 
     def run() -> torch.Tensor:
@@ -210,7 +213,7 @@ def _with_uncertainty(network: nn.Module, seen: torch.Tensor) -> Run:
 
 
 def _openvino(network: nn.Module, seen: torch.Tensor) -> Run | None:
-    """OpenVINO in float32, as LiveTomo runs it where it is installed."""
+    """Return a run by OpenVINO in float32, as in LiveTomo; None if it is not installed."""
     if not is_installed():
         return None
     assert isinstance(network, LightUNet)
@@ -219,7 +222,7 @@ def _openvino(network: nn.Module, seen: torch.Tensor) -> Run | None:
 
 
 def _patches(network: nn.Module, seen: torch.Tensor) -> Run:
-    """Patches of 64^3, stride 32, the spline window: the paper's way, ours."""
+    """Return a run by LiveTomo on patches as in the paper: 64^3, stride 32, spline window."""
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
@@ -229,7 +232,7 @@ def _patches(network: nn.Module, seen: torch.Tensor) -> Run:
 
 
 def _monai(network: nn.Module, seen: torch.Tensor) -> Run | None:
-    """MONAI's sliding_window_inference on the same patches, where it is installed."""
+    """Return a run by MONAI's sliding_window_inference on the same patches, if installed."""
     if importlib.util.find_spec("monai") is None:
         return None
     inferers: Any = importlib.import_module("monai.inferers")
@@ -254,7 +257,7 @@ _ENGINES: dict[str, Callable[[nn.Module, torch.Tensor], Run | None]] = {
 
 
 def _seconds(work: Callable[[], object], turns: int = 7) -> float:
-    """Return the median time of several turns, after one that is not counted."""
+    """Return the median time of several runs in seconds, after one that is not counted."""
     work()
     times = []
     for _ in range(turns):
@@ -265,7 +268,7 @@ def _seconds(work: Callable[[], object], turns: int = 7) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the tables."""
+    """Make the tables and write them into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks networks", description=__doc__)
     return make_tables(
         _PAGE, {"sizes": sizes, "speeds": speeds, "memory": memory}, {}, parser, argv

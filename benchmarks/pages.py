@@ -1,4 +1,4 @@
-"""Tables that stand in a page of docs/ and are put there by the command that measures them."""
+"""Writes measured tables into the pages of docs/."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def markdown(first: Sequence[str], last: Sequence[str], rows: Iterable[list[str]]) -> str:
-    """Return a Markdown table: words in the ``first`` columns, numbers in the ``last``."""
+    """Return a Markdown table: text in the ``first`` columns, numbers in the ``last``."""
     lines = [[*first, *last], ["---"] * len(first) + ["---:"] * len(last), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -25,7 +25,9 @@ def _put(page: Path, name: str, table: str) -> None:
     text = page.read_text("utf-8")
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise SystemExit(f"{page} has no place for the table {name}: <!-- {name} -->")
+        raise SystemExit(
+            f"{page} must have <!-- {name} --> and <!-- /{name} -->, where the table goes"
+        )
     page.write_text(pattern.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", text), encoding="utf-8")
 
 
@@ -36,12 +38,12 @@ def make_tables(
     parser: argparse.ArgumentParser,
     argv: Sequence[str],
 ) -> int:
-    """Make the tables of a page, print them and put them there; return the exit status.
+    """Make the tables of a page, print them and write them there; return the exit status.
 
-    Those ``of_data`` need the folder that --data or LIVETOMO_DATA names, and are left as they are
-    without it.
+    The tables ``of_data`` need the folder named by --data or LIVETOMO_DATA; without it they stay
+    unchanged.
     """
-    import numpy as np  # here: who writes a table needs neither
+    import numpy as np  # imported here: writing a table needs neither
     import torch
 
     where = os.environ.get("LIVETOMO_DATA")

@@ -1,8 +1,9 @@
-"""How fast scans become raw tomograms, beside bare transforms and beside peers, in one run.
+"""Speed of reconstruction, compared with bare transforms and with other libraries, in one run.
 
-Interferograms of an exact sphere, 49 angles, uint8. The yardstick is the machine's own: the
-transforms that a reconstruction in one plane cannot do without. Peers, where they are installed:
-qpretrieve (field retrieval) and, with --data, ODTbrain on the measured fields of a turned cell.
+The input is interferograms of an exact sphere, 49 angles, uint8. The reference is the time of the
+transforms that a reconstruction in one plane needs, on the same machine. Other libraries, if they
+are installed: qpretrieve (field retrieval) and, with --data, ODTbrain on the measured fields of a
+rotated cell.
 """
 
 import argparse
@@ -37,7 +38,7 @@ _GROWTH_SCANS = 1000
 
 
 def _best(function: Callable[[], Any], device: torch.device, times: int = 15) -> float:
-    """Return the shortest time in seconds: others use this machine, too."""
+    """Return the shortest time in seconds, least disturbed by other processes."""
     shortest = np.inf
     for _ in range(times):
         begin = time.perf_counter()
@@ -59,7 +60,7 @@ def _bytes(stack: InterferogramStack) -> InterferogramStack:
 
 
 def _bare(reconstructor: Reconstructor, device: torch.device) -> float:
-    """Return the seconds of the transforms alone: frame, band, field, its spectrum, volume."""
+    """Return the time of the transforms alone: frame, band, field, its spectrum, volume."""
     angles, rows, columns = reconstructor.background.frames.shape
     fields = reconstructor.fields.shape
     frames = torch.rand(angles, rows, columns, device=device)
@@ -99,7 +100,7 @@ def speed(frame: int, device: torch.device) -> list[str]:
 
 
 def growth(device: torch.device) -> str:
-    """Return how much memory 1000 scans leave behind."""
+    """Return a line on the memory growth over 1000 scans."""
     text = f"memory after {_GROWTH_SCANS} scans of 49 x 128 x 128"
     if importlib.util.find_spec("psutil") is None:
         return f"{text}: psutil is not installed"
@@ -114,7 +115,7 @@ def growth(device: torch.device) -> str:
 
 
 def retrieval(device: torch.device) -> str:
-    """Return the time a hologram beside qpretrieve's, sideband known to both."""
+    """Return a line on the time per hologram and qpretrieve's, both with a known sideband."""
     background, _ = _scan(256)
     vectors = find_wave_vectors(background)
     plan = FieldPlan((256, 256), background.optics, vectors.carrier, device)
@@ -157,7 +158,7 @@ def _qpretrieve(background: InterferogramStack, vectors: WaveVectors) -> list[tu
 
 
 def turned_cell(data: Path, device: torch.device) -> str:
-    """Return the time for 140 measured views beside ODTbrain's."""
+    """Return a line on the time for 140 measured views and ODTbrain's."""
     file = np.load(data / "hl60_cell" / "hl60_fields_A140.npz")
     pixel, angles = float(file["pixel_um"]), file["angles_rad"]
     optics = Optics(float(file["wavelength_um"]), 1.3, float(file["n_medium"]), pixel)
@@ -202,7 +203,7 @@ def _odtbrain(file: Any) -> float:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.reconstruction", description=__doc__)
     where = os.environ.get("LIVETOMO_DATA")
     parser.add_argument("--data", type=Path, default=Path(where) if where else None)

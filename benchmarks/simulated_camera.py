@@ -1,7 +1,7 @@
-"""How fast the simulated microscope scans: frames/s through camera, DMD, core and engine.
+"""Frame rate of the simulated microscope, through camera, DMD, core and engine.
 
-The physics of a frame is about one inverse FFT of the field; the machine's bare FFT rate, measured
-in the same run, is what the frame rate is compared with.
+The physics of a frame costs about one inverse FFT of the field; the frame rate is compared with the
+machine's bare FFT rate, measured in the same run.
 """
 
 import argparse
@@ -23,14 +23,14 @@ __all__ = ["main", "measure"]
 _RESULT = Path(__file__).parent / "results" / "simulated_camera.txt"
 _SIZE = 256
 _WANTED_FPS = 150
-_FASTEST_MS = 1.0  # a picture time that no frame keeps up with: the scan runs as fast as it can
+_FASTEST_MS = 1.0  # picture time shorter than a frame takes, so that the scan runs at full speed
 
 
 def measure(seconds: float) -> dict[str, float]:
     """Return rates per second, times in ms, and the ratio of frames to FFTs."""
     fft = _rate(_transform(), seconds / 2)
     frames, beyond_ms = _scan_rate(_FASTEST_MS, seconds)[0], _scan_rate(5.0, seconds)[1]
-    fft = (fft + _rate(_transform(), seconds / 2)) / 2  # before and after: others use this machine
+    fft = (fft + _rate(_transform(), seconds / 2)) / 2  # before and after, against other load
     return {
         "frames_per_s": frames,
         "ffts_per_s": fft,
@@ -46,7 +46,7 @@ def _transform() -> Callable[[], object]:
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
-    """Return how often a second ``work`` is done."""
+    """Return the number of calls of ``work`` per second."""
     work()
     start, done = time.perf_counter(), 0
     while (now := time.perf_counter()) - start < seconds:
@@ -56,7 +56,7 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def _scan_rate(picture_ms: float, seconds: float) -> tuple[float, float]:
-    """Return frames/s, and what a scan takes beyond the time of its pictures, ms."""
+    """Return frames/s, and the time of a scan beyond that of its pictures, ms."""
     config = AcquisitionConfig.model_validate(
         {
             "dmd": {"picture_ms": picture_ms},
@@ -72,7 +72,7 @@ def _scan_rate(picture_ms: float, seconds: float) -> tuple[float, float]:
 
 def _whole(complete: bool) -> None:
     if not complete:
-        raise RuntimeError("a scan lost frames: the figures would not be those of whole scans")
+        raise RuntimeError("a timed scan must not lose frames, and one did: run it again")
 
 
 def _report(figures: dict[str, float]) -> str:
@@ -90,7 +90,7 @@ def _report(figures: dict[str, float]) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.simulated_camera", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="for each of two measurements")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")

@@ -1,8 +1,8 @@
-"""Whether a long time-lapse loses anything: frames, memory, handles, or the tomograms' identity.
+"""Endurance test of a time-lapse: lost frames, growing memory or handles, reproducible tomograms.
 
-``launcher.py record`` runs as a user runs it, at full speed on the simulated microscope, with
-tomograms on the fly. Meanwhile memory, open files and threads of its processes are followed; after
-that every frame is looked for, and tomograms are made anew of the archive and compared.
+``launcher.py record`` runs as for a user, at full speed on the simulated microscope, with tomograms
+on the fly. Memory, open files and threads of its processes are sampled meanwhile. Afterwards every
+frame is checked, and tomograms are recomputed from the recording and compared.
 """
 
 import argparse
@@ -39,14 +39,14 @@ _LOOK_S = 1.0
 
 @dataclass(slots=True)
 class Usage:
-    """What a process took, look by look: MB of memory, open files, threads."""
+    """Samples of a process's memory in MB, open files and threads."""
 
     memory_mb: list[float] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
 
-    def look(self, process: psutil.Process) -> None:
-        """Look once more; a process that has just gone is passed over."""
+    def sample(self, process: psutil.Process) -> None:
+        """Add a sample; a process that has just ended is skipped."""
         try:
             with process.oneshot():
                 memory_mb = process.memory_info().rss / 1e6
@@ -59,7 +59,7 @@ class Usage:
         self.threads.append(threads)
 
     def row(self, name: str) -> str:
-        """Return the medians of the second and of the last quarter: the first one warms up."""
+        """Return a table row of medians over the second and the last quarter of the samples."""
         cells = [name]
         for values, digits in ((self.memory_mb, 0), (self.files, 0), (self.threads, 0)):
             quarter = max(len(values) // 4, 1)
@@ -70,7 +70,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the time-lapse said of itself, and what its processes took."""
+    """The figures that the time-lapse reported, and the usage of its processes."""
 
     figures: dict[str, object]
     seconds: float
@@ -78,7 +78,7 @@ class Run:
 
 
 def record(recording: Path, tomograms: Path, options: argparse.Namespace) -> Run:
-    """Run the time-lapse and follow its processes."""
+    """Run the time-lapse and sample its processes."""
     command = [sys.executable, str(_ROOT / "launcher.py"), "record", "--json", "-o", str(recording)]
     command += ["--stacks", str(options.stacks), "--tomograms", str(tomograms)]
     command += ["--regularizer", options.regularizer, "--background-every", "50"]
@@ -88,9 +88,9 @@ def record(recording: Path, tomograms: Path, options: argparse.Namespace) -> Run
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         own = psutil.Process(process.pid)
         while process.poll() is None:
-            usage["record"].look(own)
+            usage["record"].sample(own)
             for child in _children(own):
-                usage["follower"].look(child)
+                usage["follower"].sample(child)
             time.sleep(_LOOK_S)
         assert process.stdout is not None
         said = process.stdout.read()
@@ -107,7 +107,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def lost_frames(recording: Recording) -> int:
-    """Return how many frames are marked as lost, or are black or of another scan."""
+    """Return the number of frames that are marked as lost, black, or from another scan."""
     lost = 0
     last: NDArray[Any] | None = None
     for stack in recording.stacks():
@@ -115,7 +115,7 @@ def lost_frames(recording: Recording) -> int:
         bad = np.asarray(~frames.any(axis=(1, 2)))
         bad[list(stack.lost)] = True
         if last is not None:
-            bad = bad | (frames == last).all(axis=(1, 2))  # noise makes every frame another
+            bad = bad | (frames == last).all(axis=(1, 2))  # noise makes every frame different
         lost += int(bad.sum())
         last = frames
     return lost
@@ -124,7 +124,7 @@ def lost_frames(recording: Recording) -> int:
 def greatest_difference(
     recording: Recording, tomograms: Path, folder: Path, options: argparse.Namespace
 ) -> tuple[int, float]:
-    """Make tomograms of the archive anew; return how many, and by how much any voxel differs."""
+    """Recompute tomograms from the recording; return their number and the largest difference."""
     kept = read_tomograms(tomograms)
     step = 1 if options.all else max(len(kept) // options.sample, 1)
     recipe = Recipe(options.regularizer, settings=settings_for(recording, {}))
@@ -147,7 +147,7 @@ def greatest_difference(
 
 
 def report(options: argparse.Namespace, run: Run, lost: int, again: tuple[int, float]) -> str:
-    """Return the result in words and a table."""
+    """Return the result as text with a table."""
     config = load_configuration(options.microscope)
     angles = len(config.build_angles())
     stacks = options.stacks
@@ -178,7 +178,7 @@ def report(options: argparse.Namespace, run: Run, lost: int, again: tuple[int, f
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Run it, print and keep the result; 1 if a frame was lost or a tomogram differs."""
+    """Run, print and save the result; return 1 if a frame was lost or a tomogram differs."""
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
     parser.add_argument("--stacks", type=int, default=200)
     parser.add_argument("--regularizer", default="deep")

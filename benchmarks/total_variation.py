@@ -1,10 +1,10 @@
-"""How fast split Bregman reaches the least total variation, beside peers, in one run.
+"""Speed of split Bregman on total variation, compared with other libraries in one run.
 
-The problem (``benchmarks.total_variation_problem``) is the same for all that stand together: the
-isotropic one with f >= 0, and for a peer that has neither the anisotropic one without. Counted is
-the time of the iterations until the objective of one is within 1 % of the optimum (a long run in
-float64); looking at it is not counted. Peers, where they are installed: those of
-``benchmarks.total_variation_peers``.
+Solvers that are compared solve the same problem (``benchmarks.total_variation_problem``): the
+isotropic one with f >= 0, or the anisotropic one without it for a library that supports neither.
+The time is that of the iterations until the objective is within 1 % of the optimum (a long run in
+float64); evaluating the objective is not counted. Other libraries are included if they are
+installed (``benchmarks.total_variation_peers``).
 """
 
 import argparse
@@ -32,9 +32,9 @@ __all__ = ["main"]
 _RESULTS = Path(__file__).parent / "results"
 _WITHIN = 0.01  # of the optimum
 _PARAMETERS = TvParameters(1, 1, 20.0, 20.0, 1.0)
-# Without f >= 0 nothing is split off that gamma would tie to f: it only holds f back.
+# Without f >= 0 there is no variable that gamma ties to f: it only slows f down.
 _FREE_GAMMA = 0.1
-_RUNS = 3  # of our own, which take a fraction of a second: the fastest counts
+_RUNS = 3  # of LiveTomo's solver, which takes a fraction of a second: the fastest counts
 Solve = Callable[[Spectrum, Stopwatch], None]
 
 
@@ -105,7 +105,7 @@ def _times(shape: Shape) -> str:
 
 
 def _share(shape: Shape) -> str:
-    """Return how much of an iteration the two transforms take."""
+    """Return a line on the share of an iteration that the two transforms take."""
     spectrum = problem(shape)
     volume = torch.rand(shape)
     pair, whole = np.inf, np.inf
@@ -122,7 +122,7 @@ def _share(shape: Shape) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.total_variation", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the lines as JSON")
     options = parser.parse_args(argv)

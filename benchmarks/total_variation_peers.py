@@ -4,11 +4,11 @@
 - deepinv's primal-dual (PDCP), its data term's proximal step in Fourier space, with gradient and
   volume as dual terms; and its FISTA with its TV denoiser, whose differences are made periodic
   here and its solution non-negative (neither is an option of it).
-- pylops' splitbregman, which knows neither the length of a gradient nor f >= 0, and solves for f
+- pylops' splitbregman, which supports neither the isotropic gradient nor f >= 0, and solves for f
   by conjugate gradients where split Bregman here divides in Fourier space.
 
-All get the same transforms, and the steps and inner iterations that were fastest of those tried, at
-64^3.
+All use the same transforms, and the step sizes and inner iterations that were the fastest of those
+tried at 64^3.
 """
 
 import importlib
@@ -36,7 +36,7 @@ Solve = Callable[[Spectrum, Stopwatch], None]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A solver of a library; of the isotropic problem with f >= 0, or of the other one."""
+    """A library's solver, of the isotropic problem with f >= 0 or the anisotropic one."""
 
     name: str
     package: str
@@ -46,7 +46,7 @@ class Peer:
 
 
 def peers() -> list[Peer]:
-    """Return those that are installed; imports them, so that no import is timed."""
+    """Return the installed solvers; it imports them, so that no import is timed."""
     known = [
         *(
             Peer(
@@ -163,8 +163,8 @@ def pylops_split_bregman(
 ) -> None:
     """Iterate until the objective is reached; ``inner``: conjugate-gradient steps of each.
 
-    Its eps is both the weight of |d - D f - b|^2 and what v is shrunk by: with 1/tau, and mu over
-    tau^2, that is mu/2 ||M F f - g||^2 + |D f|_1 over tau^2.
+    Its eps is both the weight of |d - D f - b|^2 and the shrinkage of v: with eps = 1/tau and
+    mu/tau^2 as the data weight, the objective is mu/2 ||M F f - g||^2 + |D f|_1 over tau^2.
     """
     import pylops
     from pylops.optimization.sparsity import splitbregman
@@ -197,7 +197,7 @@ def pylops_split_bregman(
 
 
 def _deepinv_physics(spectrum: Spectrum) -> tuple[Any, Any]:
-    """Return measured values and M F, as deepinv has them: with volume and channel before z."""
+    """Return measured values and M F in deepinv's layout, with volume and channel before z."""
     from deepinv.physics import DecomposablePhysics
 
     axes, shape = (-3, -2, -1), spectrum.shape

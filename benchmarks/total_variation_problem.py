@@ -1,4 +1,4 @@
-"""The total-variation problem that the solvers are timed on, and the clock that times them.
+"""The total-variation problem that the solvers are timed on, and their stopwatch.
 
     minimise mu/2 ||M F f - g||^2 + |D f|_1 + [f >= 0]
 
@@ -17,8 +17,8 @@ from regularizer.total_variation.parameters import TvParameters
 
 __all__ = ["Ended", "Objective", "Shape", "Stopwatch", "Volume", "problem"]
 
-_MOST_S = 60.0  # that a solver gets
-_NOISE = 0.028  # of a voxel, of the brightest sphere's contrast
+_MOST_S = 60.0  # time limit of a solver
+_NOISE = 0.028  # per voxel, over the brightest sphere's contrast
 Shape = tuple[int, int, int]
 Volume = NDArray[np.floating]
 
@@ -29,7 +29,7 @@ def problem(shape: Shape) -> Spectrum:
     volume = np.zeros(shape, np.float32)
     for at, radius, contrast in ((0, 14, 1.0), (20, 7, 0.6), (-22, 9, 0.8)):
         volume[(z**2 + (y - at) ** 2 + (x + at) ** 2) < radius**2] = contrast
-    # a real volume's noise: that of a half spectrum would contradict itself in the plane kx = 0
+    # noise of a real volume: noise drawn on a half spectrum is not Hermitian in the plane kx = 0
     volume += _NOISE * np.random.default_rng(0).normal(size=shape).astype(np.float32)
     values = np.fft.rfftn(np.fft.ifftshift(volume), norm="ortho").astype(np.complex64)
     kz, ky = np.fft.fftfreq(shape[0])[:, None, None], np.fft.fftfreq(shape[1])[:, None]
@@ -43,7 +43,7 @@ def problem(shape: Shape) -> Spectrum:
 class Objective:
     """The objective of a volume f (z, y, x), position 0 at index 0.
 
-    Where f may not be negative, it is that of f without its negative part.
+    With f >= 0, the negative part of f is clipped first.
     """
 
     def __init__(self, spectrum: Spectrum, parameters: TvParameters) -> None:
@@ -59,7 +59,7 @@ class Objective:
         self.parameters = parameters
 
     def __call__(self, f: Volume) -> float:
-        """Return its value."""
+        """Return the objective of f."""
         if self.parameters.nonnegative:
             f = np.maximum(f, 0)
         rest = (np.fft.rfftn(f, norm="ortho") - self.data) * self.mask
@@ -70,7 +70,7 @@ class Objective:
 
 
 class Stopwatch:
-    """Counts iterations and their seconds until one is good enough, or a minute is over."""
+    """Counts iterations and their time until the objective is reached or a minute is over."""
 
     def __init__(self, objective: Objective, limit: float, every: int) -> None:
         self.objective, self.limit, self.every = objective, limit, every
@@ -82,7 +82,7 @@ class Stopwatch:
         self._begin = time.perf_counter()
 
     def note(self, f: Volume) -> None:
-        """Look at an iterate, with the clock stopped; raises Ended where it was the last."""
+        """Evaluate an iterate with the clock stopped; raise Ended if it was the last."""
         self.seconds += time.perf_counter() - self._begin
         self.count += 1
         self.reached = self.count % self.every == 0 and self.objective(f) <= self.limit

@@ -1,8 +1,8 @@
-"""Phase unwrapping beside scikit-image's: pixels off by whole turns, and time.
+"""Phase unwrapping compared with scikit-image's: pixels off by whole turns, and time.
 
-Both on one thread, on the same frames, in one run; the best of three times. Fields whose truth is
-known are computed; with LIVETOMO_DATA (or --data) two measurements are added, where the two
-unwrappers are compared with each other.
+Both run on one thread, on the same frames, in one run; the best of three times counts. The fields
+are computed and their truth is known. With LIVETOMO_DATA (or --data) two measurements are added, on
+which the two unwrappers are compared with each other.
 """
 
 import argparse
@@ -80,8 +80,7 @@ def _scikit_image(phase: torch.Tensor) -> torch.Tensor:
         from skimage.restoration import unwrap_phase
     except ImportError as error:
         raise ConfigurationError(
-            "this comparison must have scikit-image, which is not installed: "
-            "pip install scikit-image"
+            "this comparison needs scikit-image, which is not installed: pip install scikit-image"
         ) from error
     unwrapped: Callable[..., NDArray[np.float64]] = unwrap_phase
     frames = [unwrapped(frame.astype(np.float64), rng=0) for frame in phase.numpy()]
@@ -98,7 +97,7 @@ def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
 
 
 def _wrong(phase: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return where frames are off by whole turns, beside the one that most of a frame has."""
+    """Return a mask of pixels off by whole turns, relative to the frame's most frequent turn."""
     turns = torch.round((phase - truth) / _TURN)
     return turns != turns.flatten(1).median(dim=1).values[:, None, None]
 
@@ -135,7 +134,7 @@ def _report(rows: Sequence[Figures]) -> str:
 
 
 def _row(case: Case, here: torch.Tensor, peer: torch.Tensor, zoom: int) -> NDArray[np.uint8]:
-    """Return a line of panels of the first frame: amplitude, wrapped, here, scikit-image."""
+    """Return a row of panels of the first frame: amplitude, wrapped, LiveTomo, scikit-image."""
     field = case.fields[:1]
     truth = here if case.truth is None else case.truth
     low, high = (float(truth[0].quantile(q)) for q in (0.001, 0.999))
@@ -158,7 +157,7 @@ def _row(case: Case, here: torch.Tensor, peer: torch.Tensor, zoom: int) -> NDArr
 def _panel(
     name: str, values: torch.Tensor, limits: tuple[float, float], red: torch.Tensor, zoom: int
 ) -> NDArray[np.uint8]:
-    """Return values in grey, marks in red, under their name."""
+    """Return a panel with a title, values in grey and marked pixels in red."""
     grey = ((values - limits[0]) / (limits[1] - limits[0])).clamp(0, 1) * 255
     colours = torch.where(red[..., None], torch.tensor(_RED), grey[..., None])
     pixels = np.kron(colours.numpy().astype(np.uint8), np.ones((zoom, zoom, 1), np.uint8))
@@ -179,7 +178,7 @@ def _draw(rows: dict[str, NDArray[np.uint8]], folder: Path) -> Iterator[Path]:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Measure, print and keep the result."""
+    """Measure, print and save the result."""
     parser = argparse.ArgumentParser(prog="benchmarks.unwrapping", description=__doc__)
     parser.add_argument("--figures", type=Path, help="a folder to draw pictures into")
     parser.add_argument("--data", type=Path, default=os.environ.get("LIVETOMO_DATA"))

@@ -1,7 +1,7 @@
-"""Fields to unwrap whose phase is known before it is wrapped, and measured ones.
+"""Fields to unwrap: computed ones with a known phase, and measured ones.
 
-A pixel of phase p with noise has arg((1 + noise) exp(ip)): the truth to be found is p plus the
-argument of the factor, so that it differs from the wrapped phase by whole turns and nothing else.
+A pixel of phase p with noise has the wrapped phase arg((1 + noise) exp(ip)). The true phase is p
+plus the argument of the factor, so that it differs from the wrapped one by whole turns only.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ Image = NDArray[np.float64]
 Wave = NDArray[np.complex128]
 
 _SIZE = 192
-_SPHERE_SIZE = 256  # most of the frame is empty, as unwrapping supposes
+_SPHERE_SIZE = 256  # most of the frame is empty, as unwrapping assumes
 _FRAMES = 4
-_BAND = 0.2  # cycles/pixel: noise that came through an objective
+_BAND = 0.2  # cycles/pixel, for noise limited by an objective
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Fields (frames, y, x) complex64 and the phase before it was wrapped, where it is known."""
+    """Fields (frames, y, x) complex64, and their true phase or None."""
 
     name: str
     fields: torch.Tensor
@@ -86,7 +86,7 @@ def _case(name: str, wave: Wave, phase: Image, noise: Wave) -> Case:
 
 
 def _band_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Wave:
-    """Return noise with standard deviation 1 per component, without frequencies beyond the band."""
+    """Return band-limited noise with standard deviation 1 per component."""
     spectrum = np.fft.fft2(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
     ky, kx = (np.fft.fftfreq(n) for n in shape[-2:])
     noise = np.fft.ifft2(np.where(np.hypot(ky[:, None], kx) < _BAND, spectrum, 0))
@@ -112,7 +112,7 @@ def _spot() -> Image:
 
 
 def _disc() -> Image:
-    """Return discs of 9 rad whose edge is 1 to 9 pixels wide, steepest at another side in each."""
+    """Return discs of 9 rad with an edge 1 to 9 pixels wide, each steepest on a different side."""
     y, x = _grid()
     radius, angle = np.hypot(x - 96, y - 96), np.arctan2(y - 96, x - 96)
     width = np.stack([0.5 + 2 * (1 + np.cos(angle - turn)) for turn in range(_FRAMES)])
@@ -120,7 +120,7 @@ def _disc() -> Image:
 
 
 def _vortices(rng: np.random.Generator, pairs: int) -> tuple[Image, Image]:
-    """Return phase and amplitude of pairs 3 to 25 pixels apart; arg of a ratio: cut straight."""
+    """Return phase and amplitude of vortex pairs 3 to 25 pixels apart, with straight cuts."""
     y, x = _grid()
     phase, amplitude = np.zeros((_FRAMES, _SIZE, _SIZE)), np.ones((_FRAMES, _SIZE, _SIZE))
     for frame in range(_FRAMES):
@@ -134,7 +134,7 @@ def _vortices(rng: np.random.Generator, pairs: int) -> tuple[Image, Image]:
 
 
 def _spheres(radius_um: float, index: float, steps: int = 30) -> tuple[Wave, Image]:
-    """Return exact fields from four sides and their phase, followed while the index rises."""
+    """Return exact fields from four sides, and their phase, tracked while the index rises."""
     optics = preset("cell").optics
     sides = [0.9 * optics.cutoff * np.exp(0.5j * np.pi * turn + 0.2j) for turn in range(_FRAMES)]
     shape = (_SPHERE_SIZE, _SPHERE_SIZE)
@@ -150,7 +150,7 @@ def _spheres(radius_um: float, index: float, steps: int = 30) -> tuple[Wave, Ima
 
 
 def _hologram(file: Path) -> torch.Tensor:
-    """Return the field over the background; its optics are not recorded: in units of pixels."""
+    """Return the field over the background, in units of pixels: its optics are not recorded."""
     with np.load(file) as arrays:
         frames = torch.from_numpy(np.stack([arrays["data"], arrays["bg_data"]]))
     optics = Optics(wavelength_um=4.0, numerical_aperture=0.4, medium_index=1.333, pixel_size_um=1)

@@ -182,5 +182,5 @@ def reconstruct_fields(
     -------
     Tomogram, Spectrum
     """
-    how = settings or ReconstructionSettings()
-    return FieldInversion(Views.of(stack), how, torch.device(device)).reconstruct(stack)
+    settings = settings or ReconstructionSettings()
+    return FieldInversion(Views.of(stack), settings, torch.device(device)).reconstruct(stack)

@@ -184,9 +184,10 @@ def _orders(angles: int) -> Iterator[tuple[NDArray[np.int64], str]]:
         yield (angles - 1 - frames + late) % angles, turned + shifted
     for first in (0, 1):
         text = np.array(sorted(range(first, first + angles), key=str)) - first
-        how = "frames are sorted as text (1, 10, 11, 2, ...), not by number: number the files 001, "
-        yield text, f"the sample's {how}002, ..."
-        yield np.argsort(text), f"the background's {how}002, ..."
+        cause = "frames are sorted as text (1, 10, 11, 2, ...), not by number"
+        remedy = "number the files 001, 002, ..."
+        yield text, f"the sample's {cause}: {remedy}"
+        yield np.argsort(text), f"the background's {cause}: {remedy}"
 
 
 def _count(late: int) -> str:

@@ -133,9 +133,9 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     expected = np.full_like(k, np.nan) if planned is None else _predict(planned, k, bright)
     if planned is None and np.hypot(*carrier) < _NEAR_ZERO * optics.cutoff:
         k[:] = np.nan  # the true peak lies behind the zero order, and a weaker one was found
-    told = np.asarray(np.isfinite(expected).all(axis=1))
-    reach = np.where(told, _OUTLIER, _PUPIL) * optics.cutoff
-    expected = np.where(told[:, None], expected, 0.0)
+    known = np.asarray(np.isfinite(expected).all(axis=1))
+    reach = np.where(known, _OUTLIER, _PUPIL) * optics.cutoff
+    expected = np.where(known[:, None], expected, 0.0)
     found_there = _distance(k, expected) <= reach
     for i in np.flatnonzero(present & ~found_there):
         found = fringes.near(int(i), carrier + expected[i], float(reach[i]))
@@ -278,8 +278,8 @@ def _align(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> tupl
             f"measured and planned wave vectors must agree within {_AGREES:g} NA/wavelength, got a "
             f"median difference of {error:.3f} cycles/um: "
             + _agreement_hint(peaks, bright, planned, optics)
-            + "check pixel size and angle order, or run calibrate, which measures the orientation "
-            "of the DMD's image"
+            + "check pixel size and angle order, or calibrate the microscope, which measures "
+            "the orientation of the DMD's image"
         )
     return folded(carrier, optics), k
 

@@ -46,11 +46,11 @@ class Constrained:
     Parameters
     ----------
     base : SignedRegularizer
-    asked : "auto", "non-negative", "non-positive" or "none"
+    requested : "auto", "non-negative", "non-positive" or "none"
     """
 
-    def __init__(self, base: SignedRegularizer, asked: Constraint = "auto") -> None:
-        self.base, self.asked = base, asked
+    def __init__(self, base: SignedRegularizer, requested: Constraint = "auto") -> None:
+        self.base, self.requested = base, requested
 
     def __call__(
         self,
@@ -64,14 +64,16 @@ class Constrained:
         Its provenance names the constraint used, with a warning where that is not "non-negative"
         or contradicts the data.
         """
-        constraint, note = resolve_constraint(self.asked, spectrum)
+        constraint, note = resolve_constraint(self.requested, spectrum)
         if constraint == "non-positive":
             opposite = negated_tomogram(tomogram), negated_spectrum(spectrum)
-            made = negated_tomogram(self.base(*opposite, progress, stop))
+            result = negated_tomogram(self.base(*opposite, progress, stop))
         else:
-            made = self.base(tomogram, spectrum, progress, stop, unconstrained=constraint == "none")
-        made = made.with_warning(note) if note else made
-        return replace(made, provenance={**made.provenance, "constraint": constraint})
+            result = self.base(
+                tomogram, spectrum, progress, stop, unconstrained=constraint == "none"
+            )
+        result = result.with_warning(note) if note else result
+        return replace(result, provenance={**result.provenance, "constraint": constraint})
 
 
 def check_constraint(name: str) -> Constraint:
@@ -112,23 +114,23 @@ def share_below_medium(spectrum: Spectrum) -> float | None:
     return below / whole
 
 
-def resolve_constraint(asked: Constraint, spectrum: Spectrum) -> tuple[Constraint, str]:
+def resolve_constraint(requested: Constraint, spectrum: Spectrum) -> tuple[Constraint, str]:
     """Return the constraint to regularize with, and a warning for the user ("" if none is needed).
 
     "auto" becomes "non-negative" unless the data clearly show lighter objects: then "none" beside
     denser ones, "non-positive" where there are only lighter ones.
     """
     below = share_below_medium(spectrum)
-    if asked == "auto":
+    if requested == "auto":
         return _by_evidence(below)
     against = {"non-negative": below, "non-positive": None if below is None else 1 - below}
-    lost = against.get(asked)
+    lost = against.get(requested)
     if lost is None or lost < _CLEAR:
-        return asked, ""
-    where = "below" if asked == "non-negative" else "above"
-    return asked, (
+        return requested, ""
+    where = "below" if requested == "non-negative" else "above"
+    return requested, (
         f"{100 * lost:.0f} % of the sample's contrast lies {where} the medium's index, and the "
-        f"{asked} constraint removes it: choose the constraint auto or none"
+        f"{requested} constraint removes it: choose the constraint auto or none"
     )
 
 

@@ -35,7 +35,7 @@ DARK = Illumination(None)
 
 @dataclass
 class Bench:
-    """An open microscope and what a test needs to know of its devices.
+    """An open microscope and the properties of its devices that tests need.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Bench:
 
 @contextmanager
 def open_bench(name: str, picture_ms: float = 4.0, planes: int = 1) -> Iterator[Bench]:
-    """Open a bench, and see to it that no thread outlives it."""
+    """Open a bench, and check on exit that no thread outlives it."""
     before = threads()
     make = {"simulated": _simulated, "stepped": _simulated, "dlpc900": _dlpc900, "demo": _demo}
     bench = make[name](name, picture_ms, planes)
@@ -165,7 +165,7 @@ def _opened(
 
 
 class SteppedDmd(SimulatedDmd):
-    """One whose adapter takes no sequence, as most SLM adapters."""
+    """A DMD whose adapter takes no sequence, like most SLM adapters."""
 
     def get_sequence_max_length(self) -> int:
         return 0
@@ -223,7 +223,7 @@ class WiredEmulator(Emulator):
 
 
 class FreeRunningDmd(SLMDevice):
-    """A DMD of another maker, as a user's own Python driver, which looks at nothing."""
+    """A DMD of another maker, driven by a user's own Python driver without checks."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ NAMES = {
 
 
 class RefusedError(Exception):
-    """What the controller's error bit stands for."""
+    """An error of the controller, reported by its error bit."""
 
 
 @dataclass
@@ -209,7 +209,7 @@ class Emulator:
     # The mirrors
 
     def pattern(self, index: int) -> NDArray[np.uint8]:
-        """Return what the mirrors do for an entry of the table (rows, columns)."""
+        """Return the mirrors' states (rows, columns) for an entry of the table."""
         word = struct.unpack_from("<H", self.definitions[index], 10)[0]
         image, bit = word & 0x7FF, word >> 11
         width = self.columns // self.controllers
@@ -266,7 +266,7 @@ def decode(stored: bytes, rows: int, columns: int) -> NDArray[np.uint8]:
 
 
 def long_count(data: bytes, at: int) -> tuple[int, int]:
-    """Return a count of one or two bytes, and where what follows it begins."""
+    """Return a count of one or two bytes, and the position after it."""
     if data[at] < 128:
         return data[at], at + 1
     return (data[at] & 0x7F) | data[at + 1] << 7, at + 2

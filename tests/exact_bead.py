@@ -1,4 +1,4 @@
-"""The recording bead_exact of the ground truth: a sphere whose scattering others computed."""
+"""The ground-truth recording bead_exact: a sphere whose scattering other software computed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ RADIUS_UM, INDEX = 2.0, 1.380
 
 
 def exact_bead_path(data: Path) -> Path:
-    """Return where it lies in the folder of the ground truth."""
+    """Return its path in the folder of the ground truth."""
     return data / "bead_exact" / "bead_na1.20_49_angles.h5"
 
 

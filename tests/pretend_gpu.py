@@ -1,4 +1,4 @@
-"""A GPU for machines that have none: what is on "cuda" lies in the computer's own memory.
+"""A pretended GPU for machines without one: tensors on "cuda" are in the computer's own memory.
 
 Torch runs everything on the processor, but ``PretendGpu`` remembers which memory is "on the GPU",
 answers for it, and refuses what torch refuses there: to compute with tensors of two devices, and to
@@ -37,7 +37,7 @@ _PRODUCTS |= {"matmul", "__matmul__", "__rmatmul__"}
 
 
 class PretendGpu(TorchFunctionMode):
-    """Within ``with PretendGpu():`` there is a device "cuda", for this thread only."""
+    """Provides a device "cuda" inside ``with PretendGpu():``, for this thread only."""
 
     # The memory that is there and, where the processor computes in another, the type it is said to
     # have. Of all GPUs: what is cached is still there in the next. A weak reference keeps the
@@ -110,7 +110,7 @@ class PretendGpu(TorchFunctionMode):
     def _half(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> torch.dtype | None:
-        """Return the half precision of a result on the GPU; None where it is of another type."""
+        """Return the half-precision type of a result on the GPU; None if it has another type."""
         if "dtype" in kwargs:
             return kwargs["dtype"] if kwargs["dtype"] in _HALF else None
         if getattr(func, "__name__", "") in _PRODUCTS and torch.is_autocast_enabled("cuda"):
@@ -140,7 +140,7 @@ class PretendGpu(TorchFunctionMode):
     def _goal(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     ) -> tuple[torch.device, torch.dtype]:
-        """Return where a tensor is to be and its type there; takes both out of ``kwargs``."""
+        """Return the target device and type of a tensor; removes both from ``kwargs``."""
         tensor: torch.Tensor = args[0]
         asked = {torch.Tensor.cpu: _CPU, torch.Tensor.cuda: _GPU}
         here = asked.get(func, _GPU if self.holds(tensor) else tensor.device)
@@ -177,7 +177,7 @@ _ANSWERS: dict[object, Callable[[bool], object]] = {
 
 
 def _tensors(*found: object) -> list[torch.Tensor]:
-    """Return the tensors in what torch takes or gives."""
+    """Return the tensors in arguments or results of torch."""
     tensors: list[torch.Tensor] = []
     rest = list(found)
     while rest:

@@ -39,7 +39,7 @@ def small_config(**sections: dict[str, Any]) -> AcquisitionConfig:
 
 @contextmanager
 def small_microscope(**sections: dict[str, Any]) -> Iterator[Microscope]:
-    """Open the small microscope, and see to it that no thread outlives it."""
+    """Open the small microscope, and check on exit that no thread outlives it."""
     before = threads()
     with open_microscope(small_config(**sections)) as microscope:
         yield microscope
@@ -47,7 +47,7 @@ def small_microscope(**sections: dict[str, Any]) -> Iterator[Microscope]:
 
 
 def threads() -> set[threading.Thread]:
-    """Return the running threads but for timers, which watch over a test's time limit."""
+    """Return the running threads except timers, which enforce a test's time limit."""
     return {t for t in threading.enumerate() if not isinstance(t, threading.Timer)}
 
 

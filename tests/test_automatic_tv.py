@@ -1,4 +1,4 @@
-"""Parameters of total variation by themselves, and the grid that shows what they do."""
+"""Automatic parameters of total variation, and the grid search that checks them."""
 
 import json
 from dataclasses import replace

@@ -19,7 +19,7 @@ from regularizer.training.bulk_samples import (
     measured_spectrum,
     spectrum_on_caps,
 )
-from regularizer.training.training_data import files, load, make_sample, save
+from regularizer.training.training_data import load, make_sample, sample_files, save
 from tests.scans import perfect_scan
 
 CHOSEN = preset("cell")
@@ -63,7 +63,7 @@ def test_a_sphere_has_the_spectrum_of_a_sphere_on_the_caps(scan: EmptyScan) -> N
 
 
 def test_what_is_measured_more_often_has_less_noise(scan: EmptyScan) -> None:
-    """Twice: half the variance of shot noise; drift, which frames have in common, falls less."""
+    """Averaging two halves the variance of shot noise; drift, common to frames, falls less."""
     nothing = Phantom(np.zeros((4, 4, 4), np.float32), (0.16, 0.08, 0.08))
     made = measured_spectrum(scan, nothing, POSITION_UM)
     rows, columns = made.values.shape[1:]
@@ -95,7 +95,7 @@ def test_the_truth_lies_where_the_object_is(scan: EmptyScan, tmp_path: Path) -> 
 def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regularizer.training.bulk_samples.KINDS", ("bead", "rods"))
     make_bulk(tmp_path, 1, 1)
-    made = files(tmp_path, BULK_SEED, 10 * BULK_SEED)
+    made = sample_files(tmp_path, BULK_SEED, 10 * BULK_SEED)
     times = [path.stat().st_mtime_ns for path in made]
     assert len(made) == 2
     make_bulk(tmp_path, 1, 1)

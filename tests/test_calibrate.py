@@ -219,7 +219,7 @@ def test_a_picture_that_does_not_follow_the_dmd_is_said() -> None:
     with (
         open_bench("demo") as bench,
         progress_bar("Calibrating", 5) as bar,
-        pytest.raises(DataError, match="must move with the planned ones"),
+        pytest.raises(DataError, match="must change with the planned ones"),
     ):
         measure(bench.microscope, bar)
 

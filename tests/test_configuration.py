@@ -1,4 +1,4 @@
-"""microscope.toml: what it accepts, what it refuses, and what it says then."""
+"""microscope.toml: what it accepts, what it refuses, and its messages."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_the_simulated_example_lists_the_defaults() -> None:
 
 
 def test_the_simulated_example_names_every_setting() -> None:
-    """A setting that the example does not show is one that nobody finds."""
+    """Every setting is in the example, because users would not find it elsewhere."""
     text = (EXAMPLES / "simulated.toml").read_text()
     for name, field in AcquisitionConfig.model_fields.items():
         assert f"[{name}]" in text

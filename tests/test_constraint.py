@@ -1,4 +1,4 @@
-"""Objects lighter than their medium: seen in the data, kept by every regularizer, or said."""
+"""Objects lighter than their medium: recognised in the data, and kept or warned about."""
 
 from dataclasses import replace
 from typing import Any

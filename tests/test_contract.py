@@ -1,4 +1,4 @@
-"""The contract of a scan, on every kind of device: what it gives, and how it ends in failures."""
+"""The contract of a scan, on every kind of device: its results, and how failures end it."""
 
 import threading
 import time
@@ -335,7 +335,7 @@ def test_a_tag_that_frames_lack_is_named_with_those_they_have() -> None:
 
 
 def test_a_camera_that_rounds_its_exposure_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By little it is taken and written down, by much it is an error."""
+    """A small difference is accepted and recorded, a large one is an error."""
     config = small_config()
     monkeypatch.setattr(SimulatedCamera, "get_exposure", lambda _: 1.004)
     with open_microscope(config) as microscope:

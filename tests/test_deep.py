@@ -1,4 +1,4 @@
-"""The networks, their stitching and files, and what they do for objects they have not seen."""
+"""The networks, their stitching and files, and their results on objects outside the training."""
 
 import re
 from dataclasses import replace
@@ -190,7 +190,7 @@ def bead() -> Sample:
 
 @pytest.fixture(scope="module")
 def small() -> Sample:
-    """Return a smaller one, for trainings and comparisons."""
+    """Return a smaller object, for trainings and comparisons."""
     return make_sample("bead", 2900, frame=64)
 
 
@@ -369,13 +369,13 @@ def test_results_say_how_far_they_are_from_what_was_measured(bead: Sample, name:
 
 
 def study_in(folder: Path) -> Study:
-    """Return one of beads, with trainings of one step."""
+    """Return a study of beads, with trainings of one step."""
     where = (folder, folder, folder)  # test objects, training objects, networks
     return Study(("bead",), ("cell",), 1, *where, 1, 3, 1, torch.device("cpu"))
 
 
 def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Path) -> None:
-    """A fresh network gives what it sees last, the shipped one is better."""
+    """A fresh network returns its last input channel; the shipped one is better."""
     without = tmp_path / "without.safetensors"
     others = ", ".join(kind for kind in KINDS if kind != "bead")
     about = {"kinds": others, "training_data": "none", "settings": "no step"}
@@ -398,7 +398,7 @@ def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Pa
 def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     small: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is called a cell here is the bead once more."""
+    """The kind "cell" is here the bead again."""
     data = tmp_path / "data"
     data.mkdir()
     for kind in ("bead", "cell"):

@@ -1,4 +1,4 @@
-"""Samples that fill the field: seen by how uneven their "empty" part is, and what can be stated."""
+"""Samples that fill the field: recognised by their uneven "empty" part, and their anchors."""
 
 from dataclasses import replace
 from functools import cache

@@ -1,4 +1,4 @@
-"""What runs the networks: torch, OpenVINO where it is installed, half precision on GPUs."""
+"""The inference engines: torch, OpenVINO if installed, half precision on GPUs."""
 
 import time
 

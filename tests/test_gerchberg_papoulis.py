@@ -1,4 +1,4 @@
-"""Gerchberg-Papoulis iterations: what was measured stays, what is negative goes."""
+"""Gerchberg-Papoulis iterations keep the measured values and remove negative contrast."""
 
 import numpy as np
 import torch

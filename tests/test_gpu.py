@@ -1,4 +1,4 @@
-"""What runs on a GPU, on one that is only pretended: nothing is left behind on the processor."""
+"""GPU code on a pretended GPU: no tensor stays on the processor."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_the_pretended_gpu_refuses_what_a_gpu_does(gpu: PretendGpu) -> None:
 
 
 class _Computed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's gap
-    """Keeps the types of what the processor computes."""
+    """Records the types of tensors computed on the processor."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's gap
@@ -180,7 +180,7 @@ def test_parameters_are_tuned(gpu: PretendGpu, recording: Path, tmp_path: Path) 
 def test_the_processor_publishes_tomograms(
     gpu: PretendGpu, recording: Path, tmp_path: Path, method: str
 ) -> None:
-    """Two scans, of which the second goes on from the first, with their uncertainty."""
+    """Two scans, the second warm-started from the first, with uncertainty."""
     microscope = tmp_path / "microscope.toml"
     microscope.write_text(
         f'[processing]\ndevice = "cuda"\nregularizer = "{method}"\nuncertainty = true\n'

@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.gpu import measure
 from benchmarks.gpu_clock import Limits, Work
-from benchmarks.gpu_report import Report, Result, Step, Task, take
+from benchmarks.gpu_report import Report, Result, Step, Task, run_steps
 from benchmarks.gpu_scans import PAPER, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
-from benchmarks.gpu_watch import watched
+from benchmarks.gpu_watch import run_watched
 from regularizer.networks.trained import NETWORKS
 from tests.children import output_of
 from tests.pretend_gpu import PretendGpu
@@ -37,7 +37,7 @@ BARE = "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich openvino
 
 
 class PretendedEvent:
-    """A CUDA event of a GPU that is only pretended."""
+    """A CUDA event of the pretended GPU."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         assert enable_timing
@@ -79,7 +79,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
 def test_everything_runs_on_the_pretended_gpu(
     gpu: PretendGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once each, on a machine without what a bare server lacks; what it finds is right."""
+    """Every task runs once, with a bare server's packages only, and finds correct results."""
     for name in BARE:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("clock", "profiles"):
@@ -118,7 +118,7 @@ def test_everything_runs_on_the_pretended_gpu(
 
 
 def test_a_bare_server_is_enough(tmp_path: Path) -> None:
-    """In a fresh process; without a minute everything is skipped, and said to be."""
+    """In a fresh process; with no time everything is reported as skipped."""
     output_of(
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({BARE}))\n"
@@ -135,7 +135,7 @@ def test_a_bare_server_is_enough(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_sizes_are_all_there() -> None:
-    """What has a target, or a time in the paper, is named and measured first."""
+    """Tasks with a target, or a time in the paper, are measured first."""
     names = [task.name for task in speed_tasks(Bench(torch.device("cpu"), PAPER))]
     for name in NETWORKS:
         for width in (64, 128, 192, 256, 320):
@@ -174,7 +174,7 @@ def test_a_failure_is_reported_and_the_next_task_is_taken(tmp_path: Path) -> Non
         return Result([{"what": "a", "ok": False}])
 
     report = Report(path, {"device": "none"}, 1.0)
-    take([_step(Task("first", fail), Task("second", look))], report, lambda: None)
+    run_steps([_step(Task("first", fail), Task("second", look))], report, lambda: None)
     for text in (*seen, path.with_suffix(".md").read_text("utf-8")):
         assert "ValueError: no such kernel" in text
         assert "first warned: the fan is loud" in text
@@ -183,7 +183,7 @@ def test_a_failure_is_reported_and_the_next_task_is_taken(tmp_path: Path) -> Non
 
 
 def test_each_step_has_its_own_time_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that takes too long loses its own tasks; what one leaves over is the others'."""
+    """A step that takes too long loses its own tasks; unused time goes to the others."""
     now = [1000.0]
     monkeypatch.setattr("benchmarks.gpu_report.time.time", lambda: now[0])
     given = []
@@ -202,7 +202,7 @@ def test_each_step_has_its_own_time_box(tmp_path: Path, monkeypatch: pytest.Monk
         _step(Task("a", lasting(1)), Task("b", lasting(1)), title="short"),
         _step(Task("a", lasting(1)), title="last"),
     ]
-    take(steps, report, lambda: None)
+    run_steps(steps, report, lambda: None)
     assert given == pytest.approx([10, 17.5 / 2, 16.5, 33])
     assert report.tasks(steps[0])["b"]["state"] == "skipped"
     assert report.count("done") == 4
@@ -211,7 +211,7 @@ def test_each_step_has_its_own_time_box(tmp_path: Path, monkeypatch: pytest.Monk
 WORKER = """
 import os, sys, threading
 from pathlib import Path
-from benchmarks.gpu_report import Report, Result, Step, Task, take
+from benchmarks.gpu_report import Report, Result, Step, Task, run_steps
 
 def hang(limit_s):
     threading.Event().wait()
@@ -228,13 +228,13 @@ steps = [
     Step("second", "", 1, [Task("hang", hang), Task("skipped", note)]),
     Step("third", "", 1, [Task("note", note)]),
 ]
-take(steps, Report(path, {}, 0.05), lambda: None)
+run_steps(steps, Report(path, {}, 0.05), lambda: None)
 """
 
 
 def test_a_crash_and_a_hang_cost_one_task_each(tmp_path: Path) -> None:
     path = tmp_path / "gpu.json"
-    report = watched([sys.executable, "-c", WORKER, str(path)], path, 0.1)
+    report = run_watched([sys.executable, "-c", WORKER, str(path)], path, 0.1)
     assert report is not None and report.kept["ended"]
     found = {f"{s}, {n}": t for s, k in report.kept["steps"].items() for n, t in k["tasks"].items()}
     assert "its process ended with 7" in found["first, die"]["traceback"]
@@ -245,5 +245,6 @@ def test_a_crash_and_a_hang_cost_one_task_each(tmp_path: Path) -> None:
 
 def test_a_command_that_never_begins_is_not_begun_again(tmp_path: Path) -> None:
     assert (
-        watched([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "gpu.json", 1.0) is None
+        run_watched([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "gpu.json", 1.0)
+        is None
     )

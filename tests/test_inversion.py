@@ -1,4 +1,4 @@
-"""Volumes of any size, gridding, depths, apodisation and views with rotations of their own."""
+"""Volumes of any size, gridding, depths, apodisation and rotated views."""
 
 import math
 import re
@@ -101,7 +101,7 @@ def test_the_index_does_not_depend_on_the_volume_asked_for() -> None:
 
 
 def test_a_sphere_far_out_of_focus_stands_where_it_is_in_a_deep_volume() -> None:
-    """At 9 um it lies beyond the 64 slices that are computed unless more are asked for."""
+    """At 9 um it lies outside the default 64 slices, unless more are requested."""
     centre = (0.0, 0.0, 9.0)
     result = scan(ReconstructionSettings(slices=160), centre, 1.2, 1.37)
     r = distance_um(result.spectrum.shape, result.tomogram.voxel_size_um, centre)
@@ -159,7 +159,7 @@ def test_apodisation_falls_to_zero_at_the_rim_and_keeps_the_middle() -> None:
 
 
 def noisy(scan: InterferogramStack, electrons: float, seed: int) -> InterferogramStack:
-    """Return the scan as a camera sees it whose brightest pixel collects so many electrons."""
+    """Return the scan recorded by a camera whose brightest pixel collects so many electrons."""
     counted = np.random.default_rng(seed).poisson(scan.frames * (electrons / 65535))
     frames = np.minimum(np.rint(counted * (60000 / electrons)), 65535)
     return replace(scan, frames=frames.astype(np.uint16))
@@ -184,7 +184,7 @@ def test_noise_is_known_from_the_scan_alone(chosen: dict[str, Any], electrons: f
 
 @pytest.mark.parametrize("lost", [(3,), (1, 4, 9, 12)])
 def test_lost_angles_are_no_noise(lost: tuple[int, ...]) -> None:
-    """Voxels that they alone would have reached have no weight: what is 1 over it is not large."""
+    """Voxels reached only by lost angles have zero weight, and its inverse stays finite."""
     fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.345, (144, 144)).numpy()
     background = noisy(interferograms(CELL.optics, ANGLES.k, frame=(144, 144)), 3_000.0, 1)
     sample = noisy(interferograms(CELL.optics, ANGLES.k, fields, (144, 144)), 3_000.0, 2)
@@ -260,7 +260,7 @@ def test_a_turned_sample_is_put_where_it_is(
 
 
 def test_the_measured_cell_agrees_with_odtbrain(ground_truth: Path) -> None:
-    """140 measured fields of an HL60 cell that was turned; map of ODTbrain 0.4.12 beside them."""
+    """140 measured fields of a rotated HL60 cell, compared with ODTbrain 0.4.12's map."""
     data = np.load(ground_truth / "hl60_cell" / "hl60_fields_A140.npz")
     expected = np.load(ground_truth / "hl60_cell" / "hl60_ri_odtbrain_backprop3d.npz")["ri"]
     pixel, medium = float(data["pixel_um"]), float(data["n_medium"])
@@ -277,7 +277,7 @@ def test_the_measured_cell_agrees_with_odtbrain(ground_truth: Path) -> None:
 
 
 def test_rotations_in_a_scan_reach_the_reconstruction() -> None:
-    """A scan whose sample is turned by half a turn about z is the scan turned by half a turn."""
+    """Rotating the sample by half a turn about z rotates the scan by half a turn."""
     centre = (0.8, 0.4, 0.0)
     half = np.stack([rotation((0, 0, 1), math.pi)] * len(ANGLES))
     fields = sphere_fields(CELL.optics, ANGLES.k, 0.8, 1.35, (144, 144), centre).numpy()
@@ -342,7 +342,7 @@ def test_settings_that_do_not_fit_the_optics_are_refused(
 
 @pytest.mark.parametrize("frame", [(149, 144), (131, 157), (96, 160)])
 def test_any_region_of_interest(frame: tuple[int, int]) -> None:
-    """Frames of a prime number of pixels are cut to a good size around the same centre."""
+    """Frames with a prime number of pixels are cropped to a fast size around the same centre."""
     centre = (0.9, 0.5, 0.0)
     result = scan(ReconstructionSettings(slices=32), centre, frame=frame)
     truth = band_limited_sphere(result.spectrum, 1.0, 1.35, centre)

@@ -1,4 +1,4 @@
-"""Frames that do not belong to their background, and light that is not where it can be.
+"""Frames that do not match their background, and light in impossible places.
 
 Exact spheres of 2 um radius, 1.380 in 1.337, seen from 25 directions: a sound raw tomogram has a
 mean index of 1.376 within 70 % of the radius.
@@ -130,7 +130,7 @@ def test_single_frames_of_other_angles_are_left_out_and_named(
 def test_a_tilt_of_the_reference_is_no_other_angle(
     background: InterferogramStack, sphere: Fields
 ) -> None:
-    """Up to half of the way to the next angle, 0.23 NA/wavelength away, it is taken out."""
+    """A common shift is removed up to half of the way to the next angle, 0.23 NA/wavelength."""
     result = Reconstructor(background)(pictures(sphere, k=K + np.array([0.15, 0.1])))
     assert result.report.warnings == ()
     assert inside(result) == pytest.approx(1.376, abs=0.0015)
@@ -163,7 +163,7 @@ def test_strong_samples_weak_fringes_and_noise_are_no_false_alarm(
     photons: float,
     reference: float,
 ) -> None:
-    """8-bit frames with shot noise; the same frames one later are all seen."""
+    """8-bit frames with shot noise; the same frames shifted by one are all detected."""
     k = circular_scan(9, 0.9 * OPTICS.cutoff).k
     fields = sphere_fields(OPTICS, k, radius, index, (PIXELS, PIXELS), centre).numpy()
     rng = np.random.default_rng(0)
@@ -282,7 +282,7 @@ def test_a_frame_with_nothing_but_a_parasitic_fringe_is_left_out(
 def test_a_parasitic_fringe_within_the_pupil_outshines_its_angle(
     background: InterferogramStack, sample: InterferogramStack
 ) -> None:
-    """The plan tells where the angle's own light is; what the other beam does to it, nobody."""
+    """The plan gives the place of the angle's own light, but not the other beam's effect on it."""
     report = Reconstructor(with_fringe(background, 7, (3.0, 3.0)), settings=ONE_PLANE)(
         with_fringe(sample, 7, (3.0, 3.0))
     ).report

@@ -1,4 +1,4 @@
-"""Optics, angle sets and gratings: held to the paper's figures and to their own definitions."""
+"""Optics, angle sets and gratings, against the paper's figures and their own definitions."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The quality check: figures against total variation, and what it is told of a live tomogram."""
+"""The quality check: figures against total variation, also for a published live tomogram."""
 
 import math
 import threading
@@ -45,7 +45,7 @@ def spectrum(size: int = 24) -> Spectrum:
 
 
 def live(spectrum: Spectrum, regularized: torch.Tensor | None, **changes: Any) -> TomogramView:
-    """Return what the processor publishes of a scan."""
+    """Return the processor's published view of a scan."""
 
     def index(contrast: torch.Tensor) -> Any:
         return index_from_contrast(contrast, OPTICS.medium_index).numpy()

@@ -1,4 +1,4 @@
-"""Reconstruction against exact scattering and against fields made for one property each."""
+"""Reconstruction against exact scattering and against fields made to test one property each."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_the_exact_bead_recording(ground_truth: Path) -> None:
 
 
 def test_a_weak_exact_sphere_is_recovered_on_the_measured_voxels() -> None:
-    """Where Rytov is exact, only gridding is left."""
+    """Where Rytov is exact, only gridding errors remain."""
     radius, index = 1.5, 1.3372
     fields = sphere_fields(CELL.optics, CELL.angles.k, radius, index, (256, 256)).numpy()
     background = interferograms(CELL.optics, CELL.angles.k)
@@ -109,7 +109,7 @@ def test_wave_vectors_come_from_the_background(angles: AngleSet, planned: bool) 
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_normal_angle_is_the_carrier_where_there_is_no_plan(declared: bool) -> None:
-    """A spiral is not centred on its smallest circle; its normal angle says where the axis is."""
+    """A spiral is not centred on its smallest circle; its normal angle gives the axis."""
     angles = spiral_scan(31, 2.0)
     background = interferograms(CELL.optics, angles.k, frame=(160, 160))
     unknown = replace(background, illumination_k=None, normal=0 if declared else None)
@@ -302,7 +302,7 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
 
 
 def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:
-    """Drift, dust, wavefront and noise of the bench leave an empty field empty."""
+    """An empty field stays empty despite drift, dust, wavefront error and noise of the bench."""
     settings = SimulationSettings(frame_shape=(128, 128), bit_depth=12, phase_drift_period_s=1.0)
     scene = Scene(CELL.optics, (128, 128), ())
     bench = OpticalBench(scene, DmdGeometry((8, 8), (0.34, 0.24), 0.06, 0.2), settings)

@@ -23,7 +23,7 @@ ANGLES = circular_scan(7, 1.8)
 def scans(
     frame: int = 96, slices: int = 24, planes: int = 3, k: NDArray[np.float64] = ANGLES.k
 ) -> tuple[Reconstructor, list[InterferogramStack]]:
-    """Return a reconstructor and two scans, of a sphere and of another one."""
+    """Return a reconstructor and scans of two different spheres."""
     found = []
     for centre, index in (((0.0, 0.0, 0.0), 1.36), ((0.6, -0.4, 0.5), 1.35)):
         fields = sphere_fields(OPTICS, k, 0.8, index, (frame, frame), centre).numpy()

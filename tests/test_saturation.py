@@ -1,4 +1,4 @@
-"""Saturation is seen at every bit depth, wherever in 16 bits the camera puts its own."""
+"""Saturation is detected at every bit depth, with right- and left-justified bits."""
 
 import json
 from dataclasses import replace
@@ -43,13 +43,13 @@ def light() -> tuple[Light, Light]:
 
 
 def photographed(light: Light, bits: int, left: bool) -> NDArray[np.uint16]:
-    """Return what a camera makes of light from 0 to 1: it clips at its highest value."""
+    """Return a camera's grey values for light from 0 to 1, clipped at its highest value."""
     frames = np.rint(light * (2**bits - 1)).clip(0, 2**bits - 1).astype(np.uint16)
     return np.asarray(frames << (16 - bits if left else 0), np.uint16)
 
 
 def reconstructed(recording: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Run the command; return what it warns of."""
+    """Run the command; return its warnings."""
     out = recording.with_suffix(".tomograms.h5")
     assert main(["reconstruct", str(recording), "-o", str(out), "--regularizer", "none",
                  "--json"]) == 0  # fmt: skip

@@ -185,7 +185,7 @@ def test_scans_keep_their_least_period() -> None:
 
 
 def test_repeated_scans_keep_no_memory(microscope: Microscope) -> None:
-    """Live mode repeats scans for hours: 50 of them may not leave one frame or event each."""
+    """Live mode repeats scans for hours: 50 scans must not leave frames or events behind."""
     for _ in range(5):
         microscope.scan()
     gc.collect()
@@ -202,7 +202,7 @@ ONE_LOST = [0, 1, 2, 3, 4, 5, 7]
 
 
 def reports(counters: Sequence[int], late: dict[int, float] | None = None) -> list[FrameReport]:
-    """Return reports with clock times in step with the counters, but for pictures of delay."""
+    """Return reports whose clock times follow the counters, except for delays in picture times."""
     delays = late or {}
     return [FrameReport(c, 7.0 + PERIOD_S * (c + delays.get(c, 0.0))) for c in counters]
 

@@ -1,4 +1,4 @@
-"""The paper's network: its cells edge by edge, its sizes, and that it keeps the contrast's size."""
+"""The paper's network: its cells edge by edge, its sizes, and the magnitude of its output."""
 
 import itertools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ WIDTHS = (18, 36, 72, 144)
 
 
 def outspoken() -> ScnasNetwork:
-    """Return the network with a head that says something; a fresh one corrects nothing."""
+    """Return the network with a non-zero head; a fresh one corrects nothing."""
     torch.manual_seed(1)
     network = ScnasNetwork()
     nn.init.normal_(network.head.weight)
@@ -46,7 +46,7 @@ def pooled(volume: torch.Tensor) -> torch.Tensor:
 
 
 def halved(volume: torch.Tensor, even: torch.Tensor, odd: torch.Tensor) -> torch.Tensor:
-    """Every second voxel, and the one after it, each with weights of its own, side by side."""
+    """Strided convolutions of every second voxel and of the one after it, concatenated."""
     seen = functional.leaky_relu(volume, 0.01)
     parts = [
         torch.einsum("oizyx,bizyx->bozyx", w.expand(-1, -1, *half.shape[2:]), half)
@@ -120,7 +120,7 @@ def test_a_cell_is_what_its_edges_say(
     [(REDUCTION, 1, 2), (ENCODER, 1, 2), (EXPANSION, 2, 1), (DECODER, 2, 0)],
 )
 def test_dilated_convolutions_dominate_the_decoder(edges: Edges, dilated: int, plain: int) -> None:
-    """And no cell leaves out what the paper names."""
+    """Every operation that the paper names is in the cells."""
     names = [name for node in edges for name, _ in node]
     assert sum(name.startswith("dilated") for name in names) == dilated
     assert names.count("convolution") == plain
@@ -128,7 +128,7 @@ def test_dilated_convolutions_dominate_the_decoder(edges: Edges, dilated: int, p
 
 
 def test_every_level_has_its_width_and_resolution(network: ScnasNetwork) -> None:
-    """And two cells a level each way, the bridge at the bottom."""
+    """There are two cells per level each way, and the bridge at the bottom."""
     seen: list[tuple[int, ...]] = []
     parts = [network.stem, *network.encode, network.bridge, *network.decode, network.head]
     for part in parts:
@@ -189,7 +189,7 @@ def test_no_norm_takes_the_stems_gate_out_again(network: ScnasNetwork) -> None:
 
 
 def test_it_knows_how_large_the_contrast_is(network: ScnasNetwork) -> None:
-    """Instance norm does not: what it says of a tenth of the contrast is about a tenth."""
+    """A tenth of the contrast gives about a tenth of the result, despite instance norm."""
     volume = torch.rand(1, 1, 24, 24, 24)
     with torch.inference_mode():
         said, faint = (network(v) - v for v in (volume, volume / 10))

@@ -1,4 +1,4 @@
-"""The simulated bench against exact scattering, and against what a camera must show."""
+"""The simulated bench, against exact scattering and the properties of real frames."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A DMD conjugate to the pupil: the place of a spot is the angle of its light."""
+"""A DMD conjugate to the pupil: a spot's position gives the angle of its light."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Training by time: on the processor and a pretended GPU, without what a GPU server lacks."""
+"""Timed training, on the processor and a pretended GPU, with a GPU server's packages only."""
 
 import math
 import os
@@ -48,7 +48,7 @@ def sample() -> Sample:
 
 @pytest.fixture
 def data(sample: Sample, tmp_path: Path) -> Path:
-    """Return a folder that holds all that is made of one bead a seed, so that nobody makes it."""
+    """Return a folder with ready samples of one bead per seed, so that none has to be made."""
     folder = tmp_path / "data"
     folder.mkdir()
     for seed in (0, VALIDATION_SEED, BULK_SEED):
@@ -58,13 +58,13 @@ def data(sample: Sample, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plan(data: Path, tmp_path: Path) -> Plan:
-    """Return one of six seconds, on the samples of a bead and patches of 24^3."""
+    """Return a plan of six seconds, on samples of a bead and patches of 24^3."""
     where = (data, tmp_path / "run", tmp_path / "out")
     return Plan(("light-unet-tv",), 0.1, *where, CPU, jobs=0, kinds=("bead",), batch=1, patch=24)
 
 
 class Time:
-    """A time that does not depend on the processor's: a second a step, little for all else."""
+    """A clock independent of the processor: a second per step, little for everything else."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -125,7 +125,7 @@ def test_the_networks_share_the_minutes_on_a_gpu(gpu: PretendGpu, plan: Plan) ->
 
 
 def test_the_minutes_are_kept(plan: Plan, clock: Time) -> None:
-    """By less than a step, with the weights saved; what there is no time for is said."""
+    """It overruns by less than a step, saves the weights, and reports what it had no time for."""
     assert train_for(plan, 0.0) == 0
     assert 5.5 < clock.now_s < 7
     late = replace(plan, networks=("light-unet-tv", "unet"), run=plan.run / "late", minutes=0.001)
@@ -160,7 +160,7 @@ def test_a_shorter_training_has_a_higher_rate(rate: float, minutes: float, expec
 
 
 class Interruption(Exception):
-    """What ends a training from outside."""
+    """Raised to end a training from outside."""
 
 
 def test_an_interrupted_training_keeps_its_checkpoint_and_goes_on(
@@ -197,16 +197,16 @@ def test_samples_are_taken_in_as_they_come(
     recipe = NETWORKS["light-unet-tv"]
     save(sample, sample_file(data, "bead", TEST_SEED))  # for nobody's training
     with Intake(data, ("bead",), [recipe], CPU) as intake:
-        known = intake.of(recipe)
+        known = intake.prepared_for(recipe)
 
-        def take_in(trained: int) -> None:
+        def prepare_ready(trained: int) -> None:
             while len(known.trained) < trained or intake.reading:
-                intake.take_in()
+                intake.prepare_ready()
 
-        take_in(2)
+        prepare_ready(2)
         assert (len(known.trained), len(known.unseen), intake.scans, intake.bulk) == (2, 1, 1, 1)
         save(replace(sample, seed=1), sample_file(data, "bead", 1))
-        take_in(3)
+        prepare_ready(3)
         assert (len(known.trained), len(known.unseen), intake.scans) == (3, 1, 2)
         assert intake.range.limits["numerical_aperture"] == (1.2, 1.2)
 
@@ -243,7 +243,7 @@ importlib.metadata.version = found
 
 @pytest.mark.usefixtures("bare")
 def test_samples_are_made_until_the_end(tmp_path: Path) -> None:
-    """And by processes that have the packages of a GPU server alone."""
+    """They are also made by processes with a GPU server's packages only."""
     samples = Samples(tmp_path / "data", ("bead",), 48, tv=True)
     wanted = [sample_file(samples.data, "bead", seed) for seed in (BULK_SEED, VALIDATION_SEED)]
     with SampleMakers(samples, 1) as makers:

@@ -127,7 +127,7 @@ def test_threads_change_nothing() -> None:
 def test_the_pass_for_gpus_equals_the_plain_one(
     isotropic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What torch captures to make kernels of, run without them; a failure would be a warning."""
+    """The operations that torch captures, run without kernels; a failure would be a warning."""
     spectra = [measured(ball((15, 21, 18), radius), 0.002, seed=radius) for radius in (4, 6)]
     how = TvParameters(2, 4, 20, 20, 1, isotropic=isotropic, gradient="micrometres")
     plain = SplitBregman(spectra, how, fused=False).run()
@@ -277,7 +277,7 @@ def test_the_data_residual_is_what_a_tomogram_does_not_explain() -> None:
 
 @pytest.mark.parametrize("name", ["tv", "tv-fast", "auto"])
 def test_measured_frequencies_stay_within_the_noise(name: str) -> None:
-    """What total variation says of them is nearer to the truth than the measurement is."""
+    """Total variation is closer to the truth than the raw measurement."""
     clean, noisy = (measured(ball((24, 48, 48), 9), noise) for noise in (0.0, 0.004))
     noise = float((noisy.values - clean.values).norm())
     noisy = replace(noisy, noise=noise / float(noisy.values.norm()))
@@ -316,21 +316,21 @@ def test_data_that_follow_go_on_from_where_the_former_led() -> None:
     first, second = (measured(ball((15, 21, 18), 6), 0.002, seed=seed) for seed in (0, 1))
     short = SplitBregman(first, TvParameters(1, 5, 20, 20, 10), scale=0.05)
     short.run()
-    short.follow(first)
+    short.update_data(first)
     whole = SplitBregman(first, TvParameters(1, 10, 20, 20, 10), scale=0.05).run()
     assert torch.allclose(short.run(), whole, atol=1e-7)
     few = TvParameters(1, 3, 20, 20, 10)
     solution = SplitBregman(second, replace(few, inner=300), scale=0.05).run()
     short.parameters = few
-    short.follow(second)
+    short.update_data(second)
     cold = SplitBregman(second, few, scale=0.05).run()
     assert float((short.run() - solution).norm()) < 0.5 * float((cold - solution).norm())
     with pytest.raises(DataError):
-        short.follow(measured(ball((8, 8, 8), 2)))
+        short.update_data(measured(ball((8, 8, 8), 2)))
 
 
 def moving(offsets: list[int]) -> list[Spectrum]:
-    """Measure a ball that moves along x, each time with other noise."""
+    """Return spectra of a ball that moves along x, with new noise each time."""
     balls = (torch.roll(ball((16, 32, 32), 5), offset, 2) for offset in offsets)
     scans = [measured(volume, 0.002, seed) for seed, volume in enumerate(balls)]
     noise = [0.002 * one.measured.sum().sqrt() * 2**0.5 / one.values.norm() for one in scans]
@@ -350,7 +350,7 @@ def counter(steps: list[int]) -> Callable[[int, int], None]:
 
 
 def distances(offsets: list[int], warm: bool) -> tuple[list[float], list[int]]:
-    """Return how far live TV stays from the converged one, and its iterations, scan by scan."""
+    """Return the error of live TV against converged TV, and its iterations, for each scan."""
     live = TotalVariation("tv-fast", warm=warm)
     far, done = [], []
     for spectrum in moving(offsets):

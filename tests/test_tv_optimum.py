@@ -1,4 +1,4 @@
-"""Where split Bregman ends is the least objective, as a primal-dual solver by others finds it.
+"""Split Bregman converges to the minimum that another library's primal-dual solver finds.
 
     mu/2 ||M F f - g||^2 + |D f|_1 + [f >= 0]
 
@@ -34,7 +34,7 @@ PARAMETERS = TvParameters(1, 400, 20.0, 20.0, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A measured spectrum and what is asked of a volume f (z, y, x), position 0 at index 0."""
+    """A measured spectrum and the problem for a volume f (z, y, x), position 0 at index 0."""
 
     spectrum: Spectrum
     mask: NDArray[np.bool_]  # of the full spectrum
@@ -43,7 +43,7 @@ class Problem:
 
     @property
     def weights(self) -> tuple[float, float, float]:
-        """What a difference along z, y and x counts."""
+        """Weights of the differences along z, y and x."""
         if self.parameters.gradient == "voxels":
             return 1.0, 1.0, 1.0
         z, y, x = (min(VOXEL) / size for size in VOXEL)
@@ -59,11 +59,11 @@ class Problem:
         return np.asarray(np.sum(parts, axis=0))
 
     def project(self, f: Volume) -> Volume:
-        """Return what of f is measured."""
+        """Return the measured part of f's spectrum."""
         return np.asarray(np.fft.ifftn(self.mask * np.fft.fftn(f)).real)
 
     def objective(self, f: Volume) -> float:
-        """Return what is minimised."""
+        """Return the objective that is minimised."""
         if self.parameters.nonnegative and f.min() < 0:
             return float("inf")
         rest = self.mask * np.fft.fftn(f, norm="ortho") - self.data
@@ -74,7 +74,7 @@ class Problem:
 
 
 def sample(shape: Shape) -> torch.Tensor:
-    """Return a ball of contrast 1 and, where f >= 0 will not let it be, a smaller one of -0.5."""
+    """Return a ball of contrast 1 and, to test f >= 0, a smaller one of -0.5."""
     aside = torch.roll(ball(shape, 3.5), (shape[1] // 2, shape[2] // 2), (1, 2))
     return (ball(shape, 5) - 0.5 * aside) / 0.05
 

@@ -41,7 +41,7 @@ def plane(shape: tuple[int, int]) -> NDArray[np.complex128]:
 
 
 def noisy(truth: Image, sigma: float, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a field of amplitude 1 with noise, and its phase as it was before wrapping."""
+    """Return a field of amplitude 1 with noise, and its true phase before wrapping."""
     rng = np.random.default_rng(seed)
     factor = 1 + sigma * (rng.standard_normal(truth.shape) + 1j * rng.standard_normal(truth.shape))
     field = torch.tensor(factor * np.exp(1j * truth), dtype=torch.complex64)
@@ -49,7 +49,7 @@ def noisy(truth: Image, sigma: float, seed: int = 2) -> tuple[torch.Tensor, torc
 
 
 def share_off(result: torch.Tensor, truth: torch.Tensor) -> float:
-    """Return the part of the pixels that are off by whole turns; one constant is free."""
+    """Return the share of pixels off by whole turns, up to one constant."""
     turns = torch.round((result - truth) / (2 * math.pi))
     return float((turns != turns.median()).float().mean())
 

@@ -107,7 +107,7 @@ class HidTransport:
             )
 
     def read(self, timeout_s: float) -> bytes:
-        """Return the next report, or nothing when the time is over."""
+        """Return the next report; b"" after ``timeout_s``."""
         try:
             return bytes(self._device.read(REPORT, max(1, round(timeout_s * 1000))))
         except (OSError, ValueError) as error:

@@ -52,7 +52,7 @@ class AngleSet:
         k = np.array(self.k, dtype=np.float64)  # own copy, made read-only below
         if k.ndim != 2 or k.shape[1] != 2 or len(k) == 0 or not np.isfinite(k).all():
             raise ConfigurationError(
-                f"an angle set must have finite (kx, ky) rows, shape (angles, 2), got {k.shape}"
+                f"an angle set must have finite (kx, ky), shape (angles, 2), got shape {k.shape}"
             )
         if self.normal is not None and not 0 <= self.normal < len(k):
             raise ConfigurationError(

@@ -32,10 +32,10 @@ class Stage:
         """Return (x, y, z) in um; nan for an axis without a device."""
         core, x, y, z = self._core, math.nan, math.nan, math.nan
         if label := core.getXYStageDevice():
-            with naming_device(label, "say where it is"):
+            with naming_device(label, "report its position"):
                 x, y = core.getXYPosition()
         if label := core.getFocusDevice():
-            with naming_device(label, "say where it is"):
+            with naming_device(label, "report its position"):
                 z = core.getZPosition()
         return x, y, z
 

@@ -98,8 +98,7 @@ class OpticalBench:
         """Return the light that a picture (rows, columns) of 0 and 1 sends into the sample."""
         if bit_plane.shape != self.geometry.shape:
             raise ConfigurationError(
-                f"a picture must have the DMD's {self.geometry.shape} mirrors, got "
-                f"{bit_plane.shape}"
+                f"a picture must be {self.geometry.shape} mirrors, got {bit_plane.shape}"
             )
         key = hashlib.blake2b(np.packbits(bit_plane != 0).tobytes(), digest_size=16).digest()
         if key not in self._shown:

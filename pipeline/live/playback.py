@@ -131,7 +131,7 @@ class _Recording:
                 self._regularizers[method] = regularizer(method, self._device)
             regularize = self._regularizers[method]
             if isinstance(regularize, Constrained):
-                regularize.asked = check_constraint(constraint)
+                regularize.requested = check_constraint(constraint)
             regularized = regularize(made.tomogram, made.spectrum, stop=stop)
         stages_s = {
             "reconstruction": middle - begin,

@@ -260,7 +260,7 @@ class Processor:
             )
         regularize = self._regularizers[method]
         if isinstance(regularize, Constrained):
-            regularize.asked = self._constraint
+            regularize.requested = self._constraint
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return regularize(tomogram, spectrum, stop=self._ending)
 

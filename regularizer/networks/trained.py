@@ -193,7 +193,7 @@ def load_network(name: str, path: Path | None = None) -> Trained:
     DataError
         If the file is missing, or holds another network or one with other input channels.
     """
-    made = recipe(name)
+    wanted_recipe = recipe(name)
     path = WEIGHTS / f"{name}.safetensors" if path is None else path
     if not path.is_file():
         raise DataError(
@@ -203,11 +203,11 @@ def load_network(name: str, path: Path | None = None) -> Trained:
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata() or {})
         weights = {key: file.get_tensor(key) for key in file.keys()}
-    wanted = (_FORMAT, _VERSION, name, json.dumps(made.channels))
+    wanted = (_FORMAT, _VERSION, name, json.dumps(wanted_recipe.channels))
     found = tuple(header.get(key) for key in ("format", "version", "network", "channels"))
     if found != wanted:
         raise DataError(f"{path} must hold {wanted} (format, version, network, input), got {found}")
-    network = made.build()
+    network = wanted_recipe.build()
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

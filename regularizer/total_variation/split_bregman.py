@@ -118,7 +118,7 @@ class SplitBregman:
         self.c.zero_()
         self._prepare()
 
-    def follow(self, spectrum: Spectrum | Sequence[Spectrum]) -> None:
+    def update_data(self, spectrum: Spectrum | Sequence[Spectrum]) -> None:
         """Replace the data by new data of the same size, and keep the current iterate.
 
         Raises

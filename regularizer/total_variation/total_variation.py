@@ -103,7 +103,7 @@ class TotalVariation:
         solver = last[0]
         half = max(1, parameters.inner // 2)
         solver.parameters = replace(parameters, inner=half if change < _SAME else parameters.inner)
-        solver.follow(spectrum)
+        solver.update_data(spectrum)
         return solver
 
 

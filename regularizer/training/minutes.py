@@ -30,7 +30,7 @@ from regularizer.networks.trained import NETWORKS, Recipe, save_network
 from regularizer.networks.unet import LightUNet
 from regularizer.training import training_data
 from regularizer.training.sample_intake import Intake
-from regularizer.training.sample_makers import SampleMakers, Samples, processes
+from regularizer.training.sample_makers import SampleMakers, Samples, default_processes
 from regularizer.training.steps import (
     Run,
     Settings,
@@ -156,7 +156,7 @@ def train_for(plan: Plan, began: float | None = None) -> int:
     outcomes: list[Outcome] = []
     recipes = [NETWORKS[name] for name in plan.networks]
     taking = Intake(plan.data, plan.kinds, recipes, plan.device)
-    jobs = processes() if plan.jobs is None else plan.jobs
+    jobs = default_processes() if plan.jobs is None else plan.jobs
     with SampleMakers(samples, jobs) as makers, taking as intake:
         wait_for_a_sample(intake, makers, end, plan)
         trainings: dict[int, _Training] = {}
@@ -186,8 +186,8 @@ def train_for(plan: Plan, began: float | None = None) -> int:
 
 def wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
     """Wait for the first training sample; DataError if none can come any more."""
-    known = intake.of(NETWORKS[plan.networks[0]])
-    intake.take_in()
+    known = intake.prepared_for(NETWORKS[plan.networks[0]])
+    intake.prepare_ready()
     while not known.trained:
         if not intake.reading and (_now() > end or not makers.at_work):
             raise DataError(
@@ -195,7 +195,7 @@ def wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Pl
                 "give more --minutes, or the samples of an earlier training as --data"
             )
         time.sleep(_LOOK_S)
-        intake.take_in()
+        intake.prepare_ready()
 
 
 class _Training:
@@ -213,7 +213,7 @@ class _Training:
     def __init__(self, name: str, plan: Plan, intake: Intake, end: float) -> None:
         self._name, self._plan, self._intake, self._end = name, plan, intake, end
         self._settings = plan.settings(name)
-        self._known = intake.of(self._settings.recipe)
+        self._known = intake.prepared_for(self._settings.recipe)
         (plan.run / name).mkdir(parents=True, exist_ok=True)
         self._run = Run(self._settings, plan.run / name, plan.device)
         self._weights = plan.output / f"{name}.safetensors"
@@ -235,7 +235,7 @@ class _Training:
         saved, losses = clock.start, []
         last = self._run.advance(self._known.trained, 0.0)
         while (done := clock.done()) < 1:
-            self._intake.take_in()
+            self._intake.prepare_ready()
             loss = self._run.advance(self._known.trained, done)
             losses.append(float(last))  # read one step late, so as not to wait for a GPU
             last = loss
@@ -261,7 +261,7 @@ class _Training:
         small = rounded(network)
         found, halved = [], []
         while not self._known.unseen and self._intake.reading and clock.done() < 1:
-            self._intake.take_in()
+            self._intake.prepare_ready()
             time.sleep(_LOOK_S)
         for one in self._known.unseen:
             found.append(_validation_of(network, one, self._known.recipe, self._plan.device))

@@ -72,7 +72,7 @@ class Intake(Closing):
         """Stop reading ahead."""
         self._reader.shutdown(cancel_futures=True)
 
-    def of(self, recipe: Recipe) -> PreparedSamples:
+    def prepared_for(self, recipe: Recipe) -> PreparedSamples:
         """Return the samples prepared so far for a recipe's networks."""
         return self._known[_kind(recipe)]
 
@@ -86,7 +86,7 @@ class Intake(Closing):
         """Number of training samples that were made in bulk."""
         return len(self._seen) - self.scans
 
-    def take_in(self) -> None:
+    def prepare_ready(self) -> None:
         """Prepare the samples that have been read, and start reading the next ones."""
         while self._ahead and self._ahead[0].done():
             self._add(self._ahead.popleft().result())
@@ -100,7 +100,7 @@ class Intake(Closing):
         if time.monotonic() - self._looked < _LOOK_S:
             return
         self._looked = time.monotonic()
-        found = training_data.files(self._data, 0, 10 * BULK_SEED, self._kinds)
+        found = training_data.sample_files(self._data, 0, 10 * BULK_SEED, self._kinds)
         new = [path for path in found if path not in self._taken]
         self._taken.update(new)
         order = np.random.default_rng(len(self._taken)).permutation(len(new))

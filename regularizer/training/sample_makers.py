@@ -23,7 +23,7 @@ from regularizer.training.training_data import (
     use_one_thread,
 )
 
-__all__ = ["SampleMakers", "Samples", "processes"]
+__all__ = ["SampleMakers", "Samples", "default_processes"]
 
 _MOST = 40  # objects of each kind, scanned and in bulk each: a sample takes 20 to 40 MB on disk
 _VALIDATED = 2  # validation objects of each kind
@@ -70,7 +70,7 @@ class Samples:
             make_geometry(self.data, missing, seed, self.tv, self.frame)
 
 
-def processes() -> int:
+def default_processes() -> int:
     """Return the default number of processes: one core is left to the training."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max((cores or 1) - 1, 1)

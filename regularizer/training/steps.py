@@ -405,15 +405,15 @@ def _load(data: Path, settings: Settings) -> _Objects:
     """Load the samples of the training and the validation split."""
     recipe, kinds = settings.recipe, settings.kinds
     trained, seen = [], []
-    for path in training_data.files(data, 0, VALIDATION_SEED, kinds):
+    for path in training_data.sample_files(data, 0, VALIDATION_SEED, kinds):
         sample = training_data.load(path)
         trained.append(training_pair(sample, recipe))
         seen.append(figures(sample.raw, sample.spectrum))
     scans = len(trained)
-    bulk = training_data.files(data, BULK_SEED, 10 * BULK_SEED, kinds)
+    bulk = training_data.sample_files(data, BULK_SEED, 10 * BULK_SEED, kinds)
     trained += [training_pair(training_data.load(path), recipe) for path in bulk]
     unseen = []
-    for path in training_data.files(data, VALIDATION_SEED, TEST_SEED, kinds):
+    for path in training_data.sample_files(data, VALIDATION_SEED, TEST_SEED, kinds):
         sample = training_data.load(path)
         unseen.append(ValidationObject(training_pair(sample, recipe), sample.spectrum))
     return _Objects(scans, trained, unseen, TrainingRange.over(seen))

@@ -64,17 +64,17 @@ class TrainingRange:
 
     def outside(self, found: dict[str, float]) -> tuple[str, ...]:
         """Return a warning for every figure beyond its range by more than a tenth."""
-        said = []
+        warnings = []
         for name, value in found.items():
             low, high = self.limits.get(name, (-math.inf, math.inf))
             if not low * (1 - _TOLERANCE) <= value <= high * (1 + _TOLERANCE):
-                what, how = _TEXTS[name]
-                low_text, high_text, text = (how.format(v) for v in (low, high, value))
-                said.append(
-                    f"the network was trained with a {what} of {low_text} to {high_text}, "
+                name_text, number_format = _TEXTS[name]
+                low_text, high_text, text = (number_format.format(v) for v in (low, high, value))
+                warnings.append(
+                    f"the network was trained with a {name_text} of {low_text} to {high_text}, "
                     f"this scan has {text}"
                 )
-        return tuple(said)
+        return tuple(warnings)
 
     def dumps(self) -> str:
         """Return the range as JSON."""

@@ -48,7 +48,6 @@ __all__ = [
     "draw_optics",
     "draw_phantom",
     "draw_position",
-    "files",
     "in_processes",
     "load",
     "make_data",
@@ -58,6 +57,7 @@ __all__ = [
     "quick_start",
     "record",
     "sample_file",
+    "sample_files",
     "save",
     "simulate_sample",
     "target_tv",
@@ -416,7 +416,7 @@ def cached_sample(kind: str, seed: int, cache: Path) -> Sample:
     return load(path)
 
 
-def files(data: Path, first: int, end: int, kinds: Collection[str] = KINDS) -> list[Path]:
+def sample_files(data: Path, first: int, end: int, kinds: Collection[str] = KINDS) -> list[Path]:
     """Return the files of the samples with seeds ``first`` to ``end - 1``."""
     return [
         path
