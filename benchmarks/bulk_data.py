@@ -1,4 +1,4 @@
-"""How near training samples in bulk come to simulated scans, and how fast: docs/networks.md.
+"""How near training samples in bulk come to simulated scans: docs/explanation/networks.md.
 
     python -m benchmarks bulk_data
 
@@ -85,4 +85,4 @@ def main(argv: Sequence[str]) -> int:
     """Make the table."""
     parser = argparse.ArgumentParser(prog="benchmarks bulk_data", description=__doc__)
     torch.set_num_threads(1)
-    return make_tables(DOCS / "networks.md", {"bulk": bulk}, {}, parser, argv)
+    return make_tables(DOCS / "explanation" / "networks.md", {"bulk": bulk}, {}, parser, argv)

@@ -1,4 +1,4 @@
-"""The networks' sizes and speeds: the tables of docs/networks.md.
+"""The networks' sizes and speeds: the tables of docs/explanation/networks.md.
 
     python -m benchmarks networks [--only sizes]
 
@@ -33,7 +33,7 @@ from regularizer.networks.unet import LightUNet, fold_batch_norm
 
 __all__ = ["convolved", "main", "operations", "receptive_field", "settled", "sizes"]
 
-_PAGE = DOCS / "networks.md"
+_PAGE = DOCS / "explanation" / "networks.md"
 _PATCH = 64
 _VOLUME = (64, 192, 192)
 

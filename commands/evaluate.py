@@ -33,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     add("--quick", action="store_true", help="one cell, chain and bead: minutes")
     add("--cache", type=Path, default=Path("runs/test"))
     text = "train networks without some kinds of objects, which takes hours, and test them on "
-    text += "those: docs/generalisation.md"
+    text += "those: docs/explanation/generalisation.md"
     add("--generalisation", action="store_true", help=text)
     add("--data", type=Path, default=Path("runs/data"), help="training samples")
     add("--steps", type=int, default=500, help="of each of those trainings")

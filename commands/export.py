@@ -1,6 +1,6 @@
 """Write tomograms in a format of other programs: OME-TIFF, OME-Zarr, TCF.
 
-docs/exporting.md says what each format keeps, and what reads it.
+docs/how-to/exporting.md says what each format keeps, and what reads it.
 """
 
 import json

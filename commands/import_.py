@@ -1,6 +1,6 @@
 """Turn interferograms of another program into a recording.
 
-docs/importing.md says what is read, and what is checked.
+docs/how-to/importing.md says what is read, and what is checked.
 """
 
 import json

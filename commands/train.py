@@ -4,7 +4,7 @@
     python launcher.py train --minutes M [--network NAME ...]
 
 The first makes the samples that are missing, and then trains. The second trains while the samples
-are made, and ends in time. docs/networks.md lists the networks.
+are made, and ends in time. docs/explanation/networks.md lists the networks.
 """
 
 import os

@@ -24,7 +24,7 @@ from reconstruction.volume import VolumeGrid, steepest_tangent
 __all__ = ["Blend", "FocusPlan", "axial_frequencies"]
 
 # Sideways, from plane to plane. With half of it, and twice the planes, the correlation with a
-# sphere of 2 um radius rises by 0.004 to 0.006 (docs/accuracy.md).
+# sphere of 2 um radius rises by 0.004 to 0.006 (docs/explanation/accuracy.md).
 _WALK_UM = 5.3
 # In a volume so deep that samples are shared along Kz: that fades a plane's slices with distance.
 _DEEP_WALK_UM = 2.7

@@ -37,8 +37,8 @@ Edges = list[torch.Tensor]  # something for each pair of neighbours: along y, al
 
 _TURN = 2 * math.pi
 # Within a few per cent of the least cost; converging further brings no fewer wrong pixels
-# (docs/unwrapping.md). A number that does not depend on the data leaves a frame's result
-# independent of the frames beside it.
+# (docs/explanation/unwrapping.md). A number that does not depend on the data leaves a frame's
+# result independent of the frames beside it.
 _ITERATIONS = 20
 # Of the split, for costs near 1. With 2, large objects took 45 iterations; with 16, frames of steep
 # slopes were not there after 12.

@@ -1,6 +1,7 @@
 """DeepRegularizer: a few iterations of total variation, whose result a network corrects.
 
-Ryu et al., IEEE Trans. Med. Imaging 40(5), 2021, with networks of our own: docs/networks.md.
+Ryu et al., IEEE Trans. Med. Imaging 40(5), 2021, with networks of our own:
+docs/explanation/networks.md.
 """
 
 import threading

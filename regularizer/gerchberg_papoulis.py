@@ -6,7 +6,7 @@ Alternating projections between what was measured and what can be: no contrast b
 Gerchberg, Opt. Acta 21, 709 (1974); Papoulis, IEEE Trans. Circuits Syst. 22, 735 (1975); for
 optical tomography Sung et al., Opt. Express 17, 266 (2009). What was measured is kept as it is,
 noise included, and edges stay soft: total variation and the network do better
-(docs/regularizer.md), but nothing here has to be chosen.
+(docs/explanation/regularizer.md), but nothing here has to be chosen.
 """
 
 import threading

@@ -2,5 +2,5 @@
 
 After TI's programmer's guide DLPU018. ``images`` packs and compresses bit planes, ``packets`` are
 the words on the wire, ``controller`` is what a driver does with them. No hardware has run this yet:
-docs/hardware.md says what remains to be checked.
+docs/how-to/hardware.md says what remains to be checked.
 """

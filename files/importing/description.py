@@ -1,7 +1,7 @@
 """The small TOML beside other people's frames: optics, number of angles, and what else is known.
 
 Lengths in micrometres, wave vectors in cycles per micrometre, times in seconds. Unknown keys are
-refused. See docs/importing.md for all keys and docs/examples/import.toml for one to start from.
+refused. See docs/how-to/importing.md for all keys; docs/examples/import.toml is one to start from.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,8 @@ No code of the 3D network is public. The paper fixes the stem, the operations (c
 average pooling, dilated convolution with rate 2 or 3), which cells there are, widths and
 resolutions. Its lab has published the same network in two dimensions (BMOLKAIST,
 3D_virtual_HE_staining), whose cells fit every word of the paper: here they are in 3D, edge by edge.
-That the 3D network had the same edges is likely, not shown; docs/networks.md says which is which.
+That the 3D network had the same edges is likely, not shown; docs/explanation/networks.md says which
+is which.
 
 Ours is how the size of the contrast is kept, which instance norm forgets: the stem's gate comes
 after its norm, and the output is a correction of the patch in units of its root mean square.

@@ -4,7 +4,7 @@ Two outer iterations with a smaller mu are nearer to the truth than one, and as 
 mu that is best falls with the noise, and with the contrast: where light is scattered strongly, the
 Rytov approximation adds errors that noise knows nothing of, and total variation has to be trusted
 more. Differences of neighbours are divided by their distance: better for small objects and long
-voxels (docs/regularizer.md).
+voxels (docs/explanation/regularizer.md).
 
     mu = A (noise / maximum)^B  norm^C
 

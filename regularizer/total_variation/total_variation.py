@@ -15,8 +15,8 @@ from regularizer.total_variation.split_bregman import SplitBregman, fused_pass
 __all__ = ["TotalVariation", "make"]
 
 # Relative changes of the spectrum from scan to scan, noise taken off. Measured on a moving cell
-# (docs/regularizer.md): 20 iterations that go on from the last tomogram are better than 20 from
-# nothing up to 0.55, 10 are as good up to 0.2.
+# (docs/explanation/regularizer.md): 20 iterations that go on from the last tomogram are better than
+# 20 from nothing up to 0.55, 10 are as good up to 0.2.
 _SIMILAR, _SAME = 0.5, 0.2
 _SAME_SCALE = 0.1  # of the maximum, which mu, tau and gamma refer to
 

@@ -1,4 +1,4 @@
-"""What networks make of kinds of objects that their training left out: docs/generalisation.md.
+"""How networks do on kinds of objects that they have not seen: docs/explanation/generalisation.md.
 
 The paper's figures 5 and S2; and S3, what other networks make of the same training. The networks
 are trained here, where they are not there yet, and for as long as each other; they are no use but
@@ -100,7 +100,7 @@ class Study:
 
 
 def page(study: Study) -> str:
-    """Return docs/generalisation.md."""
+    """Return docs/explanation/generalisation.md."""
     return _PAGE.format(
         steps=study.steps,
         objects=study.objects,
@@ -226,9 +226,13 @@ def _slice_errors(sample: Sample, converged: torch.Tensor, method: Regularizer) 
 
 _PAGE = """# Objects of kinds that a network has not seen
 
-Made by `python launcher.py evaluate --generalisation --output docs/generalisation.md`, which trains
-the networks, {steps} steps each: a fifth or less of the shipped ones' training, so that only the
-differences between them count. Tested on {objects} objects of each kind.
+A network is good at the kinds of objects that it was trained on. Each network here was trained for
+{steps} steps, a fifth or less of the shipped ones' training, so only the differences between them
+count. Tested on {objects} objects of each kind.
+
+This command trains them and makes this page:
+
+    python launcher.py evaluate --generalisation --output docs/explanation/generalisation.md
 
 ## Trained on one kind, tested on others
 

@@ -8,7 +8,7 @@ written, so that an interrupted training leaves the last ones, and the next one 
 
 The rates of the paper are for hundreds of epochs. The way of a weight under Adam grows with the
 rate times the root of the steps, so a shorter training takes a higher rate, up to 1e-3, which
-trained the same networks in 500 steps (docs/generalisation.md), and smaller batches.
+trained the same networks in 500 steps (docs/explanation/generalisation.md), and smaller batches.
 """
 
 import copy
