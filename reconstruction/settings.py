@@ -24,7 +24,7 @@ class ReconstructionSettings:
     approximation : "rytov" or "born"
     planes : int or None
         At how many depths the Rytov logarithm is taken, evenly over the volume's height. Each
-        depth is reconstructed from the fields in focus there (docs/decisions/reconstruction.md).
+        depth is reconstructed from the fields in focus there (decision 0007).
         None: an odd number, so that the steepest light walks sideways by at most 5.3 um from one
         to the next; 3 for the preset "cell", 5 for "bacteria". Rotated views take one.
     gridding : "nearest", "linear" or None
