@@ -147,7 +147,7 @@ def _usage(options: _Options) -> Iterator[str]:
 
 
 def _row(option: _Option) -> str:
-    says = [_plain(option.how.get("help", "")).replace("|", "or").removesuffix(".")]
+    says = [_plain(option.how.get("help", "")).replace("|", "or")]
     if option.how.get("choices"):
         says.append("one of " + ", ".join(f"`{choice}`" for choice in option.how["choices"]))
     default = option.how.get("default")
@@ -172,6 +172,8 @@ _EXAMPLES = ("simulated.toml", "hardware.toml")
 # What the examples do not comment.
 _SECTIONS = {"simulation": "What the simulated microscope looks at, and how well."}
 _SAID = {
+    "microscope.kind": "simulated devices, or those that the file names",
+    "dmd.conjugate": 'to the "sample": gratings; to the "pupil": spots',
     "microscope.system_configuration": "Micro-Manager .cfg file that loads devices; relative to "
     "this file",
     "dmd.label": "label of the SLM device in the core",
