@@ -15,5 +15,5 @@ __all__ = ["NAMES"]
 # ``commands/import_.py``.
 NAMES = (
     "test", "live", "record", "reconstruct", "tune", "import", "view", "export", "calibrate",
-    "patterns", "train", "evaluate", "benchmark", "doctor",
+    "patterns", "train", "evaluate", "benchmark", "screenshots", "doctor",
 )  # fmt: skip

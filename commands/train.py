@@ -34,7 +34,12 @@ def add_options(parser: ArgumentParser) -> None:
     text = "light-unet if not given; with --minutes several may be, and the shipped ones are"
     add("--network", nargs="+", metavar="NAME", help=text)
     add("--data", type=Path, help="training samples; runs/data if not given")
-    add("--run", type=Path, help="checkpoints; runs/NETWORK if not given, runs with --minutes")
+    add(
+        "--run",
+        dest="checkpoints",
+        type=Path,
+        help="checkpoints; runs/NETWORK if not given, runs with --minutes",
+    )
     text = "weights; the shipped ones if not given. With --minutes a folder, runs/weights"
     add("--output", type=Path, help=text)
     add("--jobs", type=int, help="processes that make the data; by the cores if not given")
@@ -117,7 +122,7 @@ def _by_steps(options: Namespace) -> int:
     make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
     make_bulk(data, options.bulk, jobs)
     output = options.output or WEIGHTS / f"{network}.safetensors"
-    run = options.run or _RUNS / network
+    run = options.checkpoints or _RUNS / network
     best = train(settings, data, run, output, torch.device(options.device))
     print(f"best validation MSE {best:.2e}: {output}" if options.steps else output)
     return 0
@@ -133,7 +138,7 @@ def _by_time(options: Namespace, began: float) -> int:
         networks=tuple(options.network or DEFAULT_NETWORKS),
         minutes=options.minutes,
         data=options.data or _RUNS / f"data{small}",
-        run=options.run or _RUNS,
+        run=options.checkpoints or _RUNS,
         output=options.output or _RUNS / "weights",
         device=torch.device(options.device),
         jobs=options.jobs,

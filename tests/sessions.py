@@ -11,7 +11,9 @@ from pathlib import Path
 __all__ = ["run", "sessions"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_SHARED = ("-n", "2", "--dist", "loadfile", "-m", "not alone")
+# Neighbours stay together, for what fixtures make once a module; unlike "loadfile" it goes on when
+# the worker of a file is lost for a second time.
+_SHARED = ("-n", "2", "--dist", "worksteal", "-m", "not alone")
 _ALONE = ("-n", "1", "-m", "alone")
 _MARK = "@pytest.mark.alone"
 _SHORT = ("-h", "-k", "-m", "-n")  # with their value in the same word, too

@@ -18,6 +18,7 @@ PACKAGES = (
 )  # fmt: skip
 MODULES = [
     ROOT / "launcher.py",
+    ROOT / "livetomo.py",
     *sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
 ]
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("options", [[], ["-x"], ["--durations", "10"], ["-q", "--tb=short"]])
 def test_all_run_two_at_a_time_and_then_those_that_must_be_alone(options: list[str]) -> None:
     shared, alone = sessions(options)
-    assert shared == ["-n", "2", "--dist", "loadfile", "-m", "not alone", *options]
+    assert shared == ["-n", "2", "--dist", "worksteal", "-m", "not alone", *options]
     assert alone == ["-n", "1", "-m", "alone", "tests/test_contract.py", *options]
 
 
@@ -83,19 +83,20 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals"
         ("(signal.SIGALRM,)", "faulthandler_timeout", "crashed while running"),  # one outside of it
     ],
 )
-def test_a_hang_prints_its_stack_and_fails_one_test(
+def test_hangs_print_their_stack_and_fail_one_test_each(
     blocked: str, limit: str, said: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "test_two.py").write_text(TESTS.replace("BLOCKED", blocked))
-    options = ("-n", "1", "-o", f"{limit}=1", "-p", "no:cacheprovider")
+    for name in ("one", "two"):  # of the workers of both files
+        (tmp_path / f"test_{name}.py").write_text(TESTS.replace("BLOCKED", blocked))
+    shared, _ = sessions(["-o", f"{limit}=1", "-p", "no:cacheprovider"])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *options, tmp_path],
+        [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *shared, tmp_path],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "1 failed, 1 passed" in done.stdout
+    assert "2 failed, 2 passed" in done.stdout
     assert said in done.stdout
     assert "wait_for_the_end" in done.stdout + done.stderr

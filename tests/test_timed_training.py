@@ -1,5 +1,6 @@
 """Training by time: on the processor and a pretended GPU, without what a GPU server lacks."""
 
+import math
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import torch
 from acquisition.errors import ConfigurationError, DataError
 from commands.command_line import parse
 from regularizer.networks.trained import NETWORKS, load_network, save_network
+from regularizer.training import minutes
 from regularizer.training.bulk_samples import BULK_SEED
 from regularizer.training.minutes import DEFAULT_NETWORKS, Plan, rounded, scaled_rate, train_for
 from regularizer.training.sample_intake import Intake
@@ -74,14 +76,20 @@ class Time:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time, advance = Time(), Run.advance
+    time, advance, wait = Time(), Run.advance, minutes.wait_for_a_sample
 
     def stepped(run: Run, pairs: Sequence[Pair], done: float) -> torch.Tensor:
         time.now_s += 1
         return advance(run, pairs, done)
 
+    def waited(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
+        before = time.now_s  # a busy machine takes longer to read a file
+        wait(intake, makers, math.inf if plan.jobs == 0 else end, plan)
+        time.now_s = before
+
     monkeypatch.setattr(Run, "advance", stepped)
     monkeypatch.setattr("regularizer.training.minutes._now", time)
+    monkeypatch.setattr("regularizer.training.minutes.wait_for_a_sample", waited)
     return time
 
 

@@ -2,7 +2,7 @@
 
 When it is free it asks the processor for the newest tomogram, runs total variation on the
 spectrum that the raw one holds, and publishes how the two compare. What came meanwhile is never
-seen. It runs at the lowest priority, on the processor (CPU) even where the live path has a GPU.
+seen. It runs at a low priority, on the processor (CPU) even where the live path has a GPU.
 """
 
 import os

@@ -37,6 +37,7 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # restarting would not help
 HEARTBEAT_S = 0.25
+_NICENESS = 10
 Remembered = Literal["live", "regularizer", "constraint", "recording"]
 Remember = Callable[[Remembered, bool | str], None]
 LAST_WORDS_S = 5.0  # how long a process may take to end by itself
@@ -202,13 +203,12 @@ def end_with_parent() -> threading.Event:
 
 
 def give_way() -> None:
-    """Lower the priority of this process, for ever: it runs when nothing else wants to.
+    """Lower the priority of this process, for ever.
 
-    On Windows the priority is set by whoever starts the process.
+    Beside processes that want all cores it still gets a twentieth of one, so that its work is done
+    at some time. On Windows the priority is set by whoever starts the process.
     """
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):  # where it is refused, it is still at most one thread
-        os.nice(19)
-        if hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.nice(_NICENESS)

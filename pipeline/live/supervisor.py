@@ -48,8 +48,8 @@ _THREADS = {
     "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
 }
 _DISPENSABLE = ("quality",)  # the instrument goes on without
-# lowest priority where it can only be set from outside (POSIX: the process does it itself)
-_CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
+# lower priority where it can only be set from outside (POSIX: the process does it itself)
+_CREATION = {"quality": getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)}
 
 
 class _Child:

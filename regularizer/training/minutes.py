@@ -144,7 +144,7 @@ def train_for(plan: Plan, began: float | None = None) -> int:
     taking = Intake(plan.data, plan.kinds, recipes, plan.device)
     jobs = processes() if plan.jobs is None else plan.jobs
     with SampleMakers(samples, jobs) as makers, taking as intake:
-        _wait_for_a_sample(intake, makers, end, plan)
+        wait_for_a_sample(intake, makers, end, plan)
         for number, name in enumerate(plan.networks):
             now = _now()
             if now >= end:
@@ -162,7 +162,7 @@ def train_for(plan: Plan, began: float | None = None) -> int:
     return 0 if all(outcome.validated for outcome in outcomes) else 1
 
 
-def _wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
+def wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
     """Wait until there is something to train on."""
     known = intake.of(NETWORKS[plan.networks[0]])
     intake.take_in()

@@ -30,7 +30,7 @@ from acquisition.simulation.bench import Illumination, OpticalBench, SimulationS
 from acquisition.simulation.phantom import Phantom
 from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from acquisition.simulation.specimens import SPECIMENS, bead
-from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.total_variation.automatic import quick_contrast
 from regularizer.total_variation.parameters import PARAMETERS
@@ -115,6 +115,31 @@ class Sample:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedScan:
+    """One simulated scan, and what it is of.
+
+    Parameters
+    ----------
+    background, stack : InterferogramStack
+    phantom : Phantom
+    position_um : (x, y, z)
+        From the middle of the field.
+    """
+
+    background: InterferogramStack
+    stack: InterferogramStack
+    phantom: Phantom
+    position_um: Position
+
+
+def simulated(kind: str, seed: int, frame: int = FRAME, *, varied: bool = False) -> SimulatedScan:
+    """Simulate the scan of the object of that kind and seed; see ``make_sample``."""
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    chosen, phantom = _drawn(kind, rng, varied=varied)
+    return _scan(phantom, chosen, seed, rng, frame, losing=varied)
+
+
 def make_sample(
     kind: str, seed: int, frame: int = FRAME, *, varied: bool = False, tv: bool = True
 ) -> Sample:
@@ -125,12 +150,17 @@ def make_sample(
     total variation is left out.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
+    chosen, phantom = _drawn(kind, rng, varied=varied)
+    return sample_of(phantom, chosen, kind, seed, rng, frame, losing=varied, tv=tv)
+
+
+def _drawn(kind: str, rng: np.random.Generator, *, varied: bool) -> tuple[Preset, Phantom]:
+    """Return the optics, and the object on voxels that suit them."""
     chosen = preset("bacteria" if kind in _SMALL and rng.uniform() < 0.7 else "cell")
     if varied:
         chosen = draw_optics(rng)
     pixel = chosen.optics.pixel_size_um
-    phantom = draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
-    return sample_of(phantom, chosen, kind, seed, rng, frame, losing=varied, tv=tv)
+    return chosen, draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
 
 
 def sample_of(
@@ -157,10 +187,9 @@ def sample_of(
     tv : bool
         Whether total variation is computed, too.
     """
-    position = draw_position(rng)
-    scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
-    result = _scan(scene, chosen.angles, seed, rng, losing)
-    truth = true_contrast(phantom, position, result.spectrum)
+    made = _scan(phantom, chosen, seed, rng, frame, losing=losing)
+    result = Reconstructor(made.background)(made.stack)
+    truth = true_contrast(phantom, made.position_um, result.spectrum)
     sample = Sample(kind, seed, result.spectrum, result.tomogram.contrast, None, truth)
     return replace(sample, tv=target_tv(sample)) if tv else sample
 
@@ -197,9 +226,17 @@ def draw_position(rng: np.random.Generator) -> Position:
 
 
 def _scan(
-    scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator, losing: bool
-) -> Reconstruction:
-    """Record background and sample and reconstruct them."""
+    phantom: Phantom,
+    chosen: Preset,
+    seed: int,
+    rng: np.random.Generator,
+    frame: int,
+    *,
+    losing: bool,
+) -> SimulatedScan:
+    """Record background and sample, the phantom near the middle of the field."""
+    position, angles = draw_position(rng), chosen.angles
+    scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
     bench = open_bench(scene, seed, rng)
     scene.prepare(angles.k)
     background = record(bench, angles, FAR_UM, 0.0)
@@ -208,7 +245,7 @@ def _scan(
         count = len(angles.k)
         lost = rng.choice(count, int(rng.uniform(0, _LOST) * count), replace=False)
         stack = replace(stack, lost=tuple(sorted(int(angle) for angle in lost)))
-    return Reconstructor(background)(stack)
+    return SimulatedScan(background, stack, phantom, position)
 
 
 def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBench:
