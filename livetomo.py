@@ -271,7 +271,8 @@ def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Record
     ConfigurationError
         If there is no sample of that kind.
     """
-    from regularizer.training.training_data import KINDS, simulated
+    from regularizer.training.training_data import KINDS
+    from regularizer.training.training_data import simulate_scan as simulated
 
     if kind not in KINDS:
         raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")

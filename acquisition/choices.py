@@ -1,8 +1,8 @@
-"""What is chosen by name: regularizers, and what they may take for granted.
+"""The regularizers and constraints that can be chosen by name.
 
-The one list of them, for microscope.toml, the command line, the window and the files. It stands at
-the bottom of the house, where every room can read it; the code that a name stands for is
-imported when it is used.
+This is the only list of them, for microscope.toml, the command line, the window and the files. It
+is in the lowest package, so that every other one can import it. The code behind a name is imported
+when it is used.
 """
 
 from dataclasses import dataclass
@@ -19,20 +19,19 @@ class RegularizerChoice:
     Parameters
     ----------
     title : str
-        As the window shows it.
+        Name shown in the window.
     make : str
-        "module:function" that makes it, see ``regularizer.registry``; empty: the raw tomogram.
+        "module:function" that makes it, see ``regularizer.registry``; "" for the raw tomogram.
     volume : str
-        The dataset of a tomogram file that holds its results; empty: none does.
-    bytes_each_voxel : float
-        The most memory that it takes while it works, beside the raw tomogram's, measured on 1 to 5
-        million voxels.
+        Dataset of a tomogram file that holds its results; "" if none does.
+    bytes_per_voxel : float
+        Peak memory while it runs, beside the raw tomogram's, measured on 1 to 5 million voxels.
     """
 
     title: str
     make: str = ""
     volume: str = ""
-    bytes_each_voxel: float = 0.0
+    bytes_per_voxel: float = 0.0
 
 
 _TV = "regularizer.total_variation.total_variation:make"
@@ -47,7 +46,7 @@ REGULARIZERS = {
 # Regularized volumes of a tomogram file, the best first.
 VOLUMES = tuple(dict.fromkeys(r.volume for r in reversed(REGULARIZERS.values()) if r.volume))
 
-# What a regularizer may take for granted about the sign of the contrast, and the window's words.
+# Constraints on the sign of the contrast, and their names in the window.
 CONSTRAINTS = {
     "auto": "Sign: automatic",
     "non-negative": "Denser only",

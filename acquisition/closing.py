@@ -1,4 +1,4 @@
-"""What is closed at its end, as a context manager."""
+"""Base class of objects that must be closed, as context managers."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -8,11 +8,11 @@ __all__ = ["Closing"]
 
 
 class Closing(ABC):
-    """``with`` closes it, whatever happens meanwhile."""
+    """A context manager that calls ``close`` on exit, also after an exception."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release all resources."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The one family of errors. A message states the rule, the value received and the remedy."""
+"""LiveTomo's exceptions. A message states the rule, the value received and the remedy."""
 
 __all__ = [
     "ConfigurationError",
@@ -12,7 +12,7 @@ __all__ = [
 
 
 class LiveTomoError(Exception):
-    """Anything LiveTomo refuses or cannot do; the command line prints it without a traceback."""
+    """Base of LiveTomo's exceptions; the command line prints them without a traceback."""
 
 
 class ConfigurationError(LiveTomoError):
@@ -20,11 +20,11 @@ class ConfigurationError(LiveTomoError):
 
 
 class DataError(LiveTomoError):
-    """A file or an array does not hold what it must."""
+    """A file or an array has the wrong content."""
 
 
 class DeviceError(LiveTomoError):
-    """A device failed, is absent or answered with an error."""
+    """A device failed, is missing or reported an error."""
 
 
 class ScanError(DeviceError):
@@ -32,8 +32,8 @@ class ScanError(DeviceError):
 
 
 class ScanStopped(ScanError):
-    """A scan was ended on request; what it had recorded is dropped."""
+    """A scan was stopped on request; its frames are dropped."""
 
 
 class Stopped(LiveTomoError):
-    """A computation was ended on request."""
+    """A computation was stopped on request."""

@@ -1,4 +1,4 @@
-"""One scan as recorded: a stack of off-axis interferograms, one frame an angle."""
+"""One recorded scan: a stack of off-axis interferograms, one frame per angle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ __all__ = ["FULL_SCALES", "InterferogramStack", "average", "check_rotations", "f
 
 _SIXTEEN_BITS = 2**16 - 1
 _LEFT_JUSTIFIED = {(2**bits - 1) << (16 - bits) for bits in range(8, 17)}
-# Highest values of 8 to 16 bit cameras, in the lower bits or in the upper ones. A highest value
-# that is none of these is no sign of saturation: at low contrast many pixels share it.
+# Full scales of 8 to 16 bit cameras, with the bits right- or left-justified. Another highest value
+# is not a sign of saturation: at low contrast many pixels share it.
 FULL_SCALES = frozenset({2**bits - 1 for bits in range(8, 17)} | _LEFT_JUSTIFIED)
 
 
@@ -28,27 +28,27 @@ class InterferogramStack:
     frames : (angles, y, x) uint8 or uint16
         Row i belongs to angle i of the scan. The row of a lost angle is zero.
     optics : Optics
-        With which they were recorded.
+        Optics of the microscope that recorded them.
     illumination_k : (angles, 2) float64 or None
-        Planned or calibrated (kx, ky) in cycles/um; None where unknown (it is then estimated).
+        Planned or calibrated (kx, ky) in cycles/um; None if unknown (it is then estimated).
     timestamp : float
         Start of the scan, seconds since the epoch.
     lost : tuple of int
-        Angles of which no frame arrived, or whose frame could not be attributed.
+        Angles whose frame did not arrive or could not be attributed.
     sequence : int
         Running number of the scan in its session.
     rotations : (angles, 3, 3) float64 or None
-        How the sample is turned in each frame: a point (x, y, z) of it lies at R (x, y, z) in the
-        frame whose z is the optical axis. None: not at all.
+        Rotation of the sample in each frame: its point (x, y, z) lies at R (x, y, z) in the frame
+        whose z is the optical axis. None: no rotation.
     normal : int or None
-        The angle that is known to lie along the optical axis, where ``illumination_k`` is None.
+        Index of the angle along the optical axis, if known while ``illumination_k`` is None.
     provenance : mapping of str
-        What made it: microscope, software version, exposure, frame numbers.
+        Microscope, software version, exposure, frame numbers.
 
     Raises
     ------
     DataError
-        If shapes, types or angle numbers do not fit together.
+        If shapes, types or angle numbers do not match.
     """
 
     frames: NDArray[Any]
@@ -85,15 +85,15 @@ class InterferogramStack:
 
 
 def full_scale(frames: NDArray[Any], bit_depth: int | None = None) -> int:
-    """Return the highest value that the camera of these frames can give.
+    """Return the highest grey value of the camera that recorded these frames.
 
     Parameters
     ----------
     frames : uint8 or uint16
-        A scan or a part of it; a camera may have put its bits into the lower or the upper ones.
+        A scan or a part of it; the camera's bits may be right- or left-justified.
     bit_depth : int or None
-        Of the camera. None: unknown; then the brightest pixel tells, if its value is one at which
-        cameras clip.
+        Bit depth of the camera. None: unknown; the brightest value is then taken if it is a full
+        scale of cameras.
     """
     if frames.dtype == np.uint8:
         return int(2 ** max(bit_depth or 8, 8)) - 1
@@ -107,7 +107,7 @@ def full_scale(frames: NDArray[Any], bit_depth: int | None = None) -> int:
 
 
 def check_rotations(rotations: NDArray[np.float64], views: int) -> None:
-    """Raise DataError unless there is one proper rotation matrix a view."""
+    """Raise DataError unless there is one proper rotation matrix per view."""
     if rotations.shape != (views, 3, 3):
         raise DataError(f"rotations must have shape ({views}, 3, 3), got {rotations.shape}")
     unit = rotations @ rotations.transpose(0, 2, 1)
@@ -121,7 +121,7 @@ def check_rotations(rotations: NDArray[np.float64], views: int) -> None:
 
 
 def average(stacks: Sequence[InterferogramStack]) -> InterferogramStack:
-    """Return the rounded mean, angle by angle, of the scans that have that angle."""
+    """Return the mean scan, rounded; each angle is averaged over the scans that have it."""
     first = stacks[0]
     total = np.zeros(first.frames.shape, dtype=np.float32)
     count = np.zeros(len(first.frames), dtype=np.float32)

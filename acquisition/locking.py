@@ -1,4 +1,4 @@
-"""A lock on a file that the system releases when its holder dies; the standard library only."""
+"""A file lock that the system releases when its holder dies; standard library only."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ __all__ = ["lock"]
 
 
 def lock(descriptor: int) -> bool:
-    """Take the lock of an open file, without waiting; return whether it was free."""
+    """Lock an open file without waiting; return whether the lock was free."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -1,6 +1,6 @@
-"""The microscope: opened from a configuration, it scans, takes backgrounds and snaps.
+"""The microscope: opened from a configuration, it takes scans, backgrounds and single frames.
 
-Simulation and hardware differ only in which devices are loaded into the core.
+Simulation and hardware differ only in the devices that are loaded into the core.
 """
 
 import logging
@@ -17,7 +17,7 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
 from acquisition.closing import Closing
-from acquisition.configuration.calibration_file import Calibrated
+from acquisition.configuration.calibration_file import CalibratedConfig
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, average
@@ -27,13 +27,11 @@ from acquisition.scanning.camera_setup import (
     set_properties,
     set_property,
 )
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.scanning.stage import Stage
 
-if (
-    TYPE_CHECKING
-):  # the bench brings torch along, which a microscope of glass and metal does not need
+if TYPE_CHECKING:  # the bench imports torch, which real hardware does not need
     from acquisition.devices.instrument import SimulatedInstrument
 
 __all__ = ["Microscope", "open_microscope"]
@@ -43,28 +41,31 @@ _SIMULATED = AcquisitionConfig()
 
 
 def open_microscope(
-    config: AcquisitionConfig | Calibrated | None = None, core: UniMMCore | None = None
+    config: AcquisitionConfig | CalibratedConfig | None = None, core: UniMMCore | None = None
 ) -> "Microscope":
-    """Load the devices and upload the pictures; without a configuration, the simulated microscope.
+    """Return an open microscope, with devices loaded and pictures uploaded.
 
     Parameters
     ----------
-    config : AcquisitionConfig, Calibrated or None
-        A calibrated one says in the scans' provenance and in ``remark`` what it was calibrated by.
+    config : AcquisitionConfig, CalibratedConfig or None
+        None: the simulated microscope. A calibrated one is named in the scans' provenance and in
+        ``remark``.
     core : UniMMCore or None
-        One in which devices are loaded already, under the labels that the configuration names; it
-        becomes the microscope's, which releases all of them when it is closed.
+        A core with devices already loaded under the labels in the configuration. The microscope
+        takes it over, and releases all its devices when it is closed.
 
     Raises
     ------
     DeviceError
-        If a device is absent or refuses its settings.
+        If a device is missing or refuses its settings.
     """
-    # It writes three lines a scan into its log file, which live imaging would fill for hours.
+    # it writes three lines per scan into its log file, which would grow for hours of live imaging
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
-    # beside a Qt application it would take Qt's signals: a package more, and an event loop
+    # in a Qt application it would use Qt's signals, which need another package and an event loop
     os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
-    calibrated = config if isinstance(config, Calibrated) else Calibrated(config or _SIMULATED)
+    calibrated = (
+        config if isinstance(config, CalibratedConfig) else CalibratedConfig(config or _SIMULATED)
+    )
     core = UniMMCore() if core is None else core
     try:
         return _open(core, calibrated)
@@ -73,7 +74,7 @@ def open_microscope(
         raise
 
 
-def _open(core: UniMMCore, calibrated: Calibrated) -> "Microscope":
+def _open(core: UniMMCore, calibrated: CalibratedConfig) -> "Microscope":
     config, instrument = calibrated.config, None
     if config.microscope.kind == "simulated":
         instrument = _load_simulated(core, config)
@@ -113,16 +114,13 @@ def _load_hardware(core: UniMMCore, config: AcquisitionConfig) -> None:
             raise DeviceError(f"{file} must load all its devices, got: {error}") from error
     for section in (config.dmd, config.camera):
         if section.adapter is not None:
-            with naming(section.label, f"load from adapter {section.adapter!r}"):
+            with naming_device(section.label, f"load from adapter {section.adapter!r}"):
                 core.loadDevice(section.label, section.adapter, section.device or section.label)
                 core.initializeDevice(section.label)
 
 
 def _set_up(core: UniMMCore, config: AcquisitionConfig) -> float:
-    """Make the devices the core's current ones and give them their settings.
-
-    Returns the camera's exposure in ms.
-    """
+    """Select the configured devices, apply their settings and return the exposure in ms."""
     _check_loaded(core, config)
     core.setCameraDevice(config.camera.label)
     core.setSLMDevice(config.dmd.label)
@@ -140,7 +138,7 @@ def _set_up(core: UniMMCore, config: AcquisitionConfig) -> float:
 
 
 def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
-    """Refuse labels that no device has; a stage's default label is not a promise."""
+    """Refuse labels without a loaded device; default stage labels are optional."""
     loaded = core.getLoadedDevices()
     stage = config.stage.model_dump(include=config.stage.model_fields_set)
     for label in (config.dmd.label, config.camera.label, *filter(None, stage.values())):
@@ -152,7 +150,7 @@ def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
 
 
 def _buffer_mb(config: AcquisitionConfig) -> int:
-    """Return the size of the core's frame buffer: a few scans."""
+    """Return the size of the core's frame buffer in MB, for a few scans."""
     return max(16, _SCANS_BUFFERED * config.scan_bytes() // 2**20)
 
 
@@ -162,7 +160,7 @@ class Microscope(Closing):
     Attributes
     ----------
     core : UniMMCore
-        With all devices; for what this class does not do.
+        The core with all devices, for what this class does not offer.
     config : AcquisitionConfig
     optics : Optics
     angles : AngleSet
@@ -176,7 +174,7 @@ class Microscope(Closing):
     def __init__(
         self,
         core: UniMMCore,
-        calibrated: Calibrated,
+        calibrated: CalibratedConfig,
         instrument: "SimulatedInstrument | None",
         exposure_ms: float,
     ) -> None:
@@ -196,18 +194,18 @@ class Microscope(Closing):
 
     @property
     def remark(self) -> str:
-        """What the operator should know of how it scans; empty where nothing is unusual."""
-        stepped = "stepped by software, the DMD takes no sequence: slow, frames without a trigger"
+        """Remarks for the operator on how it scans; "" if there are none."""
+        stepped = "the DMD takes no sequence and is stepped by software: slow, without triggers"
         steps = [stepped] if self._scan.stepped else []
         return "; ".join([*self._notes, *self.optics.remarks, *steps])
 
     def retime(self, exposure_ms: float, picture_ms: float) -> float:
-        """Change the exposure and the time of a picture; return the exposure that the camera has.
+        """Change the exposure and the picture time; return the exposure that the camera set, in ms.
 
         Raises
         ------
         DeviceError
-            If the camera or the DMD cannot.
+            If the camera or the DMD refuses.
         """
         camera = self.config.camera.model_copy(update={"exposure_ms": exposure_ms})
         dmd = self.config.dmd.model_copy(update={"picture_ms": picture_ms})
@@ -232,7 +230,7 @@ class Microscope(Closing):
         ScanStopped
             If ``stop`` was set before the scan was complete.
         DeviceError
-            If a device failed; ScanError, a kind of it, if no frame arrived.
+            If a device failed; its subclass ScanError if no frame arrived.
         """
         self._wait_for_turn(stop)
         self._engine.stop = stop
@@ -240,25 +238,26 @@ class Microscope(Closing):
         return self._engine.take()
 
     def _wait_for_turn(self, stop: threading.Event | None) -> None:
-        """Keep the configured least time between the starts of scans."""
+        """Wait for the configured minimum time since the start of the last scan."""
         wait_s = self._next_start_s - time.perf_counter()
         if wait_s > 0 and (stop or threading.Event()).wait(wait_s):
-            raise ScanStopped("stopped between two scans")
+            raise ScanStopped("the scan was stopped before it began")
         self._next_start_s = time.perf_counter() + self.config.scan.minimum_period_s
 
     def background(
         self, scans: int | None = None, stop: threading.Event | None = None
     ) -> InterferogramStack:
-        """Move to the empty field, average ``scans`` scans (default: as configured), move back.
+        """Return the mean of ``scans`` scans (default: as configured) of the empty field.
 
-        Without a configured empty position the stage stays where it is: the operator has moved.
+        The stage moves to the configured empty position and back. Without one it stays in place:
+        the operator has moved it.
         """
         with self.empty_field():
             return average([self.scan(stop) for _ in range(scans or self.config.background.scans)])
 
     @contextmanager
     def empty_field(self) -> Iterator[None]:
-        """Stand on the empty field meanwhile, where one is configured, and then go back."""
+        """Move to the configured empty field, if there is one, and back on exit."""
         position = self.config.background_position_um()
         if position is None:
             yield
@@ -276,22 +275,22 @@ class Microscope(Closing):
             self.stage.move_to(*here)
 
     def blank(self) -> None:
-        """Let the DMD show nothing: no light on the sample until the next scan."""
+        """Switch all mirrors off: no light on the sample until the next scan."""
         self._scan.blank()
 
     def snap(self) -> NDArray[Any]:
-        """Return one frame (y, x) at the normal angle, or at the first where none is normal.
+        """Return one frame (y, x) at the normal angle, or at the first if none is normal.
 
-        The light is on for this picture only.
+        The light is on for this frame only.
         """
         dmd = self.config.dmd.label
-        with naming(dmd, "show a picture"):
+        with naming_device(dmd, "show a picture"):
             shown = pictures(self.config, self.angles.k[self.angles.normal or 0])
             self.core.setSLMImage(dmd, shown[len(shown) // 2])
             self.core.displaySLMImage(dmd)
         self._select_trigger(external=False)
         try:
-            with naming(self.config.camera.label, "take a picture"):
+            with naming_device(self.config.camera.label, "take a picture"):
                 self.core.snapImage()
                 return self.core.getImage()
         finally:
@@ -309,13 +308,13 @@ class Microscope(Closing):
         set_property(self.core, camera, trigger.property, value)
 
     def close(self) -> None:
-        """Stop what runs and release the devices."""
-        with suppress(RuntimeError):  # nothing may keep the devices from being released
+        """Stop running sequences and release the devices."""
+        with suppress(RuntimeError):  # an error must not prevent the release of the devices
             self.core.stopSequenceAcquisition()
         self.core.unloadAllDevices()
 
 
-def _provenance(calibrated: Calibrated, exposure_ms: float) -> dict[str, str]:
+def _provenance(calibrated: CalibratedConfig, exposure_ms: float) -> dict[str, str]:
     config, calibration = calibrated.config, calibrated.calibration
     try:
         software = f"livetomo {version('livetomo')}"

@@ -1,4 +1,4 @@
-"""The optics of one microscope: the numbers every physical step needs.
+"""The optics of one microscope: the numbers that every physical step needs.
 
 Lengths in micrometres, spatial frequencies in cycles per micrometre. k = n_m / wavelength is the
 radius of the Ewald sphere; the objective passes transverse frequencies up to NA / wavelength.
@@ -13,15 +13,15 @@ from acquisition.errors import ConfigurationError
 
 __all__ = ["Optics"]
 
-# Of the medium's index: light beyond it does not enter the medium, and just below it kz, by which
-# a spectrum is scaled, goes to zero.
+# Share of the medium's index: an NA above the index does not enter the medium, and just below it
+# kz, by which a spectrum is scaled, goes to zero.
 _ENTERS = 0.99
 _WAVELENGTHS_UM = (0.1, 20.0)
 _MEDIA = (1.0, 4.5)
 _HIGHEST_APERTURE = 2.0  # solid immersion
 _SMALLEST_PIXEL_UM = 0.005
-_FINEST = 20  # times finer than the aperture needs: what a pixel in another unit is taken for
-_PITCH_UM = (1.0, 25.0)  # of cameras
+_FINEST = 20  # a pixel finer than needed by a larger factor is probably in another unit
+_PITCH_UM = (1.0, 25.0)  # pixel pitch of cameras
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,9 @@ class Optics:
     wavelength_um : float
         Vacuum wavelength.
     numerical_aperture : float
-        Of the detection objective, as engraved on it. One beyond ``medium_index`` (an oil objective
-        on a watery sample) is used as far as light enters the medium: ``aperture``.
+        NA of the detection objective, as engraved on it. If it exceeds ``medium_index`` (an oil
+        objective on a watery sample), only the part whose light enters the medium is used:
+        ``aperture``.
     medium_index : float
         Refractive index of the medium around the sample.
     pixel_size_um : float
@@ -43,7 +44,7 @@ class Optics:
     Raises
     ------
     ConfigurationError
-        If a value is impossible; says which unit was probably meant.
+        If a value is impossible; the message suggests the unit.
     """
 
     wavelength_um: float
@@ -59,11 +60,11 @@ class Optics:
             raise ConfigurationError(problem)
 
     def _problems(self) -> Iterator[str]:
-        """Yield what cannot be, with the unit or the number that was probably meant."""
+        """Yield a message for each impossible value, with a suggested unit or number."""
         low, high = _WAVELENGTHS_UM
         if not low <= self.wavelength_um <= high:
             units = {1e-3: "nanometres", 1e3: "millimetres", 1e6: "metres"}
-            hint = _meant(self.wavelength_um, units, low, high)
+            hint = _unit_hint(self.wavelength_um, units, low, high)
             yield (
                 f"wavelength_um must be {low:g} to {high:g} micrometres, got "
                 f"{self.wavelength_um:g}{hint or ': check the unit'}"
@@ -71,14 +72,14 @@ class Optics:
         low, high = _MEDIA
         if not low <= self.medium_index <= high:
             points = dict.fromkeys((0.1, 0.01, 1e-3), "a number without its decimal point")
-            hint = _meant(self.medium_index, points, low, high)
+            hint = _unit_hint(self.medium_index, points, low, high)
             yield (
                 f"medium_index must be {low:g} (air) to {high:g}, got {self.medium_index:g}"
                 f"{hint or ': that of water is 1.337'}"
             )
         if self.numerical_aperture > _HIGHEST_APERTURE:
             points = {0.1: "a number without its decimal point"}
-            hint = _meant(self.numerical_aperture, points, 0.2, _HIGHEST_APERTURE)
+            hint = _unit_hint(self.numerical_aperture, points, 0.2, _HIGHEST_APERTURE)
             yield (
                 f"numerical_aperture must be at most {_HIGHEST_APERTURE:g}, got "
                 f"{self.numerical_aperture:g}{hint or ', which looks like a magnification'}"
@@ -86,17 +87,17 @@ class Optics:
         yield from self._pixel_problems()
 
     def _pixel_problems(self) -> Iterator[str]:
-        """Yield why the camera's pixel cannot be: the aperture's waves need two for each period."""
+        """Yield a message if the pixel is impossible; the finest fringes need two per period."""
         widest = 1 / (2 * self.cutoff)
         if self.pixel_size_um < _SMALLEST_PIXEL_UM:
             units = {1e3: "millimetres", 1e6: "metres"}
-            hint = _meant(self.pixel_size_um, units, widest / _FINEST, widest)
+            hint = _unit_hint(self.pixel_size_um, units, widest / _FINEST, widest)
             yield (
                 f"pixel_size_um must be at least {_SMALLEST_PIXEL_UM:g} micrometres, got "
                 f"{self.pixel_size_um:g}{hint or ': check the unit'}"
             )
         elif self.pixel_size_um > widest:
-            hint = _meant(self.pixel_size_um, {1e-3: "nanometres"}, widest / _FINEST, widest)
+            hint = _unit_hint(self.pixel_size_um, {1e-3: "nanometres"}, widest / _FINEST, widest)
             if _PITCH_UM[0] <= self.pixel_size_um <= _PITCH_UM[1]:
                 hint = ", which looks like the camera's pitch: divide it by the magnification"
             yield (
@@ -107,16 +108,16 @@ class Optics:
 
     @property
     def aperture(self) -> float:
-        """The part of the numerical aperture whose light enters the medium."""
+        """Usable numerical aperture: the part whose light enters the medium."""
         return min(self.numerical_aperture, _ENTERS * self.medium_index)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences for the user; empty when all is usual."""
+        """Remarks for the user; empty if there are none."""
         if self.aperture == self.numerical_aperture:
             return ()
         return (
-            f"the objective's NA {self.numerical_aperture:g} is beyond the medium's index "
+            f"the objective's NA {self.numerical_aperture:g} exceeds the medium's index "
             f"{self.medium_index:g}: steeper light does not enter the medium, so NA "
             f"{self.aperture:.3f} is used",
         )
@@ -147,8 +148,8 @@ class Optics:
         return math.sqrt(max(self.k_medium**2 - kx * kx - ky * ky, 0.0))
 
 
-def _meant(value: float, units: dict[float, str], low: float, high: float) -> str:
-    """Return which unit a value looks like, given what a micrometre is in it; empty if none."""
+def _unit_hint(value: float, units: dict[float, str], low: float, high: float) -> str:
+    """Return a suggestion of the unit that a value is in, by factors to micrometres, or ""."""
     for factor, unit in units.items():
         if low <= value * factor <= high:
             return f", which looks like {unit}: give {value * factor:.4g}"

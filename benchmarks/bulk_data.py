@@ -20,7 +20,7 @@ from acquisition.illumination.angles import preset
 from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
 from reconstruction.tomogram import Spectrum
-from regularizer.training.bulk_samples import EmptyScan, bulk_sample, put_into
+from regularizer.training.bulk_samples import EmptyScan, bulk_sample, measured_spectrum
 from regularizer.training.training_data import KINDS, draw_phantom, draw_position, make_sample
 from tests.scans import perfect_scan
 
@@ -65,7 +65,7 @@ def _difference(scan: EmptyScan, kind: str, part: float) -> float:
     phantom = draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
     phantom = Phantom(phantom.contrast * np.float32(part), phantom.voxel_size_um)
     position_um = draw_position(rng)
-    made = put_into(scan, phantom, position_um, noisy=False).values
+    made = measured_spectrum(scan, phantom, position_um, noisy=False).values
     real = perfect_scan(phantom, position_um, chosen, _FRAME).spectrum.values
     return float(torch.linalg.vector_norm(made - real) / torch.linalg.vector_norm(real))
 

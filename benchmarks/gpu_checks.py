@@ -16,7 +16,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import index_from_contrast
 from reconstruction.unwrap import unwrap, wrap
 from regularizer.networks.inference import apply_whole
-from regularizer.networks.trained import NETWORKS, network_input, shipped
+from regularizer.networks.trained import NETWORKS, network_input, shipped_networks
 from regularizer.networks.unet import fold_batch_norm
 from regularizer.registry import regularizer
 from regularizer.total_variation.parameters import PARAMETERS
@@ -82,7 +82,7 @@ def _difference(pair: Pair) -> float:
 
 def _fields(bench: Bench) -> Pair:
     sample = bench.checked[1]
-    return bench.fields, bench.there.retrieved(sample.frames, sample)[0]
+    return bench.fields, bench.there.retrieve(sample.frames, sample)[0]
 
 
 def _unwrapping(bench: Bench) -> Result:
@@ -155,7 +155,7 @@ def _middle(volume: torch.Tensor, size: int) -> torch.Tensor:
 
 def sphere_tasks(bench: Bench) -> list[Task]:
     """Return the ways from an exact sphere's interferograms to its index, one a regularizer."""
-    methods = (*_CLASSICAL, *shipped())
+    methods = (*_CLASSICAL, *shipped_networks())
     return [Task(name, lambda _, name=name: _sphere(bench, name)) for name in methods]  # type: ignore[misc]
 
 

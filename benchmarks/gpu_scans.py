@@ -131,7 +131,7 @@ class Bench:
     @cached_property
     def fields(self) -> torch.Tensor:
         """Fields over the background's (angles, y, x), from the processor."""
-        return self.here.retrieved(self.checked[1].frames, self.checked[1])[0]
+        return self.here.retrieve(self.checked[1].frames, self.checked[1])[0]
 
     @cached_property
     def reconstruction(self) -> Reconstruction:

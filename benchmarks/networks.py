@@ -28,7 +28,7 @@ from benchmarks.machine import peak_mb
 from benchmarks.pages import DOCS, make_tables, markdown
 from regularizer.networks.inference import apply_patches, apply_whole
 from regularizer.networks.openvino_graph import in_openvino, is_installed
-from regularizer.networks.trained import NETWORKS, Recipe, load_network, shipped
+from regularizer.networks.trained import NETWORKS, Recipe, load_network, shipped_networks
 from regularizer.networks.unet import LightUNet, fold_batch_norm
 
 __all__ = ["convolved", "main", "operations", "receptive_field", "settled", "sizes"]
@@ -138,7 +138,7 @@ def speeds() -> str:
 
 def settled(name: str) -> nn.Module:
     """Return the shipped network, or random weights whose batch norms have seen something."""
-    if name in shipped():
+    if name in shipped_networks():
         return load_network(name).network
     network = NETWORKS[name].build()
     with torch.no_grad():
@@ -198,13 +198,13 @@ def _compiled(network: nn.Module, seen: torch.Tensor) -> Run | None:
     return run
 
 
-def _doubting(network: nn.Module, seen: torch.Tensor) -> Run:
+def _with_uncertainty(network: nn.Module, seen: torch.Tensor) -> Run:
     """Torch, with the head that says how large the errors are."""
     assert isinstance(network, LightUNet)
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
-            return network.with_doubt(seen)[:, :1]
+            return network.with_uncertainty(seen)[:, :1]
 
     return run
 
@@ -245,7 +245,7 @@ def _monai(network: nn.Module, seen: torch.Tensor) -> Run | None:
 
 
 _ENGINES: dict[str, Callable[[nn.Module, torch.Tensor], Run | None]] = {
-    "torch, and how large the error may be": _doubting,
+    "torch, and how large the error may be": _with_uncertainty,
     "torch.compile, frozen": _compiled,
     "OpenVINO, float32": _openvino,
     "torch, patches of 64^3, stride 32": _patches,

@@ -33,7 +33,7 @@ from regularizer.registry import regularizer
 from regularizer.total_variation.automatic import automatic_parameters
 from regularizer.total_variation.parameters import PARAMETERS, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
-from regularizer.training.training_data import Sample, make_sample, sample_of
+from regularizer.training.training_data import Sample, make_sample, simulate_sample
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.scans import correlation, distance_um
 
@@ -133,7 +133,9 @@ def hl60(data: Path) -> str:
     def rows() -> Iterator[list[str]]:
         for aperture, frame in (("cell", 320), ("bacteria", 192)):  # 26 and 23 um of view
             samples = [
-                sample_of(phantom, preset(aperture), "hl60", s, np.random.default_rng(s), frame)
+                simulate_sample(
+                    phantom, preset(aperture), "hl60", s, np.random.default_rng(s), frame
+                )
                 for s in _TEST_SEEDS
             ]
             for method in METHODS:

@@ -16,7 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from acquisition.configuration.calibration_file import Calibration, calibration_beside, setup_of
+from acquisition.configuration.calibration_file import (
+    Calibration,
+    calibrated_settings,
+    calibration_beside,
+)
 from acquisition.configuration.microscope_file import AcquisitionConfig, load_configuration
 from acquisition.errors import DataError, DeviceError, ScanError
 from acquisition.illumination.gratings import Matrix
@@ -378,7 +382,7 @@ def _calibration(found: Findings, checks: list[Check]) -> Calibration:
         carrier=found.angles.vectors.carrier,
         exposure_ms=found.exposure.exposure_ms,
         shortest_picture_ms=found.timing.shortest_ms,
-        setup=setup_of(found.config),
+        setup=calibrated_settings(found.config),
         problems=[f"{check.name}: {check.value}" for check in checks if not check.met],
     )
 

@@ -48,8 +48,8 @@ def run(options: Namespace) -> int:
 
     from regularizer.deep import DeepRegularizer
     from regularizer.training import generalisation
-    from regularizer.training.evaluation import Row, evaluate, page, sureness
-    from regularizer.training.training_data import KINDS, TEST_SEED, kept_sample
+    from regularizer.training.evaluation import Row, evaluate, page, uncertainty_calibration
+    from regularizer.training.training_data import KINDS, TEST_SEED, cached_sample
 
     kinds, objects = known(options.kinds or KINDS, KINDS, "--kinds"), options.objects
     if options.quick:
@@ -62,8 +62,10 @@ def run(options: Namespace) -> int:
         rows = evaluate(kinds, objects, options.cache, device)
         unsure = DeepRegularizer(device, uncertainty=True)
         seeds = range(TEST_SEED, TEST_SEED + objects)
-        samples = (kept_sample(kind, seed, options.cache) for kind in kinds for seed in seeds)
-        text = page(rows, [sureness(sample.to(device), unsure) for sample in samples])
+        samples = (cached_sample(kind, seed, options.cache) for kind in kinds for seed in seeds)
+        text = page(
+            rows, [uncertainty_calibration(sample.to(device), unsure) for sample in samples]
+        )
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     print(json.dumps([asdict(row) for row in rows]) if options.json else text)

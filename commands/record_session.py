@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from acquisition.choices import check_regularizer
-from acquisition.configuration.calibration_file import Calibrated, load_calibrated
+from acquisition.configuration.calibration_file import CalibratedConfig, load_calibrated
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import ConfigurationError, ScanStopped
 from acquisition.microscope import open_microscope
@@ -161,13 +161,15 @@ def tomograms_asked_for(
     return None
 
 
-def _as_begun(recording: Recording, microscope: Path | None) -> tuple[Calibrated, TimelapsePlan]:
+def _as_begun(
+    recording: Recording, microscope: Path | None
+) -> tuple[CalibratedConfig, TimelapsePlan]:
     """Return the microscope, unless another file is given, and the plan of a recording."""
     series = series_of(recording)
     plan = TimelapsePlan.from_json(series.plan)
     if microscope is not None:
         return load_calibrated(microscope), plan
-    return Calibrated(AcquisitionConfig.model_validate_json(series.microscope)), plan
+    return CalibratedConfig(AcquisitionConfig.model_validate_json(series.microscope)), plan
 
 
 def _check_device(name: str | None) -> None:
@@ -244,7 +246,7 @@ class _Session:
 
     def __init__(
         self,
-        calibrated: Calibrated,
+        calibrated: CalibratedConfig,
         plan: TimelapsePlan,
         output: Path,
         tomograms: Tomograms | None,

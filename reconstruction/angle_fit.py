@@ -1,9 +1,9 @@
-"""What the fringes of an empty field tell about a microscope: angles, carrier, contrast, emptiness.
+"""Measures a microscope from the fringes of an empty field: angles, carrier, contrast, emptiness.
 
-The interferogram of angle i is I = A (1 + V cos(2 pi (k_c + k_i) . r + phase)): the place of its
-sideband is the angle, its height the visibility V. All figures are of a background, which has no
-sample in it; whether it has none is told by a second one, taken beside the first (``emptiness``):
-the light path's own dust and aberrations stay where they are, a sample moves.
+The interferogram of angle i is I = A (1 + V cos(2 pi (k_c + k_i) . r + phase)): the position of its
+sideband gives the angle, its height the visibility V. All figures are of a background, which must
+hold no sample. A second background, taken with the stage moved, shows whether that holds
+(``emptiness``): dust and aberrations of the light path stay in place, a sample moves.
 """
 
 from dataclasses import dataclass, replace
@@ -24,12 +24,12 @@ __all__ = ["AngleFit", "CarrierFit", "carrier_fit", "emptiness", "fit_angles"]
 Points = NDArray[np.float64]
 
 _TRIPLES = 500
-_IN_A_LINE = 0.02  # of the plan's extent, squared: three angles that make no good matrix
+_IN_A_LINE = 0.02  # of the plan's extent, squared: below, three angles are too nearly in a line
 _STANDSTILL = 0.05  # determinant of the map
 _AGREES = 0.05  # NA/wavelength
-_DUPLICATE = 0.5  # of the least distance that was planned
-_DARK = 0.2  # of the median visibility: below it there are no fringes to speak of
-_OBJECT = 0.15  # of the field: what differs by more is no noise of a well exposed background
+_DUPLICATE = 0.5  # of the smallest planned distance
+_DARK = 0.2  # of the median visibility, below which an angle counts as without fringes
+_OBJECT = 0.15  # of the field; larger differences are not the noise of a well exposed background
 _NOISE = 2.5  # standard deviations a component; noise alone has a mean distance of 1.25
 
 
@@ -40,21 +40,21 @@ class AngleFit:
     Parameters
     ----------
     vectors : WaveVectors
-        As measured.
+        Measured wave vectors.
     planned : (angles, 2)
-        In cycles/um.
+        Planned wave vectors, cycles/um.
     correction : ((xx, xy), (yx, yy))
         k measured = correction k planned, by least squares.
     offset : (kx, ky)
-        The rest of the fit, cycles/um; the carrier takes up what all angles have in common.
+        Constant term of the fit, cycles/um; small, since the carrier includes any common shift.
     residual : (angles,)
         Distance of each angle from the fit, cycles/um; nan where it cannot be measured.
     visibility : (angles,)
-        Of the fringes, 0 to 1.
+        Fringe visibility, 0 to 1.
     missing : tuple of int
         Angles without fringes.
     duplicates : tuple of (int, int)
-        Pairs that lie nearer together than half of the least distance that was planned.
+        Pairs that lie closer together than half of the smallest planned distance.
     """
 
     vectors: WaveVectors
@@ -68,33 +68,33 @@ class AngleFit:
 
     @property
     def rotation_deg(self) -> float:
-        """How far the DMD's image is turned against the camera, towards y."""
+        """Rotation of the DMD's image against the camera, in degrees from x towards y."""
         (xx, xy), (yx, yy) = self.correction
         return float(np.degrees(np.arctan2(yx - xy, xx + yy)))
 
     @property
     def scale(self) -> float:
-        """How much farther out the angles are than planned."""
+        """Ratio of the measured to the planned |k|."""
         return float(np.sqrt(abs(np.linalg.det(np.array(self.correction)))))
 
 
 def fit_angles(background: InterferogramStack, planned: AngleSet) -> AngleFit:
     """Measure the angles of a background and fit the plan to them.
 
-    The DMD's image may be turned, mirrored and stretched in any way; a turn by 180 degrees cannot
-    be told from none, of the two the fit nearer to the plan is taken.
+    The DMD's image may be rotated, mirrored and stretched in any way. A rotation by 180 degrees
+    looks like none, so the fit closer to the plan is taken.
 
     Parameters
     ----------
     background : InterferogramStack
     planned : AngleSet
-        As the gratings were made for, without a correction.
+        The angles that the gratings were made for, without a correction.
 
     Raises
     ------
     DataError
-        If there are no fringes, or fewer than three angles that are not in a line: a matrix cannot
-        be told from them.
+        If there are no fringes, or fewer than three angles that are not in a line, from which no
+        matrix can be fitted.
     """
     _check_plane(planned.k)
     image, vectors = _measured(background, planned)
@@ -125,13 +125,13 @@ def fit_angles(background: InterferogramStack, planned: AngleSet) -> AngleFit:
 def _check_plane(k: Points) -> None:
     if np.linalg.matrix_rank(np.column_stack([k, np.ones(len(k))])) < 3:
         raise DataError(
-            f"at least three angles that are not in a line must show fringes, got {len(k)} that "
-            "are or are too few: check the reference beam, the Fourier stop and the pictures"
+            f"at least three angles that are not in a line must show fringes, got {len(k)}, too "
+            "few or in a line: check the reference beam, the Fourier stop and the pictures"
         )
 
 
 def _measured(background: InterferogramStack, planned: AngleSet) -> tuple[Points, WaveVectors]:
-    """Return the plan's image, looked for without knowing it, and the wave vectors near it."""
+    """Return the plan mapped onto the measured angles, and the wave vectors found near it."""
     normal = planned.normal if planned.normal not in background.lost else None
     blind = find_wave_vectors(replace(background, illumination_k=None, normal=normal))
     image = planned.k @ _most_agreed(planned.k, blind.k)
@@ -139,10 +139,10 @@ def _measured(background: InterferogramStack, planned: AngleSet) -> tuple[Points
 
 
 def _most_agreed(planned: Points, found: Points) -> Points:
-    """Return the matrix of the affine map that most angles agree on, for rows of k.
+    """Return the matrix of the affine map, for rows of k, that most angles agree with.
 
-    The best of many maps through three angles each: a least-squares fit would be misled by a few
-    pictures that come in a wrong order.
+    It is the best of many maps through three angles each: least squares would be misled by a few
+    pictures in the wrong order.
     """
     design = np.column_stack([planned, np.ones(len(planned))])
     usable = np.flatnonzero(np.isfinite(found).all(axis=1))
@@ -159,8 +159,8 @@ def _most_agreed(planned: Points, found: Points) -> Points:
     matrix = np.asarray(best[:2])
     if not abs(np.linalg.det(matrix)) > _STANDSTILL:
         raise DataError(
-            "the measured angles must move with the planned ones, they stay where they are: check "
-            "that the DMD shows its pictures and triggers the camera"
+            "the measured angles must change with the planned ones, and they are all the same: "
+            "check that the DMD shows its pictures and triggers the camera"
         )
     return -matrix if np.trace(matrix) < 0 else matrix
 
@@ -168,7 +168,7 @@ def _most_agreed(planned: Points, found: Points) -> Points:
 def _duplicates(
     k: Points, planned: Points, usable: NDArray[np.bool_]
 ) -> tuple[tuple[int, int], ...]:
-    """Return usable pairs that came out nearly the same."""
+    """Return pairs of usable angles that were measured nearly the same."""
     if len(k) < 2:
         return ()
     first, second = np.triu_indices(len(k), 1)
@@ -182,17 +182,17 @@ def _duplicates(
 
 @dataclass(frozen=True, slots=True)
 class CarrierFit:
-    """Where the sideband lies, in NA/wavelength.
+    """Distances of the sideband from what it must not overlap, in NA/wavelength.
 
     Parameters
     ----------
     distance : float
-        Of the carrier from the zero order.
+        Distance of the carrier from the zero order.
     to_zero_order : float
-        Between the sideband's disk (radius 1) and that of the zero order's halo (radius 2);
+        Gap between the sideband's disk (radius 1) and that of the zero order's halo (radius 2);
         negative where they overlap: a strong sample's own intensity then disturbs its phase.
     to_conjugate : float
-        Between the sideband's disk and that of its conjugate, folded at the camera's Nyquist
+        Gap between the sideband's disk and that of its conjugate, folded at the camera's Nyquist
         frequency; negative where they overlap: angles there are left out.
     """
 
@@ -202,7 +202,7 @@ class CarrierFit:
 
 
 def carrier_fit(carrier: tuple[float, float], optics: Optics) -> CarrierFit:
-    """Return how far the sideband is from what it must not touch."""
+    """Return the sideband's distances for a carrier (kx, ky) in cycles/um."""
     sampling = 1 / optics.pixel_size_um
     folds = sampling * np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
     zero = float(np.hypot(*(folds - carrier).T).min()) / optics.cutoff
@@ -216,7 +216,7 @@ def _visibilities(background: InterferogramStack, vectors: WaveVectors) -> Point
     pixel = background.optics.pixel_size_um
     window_y, window_x = (np.hanning(n + 1)[:-1] for n in (rows, columns))
     found = np.zeros(len(background.frames))
-    for i, frame in enumerate(background.frames):  # once a calibration; not the frame path
+    for i, frame in enumerate(background.frames):  # runs once per calibration, not per frame
         if i in background.lost or not np.isfinite(vectors.k[i]).all():
             continue
         fx, fy = vectors.k[i] + vectors.carrier
@@ -228,23 +228,23 @@ def _visibilities(background: InterferogramStack, vectors: WaveVectors) -> Point
 
 
 def emptiness(background: InterferogramStack, beside: InterferogramStack) -> float:
-    """Return the part of the field that is empty in both of two places.
+    """Return the share of the field that is empty at both of two stage positions.
 
     Parameters
     ----------
     background : InterferogramStack
     beside : InterferogramStack
-        The same light path with the sample shifted by a part of the field.
+        Background with the same light path, the stage moved by part of the field.
 
     Returns
     -------
     float
-        1 where nothing moved; pixels whose field changed by more than 0.15, or than its noise, are
-        not empty.
+        1 if nothing moved. Pixels whose field changed by more than 0.15, or by more than its noise,
+        count as not empty.
     """
     reconstructor = Reconstructor(background)
     lost = {*background.lost, *beside.lost, *reconstructor.wave_vectors.unusable}
-    fields, quality = reconstructor.retrieved(beside.frames, beside, lost=tuple(sorted(lost)))
+    fields, quality = reconstructor.retrieve(beside.frames, beside, lost=tuple(sorted(lost)))
     kept = [i for i in range(len(beside.frames)) if i not in lost]
     change = (fields[kept] - 1).abs().mean(dim=0)
     limit = max(_OBJECT, _NOISE * float(np.median(quality.noise[kept])))

@@ -1,14 +1,14 @@
-"""How far the sample is out of focus, from one scan, by the sharpness of the refocused field.
+"""Autofocus from one scan, by the sharpness of the numerically refocused field.
 
-What lies in the plane in focus is seen at the same place from every angle; what lies above or below
-it moves sideways from angle to angle. So the scattered fields of all angles, propagated to a depth
-z, add up there, and only there:
+An object in the plane in focus appears at the same position from every angle; one above or below it
+shifts sideways from angle to angle. So the scattered fields of all angles, propagated to a depth z,
+add up only if the object is there:
 
     S(z) = sum_K |sum_j (u_j/u0_j - 1)^(K) exp(2 pi i z (kz - k0z))|^2 / (n sum_K sum_j |...|^2)
 
-is 1 where they all agree and 1/n for noise; propagation keeps the denominator. A phase object,
-which in focus has no amplitude to be sharp, is as clear as any other. One transform an angle, then
-a multiplication a depth.
+is 1 where all agree and 1/n for noise; propagation does not change the denominator. It works for
+phase objects, which have no amplitude contrast in focus. The cost is one transform per angle and
+one multiplication per depth.
 """
 
 import math
@@ -25,18 +25,18 @@ from reconstruction.geometry import Views
 
 __all__ = ["RANGE_UM", "Focus", "find_focus"]
 
-RANGE_UM = 12.0  # a cell that is farther out has left a field of 20 um at the steepest angles
+RANGE_UM = 12.0  # farther out, a cell leaves a field of 20 um at the steepest angles
 _LEAST_PEAK = 2.0  # over the median of the curve; measured 4 to 11 on a cell, bead and cocci
 
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """Where the sample is sharpest.
+    """The depth at which the sample is sharpest.
 
     Parameters
     ----------
     distance_um : float
-        z of that plane over the plane in focus; the stage has to bring it down by as much.
+        z of that plane relative to the plane in focus; the stage must lower the sample by this.
     depths_um, sharpness : (n,) float64
         The curve S(z).
     """
@@ -47,7 +47,7 @@ class Focus:
 
     @property
     def found(self) -> bool:
-        """Whether there is a peak: an empty or overcrowded field has none."""
+        """Whether the curve has a clear peak; an empty or overcrowded field has none."""
         return bool(self.sharpness.max() >= _LEAST_PEAK * np.median(self.sharpness))
 
 
@@ -59,15 +59,15 @@ def find_focus(stack: FieldStack, range_um: float = RANGE_UM) -> Focus:
     stack : FieldStack
         u/u0 of one scan.
     range_um : float
-        The farthest that is looked at, above and below.
+        Range searched above and below the plane in focus.
 
     Raises
     ------
     DataError
-        If there are fewer than two angles, which always agree.
+        If there are fewer than two angles.
     """
     if len(stack.values) < 2:
-        raise DataError(f"a focus is found with at least 2 angles, got {len(stack.values)}")
+        raise DataError(f"autofocus needs at least 2 angles, got {len(stack.values)}")
     axial, passed = axial_frequencies(Views.of(stack))
     device = stack.values.device
     step = stack.optics.axial_resolution_um
@@ -87,7 +87,7 @@ def find_focus(stack: FieldStack, range_um: float = RANGE_UM) -> Focus:
 
 
 def _peak(depths: NDArray[np.float64], curve: NDArray[np.float64]) -> float:
-    """Return where the parabola through the highest sample and its neighbours is highest."""
+    """Return the depth of the vertex of the parabola through the highest sample and neighbours."""
     i = int(curve.argmax())
     if i in (0, len(curve) - 1):
         return float(depths[i])

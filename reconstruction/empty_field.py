@@ -1,14 +1,13 @@
-"""The empty part of a field over its background: found, and made one.
+"""Finds the empty part of a field over its background and normalises it to one.
 
 Between background and sample the interferometer drifts: u/u0 of an empty field is not 1 but a
 constant times a slow tilt, exp(i (a + b y + c x)). The empty part is where most of the field agrees
 with such a plane wave; the fit is reweighted until only pixels within the noise count (an
 M-estimator with a redescending weight), so that the object does not pull it.
 
-A sample that leaves no part of the field empty has a part that passes for it: where its phase is
-nearly flat. That part is not as even as noise leaves an empty one, and so it is seen
-(``uneven``). Where the phase has its zero is then not in the scan; ``anchored`` has what can be
-taken for it.
+If the sample fills the field, the fit settles on the part where its phase is nearly flat. That part
+varies more than the noise of an empty one, which ``uneven`` measures. The zero of the phase is then
+unknown from the scan; ``with_anchor`` offers assumptions for it.
 """
 
 import math
@@ -19,19 +18,19 @@ from torch.nn import functional
 
 from reconstruction.settings import Anchor
 
-__all__ = ["EmptyField", "anchored", "fit_empty_field"]
+__all__ = ["EmptyField", "fit_empty_field", "with_anchor"]
 
-_PIXELS = 1500  # of a frame that are looked at: enough to find its tilt to 0.005 rad
+_PIXELS = 1500  # pixels of a frame that are used: enough for a tilt to 0.005 rad
 _ROUNDS = 8
-_ROUNDS_WITHOUT_TILT = 3  # at first: the object still counts
+_ROUNDS_WITHOUT_TILT = 3  # first rounds, in which the object still has weight
 _FOR_MEDIAN = 3  # every third of these pixels is enough for a median
-_LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less the object's edge could pass for a tilt
-_BLOCK = 4  # of these pixels an edge of a block, whose mean noise leaves at a quarter of a pixel's
-_MOSTLY = 0.6  # of a block's pixels that are empty: it counts
-# The blocks' means of exact spheres, cells and bacteria, rms: where a part is empty, 0.2 to 0.4 of
-# the noise or up to 0.045 of the object's own field; where none is, from 0.7 and from 0.1 on.
+_LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less, an object's edge can look like a tilt
+_BLOCK = 4  # edge of a block in these pixels; its mean has a quarter of a pixel's noise
+_MOSTLY = 0.6  # a block counts if this share of its pixels is empty
+# Rms of the block means for exact spheres, cells and bacteria: with an empty part, 0.2 to 0.4 of
+# the noise or up to 0.045 of the object's own field; without one, at least 0.7 and 0.1.
 _UNEVEN_NOISE, _UNEVEN_PART = 0.5, 0.07
-_LOWEST = 0.03  # of the pixels whose phase is below what is taken for the medium's
+_LOWEST = 0.03  # quantile of the phase that is taken for the medium's
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,11 @@ class EmptyField:
     tilt : (frames, 2) float32
         Phase from the centre to the border of the frame along y and x, rad.
     share : (frames,) float32
-        Part of the frame that is empty.
+        Empty share of the frame.
     noise : (frames,) float32
-        Standard deviation of u/u0 there, per component.
+        Standard deviation of u/u0 in the empty part, per component.
     uneven : (frames,) float32
-        How much less even that part is than an empty one: above 1 it belongs to the sample.
+        Unevenness of that part over the limit for an empty one; above 1 it belongs to the sample.
     """
 
     offset: torch.Tensor
@@ -59,7 +58,7 @@ class EmptyField:
     uneven: torch.Tensor
 
     def remove(self, quotient: torch.Tensor) -> torch.Tensor:
-        """Return u/u0 (frames, y, x) with the empty part at 1."""
+        """Return u/u0 (frames, y, x) divided by the plane wave, so that the empty part is 1."""
         y, x = (_line(n, quotient.device) for n in quotient.shape[1:])
         turn_y, turn_x = (
             torch.polar(torch.ones(1, device=quotient.device), -self.tilt[:, axis, None] * line)
@@ -70,12 +69,12 @@ class EmptyField:
 
 
 def _line(n: int, device: torch.device) -> torch.Tensor:
-    """Return positions from -1 to nearly 1, 0 at n//2."""
+    """Return n positions from -1 to just below 1, with 0 at n//2."""
     return (torch.arange(n, device=device, dtype=torch.float32) - n // 2) / (n / 2)
 
 
 def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
-    """Fit the empty part of u/u0 (frames, y, x); no frame may be zero."""
+    """Fit a plane wave to the empty part of u/u0 (frames, y, x); no frame may be zero."""
     stride = max(1, math.ceil(math.sqrt(quotient[0].numel() / _PIXELS)))
     rows, columns = (_line(n, quotient.device)[::stride] for n in quotient.shape[1:])
     sparse = quotient[:, ::stride, ::stride]
@@ -102,19 +101,19 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
             step = step * turn
             tilt = tilt + change[:, 1:]
         offset = offset * step
-        # noise has a Rayleigh distance, median 1.2 sigma; the object is what lies beyond
+        # distances of noise follow a Rayleigh distribution, median 1.2 sigma; larger is object
         median = distance[:, ::_FOR_MEDIAN].median(dim=1, keepdim=True).values
         width = torch.maximum(width / 2, 2 * median).clamp(1e-6, 1)
     uneven = _unevenness(relative.reshape(sparse.shape), 2 * median)
     return EmptyField(offset, tilt, share, median[:, 0] / 1.18, uneven)
 
 
-def anchored(empty: EmptyField, quotient: torch.Tensor, anchor: Anchor) -> EmptyField:
-    """Return what is to be removed from u/u0 (frames, y, x), by what its zero of phase is.
+def with_anchor(empty: EmptyField, quotient: torch.Tensor, anchor: Anchor) -> EmptyField:
+    """Return the plane wave to remove from u/u0 (frames, y, x), for a choice of the zero phase.
 
-    "field": the empty part that was found. "background": phase and tilt of the background, which
-    an interferometer that does not drift keeps; only its power is adjusted. "lowest" ("highest"):
-    the least (largest) phase of each frame is the medium's.
+    "field": the empty part that was found. "background": phase and tilt of the background, valid
+    if the interferometer does not drift; only the power is adjusted. "lowest" ("highest"): the
+    smallest (largest) phase of each frame is the medium's.
     """
     if anchor == "field":
         return empty
@@ -129,14 +128,14 @@ def anchored(empty: EmptyField, quotient: torch.Tensor, anchor: Anchor) -> Empty
 
 
 def _unevenness(relative: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
-    """Return how uneven the part is that was taken to be empty, (frames,).
+    """Return the unevenness (frames,) of the part that was taken to be empty.
 
     Parameters
     ----------
     relative : (frames, y, x) complex64
-        u/u0 with that part at 1.
+        u/u0, normalised to 1 in that part.
     within : (frames, 1)
-        Distances from 1 up to which pixels belong to it.
+        Largest distance from 1 of the pixels that belong to it.
     """
     off = relative - 1
     distance = off.abs()
@@ -152,14 +151,14 @@ def _unevenness(relative: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
 
 
 def _pixel_noise(relative: torch.Tensor) -> torch.Tensor:
-    """Return the noise a component (frames,), from second differences: smooth phases have none."""
+    """Return the noise per component (frames,), from second differences, which ignore slopes."""
     second = relative[:, :, 2:] - 2 * relative[:, :, 1:-1] + relative[:, :, :-2]
     median = second.abs().flatten(1).median(dim=1).values
     return (median / (1.18 * math.sqrt(6))).clamp_min(1e-6)
 
 
 def _coarse_tilt(sparse: torch.Tensor) -> torch.Tensor:
-    """Return the tilt (frames, 2) of the spectrum's peak: whole turns across the frame."""
+    """Return the tilt (frames, 2) of the spectrum's peak, in whole turns across the frame."""
     _, rows, columns = sparse.shape
     peak = torch.fft.fft2(sparse).abs().flatten(1).argmax(dim=1)
     turns = torch.stack([peak // columns, peak % columns], dim=1).to(torch.float32)

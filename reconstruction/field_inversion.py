@@ -1,8 +1,8 @@
 """From fields over the incident wave to a spectrum, planned once for a set of views.
 
-Fields, one a view, are 1 where the sample is not. At each depth of the plan their Rytov (or Born)
-field is taken and laid on the Ewald caps; what the depths say is put together. Views may carry
-rotations: a sample that is turned in front of the light is the same sum over other caps.
+There is one field per view, 1 outside the sample. At each depth of the plan the Rytov (or Born)
+field is computed and placed on the Ewald caps, and the depths are combined. Views may have
+rotations: for a sample rotated in front of the light, the caps are rotated instead.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reconstruction.empty_field import anchored, fit_empty_field
+from reconstruction.empty_field import fit_empty_field, with_anchor
 from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
 from reconstruction.geometry import Views
@@ -21,22 +21,22 @@ from reconstruction.unwrap import unwrap_frames
 
 __all__ = ["FieldInversion", "Scattered", "born_fields", "reconstruct_fields", "rytov_fields"]
 
-_FAINTEST = 1e-6  # |u/u0|^2 below which the logarithm is that of this
-_INSIDE = 0.25  # of a frame's largest phase: within the object
+_FAINTEST = 1e-6  # smallest |u/u0|^2 for the logarithm
+_INSIDE = 0.25  # of a frame's largest phase, above which a pixel is inside the object
 
 
 @dataclass(frozen=True, slots=True)
 class Scattered:
-    """What some views scatter.
+    """The scattered fields of some views, as samples of the spectrum, with phase diagnostics.
 
     Parameters
     ----------
-    samples : (n,) complex64 tensors, one a depth
-        Of the contrast's spectrum, on the caps.
+    samples : (n,) complex64 tensors, one per depth
+        Samples of the contrast's spectrum on the caps.
     residues : (views,) int64
-        Points around which the phase does not close, in the plane nearest to the focus.
+        Number of phase residues (loops that do not close), in the plane nearest to the focus.
     bending : (views,) float32
-        Phase gradient within the object, rms, over 2 pi k: the angle by which light is bent.
+        Rms phase gradient within the object over 2 pi k: the angle by which light is bent, rad.
     """
 
     samples: tuple[torch.Tensor, ...]
@@ -45,7 +45,9 @@ class Scattered:
 
 
 class FieldInversion:
-    """Everything that depends on the geometry of the views.
+    """Turns the fields of planned views into a spectrum and a tomogram.
+
+    Everything that depends on the geometry alone is computed once, when it is made.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ class FieldInversion:
         self._per_radian = [1 / (wave_number * d) for d in views.pixel_size_um]
 
     def scattered(self, fields: torch.Tensor, first: int = 0) -> Scattered:
-        """Return the samples of views ``first``, first + 1, ... from their fields (views, y, x)."""
+        """Return samples from the fields (views, y, x) of the views ``first``, first + 1, ..."""
         samples = []
         for depth, plane in enumerate(self.focus.planes(fields, first)):
             psi, torn = self._scattered(plane)
@@ -87,29 +89,29 @@ class FieldInversion:
     def spectrum(
         self, samples: tuple[torch.Tensor, ...], lost: tuple[int, ...] = ()
     ) -> tuple[Spectrum, float]:
-        """Return the measured spectrum from all views' samples, and the imaginary part.
+        """Return the measured spectrum from all views' samples, and the relative imaginary part.
 
-        The imaginary part (absorption) is what the real index leaves out: rms over that of the
-        real part, where K and -K were both measured, noise included.
+        The imaginary part of the contrast (absorption) is not in the real index. Its size is given
+        as rms over that of the real part, where K and -K were both measured, noise included.
         """
-        averages = self.caps.averaged(samples, lost)
+        averages = self.caps.average(samples, lost)
         if len(averages) == 1:
-            values = self.caps.placed(averages[0])
+            values = self.caps.place(averages[0])
         else:
-            values = self._blend(self.caps.placed(a, columns=True) for a in averages)
+            values = self._blend(self.caps.place(a, columns=True) for a in averages)
         sides = averages[self._middle].sides()
         return self.caps.spectrum(values, sides, lost), sides.imaginary_part()
 
     def reconstruct(self, stack: FieldStack) -> tuple[Tomogram, Spectrum]:
         """Return the raw tomogram of one stack of fields, and its spectrum.
 
-        Offset and tilt of the phase are taken out on the empty part of each field, as in a scan.
+        Offset and tilt of the phase are removed using the empty part of each field, as in a scan.
         """
         fields = stack.values.to(self.caps.device)
-        fields = anchored(fit_empty_field(fields), fields, self.settings.anchor).remove(fields)
+        fields = with_anchor(fit_empty_field(fields), fields, self.settings.anchor).remove(fields)
         spectrum, imaginary = self.spectrum(self.scattered(fields).samples)
         index = index_from_contrast(contrast_of(spectrum), stack.optics.medium_index)
-        provenance = {**stack.provenance, "reconstruction": self.described(imaginary)}
+        provenance = {**stack.provenance, "reconstruction": self.description(imaginary)}
         tomogram = Tomogram(
             index,
             spectrum.voxel_size_um,
@@ -119,8 +121,8 @@ class FieldInversion:
         )
         return tomogram, spectrum
 
-    def described(self, imaginary: float) -> str:
-        """Return in words how this reconstructs, and how large the imaginary part is."""
+    def description(self, imaginary: float) -> str:
+        """Return a sentence on the method and the discarded imaginary part, for the provenance."""
         s = self.settings
         depths = f"{len(self.focus.steps)} planes" if len(self.focus.steps) > 1 else "one plane"
         taper = f", apodised {s.apodisation:g}" if s.apodisation else ""
@@ -130,7 +132,7 @@ class FieldInversion:
         )
 
     def _bending(self, phase: torch.Tensor) -> torch.Tensor:
-        """Return the rms gradient over 2 pi k within the object, less that around it, (views,)."""
+        """Return the rms phase gradient within the object over 2 pi k, background subtracted."""
         rows, columns = (n // 2 * 2 for n in phase.shape[1:])
         phase = phase[:, :rows, :columns]
         here = phase[:, ::2, ::2]
@@ -146,9 +148,9 @@ class FieldInversion:
 
 
 def rytov_fields(fields: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ln|u/u0| + i unwrap(arg(u/u0)), (views, y, x), and the residues of each phase.
+    """Return ln|u/u0| + i unwrap(arg(u/u0)), (views, y, x), and the number of residues, (views,).
 
-    ``fields`` (views, y, x) complex64 are 1 where empty.
+    ``fields`` (views, y, x) complex64 is 1 where empty.
     """
     real, imaginary = fields.real.contiguous(), fields.imag.contiguous()
     # atan2 and log of contiguous parts take a fifth of the time of angle, abs and log
@@ -167,12 +169,12 @@ def reconstruct_fields(
     settings: ReconstructionSettings | None = None,
     device: str | torch.device = "cpu",
 ) -> tuple[Tomogram, Spectrum]:
-    """Reconstruct fields that another program retrieved, or that were taken as the sample turned.
+    """Reconstruct fields retrieved by another program or recorded while the sample rotated.
 
     Parameters
     ----------
     stack : FieldStack
-        u/u0, 1 where the sample is not; with ``rotations`` where views have their own.
+        u/u0, 1 outside the sample; with ``rotations`` if the views are rotated.
     settings : ReconstructionSettings or None
         None: the defaults.
 

@@ -21,13 +21,13 @@ from reconstruction.wave_vectors import folded_conjugates
 
 __all__ = ["FieldPlan", "FieldStack"]
 
-# A hard cut at the NA cost 0.002 RI on the exact sphere, 20 % more let noise in.
+# A hard cut at the NA cost 0.002 RI on the exact sphere; 20 % more let noise in.
 BAND_MARGIN = 1.05
 
 
 @dataclass(frozen=True, slots=True)
 class FieldStack:
-    """Sample field over background field, one angle a frame.
+    """Sample fields over background fields, one per angle.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ class FieldStack:
     k : (angles, 2) float64
         Illumination wave vectors, cycles/um.
     rotations : (angles, 3, 3) float64 or None
-        How the sample is turned in each view: a point (x, y, z) of it lies at R (x, y, z) in the
-        frame whose z is the optical axis. None: not at all.
+        Rotation of the sample in each view: its point (x, y, z) lies at R (x, y, z) in the frame
+        whose z is the optical axis. None: no rotation.
     provenance : mapping of str
 
     Raises
     ------
     DataError
-        If shapes do not fit together, light is evanescent in the medium, or a rotation is none.
+        If shapes do not match, light is evanescent in the medium, or a matrix is not a rotation.
     """
 
     values: torch.Tensor
@@ -74,7 +74,7 @@ class FieldStack:
 
 
 class FieldPlan:
-    """Everything about the retrieval that depends on geometry alone.
+    """Retrieves fields from interferograms; what depends on geometry alone is computed once.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ class FieldPlan:
     Attributes
     ----------
     shape : (y, x)
-        Of the retrieved fields: a good FFT size that samples 2 NA/wavelength. The middle of a frame
-        whose size has a large prime factor is used, up to the next smaller good size.
+        Shape of the retrieved fields: a fast FFT size that samples 2 NA/wavelength. A frame whose
+        size has a large prime factor is cropped around its middle to the next smaller fast size.
     pixel_size_um : (dy, dx)
     frequencies : (rows,), (columns,) float64
-        Of the sideband's spectrum, from the carrier, along y and x in cycles/um.
+        Frequencies of the sideband's spectrum relative to the carrier, along y and x, cycles/um.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class FieldPlan:
         self._pupil = self._band_mask(optics, carrier).to(device)
 
     def _band_mask(self, optics: Optics, carrier: tuple[float, float]) -> torch.Tensor:
-        """Return 1 within the widened pupil around the carrier, (rows, columns)."""
+        """Return a mask (rows, columns), 1 within the widened pupil around the carrier."""
         y, x = self.frequencies
         radius = np.hypot(y[:, None], x[None, :])
         passed = radius <= BAND_MARGIN * optics.cutoff
@@ -142,8 +142,8 @@ class FieldPlan:
     def retrieve(self, frames: torch.Tensor) -> torch.Tensor:
         """Return the fields (angles, y, x) complex64 of interferograms (angles, y, x) of any type.
 
-        The carrier's rest (a fraction of a frequency sample) and the reference's phase stay in
-        them; they cancel when a sample is divided by its background.
+        The carrier's residue (a fraction of a frequency sample) and the phase of the reference
+        remain; they cancel when the sample is divided by the background.
         """
         return self.fields_of(self.sideband(frames))
 
@@ -151,8 +151,8 @@ class FieldPlan:
         """Return the spectra of the sidebands, (angles, rows, columns) complex64."""
         if tuple(frames.shape[1:]) != self.frame_shape:
             raise DataError(
-                f"frames must be {self.frame_shape} like the background, "
-                f"got {tuple(frames.shape[1:])}"
+                f"frames must have the background's shape {self.frame_shape}, "
+                f"got {tuple(frames.shape[1:])}: take a new background"
             )
         rows, columns = self._crop
         along_x = torch.fft.rfft(frames[:, rows, columns].to(torch.float32), dim=2)
@@ -180,16 +180,16 @@ def _offsets(half: int) -> list[int]:
 
 
 def _middle(n: int, kept: int) -> slice:
-    """Return where the middle of n pixels is, centre (n//2) on centre."""
+    """Return the slice of ``kept`` pixels in the middle of n, centre (n//2) on centre."""
     start = n // 2 - kept // 2
     return slice(start, start + kept)
 
 
 def _good_crop(n: int) -> int:
-    """Return the largest size up to n whose transform is fast: no prime factor above 11.
+    """Return the largest size up to n with a fast transform: no prime factor above 11.
 
-    A region of 509 pixels is cut to 504: five pixels at the rim, where the cut spectrum rings
-    anyway, for half of the transform's time.
+    509 pixels are cropped to 504: this costs five pixels at the rim, where the cut spectrum rings
+    anyway, and halves the time of the transform.
     """
     kept = n
     while scipy.fft.next_fast_len(kept, real=False) != kept:
@@ -198,6 +198,6 @@ def _good_crop(n: int) -> int:
 
 
 def _good_size(wanted: float, limit: int) -> int:
-    """Return an even size with small factors, at least ``wanted`` but not beyond ``limit``."""
+    """Return an even size with small prime factors, from ``wanted`` to at most ``limit``."""
     size = 2 * int(scipy.fft.next_fast_len(math.ceil(wanted / 2), real=False))
     return min(size, limit + limit % 2)

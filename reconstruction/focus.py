@@ -1,12 +1,12 @@
-"""The fields in focus at several depths, and the volume that is put together from them.
+"""Fields refocused to several depths, and the volume blended from their reconstructions.
 
-Rytov's logarithm is nearly linear in the scattering potential where the field is in focus, and less
-and less so away from there: light that crossed the sample elsewhere interferes in one pixel. So the
-logarithm is taken at several depths, each after the fields were propagated there (exact in the
-medium), and each depth of the volume is built from the fields in focus nearest to it (extended
-depth of focus; Kostencka et al., Biomed. Opt. Express 7, 4086 (2016)). Between two planes the two
-reconstructions are blended linearly. A sample of a cap that is rounded to a voxel of k-space is
-right at the plane it is referred to, so this mends the rounding, too.
+Rytov's logarithm is nearly linear in the scattering potential in focus, and less so farther away,
+where light that crossed different parts of the sample interferes in one pixel. So the fields are
+propagated to several depths (exact in the medium), the logarithm is taken at each, and each depth
+of the volume is built from the nearest plane (extended depth of focus; Kostencka et al., Biomed.
+Opt. Express 7, 4086 (2016)). Between two planes the two reconstructions are blended linearly. A cap
+sample rounded to a voxel of k-space is exact at its reference plane, so this reduces rounding
+errors as well.
 """
 
 import math
@@ -23,12 +23,13 @@ from reconstruction.volume import VolumeGrid, steepest_tangent
 
 __all__ = ["Blend", "FocusPlan", "axial_frequencies"]
 
-# Sideways, from plane to plane. With half of it, and twice the planes, the correlation with a
-# sphere of 2 um radius rises by 0.004 to 0.006 (docs/explanation/accuracy.md).
+# Largest sideways shift of the steepest light from plane to plane. Half of it, with twice the
+# planes, raises the correlation with a sphere of 2 um radius by 0.004 to 0.006
+# (docs/explanation/accuracy.md).
 _WALK_UM = 5.3
-# In a volume so deep that samples are shared along Kz: that fades a plane's slices with distance.
+# The same in a volume so deep that samples are spread along Kz: slices far from a plane then fade.
 _DEEP_WALK_UM = 2.7
-_PASSED = 1.05  # of the aperture: as wide as the band that is retrieved
+_PASSED = 1.05  # of the aperture: the width of the retrieved band
 
 
 class FocusPlan:
@@ -37,7 +38,7 @@ class FocusPlan:
     Parameters
     ----------
     views : Views
-        Those that have rotations take one plane: their depths are no slices of the volume.
+        Rotated views take one plane, because their depths are not slices of the volume.
     grid : VolumeGrid
     settings : ReconstructionSettings
     device : torch device
@@ -45,7 +46,7 @@ class FocusPlan:
     Attributes
     ----------
     steps : tuple of int
-        z of the planes over the volume's centre, in z steps of the volume.
+        z of the planes relative to the volume's centre, in slices.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class FocusPlan:
         self._steps = [made[move] for move in moves]
 
     def planes(self, fields: torch.Tensor, first: int = 0) -> Iterator[torch.Tensor]:
-        """Yield u/u0 (views, y, x) complex64 at each depth, given it in the plane in focus.
+        """Yield u/u0 (views, y, x) complex64 at each depth, from the fields in the plane in focus.
 
-        The views are ``first``, first + 1, ... of those planned.
+        The fields belong to the planned views ``first``, first + 1, ...
         """
         if self._in_focus:
             yield fields
@@ -87,7 +88,7 @@ class FocusPlan:
 
 
 def planes_needed(views: Views, grid: VolumeGrid) -> int:
-    """Return the odd number of planes between which the steepest light walks little sideways."""
+    """Return the odd number of planes that limits the steepest light's sideways shift."""
     walk_um = grid.shape[0] * grid.voxel_size_um[0] * steepest_tangent(views)
     needed = math.ceil(walk_um / (_WALK_UM if grid.spread == 1 else _DEEP_WALK_UM))
     return needed + 1 - needed % 2
@@ -96,18 +97,20 @@ def planes_needed(views: Views, grid: VolumeGrid) -> int:
 def depths(planes: int, slices: int) -> tuple[int, ...]:
     """Return the middles of ``planes`` equal slabs of a volume, in slices from its centre."""
     if planes > slices:
-        raise ConfigurationError(f"planes must be at most the {slices} slices, got {planes}")
+        raise ConfigurationError(
+            f"planes must be at most the number of slices, {slices}, got {planes}"
+        )
     middles = (np.arange(planes) + 0.5) * slices / planes - slices / 2
     return tuple(int(m) for m in np.rint(middles))
 
 
 class Blend:
-    """Puts a volume together from what was reconstructed at each depth.
+    """Blends a volume from the reconstructions at each depth.
 
     Parameters
     ----------
     steps : tuple of int
-        Depths, in slices from the centre.
+        Depths of the planes, in slices from the centre.
     slices : int
     device : torch device
     """
@@ -127,7 +130,7 @@ class Blend:
         Parameters
         ----------
         parts : iterator of (y, x//2 + 1, z) complex64
-            Of each depth, with its plane at z = 0.
+            Reconstruction of each depth, half spectrum along y and x, its plane at z = 0.
         """
         total: torch.Tensor | None = None
         for runs, part in zip(self._runs, parts, strict=True):
@@ -145,9 +148,9 @@ class Blend:
 def _runs(
     steps: tuple[int, ...], number: int, slices: int
 ) -> list[tuple[int, int, NDArray[np.float32]]]:
-    """Return what a plane contributes: first slice, where it stands in the plane's own, shares.
+    """Return a plane's contributions as (first slice, index in the plane's volume, weights).
 
-    Linear between planes, constant beyond. Slices count from the centre, periodic.
+    Weights are linear between planes and constant beyond. Slices count from the centre, periodic.
     """
     z = np.fft.ifftshift(np.arange(slices) - slices // 2)
     shares = np.interp(z, steps, np.eye(len(steps))[number]).astype(np.float32)
@@ -159,7 +162,7 @@ def _runs(
 
 
 def axial_frequencies(views: Views) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return kz - k0z (views, y, x) of u/u0's frequencies, in cycles/um, and which pass."""
+    """Return kz - k0z (views, y, x) of u/u0's frequencies, cycles/um, and a mask of the pupil."""
     sizes = zip(views.field_shape, views.pixel_size_um, strict=True)
     fy, fx = (np.fft.fftfreq(n, d) for n, d in sizes)
     known = np.nan_to_num(views.vectors.k)

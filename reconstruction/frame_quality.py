@@ -1,9 +1,9 @@
-"""How good each frame of a scan is, and which are left out of the sum, by rules that are stated.
+"""Quality figures of each frame of a scan, and the rules by which frames are left out.
 
 A frame is left out when its light is missing (fringe visibility below 0.3 of the background's),
 when a fifth of its pixels is saturated, or when its light is not where the background's is
-(``light_places``). All else is reported and kept: a weak frame is noisy,
-not wrong, and noise averages.
+(``light_places``). Everything else is reported and kept: a weak frame is noisy, not wrong, and
+noise averages out.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from acquisition.interferograms import full_scale
 from reconstruction.empty_field import EmptyField
 
-__all__ = ["FrameQuality", "assess", "noteworthy", "saturation", "visibility"]
+__all__ = ["FrameQuality", "assess", "saturated_angles", "saturation", "visibility"]
 
 _LEAST_VISIBILITY = 0.3  # of the background's
 _MOST_SATURATED = 0.2
-_NOTEWORTHY_SATURATION = 0.01
+_REPORTED_SATURATION = 0.01
 _LEAST_EMPTY = 0.1
 _MOST_BENDING = 0.15
 _TORN_FRAMES = 0.5
@@ -28,32 +28,32 @@ _TORN_FRAMES = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FrameQuality:
-    """One number an angle.
+    """Quality figures of a scan, one per angle.
 
     Parameters
     ----------
     visibility : (angles,)
         Amplitude of the sideband over the zero order, relative to the background's.
     saturation : (angles,)
-        Part of the pixels at the highest grey value.
+        Share of the pixels at the highest grey value.
     drift_rad : (angles,)
-        Phase of the empty field since the background.
+        Change of the empty field's phase since the background.
     tilt_rad : (angles,)
-        Phase from centre to border of the empty field since the background.
+        Change of its phase from centre to border since the background.
     empty : (angles,)
-        Part of the field that is empty.
+        Empty share of the field.
     noise : (angles,)
-        Of u/u0 there, standard deviation a component.
+        Standard deviation of u/u0 in the empty part, per component.
     uneven : (angles,)
-        How much less even that part is than an empty one: above 1 it belongs to the sample.
+        Unevenness of that part over the limit for an empty one; above 1 it belongs to the sample.
     shift : (angles, 2)
-        From where the background has its light to the strongest light, x and y in NA/wavelength.
+        From the background's light to the strongest light, x and y in NA/wavelength.
     own : (angles,)
-        Amplitude of the light where the background has it, over the strongest.
+        Amplitude of the light at the background's place, over the strongest.
     residues : (angles,)
-        Points around which the phase does not close.
+        Number of phase residues.
     bending : (angles,)
-        Phase gradient within the object, rms, over 2 pi k.
+        Rms phase gradient within the object over 2 pi k, rad.
     """
 
     visibility: NDArray[np.float32]
@@ -70,14 +70,14 @@ class FrameQuality:
 
     @classmethod
     def unknown(cls, angles: int) -> "FrameQuality":
-        """Return what is known of angles that have not been seen: nothing but zeros."""
+        """Return zeros, for angles that have no frame yet."""
         nothing = np.zeros(angles, np.float32)
         shift = np.zeros((angles, 2), np.float32)
         residues = np.zeros(angles, np.int64)
         return cls(*(nothing,) * 7, shift, nothing, residues, bending=nothing)
 
     def with_phase(self, residues: torch.Tensor, bending: torch.Tensor) -> "FrameQuality":
-        """Return these figures with what the unwrapped phase tells, each (angles,)."""
+        """Return these figures with residues and bending of the unwrapped phase, each (angles,)."""
         return replace(self, residues=residues.cpu().numpy(), bending=bending.cpu().numpy())
 
     def updated(self, first: int, newer: "FrameQuality") -> "FrameQuality":
@@ -91,11 +91,11 @@ class FrameQuality:
 
     @property
     def lit(self) -> NDArray[np.bool_]:
-        """Which frames have their light."""
+        """Mask of the frames whose fringes are visible enough."""
         return np.asarray(self.visibility >= _LEAST_VISIBILITY)
 
     def reasons(self) -> dict[int, str]:
-        """Return why angles must be left out."""
+        """Return the angles to leave out, with the reason for each."""
         found = {}
         for i, (visible, saturated) in enumerate(
             zip(self.visibility, self.saturation, strict=True)
@@ -108,19 +108,19 @@ class FrameQuality:
 
     def saturated(self) -> tuple[int, ...]:
         """Return angles with more than 1 % of the pixels at the highest grey value."""
-        return noteworthy(self.saturation)
+        return saturated_angles(self.saturation)
 
     def beyond_rytov(self) -> str:
-        """Return why the Rytov approximation may not hold; empty where it does.
+        """Return why the Rytov approximation may not hold; "" if it should.
 
-        Limits by exact spheres (docs/explanation/accuracy.md): above either, the correlation with
-        the band-limited truth was below 0.97.
+        The limits come from exact spheres (docs/explanation/accuracy.md): above either, the
+        correlation with the band-limited truth was below 0.97.
         """
         torn = float(np.mean(self.residues > 0))
         if torn > _TORN_FRAMES:
             return (
-                f"the phase of {100 * torn:.0f} % of the frames does not close (residues): it may "
-                f"be unwrapped wrongly, and the Rytov approximation does not hold"
+                f"the phase of {100 * torn:.0f} % of the frames has residues: it may be unwrapped "
+                f"wrongly, and the Rytov approximation does not hold"
             )
         bending = float(np.median(self.bending))
         if bending > _MOST_BENDING:
@@ -130,13 +130,13 @@ class FrameQuality:
             )
         return ""
 
-    def full(self) -> bool:
-        """Return whether the sample fills the field, so that its phase has no zero."""
+    def fills_field(self) -> bool:
+        """Return whether the sample fills the field, so that the zero of the phase is unknown."""
         return bool(np.median(self.empty) < _LEAST_EMPTY or np.median(self.uneven) > 1)
 
 
 def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Return mean sideband amplitude over mean grey value, (angles,)."""
+    """Return the mean sideband amplitude over the mean grey value, (angles,)."""
     grey = frames[:, ::4, ::4].to(torch.float32).mean(dim=(1, 2))
     return fields[:, ::4, ::4].abs().mean(dim=(1, 2)) / grey.clamp_min(1e-6)
 
@@ -144,16 +144,16 @@ def visibility(fields: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 def saturation(
     frames: NDArray[np.uint8 | np.uint16], provenance: Mapping[str, str]
 ) -> NDArray[np.float32]:
-    """Return the part of the pixels at the camera's highest grey value, (angles,)."""
+    """Return the share of the pixels at the camera's highest grey value, (angles,)."""
     looked_at = frames[:, ::2, ::2]
     stated = provenance.get("bit_depth")
     highest = full_scale(looked_at, None if stated is None else int(stated))
     return np.asarray((looked_at >= highest).mean(axis=(1, 2)), dtype=np.float32)
 
 
-def noteworthy(saturated: NDArray[np.float32]) -> tuple[int, ...]:
-    """Return the angles of which more than 1 % of the pixels are at the highest grey value."""
-    return tuple(int(i) for i in np.flatnonzero(saturated > _NOTEWORTHY_SATURATION))
+def saturated_angles(saturated: NDArray[np.float32]) -> tuple[int, ...]:
+    """Return the angles with more than 1 % of the pixels at the highest grey value."""
+    return tuple(int(i) for i in np.flatnonzero(saturated > _REPORTED_SATURATION))
 
 
 def assess(
@@ -162,7 +162,7 @@ def assess(
     empty: EmptyField,
     places: torch.Tensor,
 ) -> FrameQuality:
-    """Bring the figures of a scan together; ``places`` as ``LightPlaces.look`` returns them."""
+    """Return the quality figures of a scan; ``places`` is from ``LightPlaces.measure``."""
     drift = torch.angle(empty.offset)
     tilt = empty.tilt.abs().amax(dim=1)
     found = (empty.share, empty.noise, empty.uneven)

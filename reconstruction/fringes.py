@@ -1,7 +1,7 @@
-"""Where the fringes of a frame are in its spectrum: the peaks that wave vectors are read from.
+"""Peaks of the fringes in a frame's spectrum, from which wave vectors are measured.
 
-Frequencies in cycles/um. A frame is real, so each peak has its conjugate at the opposite place, and
-the camera knows frequencies only modulo 1/pixel.
+Frequencies in cycles/um. A frame is real, so each peak has its conjugate at the opposite frequency,
+and the camera samples frequencies only modulo 1/pixel.
 """
 
 import numpy as np
@@ -15,21 +15,21 @@ __all__ = ["MIN_PEAK", "ZERO_ORDER", "Fringes", "folded"]
 Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
 
 MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
-ZERO_ORDER = 0.75  # NA/wavelength around the zero order in which no strongest peak is looked for
-# Where the place is known, only the zero order's own peak and its skirt are left out.
+ZERO_ORDER = 0.75  # NA/wavelength around the zero order that ``strongest`` leaves out
+# If the peak's place is known, only the zero order's own peak and its skirt are left out.
 _ZERO_PEAK = 0.25
-# Of a frame's strongest peak: a Hann window's side lobes have 0.03.
+# Share of a frame's strongest peak; side lobes of a Hann window reach 0.03.
 _LEAST_PART = 0.1
 
 
 def folded(difference: Points, optics: Optics) -> Points:
-    """Return frequencies modulo the camera's sampling frequency, nearest to zero."""
+    """Return frequencies folded into the camera's band, -1/2 to 1/2 of its sampling frequency."""
     sampling = 1 / optics.pixel_size_um
     return np.asarray(difference - sampling * np.round(difference / sampling))
 
 
 class Fringes:
-    """Peaks in the spectra of frames; once a background, not the frame path.
+    """Peaks in the spectra of a background's frames; computed once, not in the frame path.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Fringes:
     def strongest(self) -> tuple[Points, Points]:
         """Return each frame's strongest peak off the zero order, and its height over the median.
 
-        Of a peak and its conjugate either is returned.
+        It may be the sideband or its conjugate.
         """
         peaks, strength = np.empty((len(self._frames), 2)), np.empty(len(self._frames))
         for i in range(len(self._frames)):
@@ -70,9 +70,9 @@ class Fringes:
         return peaks, strength
 
     def near(self, frame: int, place: Points, reach: float) -> Points | None:
-        """Return the peak within ``reach`` of a place, relative to it; None where there is none.
+        """Return the peak within ``reach`` of a place, relative to it; None if there is none.
 
-        A peak counts from a tenth of the frame's strongest one; call ``strongest`` before.
+        A peak must have a tenth of the frame's strongest one. Call ``strongest`` first.
         """
         picture = self._picture(frame)
         away_x = folded(self._fx - place[0], self._optics)
@@ -94,14 +94,14 @@ class Fringes:
 
 
 def _tops(power: Points) -> NDArray[np.bool_]:
-    """Return what is no lower than its neighbours, in a spectrum whose rows are periodic."""
+    """Return a mask of local maxima, in a spectrum whose rows are periodic."""
     tall = np.maximum(power, np.maximum(np.roll(power, 1, axis=0), np.roll(power, -1, axis=0)))
     wide = np.pad(tall, ((0, 0), (1, 1)))
     return np.asarray(power >= np.maximum(tall, np.maximum(wide[:, :-2], wide[:, 2:])))
 
 
 def _refined(picture: Points, at: Points, pixel: float) -> Points:
-    """Newton steps to the maximum of the windowed picture's spectrum, to about 1e-3 of a sample."""
+    """Return the maximum of the windowed frame's spectrum near ``at``, to 1e-3 of a sample."""
     fx, fy = at
     y = (np.arange(picture.shape[0]) - picture.shape[0] / 2) * pixel
     x = (np.arange(picture.shape[1]) - picture.shape[1] / 2) * pixel

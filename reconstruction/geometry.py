@@ -1,4 +1,4 @@
-"""What a set of fields was taken with: the geometry that every plan starts from."""
+"""The recording geometry of a set of fields, from which every plan is made."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from reconstruction.wave_vectors import WaveVectors
 
 __all__ = ["Views"]
 
-_NO_CARRIER = (np.inf, np.inf)  # whose conjugate could reach the sideband
+_NO_CARRIER = (np.inf, np.inf)  # so far away that no conjugate reaches the sideband
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,13 @@ class Views:
     Parameters
     ----------
     vectors : WaveVectors
-        Illumination wave vectors; unusable views are left out.
+        Illumination wave vectors; views marked unusable are left out of plans.
     optics : Optics
     field_shape : (y, x)
     pixel_size_um : (dy, dx) of the fields
     rotations : (views, 3, 3) float64 or None
-        How each view is turned: a point (x, y, z) of the sample lies at R (x, y, z) in the frame of
-        the view, whose z is the optical axis.
+        Rotation of the sample in each view: its point (x, y, z) lies at R (x, y, z) in the frame
+        whose z is the optical axis. None: no rotation.
     """
 
     vectors: WaveVectors
@@ -38,7 +38,10 @@ class Views:
 
     @classmethod
     def of(cls, stack: FieldStack) -> "Views":
-        """Return the geometry of fields that no camera of ours has interfered."""
+        """Return the geometry of fields retrieved elsewhere, which have no carrier.
+
+        Without a carrier no folded conjugate sideband overlaps them, and all views are usable.
+        """
         shape = (stack.values.shape[1], stack.values.shape[2])
         vectors = WaveVectors(_NO_CARRIER, stack.k, ())
         return cls(vectors, stack.optics, shape, stack.pixel_size_um, stack.rotations)

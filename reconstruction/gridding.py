@@ -1,12 +1,12 @@
-"""Samples between voxels: a sparse matrix of weights, planned once, and the averages it gives.
+"""Gridding of samples onto voxels of k-space: a sparse weight matrix, planned once, and averages.
 
-Of a real volume only the half spectrum is kept (numpy's rfftn layout): what falls on mx < 0 is
-stored at -K as its conjugate, what falls on mx = 0 at both places, since both are kept there. The
-two kinds of entry are two matrices, so that what K and -K say can also be compared: half of their
-difference is the spectrum of the imaginary part, absorption.
+Of a real volume only the half spectrum is kept (numpy's rfftn layout). A sample at mx < 0 is stored
+at -K as its conjugate, one at mx = 0 at both places, since both are kept there. Direct and mirrored
+entries are two matrices, so that the values at K and -K can be compared: half of their difference
+is the spectrum of the imaginary part, absorption.
 
-Dividing by the summed weight is the density compensation: a voxel is the mean of what was
-measured in it, however often that was.
+Dividing by the summed weight is the density compensation: a voxel holds the mean of its samples,
+regardless of their number.
 """
 
 import itertools
@@ -22,25 +22,25 @@ from numpy.typing import NDArray
 
 from reconstruction.settings import Gridding
 
-__all__ = ["Entries", "Sides", "VoxelAverages", "nearest_voxels", "shared_out"]
+__all__ = ["Entries", "Sides", "VoxelAverages", "gridding_entries", "nearest_voxels"]
 
-_WIDTH = 0.5  # of the Gaussian weight of the nearest voxel; best of 0.25 to 9 by a hair
+_WIDTH = 0.5  # voxels, of the Gaussian weight of the nearest voxel; slightly the best of 0.25 to 9
 _LEAST_WEIGHT = 1e-3
-_NEAREST = 0.5 + 1e-9  # voxels: as far as a sample is from the nearest one
+_NEAREST = 0.5 + 1e-9  # voxels: largest distance of a sample from the nearest voxel
 
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Which sample counts how much in which voxel of the half spectrum.
+    """Entries of the gridding matrix: the weight of each sample in voxels of the half spectrum.
 
     Parameters
     ----------
     sample, voxel : (n,) int64
     weight : (n,) float32
     mirrored : (n,) bool
-        Whether the sample's conjugate belongs there, at -K.
+        Whether the sample's conjugate is stored, at -K.
     """
 
     sample: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Entries:
     mirrored: NDArray[np.bool_]
 
 
-def shared_out(
+def gridding_entries(
     position: NDArray[np.float64],
     shape: Shape,
     between: tuple[bool, bool, bool],
@@ -59,9 +59,9 @@ def shared_out(
     """Return the entries of samples at ``position`` (n, 3) in voxels from K = 0, (z, y, x).
 
     "nearest": the nearest voxel, with a Gaussian weight of the distance. "linear": the 2, 4 or 8
-    voxels around it. Axes that are not ``between`` hold whole numbers. What lies beyond the grid's
-    highest frequency is left out. With a ``spread`` above 1 both reach so many times farther along
-    Kz, over the voxels between.
+    surrounding voxels. Positions along axes that are not ``between`` are whole numbers. Samples
+    beyond the grid's highest frequency are left out. A ``spread`` above 1 widens both along Kz by
+    that factor, including the voxels in between.
     """
     lone = gridding == "nearest"
     base = np.where(between, np.rint(position) if lone else np.floor(position), np.rint(position))
@@ -80,7 +80,7 @@ def shared_out(
 
 
 def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[range]:
-    """Return which voxels a sample may reach, from the nearest or the lower one, by axis."""
+    """Return, by axis, the offsets of the voxels that a sample contributes to."""
     if lone:
         far = 0 if spread == 1 else math.ceil(spread / 2)
         along_z = range(-far, far + 1)
@@ -92,11 +92,11 @@ def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[
 
 
 def nearest_voxels(position: NDArray[np.float64], shape: Shape, spread: float = 1.0) -> Entries:
-    """Return the entries, of weight 1, that say which voxels are measured.
+    """Return entries of weight 1 for the voxels that count as measured.
 
-    Along Kz ``spread`` voxels belong to a sample.
+    Along Kz a sample covers ``spread`` voxels.
     """
-    around = shared_out(position, shape, (True, True, True), "nearest", spread)
+    around = gridding_entries(position, shape, (True, True, True), "nearest", spread)
     return replace(around, weight=np.ones_like(around.weight))
 
 
@@ -105,7 +105,7 @@ def _columns(e: Entries) -> tuple[NDArray[np.generic], ...]:
 
 
 def _folded(at: NDArray[np.int64], weight: NDArray[np.float64], shape: Shape) -> Entries:
-    """Fold the voxel and weight of each sample onto the half spectrum."""
+    """Return the entries of samples at voxels ``at``, folded onto the half spectrum."""
     sample = np.flatnonzero((2 * np.abs(at) < shape).all(axis=1) & (weight > _LEAST_WEIGHT))
     at, weight = at[sample], weight[sample]
     slices, rows, columns = shape
@@ -130,9 +130,9 @@ class VoxelAverages:
     ----------
     entries : Entries
     samples : int
-        How many samples there are.
+        Number of samples.
     voxels : int
-        How many voxels the half spectrum has.
+        Number of voxels of the half spectrum.
     device : torch device
 
     Attributes
@@ -168,7 +168,7 @@ class VoxelAverages:
     ) -> list["Averaged"]:
         """Return the means of the samples (n,) complex64 of each depth.
 
-        ``alive`` (n,) float32 is 0 for those that are left out, at every depth; None: all count.
+        ``alive`` (n,) float32 is 0 for samples that are left out at every depth; None: all count.
         """
         weights = self._complete if alive is None else self._weights(alive)
         return [self._sums(s if alive is None else s * alive, weights) for s in depths]
@@ -193,9 +193,9 @@ class VoxelAverages:
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both are.
+    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both exist.
 
-    Inverses are 0 where there is nothing: angles may have been lost that alone reach a voxel.
+    Inverses are 0 in voxels without samples, for example where a lost angle was the only one.
     """
 
     total: torch.Tensor
@@ -206,7 +206,7 @@ class _Weights:
 
 @dataclass(frozen=True, slots=True)
 class Averaged:
-    """Weighted sums in the voxels that were reached, from K and from -K, and their weights."""
+    """Weighted sums in the reached voxels, from K and from -K, and their weights."""
 
     direct: torch.Tensor
     mirrored: torch.Tensor
@@ -217,40 +217,40 @@ class Averaged:
         return (self.direct + self.mirrored) * self.weights.inverse
 
     def sides(self) -> "Sides":
-        """Return the means of K and of -K, each by itself."""
+        """Return the separate means of K and of -K."""
         w = self.weights
         return Sides(self.direct * w.direct, self.mirrored * w.mirrored, w)
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What K and -K say of each voxel, (m,) complex64; both 0 where one of them is not known."""
+    """Mean of each voxel from K and from -K, (m,) complex64; both 0 where either is missing."""
 
     direct: torch.Tensor
     mirrored: torch.Tensor
     weights: _Weights
 
     def imaginary_part(self) -> float:
-        """Return the rms of the imaginary part over that of the real, where K and -K are known."""
+        """Return the rms of the imaginary over that of the real part, where K and -K are known."""
         real = torch.linalg.vector_norm(self.direct + self.mirrored)
         imaginary = torch.linalg.vector_norm(self.direct - self.mirrored)
         return float(imaginary / real.clamp_min(1e-30))
 
     def noise_power(self, ring: torch.Tensor, rings: int) -> float | None:
-        """Return the noise's part of the squared norm of the mean; None where K and -K never meet.
+        """Return the noise's share of the squared norm of the mean; None without K, -K pairs.
 
         Parameters
         ----------
         ring : (m,) int64
-            The ring, 0 to ``rings`` - 1, that each voxel belongs to: voxels of one ring are taken
-            to have the same noise a sample.
+            Ring of each voxel, 0 to ``rings`` - 1; the noise per sample is assumed to be the same
+            within a ring.
 
         Notes
         -----
-        The spectrum of a real volume is the same, conjugate, at -K: what the two say differently is
-        noise (and absorption, and what the model does not describe). With weights w and u, the
-        mean square of their difference is v (1/w + 1/u), and the noise of the mean v / (w + u),
-        with v the variance of a sample. A ring without pairs is taken to be like the one before.
+        The spectrum of a real volume at -K is the conjugate of that at K. Their difference is noise
+        (and absorption and model errors). With weights w and u, the mean square of the difference
+        is v (1/w + 1/u), and the noise of the mean is v / (w + u), with v the variance of a sample.
+        A ring without pairs takes the noise of the ring before it.
         """
         w = self.weights
         difference = (self.direct - self.mirrored).abs().square()
@@ -267,7 +267,7 @@ class Sides:
 
 def _matrix(matrix: scipy.sparse.csr_array, device: torch.device) -> torch.Tensor:
     with warnings.catch_warnings():
-        # "beta state" and "invariant checks are disabled": said once a process, on any use
+        # torch warns once per process: "beta state" and "invariant checks are disabled"
         warnings.filterwarnings("ignore", message="Sparse")
         return torch.sparse_csr_tensor(
             torch.from_numpy(matrix.indptr.astype(np.int32)),

@@ -4,8 +4,8 @@ With psi the Rytov field ln(u/u0), its 2D spectrum times (4 pi kz / i), kz in cy
 scattering potential's 3D spectrum on the cap K = (kt, kz - k0z), kz = sqrt(k^2 - |kt + k0t|^2)
 (Wolf 1969; Devaney 1981; Kak and Slaney, chapter 6). Where the sample is turned in front of the
 light, the cap of each view is turned back. The lateral frequencies of the fields are those of the
-volume, so without rotations a sample lies between voxels along Kz only. The potential is real:
-K and -K are averaged together.
+volume, so without rotations samples lie between voxels along Kz only. The potential is real, so K
+and -K are averaged together.
 """
 
 import math
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from reconstruction.geometry import Views
-from reconstruction.gridding import Averaged, Sides, VoxelAverages, nearest_voxels, shared_out
+from reconstruction.gridding import Averaged, Sides, VoxelAverages, gridding_entries, nearest_voxels
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum
 from reconstruction.volume import VolumeGrid, plan_volume
@@ -28,7 +28,7 @@ from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 __all__ = ["CapPlan", "contrast_of"]
 
 
-_RINGS = 12  # of |Kt|, up to twice the aperture; within one the noise is taken to be even
+_RINGS = 12  # of |Kt|, up to twice the aperture; within a ring the noise is assumed uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class _Caps:
     source : (n,) int64
         Flat index into the views' 2D spectra.
     K : (n, 3) float64
-        Where each is in k-space, (z, y, x) in cycles/um.
+        Position of each in k-space, (z, y, x) in cycles/um.
     factor : (n,) complex
-        From the 2D discrete transform to unitary contrast.
+        Converts the 2D discrete transform to unitary contrast.
     """
 
     view: NDArray[np.int64]
@@ -58,7 +58,7 @@ class CapPlan:
     Parameters
     ----------
     views : Views
-        Unusable ones are left out, and the samples that a folded conjugate sideband reaches.
+        Unusable views are left out, and samples that a folded conjugate sideband reaches.
     settings : ReconstructionSettings
     device : torch device
 
@@ -87,7 +87,7 @@ class CapPlan:
         self.gridding = settings.gridding or ("nearest" if views.rotations is None else "linear")
         position = caps.K * self.grid.extent_um
         spread = self.grid.spread
-        entries = shared_out(
+        entries = gridding_entries(
             position, self.grid.fine_shape, self.grid.between, self.gridding, spread
         )
         fine = math.prod(_half(self.grid.fine_shape))
@@ -114,7 +114,7 @@ class CapPlan:
         return _half(self.shape)
 
     def positions(self) -> NDArray[np.float64]:
-        """Return where the samples of all views lie in k-space, (n, 3) as (z, y, x), cycles/um."""
+        """Return the k-space positions of all views' samples, (n, 3) as (z, y, x), cycles/um."""
         return _caps(self._geometry, self.grid).K
 
     def samples(self, psi: torch.Tensor, first: int = 0) -> torch.Tensor:
@@ -125,7 +125,7 @@ class CapPlan:
         psi : (views, y, x) complex64
             Rytov (or Born) fields, zero of position at n//2.
         first : int
-            The planned view that psi[0] is; the others follow it.
+            Index of the planned view that psi[0] belongs to; the others follow it.
         """
         spectra = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
         chosen = self.range_of(first, first + len(psi))
@@ -136,26 +136,24 @@ class CapPlan:
         return on_caps
 
     def range_of(self, first: int, last: int) -> slice:
-        """Return where the samples of the views ``first`` to ``last`` - 1 stand among all."""
+        """Return the slice of all samples that belongs to the views ``first`` to ``last - 1``."""
         return slice(self._starts[first], self._starts[last])
 
     def _alive(self, lost: tuple[int, ...]) -> torch.Tensor | None:
-        """Return 0 for the samples (n,) of these views, 1 for others; None where they have none."""
+        """Return 0 for samples (n,) of the lost views, 1 for others; None if they have none."""
         ranges = [self.range_of(view, view + 1) for view in lost]
         if all(r.start == r.stop for r in ranges):
-            return None  # views that the plan leaves out for every scan cost nothing
+            return None  # views that the plan already leaves out cost nothing
         alive = torch.ones(self.count, device=self.device)
         for samples in ranges:
             alive[samples] = 0
         return alive
 
-    def averaged(
-        self, depths: Sequence[torch.Tensor], lost: tuple[int, ...] = ()
-    ) -> list[Averaged]:
-        """Return the sums of each depth's samples in k-space's voxels, without the lost views."""
+    def average(self, depths: Sequence[torch.Tensor], lost: tuple[int, ...] = ()) -> list[Averaged]:
+        """Return the averages of each depth's samples in k-space voxels, without lost views."""
         return self._average(depths, self._alive(lost))
 
-    def placed(self, averaged: Averaged, *, columns: bool = False) -> torch.Tensor:
+    def place(self, averaged: Averaged, *, columns: bool = False) -> torch.Tensor:
         """Return the half spectrum (z, y, x//2 + 1) of the computed volume.
 
         As ``columns`` along z, (y, x//2 + 1, z), it is transformed along z in half the time.
@@ -172,7 +170,7 @@ class CapPlan:
         ----------
         values : half spectrum of the computed volume
         sides : Sides
-            What K and -K say at one depth, to know the noise by.
+            Means from K and -K at one depth, for the noise estimate.
         lost : tuple of int
             Views that are left out.
         """
@@ -194,7 +192,7 @@ class CapPlan:
         power = float(torch.linalg.vector_norm(values)) ** 2
         if noise is None or power == 0:
             return None
-        # noise fills the computed volume evenly, of which ``values`` is the middle
+        # noise fills the computed volume evenly; ``values`` is its middle
         kept = math.prod(self.shape) / math.prod(self.grid.fine_shape)
         return math.sqrt(noise * kept / power)
 
@@ -235,7 +233,7 @@ def _half(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _kept(values: torch.Tensor, axis: int, kept: int) -> torch.Tensor:
-    """Return the middle along an axis; position 0 is at index 0, before and after."""
+    """Return the ``kept`` middle elements along an axis; position 0 stays at index 0."""
     n = values.shape[axis]
     after, before = kept - kept // 2, kept // 2
     parts = values.narrow(axis, 0, after), values.narrow(axis, n - before, before)
@@ -278,7 +276,10 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
         factor = scale * factor[inside]
         parts.append(_Caps(np.full(len(source), view), source, k_space[inside], factor))
     if not parts:
-        raise DataError("at least one view must be usable, none has a wave vector")
+        raise DataError(
+            "at least one view must be usable, and none has a wave vector: check the background's "
+            "fringes"
+        )
     return _Caps(
         np.concatenate([part.view for part in parts]),
         np.concatenate([part.source for part in parts]),
@@ -288,7 +289,7 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
 
 
 def _rings(grid: VolumeGrid, optics: Optics) -> NDArray[np.int64]:
-    """Return the ring of |Kt| that each column along Kz of the computed half spectrum is in."""
+    """Return the ring of |Kt| of each column along Kz of the computed half spectrum."""
     _, y, x = grid.fine_shape
     _, dy, dx = grid.voxel_size_um
     lateral = np.hypot(np.fft.fftfreq(y, dy)[:, None], np.fft.rfftfreq(x, dx))
@@ -299,7 +300,7 @@ def _rings(grid: VolumeGrid, optics: Optics) -> NDArray[np.int64]:
 def _contrast_scale(
     optics: Optics, grid: VolumeGrid, pixel_size_um: tuple[float, float]
 ) -> complex:
-    """Return what turns a sum over a field's pixels, times kz, into unitary contrast."""
+    """Return the factor from a sum over a field's pixels, times kz, to unitary contrast."""
     wave_number = 2 * math.pi * optics.k_medium
     voxel, pixel = math.prod(grid.voxel_size_um), math.prod(pixel_size_um)
     return 4 * math.pi / 1j / wave_number**2 * pixel / voxel / math.sqrt(math.prod(grid.fine_shape))
@@ -311,7 +312,7 @@ def _cap(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.complex128]]:  # fmt: skip
     """Return index in the 2D spectrum, K (n, 3) as (z, y, x) and kz times the phase of the origin.
 
-    Only what the pupil passes, and no conjugate sideband reaches.
+    Only frequencies that pass the pupil and that no conjugate sideband reaches are included.
     """
     rows, columns = window
     my, mx = _integers(rows)[:, None], _integers(columns)[None, :]
@@ -321,7 +322,7 @@ def _cap(
     for away_x, away_y in away:
         passed &= (fx + kx - away_x) ** 2 + (fy + ky - away_y) ** 2 > optics.cutoff**2
     kz = np.sqrt(np.where(passed, optics.k_medium**2 - transverse, 1.0))
-    # the transforms count positions from index 0, the field from n//2
+    # the transforms have position 0 at index 0, the field at n//2
     turn = np.exp(2j * np.pi * (my * (rows // 2) / rows + mx * (columns // 2) / columns))
     y, x = np.nonzero(passed)
     axial = kz[y, x] - optics.axial_frequency(kx, ky)
@@ -332,10 +333,10 @@ def _cap(
 def _taper(
     part: float, grid: VolumeGrid, optics: Optics, device: torch.device
 ) -> torch.Tensor | None:
-    """Return the apodisation of the half spectrum, None without one.
+    """Return the apodisation of the half spectrum; None without one.
 
-    Over the outer ``part`` of the radius sqrt((Kt / 2 NA)^2 + (Kz / Kz_max)^2), in units of the
-    highest frequencies that an aperture can measure, it falls from 1 to 0 as a squared cosine.
+    It falls from 1 to 0 as a squared cosine over the outer ``part`` of the radius
+    sqrt((Kt / 2 NA)^2 + (Kz / Kz_max)^2), which is 1 at the aperture's highest frequencies.
     """
     if part == 0:
         return None
@@ -352,11 +353,11 @@ def _taper(
 
 
 def _offset(index: float, grid: VolumeGrid, optics: Optics) -> float:
-    """Return what adds ``index`` to the whole volume, at K = 0 of its unitary contrast."""
+    """Return the value at K = 0 of the unitary contrast that adds ``index`` to the whole volume."""
     contrast = (1 + index / optics.medium_index) ** 2 - 1
     return contrast * math.sqrt(math.prod(grid.shape))
 
 
 def _integers(n: int) -> NDArray[np.int64]:
-    """Return the integer frequencies of an n-point transform, in its order."""
+    """Return the integer frequencies of an n-point transform, in FFT order."""
     return np.fft.ifftshift(np.arange(n) - n // 2)

@@ -1,10 +1,10 @@
-"""Whether a frame shows the light of its own angle: its sideband's peak against the background's.
+"""Checks that each frame shows the light of its own angle, by its sideband's peak.
 
-The unscattered light of angle i stands at k_i in the sideband, in the sample's frame as in the
-background's. A strong sample weakens it and scatters around it, but it stays the strongest there
-is, or nearly: a frame is astray where the strongest peak is elsewhere and the light at its own
-place is less than half of it. The reference beam's tilt moves all peaks alike; up to half of the
-distance between neighbouring angles that is no matter.
+The unscattered light of angle i lies at k_i in the sideband, in the sample's frame as in the
+background's. A strong sample weakens it and scatters around it, but it remains the strongest peak
+or nearly so. A frame's light counts as misplaced if the strongest peak is elsewhere and the light
+at its own place is less than half as strong. A tilt of the reference beam moves all peaks alike; it
+is tolerated up to half of the distance between neighbouring angles.
 """
 
 from collections.abc import Iterator
@@ -23,16 +23,16 @@ Numbers = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 _LIMIT = 0.05  # NA/wavelength; neighbours in scans of 49 and 71 angles are 0.1 apart
-_LEAST_SAMPLES = 1.5  # of the spectrum: what lies nearer is one peak
-_OWN = 0.5  # amplitude at the own place over the strongest one, below which light is elsewhere
-_MOST = 0.5  # of the frames: more of them astray are no single bad frames
-_FOR_COMMON = 3  # frames that tell what all have in common
-_AGREE = 0.8  # of the frames that a cause explains
-_NAMED = 4
+_LEAST_SAMPLES = 1.5  # samples of the spectrum; closer light counts as one peak
+_OWN = 0.5  # amplitude at the own place over the strongest, below which the light is misplaced
+_MOST = 0.5  # of the frames; with more misplaced, the scan as a whole is wrong
+_FOR_COMMON = 3  # frames needed to estimate a common shift
+_AGREE = 0.8  # of the frames that a cause must explain
+_NAMED = 4  # frames listed in a message
 
 
 class LightPlaces:
-    """Where each angle's light belongs in the sideband.
+    """The place of each angle's light in the sideband.
 
     Parameters
     ----------
@@ -69,19 +69,19 @@ class LightPlaces:
         self._place = torch.tensor(place, dtype=torch.float32, device=device)
         self._known = torch.tensor(known.T, dtype=torch.float32, device=device)
 
-    def look(self, sideband: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """Return how far each frame's strongest peak is from its place, and what is left there.
+    def measure(self, sideband: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Return each frame's strongest peak relative to its place, and the amplitude left there.
 
         Parameters
         ----------
         sideband : (frames, rows, columns) complex64
-            Of the angles ``first``, first + 1, ..., as ``FieldPlan.sideband`` gives it.
+            Sidebands of the angles ``first``, first + 1, ... from ``FieldPlan.sideband``.
         first : int
 
         Returns
         -------
         (3, frames) float32
-            x and y in NA/wavelength; amplitude at the own place over the strongest.
+            Shift x and y in NA/wavelength; amplitude at the own place over the strongest.
         """
         angles = slice(first, first + len(sideband))
         power = sideband.real.square().addcmul_(sideband.imag, sideband.imag).flatten(1)
@@ -90,20 +90,20 @@ class LightPlaces:
         shift = self._place[:, where] - self._known[:, angles]
         return torch.cat([shift, (own / strongest.clamp_min(1e-12)).sqrt()[None]])
 
-    def astray(
+    def misplaced(
         self, shift: Numbers, own: Numbers, lit: Mask, least_own: float = _OWN
     ) -> dict[int, float]:
-        """Return the angles whose light is elsewhere, and how far, in NA/wavelength.
+        """Return the angles whose light is misplaced, and by how much, in NA/wavelength.
 
         Parameters
         ----------
         shift : (angles, 2)
         own : (angles,)
-            As ``look`` measured them.
+            As returned by ``measure``.
         lit : (angles,)
-            Which frames have light at all.
+            Mask of the frames that have fringes.
         least_own : float
-            From which part of the strongest light on the light at the own place is enough.
+            Share of the strongest light that is enough at the own place.
         """
         lit = lit & self._usable
         off = np.hypot(*(shift - self._common(shift, lit)).T)
@@ -111,9 +111,9 @@ class LightPlaces:
         return {int(angle): float(off[angle]) for angle in strays}
 
     def check(self, shift: Numbers, own: Numbers, lit: Mask) -> None:
-        """Raise DataError where most of the light is astray; it says what could have happened."""
+        """Raise DataError with a likely cause if most of the light is misplaced."""
         lit = lit & self._usable
-        found = self.astray(shift, own, lit)
+        found = self.misplaced(shift, own, lit)
         if len(found) > _MOST * lit.sum():
             raise DataError(
                 "the frames of a scan must show the light of the background's angles in the same "
@@ -123,14 +123,14 @@ class LightPlaces:
             )
 
     def _common(self, shift: Numbers, lit: Mask) -> Numbers:
-        """Return the shift that all have in common, as far as it cannot be another angle's."""
+        """Return the common shift of all frames, if it is too small to reach another angle."""
         if lit.sum() < _FOR_COMMON:
             return np.zeros(2)
         common: Numbers = np.median(shift[lit], axis=0)
         return common if np.hypot(*common) < self._free else np.zeros(2)
 
     def _cause(self, shift: Numbers, lit: Mask) -> str:
-        """Say what explains where the light is."""
+        """Return the cause that explains the positions of the light, with a remedy."""
         angles = np.flatnonzero(lit)
         shown = self._shown(shift)
         for order, cause in _orders(len(shown)):
@@ -150,11 +150,11 @@ class LightPlaces:
                 "of the files of sample and background"
             )
         if np.median(np.hypot(*(shift[angles] - np.median(shift[angles], axis=0)).T)) < self._limit:
-            return "all by the same, so the light path has moved; take a new background"
-        return "they are of other angles, so use the background of the same scan"
+            return "all by the same distance, so the light path has moved: take a new background"
+        return "they show other angles: use the background of the same scan"
 
     def _shown(self, shift: Numbers) -> NDArray[np.int64]:
-        """Return the angle whose light each frame shows; -1 where it is none's."""
+        """Return the angle whose light each frame shows; -1 where it is no angle's."""
         place = self._k + shift
         apart = np.hypot(*np.moveaxis(place[:, None] - self._k, -1, 0))
         apart = np.where(np.isfinite(apart), apart, np.inf)
@@ -163,7 +163,7 @@ class LightPlaces:
 
 
 def _spacing(k: Numbers, limit: float) -> float:
-    """Return how far apart neighbouring angles are, median; infinity where all are the same."""
+    """Return the median distance of neighbouring angles; infinity if all are the same."""
     known = k[np.isfinite(k).all(axis=1)]
     if len(known) == 0:
         return 0.0
@@ -173,7 +173,7 @@ def _spacing(k: Numbers, limit: float) -> float:
 
 
 def _orders(angles: int) -> Iterator[tuple[NDArray[np.int64], str]]:
-    """Yield what could have happened to the order of frames: which angle each shows, and a name."""
+    """Yield possible mistakes in the order of frames: the angle each shows, and a description."""
     frames = np.arange(angles)
     for size in range(1, angles // 2 + 1):
         for late in (size, -size):
@@ -190,7 +190,7 @@ def _orders(angles: int) -> Iterator[tuple[NDArray[np.int64], str]]:
 
 
 def _count(late: int) -> str:
-    """Return a shift in words; positive where frames come late."""
+    """Return a shift in words; positive if frames come late."""
     frames = "one frame" if abs(late) == 1 else f"{abs(late)} frames"
     where = "before" if late > 0 else "after"
     return f"{frames} (each shows the light of the angle {abs(late)} {where} its own)"

@@ -1,8 +1,8 @@
-"""How much memory a volume will take, and whether there is that much: asked before it is planned.
+"""Estimates the memory that a volume needs, and refuses a volume that does not fit.
 
-The figures are those of the process's highest resident memory over what it takes before, measured
-on volumes of 1 to 5 million voxels; they are right to a third. Where more is asked for than there
-is, the error says how much of it would fit.
+The figures come from the increase of the process's peak resident memory, measured on volumes of 1
+to 5 million voxels; they are right to within a third. The error for a volume that does not fit says
+what would.
 """
 
 import math
@@ -18,36 +18,36 @@ from reconstruction.volume import VolumeGrid, plan_volume
 
 __all__ = ["bytes_needed", "check_memory", "free_bytes"]
 
-_VOXEL = 64  # bytes of a computed voxel: spectra, planes, averages
-_PIXEL = 45  # of a pixel of every view: fields, the background's, logarithms, transforms
-_SAMPLE = 150  # of a sample on a cap, for every voxel of Kz that it is shared over
-_ON_CAPS = math.pi / 16  # of a view's frequencies: a disk of half of the band on each side
-_SHOWN = 16  # of a voxel of the window: the raw and the regularized volume, each while it is made
+_VOXEL = 64  # bytes per computed voxel: spectra, planes, averages
+_PIXEL = 45  # bytes per pixel of every view: fields, the background's, logarithms, transforms
+_SAMPLE = 150  # bytes per sample on a cap and voxel of Kz that it is spread over
+_ON_CAPS = math.pi / 16  # share of a view's frequencies: a disk of half the band's width
+_SHOWN = 16  # bytes per voxel of the window: the raw and the regularized volume
 
 
-def bytes_needed(grid: VolumeGrid, views: int, each_voxel: float = 0.0) -> int:
-    """Return the memory that a scan will take, in bytes.
+def bytes_needed(grid: VolumeGrid, views: int, extra_bytes_per_voxel: float = 0.0) -> int:
+    """Return the memory that a scan needs, in bytes.
 
     Parameters
     ----------
     grid : VolumeGrid
     views : int
-    each_voxel : float
-        Bytes a voxel of what is done with the tomogram afterwards.
+    extra_bytes_per_voxel : float
+        Bytes per voxel for further processing, such as a regularizer.
     """
     pixels = views * math.prod(grid.crop)
     samples = _ON_CAPS * pixels * grid.spread
-    computed = _VOXEL * math.prod(grid.fine_shape) + each_voxel * math.prod(grid.shape)
+    computed = _VOXEL * math.prod(grid.fine_shape) + extra_bytes_per_voxel * math.prod(grid.shape)
     shown = 0 if grid.window is None else _SHOWN * math.prod(grid.window.shape)
     return round(computed + _PIXEL * pixels + _SAMPLE * samples + shown)
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return how much memory a device has free; None where that cannot be told."""
+    """Return the free memory of a device in bytes; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        import psutil  # not on every machine that only computes
+        import psutil  # may be missing on a bare GPU server
     except ImportError:
         return None
     return int(psutil.virtual_memory().available)
@@ -57,37 +57,37 @@ def check_memory(
     settings: ReconstructionSettings,
     views: Views,
     device: torch.device,
-    each_voxel: float = 0.0,
+    extra_bytes_per_voxel: float = 0.0,
     free: int | None = None,
 ) -> None:
-    """Refuse a volume that the device has no room for.
+    """Refuse a volume that does not fit into the device's memory.
 
     Parameters
     ----------
     settings : ReconstructionSettings
     views : Views
     device : torch device
-    each_voxel : float
+    extra_bytes_per_voxel : float
         As in ``bytes_needed``.
     free : int or None
-        Bytes that are free; None: as much as the device says.
+        Free bytes; None: as the device reports.
 
     Raises
     ------
     ConfigurationError
-        That says how much is needed and what would fit.
+        If it does not fit; the message says how much is needed and what would fit.
     """
     free = free_bytes(device) if free is None else free
-    needed = bytes_needed(plan_volume(settings, views), len(views), each_voxel)
+    needed = bytes_needed(plan_volume(settings, views), len(views), extra_bytes_per_voxel)
     if free is None or needed <= free:
         return
 
     def fits(changed: ReconstructionSettings) -> bool:
-        return bytes_needed(plan_volume(changed, views), len(views), each_voxel) <= free
+        return bytes_needed(plan_volume(changed, views), len(views), extra_bytes_per_voxel) <= free
 
     remedy = next(_remedies(settings, fits), "crop the frames, or use a machine with more memory")
     raise ConfigurationError(
-        f"the volume must fit into memory, it takes about {needed / 1e9:.1f} GB and "
+        f"the volume must fit into memory, but it needs about {needed / 1e9:.1f} GB and "
         f"{free / 1e9:.1f} GB are free: {remedy}"
     )
 
@@ -95,7 +95,7 @@ def check_memory(
 def _remedies(
     settings: ReconstructionSettings, fits: Callable[[ReconstructionSettings], bool]
 ) -> Iterator[str]:
-    """Yield what would make it fit, of the settings that were given."""
+    """Yield changes of the given settings that would make the volume fit."""
     voxel, slices, size = settings.voxel_um, settings.slices, settings.size_um
     if voxel is not None:
         coarser = _first(1.2, lambda f: fits(replace(settings, voxel_um=f * voxel)))
@@ -115,5 +115,5 @@ def _remedies(
 
 
 def _first(step: float, suits: Callable[[float], bool]) -> float | None:
-    """Return the first power of ``step`` that suits; None where none of 60 does."""
+    """Return the first power of ``step`` that suits; None if none of the first 60 does."""
     return next((step**n for n in range(1, 61) if suits(step**n)), None)

@@ -1,8 +1,8 @@
-"""The whole way from one scan to a raw tomogram, planned once for a background.
+"""Reconstructs a raw tomogram from one scan, planned once for a background.
 
 interferograms -> fields over the background -> Rytov fields -> spectrum on Ewald caps -> index.
-What depends on geometry (bands, caps, the background's field) is computed when the background
-arrives; a scan then costs a few batched transforms. The same code runs on CPU and CUDA.
+Everything that depends on geometry (bands, caps, the background's field) is computed when the
+background arrives; a scan then costs a few batched transforms. The code runs on CPU and CUDA.
 """
 
 import time
@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
-from reconstruction.empty_field import anchored, fit_empty_field
+from reconstruction.empty_field import fit_empty_field, with_anchor
 from reconstruction.field_inversion import FieldInversion, rytov_fields
 from reconstruction.fields import FieldPlan, FieldStack
-from reconstruction.frame_quality import FrameQuality, assess, noteworthy, saturation, visibility
+from reconstruction.frame_quality import (
+    FrameQuality,
+    assess,
+    saturated_angles,
+    saturation,
+    visibility,
+)
 from reconstruction.geometry import Views
 from reconstruction.inversion import contrast_of
 from reconstruction.light_places import LightPlaces
@@ -28,32 +34,32 @@ from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["Reconstruction", "Reconstructor", "ScanReport"]
 
-_SHOWN = 3  # reasons
-_DARK = 0.15  # background amplitude over its mean below which there is nothing to divide by
+_SHOWN = 3  # reasons listed in a message
+_DARK = 0.15  # background amplitude over its mean, below which a pixel is not divided by
 
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """What was left out of a scan, how good its frames are and where the time went.
+    """What was left out of a scan, the quality of its frames, and the times of the stages.
 
     Parameters
     ----------
     reasons : dict of int to str
-        Angles that are not in the tomogram, and why.
+        Angles that are not in the tomogram, and the reason for each.
     quality : FrameQuality
     outliers : tuple of int
-        Angles whose light is not where the plan says (see ``WaveVectors``).
+        Angles whose light is not where it was planned (see ``WaveVectors``).
     measured_fraction : float
-        Part of the k-space voxels that was measured.
+        Share of the k-space voxels that was measured.
     imaginary_part : float
-        Of the contrast, rms over the real part's, where K and -K were measured: absorption, noise
-        and what the approximation leaves. It is not in the tomogram.
+        Rms of the contrast's imaginary over that of its real part, where K and -K were measured:
+        absorption, noise and errors of the approximation. It is not in the tomogram.
     stages_s : dict
-        Seconds by stage.
+        Duration of each stage, in seconds.
     remarks : tuple of str
-        On the optics, and on what had to be assumed.
+        Remarks on the optics and on assumptions that had to be made.
     zero_stated : bool
-        Whether the settings say where the phase, or the index, has its zero.
+        Whether the settings define the zero of the phase or of the index.
     """
 
     reasons: dict[int, str]
@@ -72,7 +78,7 @@ class ScanReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user; empty when all is well."""
+        """Warnings for the user; empty if there are none."""
         notes = list(self.remarks)
         for reason in dict.fromkeys(self.reasons.values()):
             angles = tuple(i for i, said in self.reasons.items() if said == reason)
@@ -81,10 +87,11 @@ class ScanReport:
             notes.append(f"saturated, lower the exposure: angles {_listed(saturated)}")
         if self.outliers:
             notes.append(f"light is not where it was planned: angles {_listed(self.outliers)}")
-        if self.quality.full() and not self.zero_stated:
+        if self.quality.fills_field() and not self.zero_stated:
             notes.append(
-                "the sample fills the field: without an empty part the index has no zero and may "
-                "be some 0.001 too low; record with an empty part, or state --anchor or --offset"
+                "the sample fills the field: without an empty part the zero of the index is "
+                "unknown and it may be some 0.001 too low; record with an empty part, or set "
+                "--anchor or --offset"
             )
         if beyond := self.quality.beyond_rytov():
             notes.append(beyond)
@@ -93,7 +100,7 @@ class ScanReport:
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """A raw tomogram, the spectrum it was made from and what is to be known about it."""
+    """A raw tomogram, the spectrum it was made from, and the report of its scan."""
 
     tomogram: Tomogram
     spectrum: Spectrum
@@ -101,19 +108,19 @@ class Reconstruction:
 
 
 class Reconstructor:
-    """Turns scans into raw tomograms, given the background they are divided by.
+    """Turns scans into raw tomograms, by dividing them by a background.
 
     Parameters
     ----------
     background : InterferogramStack
-        Of the empty field. Its ``illumination_k`` may be None: it is then estimated, and the first
-        scan with an object tells which sideband is not the conjugate one: that in which objects are
-        as ``settings.objects`` says.
+        Scan of the empty field. If its ``illumination_k`` is None, the wave vectors are estimated,
+        and the first scan with an object shows which sideband is not the conjugate: the one in
+        which objects are as ``settings.objects`` says.
     device : str or torch.device
     settings : ReconstructionSettings or None
         None: the defaults.
-    each_voxel : float
-        Bytes of memory a voxel that will be needed for what follows, such as a regularizer.
+    extra_bytes_per_voxel : float
+        Memory needed for further processing, such as a regularizer, in bytes per voxel.
 
     Raises
     ------
@@ -128,10 +135,10 @@ class Reconstructor:
         background: InterferogramStack,
         device: str | torch.device = "cpu",
         settings: ReconstructionSettings | None = None,
-        each_voxel: float = 0.0,
+        extra_bytes_per_voxel: float = 0.0,
     ) -> None:
         self.device = torch.device(device)
-        self._each_voxel = each_voxel
+        self._each_voxel = extra_bytes_per_voxel
         self.background = background
         self.optics = background.optics
         self.settings = settings or ReconstructionSettings()
@@ -139,9 +146,9 @@ class Reconstructor:
         self._plan(find_wave_vectors(background))
 
     def _plan(self, vectors: WaveVectors) -> None:
-        """Compute everything that depends on the geometry."""
+        """Compute everything that depends on the wave vectors."""
         self.wave_vectors = vectors
-        _check_usable(self._without_background(), len(vectors.k))
+        _check_usable(self._angles_without_background(), len(vectors.k))
         rows, columns = self.background.frames.shape[1:]
         self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
         views = Views(
@@ -159,20 +166,20 @@ class Reconstructor:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape (z, y, x) of the tomograms, as they were asked for."""
-        return self.inversion.caps.grid.shown_shape
+        """Shape (z, y, x) of the tomograms, cut to the requested window."""
+        return self.inversion.caps.grid.window_shape
 
     def _prepare_background(self) -> None:
-        """Keep 1/u0, zero where the background is dark, and u/u0 = 1 for there.
+        """Store 1/u0, with zero where the background is dark and u/u0 = 1 is assumed.
 
-        At the frame's rim the cut spectrum rings, and a pixel of it that happens to be near zero
-        would put a spike into the logarithm.
+        The cut spectrum rings at the frame's rim, and a pixel near zero would put a spike into the
+        logarithm.
         """
         frames = torch.tensor(self.background.frames, device=self.device)
         sideband = self.fields.sideband(frames)
-        shift_x, shift_y, own = self.places.look(sideband).cpu().numpy()
+        shift_x, shift_y, own = self.places.measure(sideband).cpu().numpy()
         shift = np.stack([shift_x, shift_y], axis=1)
-        self._outshone = self.places.astray(shift, own, own < 1, least_own=1.0)
+        self._outshone = self.places.misplaced(shift, own, own < 1, least_own=1.0)
         field = self.fields.fields_of(sideband)
         power = field.abs().square()
         lit = power > _DARK**2 * power.mean(dim=(1, 2), keepdim=True)
@@ -180,7 +187,7 @@ class Reconstructor:
         self._dark = (~lit).to(field.dtype)
         self._visibility = visibility(field, frames).clamp_min(1e-9)
         empty = self.background
-        self._saturated = noteworthy(saturation(empty.frames, empty.provenance))
+        self._saturated = saturated_angles(saturation(empty.frames, empty.provenance))
 
     def __call__(self, stack: InterferogramStack) -> Reconstruction:
         """Reconstruct one scan.
@@ -190,21 +197,21 @@ class Reconstructor:
         DataError
             If the scan does not fit the background, or no angle is usable.
         """
-        known_bad = self.known_bad(stack)
+        unusable_angles = self.unusable_angles(stack)
         clock = _Clock()
-        fields, quality = self.retrieved(stack.frames, stack, lost=tuple(known_bad))
+        fields, quality = self.retrieve(stack.frames, stack, lost=tuple(unusable_angles))
         self.check_order(quality)
-        left_out = {**self.unfit(quality), **known_bad}
+        left_out = {**self.unusable_frames(quality), **unusable_angles}
         _check_usable(left_out, len(stack.frames))
         clock.lap("fields")
-        if not self._oriented and self._turn(fields, quality):
+        if not self._oriented and self._orient(fields, quality):
             return self(stack)
         scattered = self.inversion.scattered(fields)
         quality = quality.with_phase(scattered.residues, scattered.bending)
         clock.lap("caps")
-        return self.inverted(scattered.samples, left_out, quality, stack, clock.laps)
+        return self.invert(scattered.samples, left_out, quality, stack, clock.laps)
 
-    def inverted(
+    def invert(
         self,
         samples: tuple[torch.Tensor, ...],
         left_out: dict[int, str],
@@ -212,7 +219,7 @@ class Reconstructor:
         stack: InterferogramStack,
         stages_s: dict[str, float],
     ) -> Reconstruction:
-        """Return the reconstruction that all views' samples give, less those left out."""
+        """Return the reconstruction from all views' samples, without the angles left out."""
         clock = _Clock()
         spectrum, imaginary = self.inversion.spectrum(samples, tuple(left_out))
         index = index_from_contrast(contrast_of(spectrum), self.optics.medium_index)
@@ -225,11 +232,11 @@ class Reconstructor:
             measured,
             imaginary,
             {**stages_s, **clock.laps},
-            (*self.optics.remarks, *self._on_background()),
+            (*self.optics.remarks, *self._background_remarks()),
             self.settings.anchor != "field" or self.settings.offset != 0,
         )
         provenance = dict(stack.provenance)
-        provenance["reconstruction"] = self.inversion.described(imaginary)
+        provenance["reconstruction"] = self.inversion.description(imaginary)
         if left_out:
             provenance["left_out"] = _listed(report.left_out)
         tomogram = Tomogram(
@@ -243,20 +250,20 @@ class Reconstructor:
         )
         return Reconstruction(tomogram, spectrum, report)
 
-    def retrieved(
+    def retrieve(
         self, frames: NDArray[np.uint8 | np.uint16], stack: InterferogramStack, *, first: int = 0,
         lost: tuple[int, ...] = (),
     ) -> tuple[torch.Tensor, FrameQuality]:  # fmt: skip
-        """Return u/u0 (views, y, x), drift and tilt removed, and how good the frames are.
+        """Return u/u0 (views, y, x), drift and tilt removed, and the quality of the frames.
 
         Parameters
         ----------
         frames : (views, y, x)
-            Of the angles ``first``, first + 1, ...
+            Frames of the angles ``first``, first + 1, ...
         stack : InterferogramStack
-            The scan they belong to; says what the highest grey value is.
+            The scan they belong to, for its highest grey value.
         lost : tuple of int
-            Angles without a field: their row is 1.
+            Angles without a frame; their field is 1.
         """
         angles = slice(first, first + len(frames))
         light = torch.from_numpy(frames).to(self.device)
@@ -266,17 +273,17 @@ class Reconstructor:
         quotient = torch.addcmul(self._dark[angles], field, self._reference[angles])
         # an absent field must not become NaN
         quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
-        empty = anchored(fit_empty_field(quotient), quotient, self.settings.anchor)
-        places = self.places.look(sideband, first)
+        empty = with_anchor(fit_empty_field(quotient), quotient, self.settings.anchor)
+        places = self.places.measure(sideband, first)
         quality = assess(seen, saturation(frames, stack.provenance), empty, places)
         return empty.remove(quotient), quality
 
     def field_stack(self, stack: InterferogramStack) -> FieldStack:
         """Return the fields of a scan over the background's, drift and tilt removed."""
-        lost = self.known_bad(stack)
-        fields, quality = self.retrieved(stack.frames, stack, lost=tuple(lost))
+        lost = self.unusable_angles(stack)
+        fields, quality = self.retrieve(stack.frames, stack, lost=tuple(lost))
         self.check_order(quality)
-        fields[[*self.unfit(quality), *lost]] = 1
+        fields[[*self.unusable_frames(quality), *lost]] = 1
         return FieldStack(
             fields,
             self.fields.pixel_size_um,
@@ -285,10 +292,10 @@ class Reconstructor:
             self.background.rotations,
         )
 
-    def _turn(self, fields: torch.Tensor, quality: FrameQuality) -> bool:
-        """Decide by the sign of an object's phase; return whether the plan was turned around.
+    def _orient(self, fields: torch.Tensor, quality: FrameQuality) -> bool:
+        """Choose the sideband by the sign of an object's phase; return whether it was swapped.
 
-        A denser object retards the wave. A mirrored one that is lighter looks the same.
+        A denser object retards the wave. A mirrored, lighter one looks the same.
         """
         phase = rytov_fields(fields)[0].imag
         beyond = phase.abs() > 6 * float(quality.noise.max())
@@ -302,8 +309,8 @@ class Reconstructor:
         self._plan(self.wave_vectors.mirrored())
         return True
 
-    def _on_background(self) -> tuple[str, ...]:
-        """Return what is to be said of the background: its exposure, and what it left to assume."""
+    def _background_remarks(self) -> tuple[str, ...]:
+        """Return remarks on the background: saturation, and assumptions made without k."""
         angles = _listed(self._saturated)
         again = "background saturated, lower the exposure and take it again"
         exposure = (f"{again}: angles {angles}",) if self._saturated else ()
@@ -313,28 +320,28 @@ class Reconstructor:
         other = "lighter" if objects == "denser" else "denser"
         return (
             *exposure,
-            f"without wave vectors the sample was taken to be {objects} than its medium: if it is "
-            f"{other}, the tomogram is mirrored in z, with the opposite contrast; give the wave "
+            f"without wave vectors the sample was assumed to be {objects} than its medium: if it "
+            f"is {other}, the tomogram is mirrored in z, with the opposite contrast; give the wave "
             f"vectors, or --objects {other}",
         )
 
-    def _without_background(self) -> dict[int, str]:
-        """Return the angles for which there is nothing to divide by, and why."""
+    def _angles_without_background(self) -> dict[int, str]:
+        """Return the angles without a usable background frame, with the reason for each."""
         absent = dict.fromkeys(self.background.lost, "no background frame")
         return absent | self.wave_vectors.reasons()
 
     def check_order(self, quality: FrameQuality) -> None:
-        """Raise DataError where most frames do not show the light of their angle."""
+        """Raise DataError if most frames do not show the light of their own angle."""
         self.places.check(quality.shift, quality.own, quality.lit)
 
-    def unfit(self, quality: FrameQuality) -> dict[int, str]:
-        """Return the angles that are left out by what their frames show, and why."""
-        astray = self.places.astray(quality.shift, quality.own, quality.lit)
+    def unusable_frames(self, quality: FrameQuality) -> dict[int, str]:
+        """Return the angles to leave out because of their frames, with the reason for each."""
+        astray = self.places.misplaced(quality.shift, quality.own, quality.lit)
         why = {a: f"light {d:.1f} NA/wavelength from the background's" for a, d in astray.items()}
         return why | quality.reasons()
 
-    def known_bad(self, stack: InterferogramStack) -> dict[int, str]:
-        """Return the angles of a scan that cannot be used whatever they show, and why.
+    def unusable_angles(self, stack: InterferogramStack) -> dict[int, str]:
+        """Return the angles that cannot be used whatever their frames show, with the reasons.
 
         Raises
         ------
@@ -348,10 +355,11 @@ class Reconstructor:
             )
         if stack.optics != self.optics:
             raise DataError(
-                f"a scan must have the background's optics {self.optics}, got {stack.optics}"
+                f"a scan must have the background's optics {self.optics}, got {stack.optics}: "
+                "take a new background"
             )
         why = dict.fromkeys(stack.lost, "no frame")
-        why |= self._without_background()
+        why |= self._angles_without_background()
         stronger = "another beam in the background outshines the angle's own"
         why |= dict.fromkeys(self._outshone, stronger)
         _check_usable(why, len(stack.frames))
@@ -364,7 +372,7 @@ def _check_usable(left_out: dict[int, str], angles: int) -> None:
         shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")
         raise DataError(
             f"at least one angle must be usable, all {angles} are left out ({shown}): check laser "
-            "and reference beam, and that the pictures lie as the background's do"
+            "and reference beam, and that camera and DMD are set as for the background"
         )
 
 
@@ -374,7 +382,7 @@ def _listed(angles: tuple[int, ...]) -> str:
 
 
 class _Clock:
-    """Seconds between laps."""
+    """Measures the duration of each stage, in seconds."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

@@ -1,9 +1,9 @@
 """Rolling tomography: a tomogram after every few frames instead of after every scan.
 
 The samples of every angle on its Ewald cap are kept; a new frame replaces those of its own angle.
-The averages over all angles are then taken anew from the samples, half a millisecond of work
-beside an inverse transform of ten: so there is no running sum that could drift, and after a whole
-cycle the tomogram is the one that a scan of the same frames gives.
+The averages over all angles are then computed anew from the samples, which takes half a millisecond
+beside ten for the inverse transform. So no running sum can drift, and after a whole cycle the
+tomogram equals that of a scan of the same frames.
 """
 
 import numpy as np
@@ -19,18 +19,18 @@ __all__ = ["RollingTomography"]
 
 
 class RollingTomography:
-    """The tomogram of the newest frame of each angle.
+    """Keeps the newest frame of each angle and reconstructs them on request.
 
     Parameters
     ----------
     reconstructor : Reconstructor
-        Planned for the background. One that does not know its sideband yet
-        (``illumination_k`` is None) learns it from a whole scan, before.
+        Planned for the background. If the background's ``illumination_k`` is None, it must have
+        reconstructed a whole scan first, to find its sideband.
 
     Notes
     -----
-    An angle takes part from its first good frame on. A frame that is left out (lost, dead or
-    saturated) takes its angle out until the next good one.
+    An angle is used from its first good frame on. A frame that is left out (lost, dead or
+    saturated) removes its angle until the next good one.
     """
 
     def __init__(self, reconstructor: Reconstructor) -> None:
@@ -54,13 +54,13 @@ class RollingTomography:
         Parameters
         ----------
         scan : InterferogramStack
-            What the frames belong to: time, sequence and provenance of the next tomogram, lost
-            angles, and the optics, which are checked; its own frames are not read.
+            The scan the frames belong to. It gives time, sequence and provenance of the next
+            tomogram, lost angles, and the optics, which are checked; its own frames are not read.
 
         Raises
         ------
         DataError
-            If frames or scan do not fit the background.
+            If frames or scan do not match the background.
         """
         last = first + len(frames)
         angles = self._reconstructor.inversion.caps.views
@@ -68,9 +68,9 @@ class RollingTomography:
             raise DataError(
                 f"frames must belong to angles from 0 to {angles - 1}, got {first} to {last - 1}"
             )
-        known_bad = self._reconstructor.known_bad(scan)
-        fields, quality = self._reconstructor.retrieved(
-            frames, scan, first=first, lost=tuple(known_bad)
+        unusable_angles = self._reconstructor.unusable_angles(scan)
+        fields, quality = self._reconstructor.retrieve(
+            frames, scan, first=first, lost=tuple(unusable_angles)
         )
         scattered = self._reconstructor.inversion.scattered(fields, first)
         chosen = self._reconstructor.inversion.caps.range_of(first, last)
@@ -78,7 +78,7 @@ class RollingTomography:
             kept[chosen] = new
         newer = quality.with_phase(scattered.residues, scattered.bending)
         self._quality = self._quality.updated(first, newer)
-        why = self._reconstructor.unfit(self._quality) | known_bad
+        why = self._reconstructor.unusable_frames(self._quality) | unusable_angles
         for angle in range(first, last):
             self._left_out.pop(angle, None)
             if angle in why:
@@ -91,11 +91,14 @@ class RollingTomography:
         Raises
         ------
         DataError
-            If there is no usable angle yet, or most frames are not of their angle.
+            If there is no usable angle yet, or most frames show another angle's light.
         """
         self._reconstructor.check_order(self._quality)
         if self._newest is None or len(self._left_out) == self._reconstructor.inversion.caps.views:
-            raise DataError("a rolling tomogram needs at least one usable frame, there is none yet")
-        return self._reconstructor.inverted(
+            raise DataError(
+                "a rolling tomogram needs at least one usable frame, and there is none yet: wait "
+                "for the next frames"
+            )
+        return self._reconstructor.invert(
             self._samples, dict(self._left_out), self._quality, self._newest, {}
         )

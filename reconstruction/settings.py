@@ -1,4 +1,4 @@
-"""What a user may choose about a reconstruction; everything has a default that suits most scans."""
+"""Settings of a reconstruction; each has a default that suits most scans."""
 
 import math
 from dataclasses import dataclass
@@ -23,46 +23,48 @@ class ReconstructionSettings:
     ----------
     approximation : "rytov" or "born"
     planes : int or None
-        At how many depths the Rytov logarithm is taken, evenly over the volume's height. Each
-        depth is reconstructed from the fields in focus there (decision 0007).
-        None: an odd number, so that the steepest light walks sideways by at most 5.3 um from one
-        to the next; 3 for the preset "cell", 5 for "bacteria". Rotated views take one.
+        Number of depths at which the Rytov logarithm is taken, evenly over the volume's height.
+        Each depth is reconstructed from the fields in focus there
+        (decision 0007). None: an odd number, so that the steepest light shifts
+        sideways by at most 5.3 um from one to the next; 3 for the preset "cell", 5 for
+        "bacteria". Rotated views take one.
     gridding : "nearest", "linear" or None
-        How a sample between voxels of k-space is shared. None: nearest where samples lie on the
-        grid along two axes, linear where views are rotated.
+        How a sample between voxels of k-space is distributed. None: nearest if samples lie on the
+        grid along two axes, linear if views are rotated.
     oversampling : int or None
-        How many times finer than the volume asks k-space is sampled along axes on which samples
-        lie between voxels. None: 1, and 3 where views are rotated.
+        Factor by which k-space is sampled more finely than the volume needs, along axes on which
+        samples lie between voxels. None: 1, or 3 if views are rotated.
     apodisation : float
-        Part of the measured band, from its rim inwards, over which it falls off as a cosine:
+        Share of the measured band, from its rim inwards, over which it falls off as a cosine:
         0 (none) to 1.
     slices : int or None
-        z size of the volume. None: 64; for rotated views as many as the longer lateral side.
+        Number of slices along z. None: 64; for rotated views as many as the longer lateral side.
     dz_um : float or None
-        z step. None: half of Lauer's axial resolution; for rotated views the lateral voxel.
+        z step. None: half of Lauer's axial resolution; for rotated views the lateral voxel size.
     voxel_um : float or None
-        Lateral voxel; made to divide the volume evenly. None: half of Lauer's lateral resolution,
-        rounded to a good transform size.
+        Lateral voxel size, rounded to divide the volume evenly. None: half of Lauer's lateral
+        resolution, rounded to a fast transform size.
     size_um : (y, x) or None
         Lateral size of the volume around the centre of the field. None: the field of view.
     refocus_um : float
-        z of the volume's centre over the plane in focus.
+        z of the volume's centre relative to the plane in focus.
     objects : "denser" or "lighter"
-        Than the medium. Only where the wave vectors are not known: of the two sidebands, each of
-        which could be the conjugate one, that is taken in which the objects are so. A sample that
-        is taken for the other comes out mirrored in z and with the opposite contrast.
+        Whether objects are denser or lighter than the medium. Used only if the wave vectors are
+        unknown: either sideband could be the conjugate, and the one in which the objects are so is
+        taken. With the wrong choice the tomogram is mirrored in z, with the opposite contrast.
     anchor : "field", "background", "lowest" or "highest"
-        Where the phase has its zero: the empty part of the field; the background's own phase, which
-        needs an interferometer that does not drift; the least phase in each frame, or the largest
-        for objects lighter than the medium. The others are for samples that fill the field.
+        What defines the zero of the phase: the empty part of the field; the background's own phase,
+        which requires an interferometer that does not drift; the smallest phase in each frame, or
+        the largest for objects lighter than the medium. All but "field" are for samples that fill
+        the field.
     offset : float
-        Of the index, added to the whole volume: where the index of a sample that fills the field
-        is known somewhere.
+        Index added to the whole volume, for a sample that fills the field and whose index is known
+        somewhere.
 
     Raises
     ------
     ConfigurationError
-        If a value is impossible.
+        If a value is out of range.
     """
 
     approximation: Approximation = "rytov"
@@ -99,7 +101,8 @@ class ReconstructionSettings:
             raise ConfigurationError(f"refocus_um must be finite, got {self.refocus_um}")
         if not abs(self.offset) < _MOST_OFFSET:
             raise ConfigurationError(
-                f"offset is added to the index, it must be within {_MOST_OFFSET}, got {self.offset}"
+                f"offset must be -{_MOST_OFFSET} to {_MOST_OFFSET}, got {self.offset}: it is added "
+                "to the index"
             )
 
 

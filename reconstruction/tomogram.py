@@ -1,4 +1,4 @@
-"""What reconstruction hands on: the sampled spectrum of the scattering potential and the RI volume.
+"""Results of reconstruction: the measured spectrum of the scattering potential, and the RI volume.
 
 Arrays (z, y, x), volume centre at index n//2. Helmholtz (lap + K^2) u = -V u with K = 2 pi k and
 V = K^2 ((n/n_m)^2 - 1), so n = n_m sqrt(1 + V/K^2). Spectra are kept for the dimensionless
@@ -41,12 +41,12 @@ class Spectrum:
     measured : (z, y, x//2 + 1) float32 tensor
         How often each voxel was measured, K and -K together; 0 where unmeasured.
     shape : (z, y, x)
-        Of the real volume.
+        Shape of the real volume.
     voxel_size_um : (dz, dy, dx)
     optics : Optics
     noise : float or None
-        Rms of the noise over that of the values, estimated from what K and -K say differently; None
-        where it is not known.
+        Rms of the noise over that of the values, estimated from the differences between K and -K;
+        None if unknown.
     """
 
     values: torch.Tensor
@@ -60,7 +60,7 @@ class Spectrum:
         half = (*self.shape[:2], self.shape[2] // 2 + 1)
         if tuple(self.values.shape) != half or tuple(self.measured.shape) != half:
             raise DataError(
-                f"a spectrum of a {self.shape} volume has shape {half}, got values "
+                f"a spectrum of a {self.shape} volume must have shape {half}, got values "
                 f"{tuple(self.values.shape)} and measured {tuple(self.measured.shape)}"
             )
 
@@ -71,7 +71,7 @@ class Spectrum:
 
 @dataclass(frozen=True, slots=True)
 class VolumeWindow:
-    """A part of a volume, around the same centre, in voxels of its own.
+    """The requested part of a volume, around the same centre, with its own voxel size.
 
     Parameters
     ----------
@@ -85,19 +85,18 @@ class VolumeWindow:
     def __call__(
         self, volume: torch.Tensor, voxel_size_um: VoxelSize, outside: float, *, smooth: bool
     ) -> torch.Tensor:
-        """Return what is seen of a volume (z, y, x) through the window.
+        """Return a volume (z, y, x) cut and resampled to the window.
 
         Parameters
         ----------
         volume : (z, y, x) float32
         voxel_size_um : (dz, dy, dx)
-            Of the volume.
+            Voxel size of the volume.
         outside : float
-            The value beyond the volume.
+            Value outside the volume.
         smooth : bool
-            Whether the volume has no frequencies beyond those that its voxels sample, as a raw
-            tomogram: what lies between its voxels is then exact (trigonometric interpolation).
-            Others, with edges, are interpolated linearly.
+            Whether the volume is band-limited, as a raw tomogram is: trigonometric interpolation is
+            then exact. Other volumes, with edges, are interpolated linearly.
         """
         seen = volume - outside
         for axis in range(3):
@@ -145,8 +144,7 @@ def _cut(volume: torch.Tensor, axis: int, n: int) -> torch.Tensor:
 class Tomogram:
     """A refractive-index volume.
 
-    It is the whole volume that was reconstructed; ``windowed`` returns the part of it that was
-    asked for.
+    It is the whole reconstructed volume; ``windowed`` returns the requested part.
 
     Parameters
     ----------
@@ -159,14 +157,13 @@ class Tomogram:
     sequence : int
         Running number of that scan.
     provenance : mapping of str
-        Stage by stage, what made it, and what was discarded on the way.
+        By stage: how it was made, and what was discarded.
     uncertainty : (z, y, x) float32 tensor or None
-        Standard deviation of the index, where a stage estimates it.
+        Standard deviation of the index; None if no stage estimates it.
     data_residual : float
-        How far its spectrum is from what was measured, over that; 0 for the raw one, which is made
-        of it.
+        Relative misfit of its spectrum to the measured one; 0 for a raw tomogram.
     window : VolumeWindow or None
-        The part that was asked for; None: all of it.
+        The requested part; None: all of it.
     """
 
     index: torch.Tensor
@@ -182,15 +179,15 @@ class Tomogram:
     def __post_init__(self) -> None:
         if self.index.ndim != 3 or self.index.dtype != torch.float32:
             raise DataError(
-                f"a tomogram is a (z, y, x) float32 volume, got shape {tuple(self.index.shape)} "
-                f"{self.index.dtype}"
+                f"a tomogram must be a (z, y, x) float32 volume, got shape "
+                f"{tuple(self.index.shape)} {self.index.dtype}"
             )
         if not all(math.isfinite(size) and size > 0 for size in self.voxel_size_um):
             raise DataError(f"voxel_size_um must be positive, got {self.voxel_size_um}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a stage has to say to whoever looks at the tomogram: ``warning`` of provenance."""
+        """Warnings for the user, from ``warning`` in the provenance."""
         warning = self.provenance.get("warning")
         return () if warning is None else (warning,)
 
@@ -199,17 +196,17 @@ class Tomogram:
         """The scattering potential over K^2, (n/n_m)^2 - 1, (z, y, x) float32."""
         return contrast_from_index(self.index, self.optics.medium_index)
 
-    def warned(self, sentence: str) -> "Tomogram":
-        """Return the tomogram with one more warning."""
+    def with_warning(self, sentence: str) -> "Tomogram":
+        """Return the tomogram with a warning added to its provenance."""
         warning = "; ".join((*self.warnings, sentence))
         return replace(self, provenance={**self.provenance, "warning": warning})
 
     def windowed(self) -> "Tomogram":
-        """Return the part of the volume that was asked for, in the voxels that were asked for."""
+        """Return the requested part of the volume, in the requested voxels."""
         window = self.window
         if window is None:
             return self
-        smooth = "regularizer" not in self.provenance  # the raw one holds measured frequencies only
+        smooth = "regularizer" not in self.provenance  # a raw tomogram is band-limited
         index = window(self.index, self.voxel_size_um, self.optics.medium_index, smooth=smooth)
         spread = self.uncertainty
         if spread is not None:

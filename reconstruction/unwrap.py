@@ -1,15 +1,15 @@
 r"""Phase unwrapping in batch: the whole turns to add to each pixel, chosen frame by frame.
 
-Whatever is added is a multiple of 2 pi, so the result agrees with what was measured (congruence).
-With :math:`t` the turns by which the wrapped differences of neighbours differ from the plain ones,
-the turns n of the pixels should have the differences t:
+Only multiples of 2 pi are added, so the result is congruent with the measured phase. With
+:math:`t` the turns by which the wrapped differences of neighbours differ from the plain ones, the
+turns n of the pixels should have the differences t:
 
-- a frame without a jump has t = 0 and is left alone;
+- a frame without a jump has t = 0 and is left unchanged;
 - without residues (2 x 2 loops around which t does not sum to zero; Goldstein, Radio Sci. 23, 713
   (1988)) t is a gradient, and its sum along any path is the one solution, in integers;
-- with residues n minimises :math:`\sum c\,|Dn - t|`, the cost of every turn that it disagrees
-  about (Costantini, IEEE Trans. Geosci. Remote Sens. 36, 813 (1998)): cuts become short and run
-  where they are cheap. A difference d that takes one turn more or less costs
+- with residues n minimises :math:`\sum c\,|Dn - t|`, the cost of every disagreeing turn
+  (Costantini, IEEE Trans. Geosci. Remote Sens. 36, 813 (1998)): cuts become short and run where
+  they are cheap. A difference d that takes one turn more or less costs
   :math:`(d \pm 2\pi)^2 - d^2 \propto 1 \pm d/\pi`, times the amplitude: a dark pixel's phase is
   uncertain. The sum is minimised by split Bregman iterations, each one Poisson equation that a
   cosine transform solves (Ghiglia and Romero, J. Opt. Soc. Am. A 11, 107 (1994), whose least
@@ -36,29 +36,29 @@ __all__ = [
 Edges = list[torch.Tensor]  # something for each pair of neighbours: along y, along x
 
 _TURN = 2 * math.pi
-# Within a few per cent of the least cost; converging further brings no fewer wrong pixels
-# (docs/explanation/unwrapping.md). A number that does not depend on the data leaves a frame's
-# result independent of the frames beside it.
+# Within a few per cent of the least cost; more iterations leave as many wrong pixels
+# (docs/explanation/unwrapping.md). The number is fixed, so that a frame's result does not depend on
+# the other frames of the batch.
 _ITERATIONS = 20
-# Of the split, for costs near 1. With 2, large objects took 45 iterations; with 16, frames of steep
-# slopes were not there after 12.
+# Penalty of the split, for costs near 1. With 2, large objects took 45 iterations; with 16, frames
+# with steep slopes had not converged after 12.
 _PENALTY = 8.0
 _RELAXATION = 1.8
-_LEAST_COST = 0.02  # of a turn the likely way: ties still take the shorter cut
+_LEAST_COST = 0.02  # of a turn in the likely direction, so that ties still take the shorter cut
 _LEAST_AMPLITUDE = 0.01
-_SPARSE = 4  # every fourth pixel a line is enough for a median
+_SPARSE = 4  # every fourth pixel per line is enough for a median
 
 
 @dataclass(frozen=True, slots=True)
 class Unwrapped:
-    """Unwrapped frames, and how far the wrapped ones determined them.
+    """Unwrapped frames and their residues.
 
     Parameters
     ----------
     phase : (frames, y, x) float32
     residues : (frames,) int64
-        Number of 2 x 2 loops around which the wrapped phase does not close. A frame without any
-        has one solution; with residues the unwrapped phase has cuts that end in them.
+        Number of 2 x 2 loops around which the wrapped phase does not close. A frame without
+        residues has one solution; otherwise the unwrapped phase has cuts that end in them.
     """
 
     phase: torch.Tensor
@@ -73,7 +73,7 @@ def wrap(phase: torch.Tensor) -> torch.Tensor:
 def needs_unwrapping(phase: torch.Tensor) -> torch.Tensor:
     """Return (frames,) bool: where neighbouring pixels of (frames, y, x) differ by more than pi."""
     lowest, highest = phase.flatten(1).aminmax(dim=1)
-    jumps = highest - lowest > math.pi  # half the cost of the differences, and most stop here
+    jumps = highest - lowest > math.pi  # half the cost of the differences, and mostly enough
     wide = jumps.nonzero()[:, 0]
     if len(wide):
         down, right = (d.abs().amax(dim=(1, 2)) for d in _differences(phase[wide]))
@@ -89,15 +89,15 @@ def residues(phase: torch.Tensor) -> torch.Tensor:
 def unwrap(phase: torch.Tensor, amplitude: torch.Tensor | None = None) -> torch.Tensor:
     """Return the unwrapped phase (frames, y, x) of a wrapped one, congruent with it.
 
-    The multiple of 2 pi that most of a frame has is zero, so that an empty field stays where it is.
-    Frames without a jump are returned as they are. The amplitude (frames, y, x), on any scale,
-    leads the cuts of frames with residues through the dark.
+    The most frequent multiple of 2 pi in a frame is zero, so that an empty field is unchanged.
+    Frames without a jump are returned unchanged. The amplitude (frames, y, x), on any scale, makes
+    the cuts of frames with residues run through dark pixels.
     """
     return unwrap_frames(phase, amplitude).phase
 
 
 def unwrap_frames(phase: torch.Tensor, amplitude: torch.Tensor | None = None) -> Unwrapped:
-    """Unwrap like `unwrap`, and count the residues."""
+    """Return the result of ``unwrap`` with the number of residues of each frame."""
     counts = torch.zeros(len(phase), dtype=torch.int64, device=phase.device)
     wanted = needs_unwrapping(phase).nonzero()[:, 0]
     if not len(wanted):
@@ -130,11 +130,11 @@ def path_turns(steps: Edges) -> torch.Tensor:
 def weighted_turns(
     phase: torch.Tensor, amplitude: torch.Tensor | None = None, iterations: int = _ITERATIONS
 ) -> torch.Tensor:
-    """Return the turns (frames, y, x) that disagree with the wrapped differences at least cost.
+    """Return the turns (frames, y, x) that disagree with the wrapped differences at lowest cost.
 
-    Split Bregman: on each edge r is drawn after D n - t, its part c within the costs is the
-    multiplier, the rest r - c is the turns that are paid for, and n = argmin |D n - v|^2 with
-    v = t + r - 2 c. One iteration alone is unweighted least squares.
+    Split Bregman: on each edge r follows D n - t, its part c within the costs is the multiplier,
+    the rest r - c is the disagreeing turns, and n = argmin |D n - v|^2 with v = t + r - 2 c. A
+    single iteration is unweighted least squares.
     """
     steps, costs = _steps(phase), _costs(phase, amplitude)
     drawn, within = ([torch.zeros_like(step) for step in steps] for _ in range(2))
@@ -154,7 +154,7 @@ def weighted_turns(
 def _costs(
     phase: torch.Tensor, amplitude: torch.Tensor | None
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return for each edge minus the cost of a turn less, and the cost of a turn more."""
+    """Return, for each edge, minus the cost of one turn less, and the cost of one turn more."""
     light = _edge_amplitude(torch.ones_like(phase) if amplitude is None else amplitude)
     costs = []
     for difference, weight in zip(_differences(phase), light, strict=True):
@@ -165,7 +165,7 @@ def _costs(
 
 
 def _edge_amplitude(amplitude: torch.Tensor) -> Edges:
-    """Return the lesser amplitude of two neighbours, in parts of the frame's median, up to 1."""
+    """Return the smaller amplitude of two neighbours over the frame's median, at most 1."""
     relative = amplitude / _median(amplitude).clamp_min(1e-12)
     relative = relative.clamp(_LEAST_AMPLITUDE, 1)
     return [
@@ -194,15 +194,15 @@ def _median(values: torch.Tensor) -> torch.Tensor:
 
 
 def _fraction(turns: torch.Tensor) -> torch.Tensor:
-    """Return the constant, free in the solution, that leaves the smallest rounding."""
+    """Return the constant, undetermined by the differences, that leaves the smallest rounding."""
     mean = torch.polar(torch.ones_like(turns), _TURN * turns).mean(dim=(1, 2))
     return (mean.angle() / _TURN)[:, None, None]
 
 
 def _poisson(edges: Edges) -> torch.Tensor:
-    """Return the values whose differences are nearest to ``edges``; cosine transforms as products.
+    """Return the values whose differences are closest to ``edges``, by cosine transforms.
 
-    The 5-point Poisson equation with no flux through the borders; the mean is zero.
+    It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
     """
     down, right = edges
     divergence = right.new_zeros((right.shape[0], right.shape[1], down.shape[2]))
@@ -237,5 +237,5 @@ def _inverse_laplacian(
         for n in (rows, columns)
     )
     eigenvalues = y[:, None] + x
-    eigenvalues[0, 0] = -math.inf  # the mean is free: zero
+    eigenvalues[0, 0] = -math.inf  # makes the undetermined mean zero
     return (1 / eigenvalues).to(device, dtype)

@@ -1,14 +1,14 @@
-"""The grid on which a tomogram is computed, and the window of it that was asked for.
+"""The grid on which a tomogram is computed, and the requested window of it.
 
-What a voxel holds must not depend on how much of the volume somebody wants to see. A volume that is
-thinner or narrower than the object folds it onto itself, a deep one has a k-space so fine that caps
-leave holes in it. So a scan is computed, and regularized, on a grid that its field and its optics
-decide; what was asked for is cut out of the result, or interpolated (``VolumeWindow``).
+The value of a voxel must not depend on the size of the requested volume. A volume thinner or
+narrower than the object would fold it onto itself, and a deep one has a k-space so fine that caps
+leave holes in it. So a scan is computed, and regularized, on a grid chosen from its field and its
+optics; the requested window is cut or interpolated from the result (``VolumeWindow``).
 
-Laterally that grid is a whole number of the fields' pixels, so that the frequencies of a field, cut
+Laterally the grid is a whole number of the fields' pixels, so that the frequencies of a field, cut
 or padded to that size, are frequencies of the volume. Along axes on which samples lie between
-voxels of k-space (Kz; all that a rotation moves), ``oversampling`` makes the grid finer: the
-volume is computed larger, and its middle is kept.
+voxels of k-space (Kz, and all axes that a rotation moves), ``oversampling`` makes k-space finer:
+the volume is computed larger, and its middle is kept.
 """
 
 import math
@@ -34,24 +34,24 @@ _ROTATED_OVERSAMPLING = 3
 
 @dataclass(frozen=True, slots=True)
 class VolumeGrid:
-    """Where a tomogram is, and how its k-space is sampled.
+    """Size of a tomogram in voxels and micrometres, and the sampling of its k-space.
 
     Parameters
     ----------
     shape : (z, y, x)
-        Of the volume that is reconstructed and regularized.
+        Shape of the volume that is reconstructed and regularized.
     voxel_size_um : (dz, dy, dx)
     fine_shape : (z, y, x)
-        Of the volume as computed, of which the middle ``shape`` is kept.
+        Shape of the computed volume, of which the middle ``shape`` is kept.
     crop : (y, x)
-        To how many pixels a field is cut or padded: the lateral size of the computed volume.
+        Pixels that a field is cut or padded to: the lateral size of the computed volume.
     between : (z, y, x) of bool
-        Along which axes samples lie between voxels of k-space.
+        Whether samples lie between voxels of k-space, by axis.
     spread : float
-        Over how many voxels of Kz a sample is shared: 1, and more where the volume is deeper than
+        Number of voxels of Kz that a sample is spread over: 1, or more if the volume is deeper than
         the caps sample it, so that no holes are left between them.
     window : VolumeWindow or None
-        What was asked for; None where that is the volume itself.
+        The requested part; None if that is the volume itself.
     """
 
     shape: Shape
@@ -64,7 +64,7 @@ class VolumeGrid:
 
     @property
     def extent_um(self) -> tuple[float, float, float]:
-        """Size of the computed volume; its inverse is the step in k-space."""
+        """Size (z, y, x) of the computed volume in um; its inverse is the step in k-space."""
         z, y, x = (n * d for n, d in zip(self.fine_shape, self.voxel_size_um, strict=True))
         return z, y, x
 
@@ -74,13 +74,13 @@ class VolumeGrid:
         return self.fine_shape != self.shape
 
     @property
-    def shown_shape(self) -> Shape:
-        """Shape (z, y, x) of what was asked for."""
+    def window_shape(self) -> Shape:
+        """Shape (z, y, x) of the requested window."""
         return self.shape if self.window is None else self.window.shape
 
 
 def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
-    """Choose the grid of the volume, and the window of it that ``settings`` ask for.
+    """Return the grid of the volume, with the window that ``settings`` request.
 
     Raises
     ------
@@ -94,10 +94,10 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
     dy, dx = views.pixel_size_um
     dz = optics.axial_resolution_um / 2 if rotations is None else dx
     slices = _SLICES if rotations is None else max(views.field_shape)
-    window = _asked(settings, views, dz, slices)
+    window = _requested_window(settings, views, dz, slices)
     z = max(slices, _fast(window.shape[0] * window.voxel_size_um[0] / dz))
     margin_um = z * dz / 2 * steepest_tangent(views) if rotations is None else math.inf
-    y, x = (_lateral(settings, views, axis, margin_um) for axis in range(2))
+    y, x = (_computed_pixels(settings, views, axis, margin_um) for axis in range(2))
     grid = VolumeGrid(
         (z, y, x), (dz, dy, dx), (fz * z, fy * y, fx * x), (fy * y, fx * x), between, z / slices
     )
@@ -106,35 +106,37 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
 
 
 def steepest_tangent(views: Views) -> float:
-    """Return how far the steepest light walks sideways per length along z."""
+    """Return the tangent of the steepest light's angle to the z axis."""
     steepest = float(np.nanmax(np.hypot(*views.vectors.usable_k().T)))
     return steepest / views.optics.axial_frequency(steepest, 0.0)
 
 
 def _between(rotations: NDArray[np.float64] | None) -> tuple[bool, bool, bool]:
-    """Return along which of z, y, x the samples leave the grid; a rotation's own axis is kept."""
+    """Return the axes (z, y, x) along which samples leave the grid; not a rotation's own axis."""
     if rotations is None:
         return True, False, False
     kept = [bool(np.allclose(rotations[:, i], np.eye(3)[i], atol=1e-9)) for i in (1, 0)]
     return True, not kept[0], not kept[1]
 
 
-def _asked(
+def _requested_window(
     settings: ReconstructionSettings, views: Views, dz_um: float, slices: int
 ) -> VolumeWindow:
-    """Return what the settings ask for, where they say nothing with these slices."""
+    """Return the requested window, with the given z step and slices as defaults."""
     dz, limit = settings.dz_um or dz_um, views.optics.axial_resolution_um
     if dz > limit * 1.001:
         raise ConfigurationError(
             f"the z step must be at most Lauer's axial resolution {limit:.3f} um, got {dz:.3f} um"
         )
-    (y, dy), (x, dx) = (_sampled(settings, views, axis) for axis in range(2))
+    (y, dy), (x, dx) = (_requested_voxels(settings, views, axis) for axis in range(2))
     return VolumeWindow((settings.slices or slices, y, x), (dz, dy, dx))
 
 
-def _sampled(settings: ReconstructionSettings, views: Views, axis: int) -> tuple[int, float]:
-    """Return number and size of the voxels that are asked for along y (axis 0) or x."""
-    pixels, pixel_um = _asked_pixels(settings, views, axis), views.pixel_size_um[axis]
+def _requested_voxels(
+    settings: ReconstructionSettings, views: Views, axis: int
+) -> tuple[int, float]:
+    """Return number and size of the requested voxels along y (axis 0) or x."""
+    pixels, pixel_um = _requested_pixels(settings, views, axis), views.pixel_size_um[axis]
     if settings.voxel_um is None:
         return pixels, pixel_um
     size = pixels * pixel_um
@@ -142,21 +144,23 @@ def _sampled(settings: ReconstructionSettings, views: Views, axis: int) -> tuple
     return count, size / count
 
 
-def _asked_pixels(settings: ReconstructionSettings, views: Views, axis: int) -> int:
-    """Return the size asked for along y (axis 0) or x, in pixels of the fields."""
+def _requested_pixels(settings: ReconstructionSettings, views: Views, axis: int) -> int:
+    """Return the requested size along y (axis 0) or x, in pixels of the fields."""
     if settings.size_um is None:
         return views.field_shape[axis]
     return max(2, 2 * round(settings.size_um[axis] / views.pixel_size_um[axis] / 2))
 
 
-def _lateral(settings: ReconstructionSettings, views: Views, axis: int, margin_um: float) -> int:
-    """Return the pixels to compute along y (axis 0) or x.
+def _computed_pixels(
+    settings: ReconstructionSettings, views: Views, axis: int, margin_um: float
+) -> int:
+    """Return the number of pixels to compute along y (axis 0) or x.
 
-    The whole field: what a field holds beyond a small window is light of objects within it, too,
-    as far sideways as light walks from the volume's end to its middle. Only of a much larger field
-    the rest is left out.
+    Usually the whole field: outside a small window it still holds light of objects within, as far
+    as the steepest light shifts sideways over half of the volume's height. Only a much larger field
+    is cropped.
     """
-    field, asked = views.field_shape[axis], _asked_pixels(settings, views, axis)
+    field, asked = views.field_shape[axis], _requested_pixels(settings, views, axis)
     if asked > field:
         return asked
     needed = asked + 2 * margin_um / views.pixel_size_um[axis]
@@ -164,5 +168,5 @@ def _lateral(settings: ReconstructionSettings, views: Views, axis: int, margin_u
 
 
 def _fast(size: float) -> int:
-    """Return an even size of at least this whose transform is fast."""
+    """Return the smallest even size from ``size`` on with a fast transform."""
     return 2 * int(scipy.fft.next_fast_len(math.ceil(size / 2 - 1e-6), real=False))

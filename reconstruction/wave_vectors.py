@@ -1,8 +1,8 @@
-"""Carrier and illumination wave vectors, from the fringes of the empty field.
+"""Finds carrier and illumination wave vectors from the fringes of the empty field.
 
 The interferogram of angle i has its sideband peak at k_c + k_i (and the conjugate at the opposite
-place), k_c the carrier of the reference wave. Frequencies in cycles/um; on the camera they are
-known only modulo 1/pixel, so a sideband may fold over the edge of the spectrum.
+frequency), k_c the carrier of the reference wave. Frequencies are in cycles/um; the camera samples
+them only modulo 1/pixel, so a sideband may fold over the edge of the spectrum.
 """
 
 import itertools
@@ -23,24 +23,24 @@ __all__ = ["WaveVectors", "find_wave_vectors", "folded_conjugates"]
 Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
 Mask = NDArray[np.bool_]
 
-# Light this close (in NA/wavelength) to the middle between sideband and folded conjugate has lost
-# half of what the sample scatters (docs/explanation/decisions/0011).
+# Light this close (in NA/wavelength) to the middle between sideband and folded conjugate loses half
+# of the sample's scattered light (decision 0011).
 _OVERLAP = 0.05
 _AGREES = 0.1  # NA/wavelength: median difference between plan and fringes
 _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
-# Scans of 49 and 71 angles on a circle or a spiral have their neighbours 0.1 NA/wavelength apart,
-# and the circle around a spiral is centred to 0.01.
+# In scans of 49 and 71 angles on a circle or a spiral, neighbours are 0.1 NA/wavelength apart, and
+# the circle around a spiral is centred to within 0.01.
 _NORMAL = 0.04
 _STEEPEST = 0.995  # of k in the medium: beyond, a wave is evanescent or nearly so
 _COINCIDES = 0.5  # NA/wavelength between sideband and folded conjugate (decision 0011)
 _MOST = 0.6  # of the peaks
 _SHIFTS, _STEPS = 20, 400
-# Measured light may lie a little outside the pupil; the retrieved band is as wide.
+# Measured light may lie slightly outside the pupil; the retrieved band is as wide.
 _PUPIL = 1.05
-# NA/wavelength; from a carrier nearer than that the pupil reaches what ``strongest`` leaves out
+# NA/wavelength; with a closer carrier the pupil overlaps the region that ``strongest`` leaves out
 _NEAR_ZERO = _PUPIL + ZERO_ORDER
-_ALONE = 0.03  # of the radius: a scan's circle that shrinks by more without one peak is not its own
-_FEW = 8  # angles; of fewer each one may be what the circle rests on
+_ALONE = 0.03  # of the radius: a peak whose removal shrinks the circle by more is not of the scan
+_FEW = 8  # angles; with fewer, each one may define the circle
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,19 @@ class WaveVectors:
     Parameters
     ----------
     carrier : (kx, ky)
-        Of the reference wave, cycles/um, between -1/2 and 1/2 of the sampling frequency.
+        Carrier of the reference wave, cycles/um, between -1/2 and 1/2 of the sampling frequency.
     k : (angles, 2) float64
-        Illumination wave vectors, cycles/um. Where an unusable frame has no peak of its own, the
-        one that the plan predicts; not finite without a plan.
+        Illumination wave vectors, cycles/um. An unusable frame without a peak of its own has the
+        predicted one; nan without a plan.
     unusable : tuple of int
         Angles whose background frame shows no fringes, or whose light lies where the sideband and
         its conjugate, folded at the camera's Nyquist frequency, overlap.
     outliers : tuple of int
-        Usable angles whose light is not where the plan says, by more than 0.05 NA/wavelength: the
-        measured wave vector is kept.
+        Usable angles whose light is more than 0.05 NA/wavelength from the plan; ``k`` holds the
+        measured wave vector.
     outside, overlapping : tuple of int
-        Those of the unusable angles whose strongest light lies outside the pupil, and those whose
-        light lies where sideband and folded conjugate overlap.
+        Unusable angles whose strongest light lies outside the pupil, and those whose light lies
+        where sideband and folded conjugate overlap.
     """
 
     carrier: tuple[float, float]
@@ -73,7 +73,7 @@ class WaveVectors:
     overlapping: tuple[int, ...] = ()
 
     def reasons(self) -> dict[int, str]:
-        """Return why angles are unusable."""
+        """Return the unusable angles, with the reason for each."""
         why = dict.fromkeys(self.unusable, "the background has no fringes there")
         why |= dict.fromkeys(self.outside, "the background's fringes lie outside the pupil")
         return why | dict.fromkeys(
@@ -87,22 +87,23 @@ class WaveVectors:
         return k
 
     def mirrored(self) -> "WaveVectors":
-        """Return what the conjugate sideband says: without a plan both are possible."""
+        """Return the wave vectors of the conjugate sideband, equally possible without a plan."""
         kx, ky = self.carrier
         return replace(self, carrier=(-kx, -ky), k=-self.k)
 
 
 def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
-    """Find carrier and wave vectors on the background's fringes.
+    """Find carrier and wave vectors from the background's fringes.
 
-    With ``background.illumination_k`` the carrier is the shift between the peaks and these, and
-    the sideband the one in which they agree in sign. Without it, the carrier is the peak of the
-    normal angle: the one that ``background.normal`` declares, or the one nearest to the centre of
-    the smallest circle around all peaks, if it is within 0.04 NA/wavelength of it. A scan without
-    a normal angle has its carrier at that centre: right where it reaches as far on all sides.
+    With ``background.illumination_k`` the carrier is the shift between the peaks and these, and the
+    sideband is the one in which they agree in sign. Without it, the carrier is the peak of the
+    normal angle: the one that ``background.normal`` declares, or the one closest to the centre of
+    the smallest circle around all peaks, if within 0.04 NA/wavelength. For a scan without a normal
+    angle the carrier is taken at that centre, which is correct if the scan reaches equally far on
+    all sides.
 
-    A frame whose strongest peak is not where it belongs (a parasitic fringe) is searched for one
-    there: near the plan, or without a plan within the pupil.
+    If a frame's strongest peak is in the wrong place (a parasitic fringe), another one is searched
+    near the plan, or without a plan within the pupil.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     k[~bright] = np.nan
     expected = np.full_like(k, np.nan) if planned is None else _predict(planned, k, bright)
     if planned is None and np.hypot(*carrier) < _NEAR_ZERO * optics.cutoff:
-        k[:] = np.nan  # a peak behind the zero order was passed over for a lesser one
+        k[:] = np.nan  # the true peak lies behind the zero order, and a weaker one was found
     told = np.asarray(np.isfinite(expected).all(axis=1))
     reach = np.where(told, _OUTLIER, _PUPIL) * optics.cutoff
     expected = np.where(told[:, None], expected, 0.0)
@@ -140,7 +141,7 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
         found = fringes.near(int(i), carrier + expected[i], float(reach[i]))
         if found is not None:
             k[i] = expected[i] + found
-    return _judged(k, centre, background, planned, bright)
+    return _classified(k, centre, background, planned, bright)
 
 
 def _possible(background: InterferogramStack) -> Points | None:
@@ -156,14 +157,14 @@ def _possible(background: InterferogramStack) -> Points | None:
     return np.where(within[:, None], planned, np.nan)
 
 
-def _judged(
+def _classified(
     k: Points,
     carrier: tuple[float, float],
     background: InterferogramStack,
     planned: Points | None,
     bright: Mask,
 ) -> WaveVectors:
-    """Tell the usable angles from the others, whose k is then that of the plan."""
+    """Return the wave vectors with unusable angles marked, whose k is then the predicted one."""
     optics = background.optics
     within = _distance(k, 0) <= _reach(optics)
     overlapping = _overlap_distance(k, carrier, optics) <= _OVERLAP * optics.cutoff
@@ -183,7 +184,7 @@ def _judged(
 
 
 def _either_of_pair(k: Points, within: Mask, carrier: tuple[float, float], optics: Optics) -> Mask:
-    """Return which peaks may as well be the folded conjugate of light within the scan's circle."""
+    """Return a mask of peaks that may be the folded conjugate of light in the scan's circle."""
     radius = float(_distance(k, 0)[within].max(initial=0.0)) + _OVERLAP * optics.cutoff
     others = np.stack([_distance(away - k, 0) for away in folded_conjugates(carrier, optics)])
     return np.asarray((others <= radius).any(axis=0))
@@ -194,24 +195,24 @@ def _numbers(mask: Mask) -> tuple[int, ...]:
 
 
 def _distance(k: Points, other: Points | float) -> Points:
-    """Return the distance of each row, nan where it has none."""
+    """Return the distance of each row from ``other``; nan where k is unknown."""
     return np.asarray(np.hypot(*(k - other).T))
 
 
 def _reach(optics: Optics) -> float:
-    """Return how far from the carrier light can be: in the pupil, and no evanescent wave."""
+    """Return the largest |k| of light, in the pupil and not evanescent, in cycles/um."""
     return min(_PUPIL * optics.cutoff, _STEEPEST * optics.k_medium)
 
 
 def _check_carrier(carrier: tuple[float, float], optics: Optics) -> None:
-    """Refuse a sideband that cannot be told from its conjugate, or holds the zero order."""
+    """Refuse a sideband that overlaps its conjugate or holds the zero order."""
     conjugate = float(np.hypot(*folded_conjugates(carrier, optics).T).min())
     place = f"({carrier[0]:.2f}, {carrier[1]:.2f}) cycles/um"
     if conjugate < _COINCIDES * optics.cutoff:
         raise DataError(
             f"the sideband and its conjugate, folded at the camera's Nyquist frequency, must lie "
-            f"at least {_COINCIDES:g} NA/wavelength apart, with the carrier at {place} they are "
-            f"{conjugate / optics.cutoff:.2f} apart and cannot be told from each other: tilt the "
+            f"at least {_COINCIDES:g} NA/wavelength apart; with the carrier at {place} they are "
+            f"{conjugate / optics.cutoff:.2f} apart and cannot be distinguished: tilt the "
             "reference mirror in another direction or less, so that the fringes are not two pixels "
             "wide, or use smaller pixels"
         )
@@ -219,13 +220,13 @@ def _check_carrier(carrier: tuple[float, float], optics: Optics) -> None:
     if distance < _PUPIL * optics.cutoff:
         raise DataError(
             f"the carrier must be farther than NA/wavelength = {optics.cutoff:.2f} cycles/um from "
-            f"the zero order, or the sideband holds it, found {place}: tilt the reference mirror "
+            f"the zero order, or the sideband holds it, got {place}: tilt the reference mirror "
             "more (3 NA/wavelength is best), or check pixel size, wavelength and NA"
         )
 
 
 def _predict(planned: Points, k: Points, clear: Mask) -> Points:
-    """Return where an affine map of the plan puts every angle; fitted without the worst."""
+    """Return an affine map of the plan to the measured angles, fitted without the worst one."""
     design = np.column_stack([planned, np.ones(len(planned))])
     clear = clear & np.isfinite(planned).all(axis=1)
     if np.linalg.matrix_rank(design[clear]) < 3:
@@ -241,16 +242,16 @@ def _predict(planned: Points, k: Points, clear: Mask) -> Points:
 
 
 def folded_conjugates(carrier: tuple[float, float], optics: Optics) -> Points:
-    """Return where the conjugate sideband lies, seen from the carrier, (9, 2): kx, ky in cycles/um.
+    """Return the conjugate sidebands relative to the carrier, (9, 2): kx, ky in cycles/um.
 
-    The camera's spectrum is periodic, so there are several; the nearest ones matter.
+    The camera's spectrum is periodic, so there are several; these are the nearest.
     """
     folds = np.array(list(itertools.product((-1, 0, 1), repeat=2))) / optics.pixel_size_um
     return np.asarray(folds - 2 * np.array(carrier))
 
 
 def _overlap_distance(k: Points, carrier: tuple[float, float], optics: Optics) -> Points:
-    """Return how far each k is on its own side of the line to the folded conjugate, cycles/um."""
+    """Return each k's distance from the middle line to the folded conjugate, cycles/um."""
     conjugates = folded_conjugates(carrier, optics)
     length = np.hypot(*conjugates.T)
     gaps = length / 2 - (k @ conjugates.T) / length
@@ -261,7 +262,7 @@ def _overlap_distance(k: Points, carrier: tuple[float, float], optics: Optics) -
 def _nearest_of_pair(
     peaks: Points, centre: Points, optics: Optics, expected: Points | float = 0.0
 ) -> Points:
-    """Return each peak or its conjugate, relative to the centre: what is nearer to ``expected``."""
+    """Return each peak or its conjugate relative to the centre, the one nearer ``expected``."""
     pair = np.stack([folded(sign * peaks - centre - expected, optics) for sign in (1, -1)])
     nearer = np.hypot(pair[0, ..., 0], pair[0, ..., 1]) <= np.hypot(
         pair[1, ..., 0], pair[1, ..., 1]
@@ -274,11 +275,11 @@ def _align(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> tupl
     error, carrier, k = _best_agreement(peaks, bright, planned, optics)
     if error > _AGREES * optics.cutoff:
         raise DataError(
-            f"measured and planned wave vectors must agree within {_AGREES:g} NA/wavelength, "
-            f"median difference {error:.3f} cycles/um: "
-            + _meant(peaks, bright, planned, optics)
-            + "check pixel size and angle order, or calibrate the microscope, which finds out how "
-            "the DMD's image is turned"
+            f"measured and planned wave vectors must agree within {_AGREES:g} NA/wavelength, got a "
+            f"median difference of {error:.3f} cycles/um: "
+            + _agreement_hint(peaks, bright, planned, optics)
+            + "check pixel size and angle order, or run calibrate, which measures the orientation "
+            "of the DMD's image"
         )
     return folded(carrier, optics), k
 
@@ -289,7 +290,10 @@ def _best_agreement(
     """Return the median difference in cycles/um, the carrier, and k (angles, 2)."""
     known = bright & np.isfinite(planned).all(axis=1)
     if not known.any():
-        raise DataError("at least one angle must have both fringes and a planned k, none has")
+        raise DataError(
+            "at least one angle must have both fringes and a planned k, and none has: check the "
+            "background and its wave vectors"
+        )
     plan = np.nan_to_num(planned)
     carriers = np.concatenate([sign * peaks[known] - plan[known] for sign in (1, -1)])[:, None]
     for _ in range(3):
@@ -302,8 +306,8 @@ def _best_agreement(
     return float(error[best]), carriers[best, 0], k[best]
 
 
-def _meant(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> str:
-    """Return what would make a plan that does not agree do so; empty if nothing simple does."""
+def _agreement_hint(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> str:
+    """Return the simple change to the plan that would make it agree; "" if there is none."""
     readings = {
         "divided by 2 pi (cycles/um, not rad/um)": planned / (2 * np.pi),
         "multiplied by NA/wavelength (not parts of the aperture)": planned * optics.cutoff,
@@ -326,13 +330,16 @@ def _meant(peaks: Points, bright: Mask, planned: Points, optics: Optics) -> str:
 def _on_the_axis(
     peaks: Points, bright: Mask, normal: int | None, optics: Optics
 ) -> tuple[Points, Points]:
-    """Find the carrier without a plan: the normal angle's peak, else the centre of all."""
+    """Return carrier and k without a plan: from the normal angle's peak, else the centre of all."""
     carrier = _centre_on_circle(peaks[bright], optics)
     k = _nearest_of_pair(peaks, carrier, optics)
     distance = np.where(bright, np.hypot(*k.T), np.inf)
     if normal is not None:
         if not bright[normal]:
-            raise DataError(f"the normal angle {normal} must show fringes, its frame has none")
+            raise DataError(
+                f"the normal angle {normal} must show fringes, its frame has none: take a new "
+                "background, or correct normal"
+            )
     elif distance.min() <= _NORMAL * optics.cutoff:
         normal = int(np.argmin(distance))
     else:
@@ -342,10 +349,10 @@ def _on_the_axis(
 
 
 def _centre_on_circle(peaks: Points, optics: Optics) -> Points:
-    """Find the centre of the smallest circle that holds one peak of every pair.
+    """Return the centre of the smallest circle that holds one peak of every conjugate pair.
 
-    Peaks that do not belong to the scan are left out: those outside the pupil that holds most, and
-    those that alone make the circle larger.
+    Peaks that do not belong to the scan are left out: those outside the fullest pupil, and single
+    ones that enlarge the circle.
     """
     pupil = _PUPIL * optics.cutoff
     centre, radius = _smallest_circle(peaks, peaks, optics)
@@ -357,14 +364,14 @@ def _centre_on_circle(peaks: Points, optics: Optics) -> Points:
     centre, smaller = _without_the_odd(peaks, centre, optics)
     if smaller > pupil:
         raise DataError(
-            f"illumination must lie within NA/wavelength = {optics.cutoff:.3f} cycles/um, the "
-            f"peaks need a circle of {radius:.3f}: check pixel size, wavelength and NA"
+            f"illumination must lie within NA/wavelength = {optics.cutoff:.3f} cycles/um, but the "
+            f"peaks span a circle of {radius:.3f}: check pixel size, wavelength and NA"
         )
     return centre
 
 
 def _smallest_circle(peaks: Points, starts: Points, optics: Optics) -> tuple[Points, float]:
-    """Return centre and radius, by Badoiu and Clarkson's walk from the best of the starts."""
+    """Return centre and radius, by Badoiu and Clarkson's iteration from the best start."""
     centres, each = starts.astype(np.float64), np.arange(len(starts))
     for step in range(_STEPS):
         k = _nearest_of_pair(peaks, centres[:, None], optics)  # (starts, peaks, 2)
@@ -376,7 +383,7 @@ def _smallest_circle(peaks: Points, starts: Points, optics: Optics) -> tuple[Poi
 
 
 def _fullest_pupil(peaks: Points, optics: Optics) -> tuple[Points, Mask]:
-    """Return the centre of the pupil that holds most peaks, and which; by mean shifts."""
+    """Return the centre of the pupil that holds most peaks and their mask, by mean shift."""
     centres = peaks.astype(np.float64)
     for _ in range(_SHIFTS):
         k = _nearest_of_pair(peaks, centres[:, None], optics)  # (centres, peaks, 2)
@@ -387,7 +394,7 @@ def _fullest_pupil(peaks: Points, optics: Optics) -> tuple[Points, Mask]:
 
 
 def _without_the_odd(peaks: Points, centre: Points, optics: Optics) -> tuple[Points, float]:
-    """Return the smallest circle, without the peaks that alone make it larger."""
+    """Return the smallest circle, without single peaks that enlarge it."""
     centre, radius = _smallest_circle(peaks, centre[None], optics)
     for _ in range(len(peaks) // _FEW):
         distance = np.hypot(*_nearest_of_pair(peaks, centre, optics).T)

@@ -1,10 +1,10 @@
-"""The sign of the contrast as a constraint: what a regularizer may take for granted about a sample.
+"""The sign of the contrast as a constraint: what a regularizer may assume about a sample.
 
 Most samples are denser than their medium everywhere, and "contrast is not negative" fills much of
-the missing cone. Air, water in oil and many vacuoles are lighter; forced to be positive they are
-wiped out. Which holds is seen in the data: the plane Kz = 0 of the spectrum, which every scan
-measures without a missing cone, is the contrast summed along the light path. What a lighter object
-adds to that is negative, whatever the halos of the raw tomogram are.
+the missing cone. Air, water in oil and many vacuoles are lighter; a positivity constraint removes
+them. The data show which case holds: the plane Kz = 0 of the spectrum, which every scan measures
+without a missing cone, is the contrast summed along the light path. A lighter object adds a
+negative sum there, even where the raw tomogram has halos.
 """
 
 import threading
@@ -23,21 +23,21 @@ __all__ = [
     "Constrained",
     "Constraint",
     "check_constraint",
-    "negative_of",
-    "opposite_of",
-    "oriented",
-    "resolved",
+    "negated_spectrum",
+    "negated_tomogram",
+    "resolve_constraint",
     "share_below_medium",
+    "with_objects",
 ]
 
 Constraint = Literal["auto", "non-negative", "non-positive", "none"]
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
 _PART = 1 / 3  # of the highest sum: rings around an object reach a quarter of it
-# Of the sums around the objects: what does not stand out by as much is none. Where noise and drift
-# outweigh a faint sample, sums of the wrong sign reach 6.
+# An object's sums must exceed the noise around it by this factor. Where noise and drift outweigh a
+# faint sample, sums of the wrong sign reach 6.
 _SIGMAS = 10.0
-_CLEAR = 0.15  # share of the other sign that is still one sign; cells, beads, bacteria have 0.00
+_CLEAR = 0.15  # smaller shares of the other sign are ignored; cells, beads, bacteria have 0.00
 
 
 class Constrained:
@@ -59,24 +59,28 @@ class Constrained:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tomogram:
-        """Return the regularized tomogram; it warns where the constraint is not the usual one."""
-        constraint, note = resolved(self.asked, spectrum)
+        """Return the regularized tomogram.
+
+        Its provenance names the constraint used, with a warning where that is not "non-negative"
+        or contradicts the data.
+        """
+        constraint, note = resolve_constraint(self.asked, spectrum)
         if constraint == "non-positive":
-            opposite = negative_of(tomogram), opposite_of(spectrum)
-            made = negative_of(self.base(*opposite, progress, stop))
+            opposite = negated_tomogram(tomogram), negated_spectrum(spectrum)
+            made = negated_tomogram(self.base(*opposite, progress, stop))
         else:
-            made = self.base(tomogram, spectrum, progress, stop, free=constraint == "none")
-        made = made.warned(note) if note else made
+            made = self.base(tomogram, spectrum, progress, stop, unconstrained=constraint == "none")
+        made = made.with_warning(note) if note else made
         return replace(made, provenance={**made.provenance, "constraint": constraint})
 
 
 def check_constraint(name: str) -> Constraint:
-    """Return the constraint of that name.
+    """Return the name as a ``Constraint``.
 
     Raises
     ------
     ConfigurationError
-        If there is none.
+        If there is no constraint of that name.
     """
     for known in CONSTRAINTS:
         if name == known:
@@ -84,21 +88,23 @@ def check_constraint(name: str) -> Constraint:
     raise ConfigurationError(f"constraint must be one of {', '.join(CONSTRAINTS)}, got {name!r}")
 
 
-def oriented(settings: ReconstructionSettings, constraint: Constraint) -> ReconstructionSettings:
-    """Return the settings with what a constraint says about objects of unknown orientation."""
+def with_objects(
+    settings: ReconstructionSettings, constraint: Constraint
+) -> ReconstructionSettings:
+    """Return the settings with ``objects`` "lighter" where the constraint is "non-positive"."""
     return replace(settings, objects="lighter") if constraint == "non-positive" else settings
 
 
 def share_below_medium(spectrum: Spectrum) -> float | None:
-    """Return how much of the contrast summed along the light path is negative, 0 to 1.
+    """Return the negative share, 0 to 1, of the contrast summed along the light path.
 
-    None where nothing stands out of the noise.
+    None where no object stands out from the noise.
     """
     _, y, x = spectrum.shape
     sums = torch.fft.irfft2(spectrum.values[0], s=(y, x), norm="ortho")
     size = sums.abs()
     highest = float(size.max())
-    noise = 1.48 * float(size.median())  # of a field that is mostly empty
+    noise = 1.48 * float(size.median())  # assumes a field that is mostly empty
     if not highest > _SIGMAS * noise:
         return None
     objects = torch.where(size > max(_PART * highest, _SIGMAS * noise), sums, 0)
@@ -106,11 +112,11 @@ def share_below_medium(spectrum: Spectrum) -> float | None:
     return below / whole
 
 
-def resolved(asked: Constraint, spectrum: Spectrum) -> tuple[Constraint, str]:
-    """Return the constraint to regularize with, and a sentence for the user; "" where all is usual.
+def resolve_constraint(asked: Constraint, spectrum: Spectrum) -> tuple[Constraint, str]:
+    """Return the constraint to regularize with, and a warning for the user ("" if none is needed).
 
-    "auto" is non-negative unless the data show clearly that there are lighter objects, too, or none
-    but those.
+    "auto" becomes "non-negative" unless the data clearly show lighter objects: then "none" beside
+    denser ones, "non-positive" where there are only lighter ones.
     """
     below = share_below_medium(spectrum)
     if asked == "auto":
@@ -121,8 +127,8 @@ def resolved(asked: Constraint, spectrum: Spectrum) -> tuple[Constraint, str]:
         return asked, ""
     where = "below" if asked == "non-negative" else "above"
     return asked, (
-        f"{100 * lost:.0f} % of the sample's contrast lies {where} the medium's index, the "
-        f"{asked} constraint takes it away: choose the constraint auto or none"
+        f"{100 * lost:.0f} % of the sample's contrast lies {where} the medium's index, and the "
+        f"{asked} constraint removes it: choose the constraint auto or none"
     )
 
 
@@ -131,24 +137,24 @@ def _by_evidence(below: float | None) -> tuple[Constraint, str]:
         return "non-negative", ""
     if below > 1 - _CLEAR:
         return "non-positive", (
-            "the sample is lighter than its medium and was regularized so; if it should be denser, "
-            "the wave vectors have the wrong sign"
+            "the sample is lighter than its medium and was regularized as non-positive; if it "
+            "should be denser, the wave vectors have the wrong sign"
         )
     return "none", (
-        "the sample has parts denser and parts lighter than its medium: regularized without a "
-        "constraint on the sign"
+        "the sample has parts denser and parts lighter than its medium: it was regularized without "
+        "a constraint on the sign"
     )
 
 
-def opposite_of(spectrum: Spectrum) -> Spectrum:
-    """Return the spectrum of the opposite contrast."""
+def negated_spectrum(spectrum: Spectrum) -> Spectrum:
+    """Return the spectrum of the negated contrast."""
     return replace(spectrum, values=-spectrum.values)
 
 
-def negative_of(tomogram: Tomogram) -> Tomogram:
-    """Return the tomogram of the opposite contrast."""
+def negated_tomogram(tomogram: Tomogram) -> Tomogram:
+    """Return the tomogram of the negated contrast, its uncertainty rescaled to the new index."""
     index = index_from_contrast(-tomogram.contrast, tomogram.optics.medium_index)
     spread = tomogram.uncertainty
-    if spread is not None:  # it is one of the contrast, dn = n_m^2 / (2 n) df
+    if spread is not None:  # the contrast's stays the same, and dn = n_m^2 / (2 n) df
         spread = spread * (tomogram.index / index)
     return replace(tomogram, index=index, uncertainty=spread)

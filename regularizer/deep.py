@@ -1,7 +1,7 @@
-"""DeepRegularizer: a few iterations of total variation, whose result a network corrects.
+"""DeepRegularizer: a few iterations of total variation, corrected by a network.
 
-Ryu et al., IEEE Trans. Med. Imaging 40(5), 2021, with networks of our own:
-docs/explanation/networks.md.
+After Ryu et al., IEEE Trans. Med. Imaging 40(5), 2021, with LiveTomo's own networks
+(docs/explanation/networks.md).
 """
 
 import threading
@@ -12,7 +12,7 @@ import torch
 
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.constraint import negative_of, opposite_of
+from regularizer.constraint import negated_spectrum, negated_tomogram
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.metrics import unexplained
 from regularizer.networks.engines import fastest
@@ -29,30 +29,31 @@ __all__ = ["DeepRegularizer", "make"]
 def make(
     name: str, device: str | torch.device, *, warm: bool, uncertainty: bool
 ) -> SignedRegularizer:
-    """Return it as ``regularizer.registry`` asks for it: "deep", or the network of that name."""
+    """Return the regularizer "deep", or the same with the network ``name``."""
     network = None if name == "deep" else name
     return DeepRegularizer(device, network, warm=warm, uncertainty=uncertainty)
 
 
 class DeepRegularizer:
-    """A shipped network, after the few iterations that it starts from.
+    """A trained network, applied to the result of a few total-variation iterations.
 
     Parameters
     ----------
     device : str or torch.device
     network : str or None
-        In ``regularizer.networks.trained.NETWORKS``; None: the best that is shipped for the device.
+        A name in ``regularizer.networks.trained.NETWORKS``; None: the best one shipped for the
+        device.
     weights : Path or None
-        Their file; None: the shipped ones.
+        File of the weights; None: the shipped ones.
     warm : bool
-        Whether the iterations before the network go on from the last tomogram.
+        Whether the iterations before the network start from the last tomogram.
     finish : int
         Warm split-Bregman iterations after the network.
     uncertainty : bool
-        Whether the result has the standard deviation that the network expects of its error.
+        Whether the result carries the predicted standard deviation of its error.
     patches : bool
-        Run on 64^3 patches with stride 32, as in the paper, instead of the part of the volume
-        that holds objects in one go. Networks that look at a whole patch always do.
+        Whether to run on 64^3 patches with stride 32, as in the paper, instead of once on the part
+        of the volume that holds objects. Networks that use patch-wide statistics always do.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class DeepRegularizer:
     ) -> None:
         device = torch.device(device)
         self.trained = load_network(network or best_network(device), weights)
-        self._network = fastest(self.trained.network, device, doubt=uncertainty)
+        self._network = fastest(self.trained.network, device, uncertainty=uncertainty)
         self._quick = TotalVariation("quick", device, warm=warm)
         self.uncertainty = uncertainty
         self.finish = finish
@@ -81,12 +82,12 @@ class DeepRegularizer:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the network's contrast (z, y, x), and its uncertainty where that is asked for."""
+        """Return the network's contrast (z, y, x), and its uncertainty or None."""
         seen, scale = network_input(
             tomogram.contrast,
             spectrum,
             self.trained.recipe.channels,
-            lambda: self._quick.solved(tomogram, spectrum, progress, stop)[0],
+            lambda: self._quick.solve(tomogram, spectrum, progress, stop)[0],
         )
         with torch.inference_mode():
             if self.patches:
@@ -103,19 +104,19 @@ class DeepRegularizer:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
-        free: bool = False,
+        unconstrained: bool = False,
     ) -> Tomogram:
-        """Return the network's tomogram; its provenance warns of a scan outside the training."""
-        if free:
+        """Return the network's tomogram; a scan outside the trained range adds a warning."""
+        if unconstrained:
             return self._both_signs(tomogram, spectrum, progress, stop)
         contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
-        how = self._how
+        method = self._method
         if self.finish:
             parameters = replace(PARAMETERS["tv"], inner=self.finish)
             solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
             solver.start_from(contrast)
-            contrast, how = solver.run(progress, stop), f"{how}; finish {self.finish}"
-        return self._told(tomogram, contrast, spectrum, how, spread)
+            contrast, method = solver.run(progress, stop), f"{method}; finish {self.finish}"
+        return self._result(tomogram, contrast, spectrum, method, spread)
 
     def _both_signs(
         self,
@@ -126,16 +127,20 @@ class DeepRegularizer:
     ) -> Tomogram:
         """Return the tomogram of objects above and below the medium's index.
 
-        The network knows contrast of one sign. So total variation without a constraint tells the
-        two kinds of objects apart; each is then seen by the network alone, what the other one
-        scatters taken off the measured spectrum.
+        The network handles contrast of one sign. Total variation without a constraint separates
+        the two kinds of objects; the network then runs on each kind, with the scattering of the
+        other kind subtracted from the measured spectrum.
         """
-        start, _ = self._quick.solved(tomogram, spectrum, progress, stop, free=True)
+        start, _ = self._quick.solve(tomogram, spectrum, progress, stop, unconstrained=True)
         above, spread = self._alone(tomogram, spectrum, start.clamp_max(0), stop)
-        below, other = self._alone(negative_of(tomogram), opposite_of(spectrum), -above, stop)
+        below, other = self._alone(
+            negated_tomogram(tomogram), negated_spectrum(spectrum), -above, stop
+        )
         if spread is not None and other is not None:
             spread = torch.maximum(spread, other)
-        return self._told(tomogram, above - below, spectrum, f"{self._how}; both signs", spread)
+        return self._result(
+            tomogram, above - below, spectrum, f"{self._method}; both signs", spread
+        )
 
     def _alone(
         self,
@@ -144,7 +149,10 @@ class DeepRegularizer:
         others: torch.Tensor,
         stop: threading.Event | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the network's contrast of the objects that are not ``others`` (z, y, x)."""
+        """Return the network's contrast without the objects ``others`` (z, y, x), and uncertainty.
+
+        ``others`` is their contrast.
+        """
         scattered = torch.fft.rfftn(torch.fft.ifftshift(others), norm="ortho")
         values = spectrum.values - scattered * (spectrum.measured > 0)
         rest = replace(spectrum, values=values)
@@ -152,19 +160,19 @@ class DeepRegularizer:
         return self.contrast(replace(tomogram, index=index), rest, None, stop)
 
     @property
-    def _how(self) -> str:
-        return f"deep: {self.trained.name}, trained on {self.trained.about['training_data']}"
+    def _method(self) -> str:
+        return f"deep: {self.trained.name}, trained on {self.trained.metadata['training_data']}"
 
-    def _told(
+    def _result(
         self,
         tomogram: Tomogram,
         contrast: torch.Tensor,
         spectrum: Spectrum,
-        how: str,
+        method: str,
         spread: torch.Tensor | None,
     ) -> Tomogram:
-        """Return the result with what is to be said of it."""
-        result = with_contrast(tomogram, contrast, spectrum, how)
+        """Return the tomogram with provenance, uncertainty and any out-of-range warning."""
+        result = with_contrast(tomogram, contrast, spectrum, method)
         found = figures(tomogram.contrast, spectrum)
         found["unexplained"] = unexplained(result.data_residual, spectrum.noise)
         warning = "; ".join(self.trained.range.outside(found))

@@ -2,11 +2,12 @@
 
     f <- max(F^-1[g on the measured voxels, F f elsewhere], 0)
 
-Alternating projections between what was measured and what can be: no contrast below the medium's.
+Alternating projections between the measured data and the constraint f >= 0 (no index below the
+medium's).
 Gerchberg, Opt. Acta 21, 709 (1974); Papoulis, IEEE Trans. Circuits Syst. 22, 735 (1975); for
-optical tomography Sung et al., Opt. Express 17, 266 (2009). What was measured is kept as it is,
-noise included, and edges stay soft: total variation and the network do better
-(docs/explanation/regularizer.md), but nothing here has to be chosen.
+optical tomography Sung et al., Opt. Express 17, 266 (2009). Measured values are kept with their
+noise, and edges stay soft: total variation and the network do better
+(docs/explanation/regularizer.md), but this method has no parameter to choose.
 """
 
 import threading
@@ -15,7 +16,7 @@ import torch
 
 from acquisition.errors import Stopped
 from reconstruction.tomogram import Spectrum, Tomogram
-from regularizer.interface import Progress, SignedRegularizer, checked, with_contrast
+from regularizer.interface import Progress, SignedRegularizer, with_checked_contrast, with_contrast
 
 __all__ = ["GerchbergPapoulis", "gerchberg_papoulis", "make"]
 
@@ -23,7 +24,7 @@ __all__ = ["GerchbergPapoulis", "gerchberg_papoulis", "make"]
 def make(
     name: str, device: str | torch.device, *, warm: bool, uncertainty: bool
 ) -> SignedRegularizer:
-    """Return it as ``regularizer.registry`` asks for it; there is nothing to choose."""
+    """Return the regularizer; the arguments are those of ``regularizer.registry`` and not used."""
     return GerchbergPapoulis()
 
 
@@ -38,14 +39,14 @@ def gerchberg_papoulis(
     Parameters
     ----------
     spectrum : Spectrum
-        Of the raw tomogram.
+        Spectrum of the raw tomogram.
     iterations : int
-        More than 20 let noise grow where nothing was measured: correlation with an exact sphere
-        0.9498 after 20, 0.9478 after 100, 0.9397 after 400.
+        Beyond 20, noise grows where nothing was measured: correlation with an exact sphere 0.9498
+        after 20, 0.9478 after 100, 0.9397 after 400.
     progress : callable or None
-        Told (done, of).
+        Called with (done, total).
     stop : Event or None
-        Looked at before every iteration.
+        Checked before every iteration.
 
     Raises
     ------
@@ -76,11 +77,11 @@ class GerchbergPapoulis:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
-        free: bool = False,
+        unconstrained: bool = False,
     ) -> Tomogram:
-        """Return the regularized tomogram; where ``free``, the raw one."""
-        if free:
-            how = "Gerchberg-Papoulis: nothing to add to the raw tomogram without a constraint"
+        """Return the regularized tomogram; the raw one where ``unconstrained``."""
+        if unconstrained:
+            how = "Gerchberg-Papoulis without a constraint: the raw tomogram, unchanged"
             return with_contrast(tomogram, tomogram.contrast, spectrum, how)
         contrast = gerchberg_papoulis(spectrum, progress=progress, stop=stop)
-        return checked(tomogram, contrast, spectrum, "Gerchberg-Papoulis")
+        return with_checked_contrast(tomogram, contrast, spectrum, "Gerchberg-Papoulis")

@@ -10,11 +10,11 @@ import torch
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.metrics import data_residual, unexplained
 
-__all__ = ["Progress", "Regularizer", "SignedRegularizer", "checked", "with_contrast"]
+__all__ = ["Progress", "Regularizer", "SignedRegularizer", "with_checked_contrast", "with_contrast"]
 
-Progress = Callable[[int, int], None]  # told (done, of)
+Progress = Callable[[int, int], None]  # called with (done, total)
 
-_UNEXPLAINED = 0.6  # of the measurement; 0.1 to 0.4 where the constraint fits the sample
+_UNEXPLAINED = 0.6  # share of the measurement; 0.1 to 0.4 where the constraint fits the sample
 
 
 class Regularizer(Protocol):
@@ -31,7 +31,7 @@ class Regularizer(Protocol):
 
 
 class SignedRegularizer(Protocol):
-    """A regularizer made for contrast that is not negative, which can do without that, too."""
+    """A regularizer for non-negative contrast that can also run without that constraint."""
 
     def __call__(
         self,
@@ -40,30 +40,41 @@ class SignedRegularizer(Protocol):
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
-        free: bool = False,
+        unconstrained: bool = False,
     ) -> Tomogram:
-        """Return the regularized tomogram; unless ``free``, nowhere below the medium's index."""
+        """Return the regularized tomogram; its index is at least the medium's unless unconstrained.
+
+        Raises
+        ------
+        Stopped
+            Soon after ``stop`` is set.
+        """
 
 
 def with_contrast(
-    tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, how: str
+    tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, method: str
 ) -> Tomogram:
-    """Return a tomogram with another contrast (z, y, x), made ``how``, and its data residual."""
+    """Return the tomogram with a new contrast (z, y, x) and its data residual.
+
+    ``method`` is recorded in the provenance as "regularizer".
+    """
     return replace(
         tomogram,
         index=index_from_contrast(contrast, tomogram.optics.medium_index),
-        provenance={**tomogram.provenance, "regularizer": how},
+        provenance={**tomogram.provenance, "regularizer": method},
         data_residual=data_residual(contrast, spectrum),
     )
 
 
-def checked(tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, how: str) -> Tomogram:
-    """Return the result with a warning where it is far from what was measured."""
-    result = with_contrast(tomogram, contrast, spectrum, how)
+def with_checked_contrast(
+    tomogram: Tomogram, contrast: torch.Tensor, spectrum: Spectrum, method: str
+) -> Tomogram:
+    """Return ``with_contrast``, warning if 60 % or more of the measurement is unexplained."""
+    result = with_contrast(tomogram, contrast, spectrum, method)
     missed = unexplained(result.data_residual, spectrum.noise)
     if missed < _UNEXPLAINED:
         return result
-    return result.warned(
+    return result.with_warning(
         f"the regularized tomogram leaves {100 * missed:.0f} % of the measurement unexplained: "
-        "look at the raw one"
+        "compare it with the raw one"
     )

@@ -1,9 +1,9 @@
-"""How close two volumes are: the strict metrics, on contrast over the reference's range.
+"""Similarity of two volumes: strict metrics, on contrast over the reference's range.
 
 SSIM is Wang's (2004) with a uniform 7^3 window, sample covariance and K1, K2 = 0.01, 0.03, as in
 scikit-image, with the data range of the reference's contrast (max - min). The paper's figures
-(SSIM 0.998, MSE 1e-5) are on RI with a data range near 1; ``paper_ssim`` and ``paper_mse`` give
-those, for comparison only: on that scale any two tomograms look alike.
+(SSIM 0.998, MSE 1e-5) are on RI with a data range near 1; ``paper_ssim`` and ``paper_mse`` use that
+scale, for comparison only: on it any two tomograms look alike.
 """
 
 import math
@@ -32,7 +32,7 @@ WINDOW = 7  # voxels along each axis
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Metrics of a volume against a reference; see the module's text."""
+    """Metrics of a volume against a reference, as the module docstring defines them."""
 
     ssim: float
     psnr_db: float
@@ -83,19 +83,19 @@ def relative_error(volume: torch.Tensor, reference: torch.Tensor) -> float:
 
 
 def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:
-    """Return how far a contrast is from what was measured: ||M (F f - g)|| / ||g||.
+    """Return the relative misfit of a contrast to the measurement: ||M (F f - g)|| / ||g||.
 
     Parameters
     ----------
     contrast : (z, y, x)
         Centre at n//2.
     spectrum : Spectrum
-        Its values are g, where it was measured is M. Norms over the half spectrum.
+        Its values are g, its measured voxels M. Norms are over the half spectrum.
 
     Notes
     -----
-    0 for the raw tomogram. A regularizer leaves out noise, so that its residual should be about the
-    noise's part of the spectrum; more is structure that it has invented or lost.
+    0 for the raw tomogram. A regularizer removes noise, so its residual should be about the noise's
+    share of the spectrum; a larger residual means invented or lost structure.
     """
     predicted = torch.fft.rfftn(torch.fft.ifftshift(contrast), norm="ortho")
     difference = (predicted - spectrum.values) * (spectrum.measured > 0)
@@ -120,7 +120,7 @@ def compare(
         )
     extent = float(reference.max() - reference.min())
     if extent <= 0:
-        raise DataError("the reference must have structure, it is constant")
+        raise DataError("the reference must not be constant: choose a volume that holds an object")
     mse = normalised_mse(contrast, reference, extent)
     index, true_index = (
         medium_index * torch.sqrt((1 + v.double()).clamp_min(0)) for v in (contrast, reference)
@@ -136,5 +136,5 @@ def compare(
 
 
 def unexplained(residual: float, noise: float | None) -> float:
-    """Return the data residual of a result without the noise's part."""
+    """Return the data residual with the noise's share subtracted (in squares); at least 0."""
     return math.sqrt(max(residual**2 - (noise or 0.0) ** 2, 0.0))

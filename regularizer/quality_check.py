@@ -1,4 +1,4 @@
-"""The quality check: total variation of the same scan, and how a tomogram compares with it."""
+"""The quality check: compares a tomogram with total variation on the same scan."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import torch
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, VolumeWindow
-from regularizer.constraint import Constraint, opposite_of, resolved
+from regularizer.constraint import Constraint, negated_spectrum, resolve_constraint
 from regularizer.interface import Progress
 from regularizer.metrics import (
     WINDOW,
@@ -26,7 +26,7 @@ __all__ = ["Check", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The figures, and the total-variation contrast (z, y, x) that they refer to, windowed."""
+    """The report, and the total-variation contrast (z, y, x) it refers to, cut to the window."""
 
     report: QualityReport
     reference: torch.Tensor
@@ -48,16 +48,16 @@ def check(
     Parameters
     ----------
     contrast : (z, y, x) or None
-        Centre at n//2; None: the raw one.
+        Contrast to check, centre at n//2; None: the raw one.
     spectrum : Spectrum
     method : str
         How ``contrast`` was made.
     window : VolumeWindow or None
-        The part that is shown, which is compared; residuals are always of the whole volume.
+        Part of the volume to compare; None: all of it. Residuals are always of the whole volume.
     constraint : "auto", "non-negative", "non-positive" or "none"
-        Of the reference, on the sign of the contrast.
+        Constraint of the reference on the sign of the contrast.
     parameters : TvParameters
-        Of the reference.
+        Parameters of the reference.
     progress, stop
         As in ``SplitBregman.run``.
 
@@ -68,10 +68,10 @@ def check(
     Stopped
         When ``stop`` is set.
     """
-    shown_shape = spectrum.shape if window is None else window.shape
-    if min(shown_shape) < WINDOW:
+    window_shape = spectrum.shape if window is None else window.shape
+    if min(window_shape) < WINDOW:
         raise DataError(
-            f"a quality check needs at least {WINDOW} voxels along every axis, got {shown_shape}"
+            f"a quality check needs at least {WINDOW} voxels along every axis, got {window_shape}"
         )
     raw = contrast_of(spectrum)
     whole = raw if contrast is None else contrast
@@ -83,7 +83,10 @@ def check(
         reference = window(solved, voxel, 0.0, smooth=False)
     extent = float(reference.max() - reference.min())
     if extent <= 0:
-        raise DataError("total variation leaves nothing of this scan: there is no object in it")
+        raise DataError(
+            "a quality check needs an object in the scan, and total variation found none: move an "
+            "object into the field"
+        )
     similarity = structural_similarity(compared, reference, extent)
     report = QualityReport(
         method=method,
@@ -106,9 +109,9 @@ def _reference(
     progress: Progress | None,
     stop: threading.Event | None,
 ) -> torch.Tensor:
-    """Return the contrast of least total variation (z, y, x)."""
-    sign, _ = resolved(constraint, spectrum)
+    """Return the total-variation contrast (z, y, x)."""
+    sign, _ = resolve_constraint(constraint, spectrum)
     if sign == "non-positive":
-        return -SplitBregman(opposite_of(spectrum), parameters).run(progress, stop)
+        return -SplitBregman(negated_spectrum(spectrum), parameters).run(progress, stop)
     parameters = replace(parameters, nonnegative=sign == "non-negative")
     return SplitBregman(spectrum, parameters).run(progress, stop)

@@ -1,6 +1,7 @@
-"""How a regularized tomogram compares with total variation on the same scan: the figures alone.
+"""The quality report: figures that compare a tomogram with total variation on the same scan.
 
-Light on purpose: windows and files read this, without the code that computes it.
+This module imports nothing heavy, so that windows and files can use it without the code that
+computes the figures (``regularizer.quality_check``).
 """
 
 from dataclasses import dataclass
@@ -10,26 +11,26 @@ __all__ = ["QualityReport"]
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """A tomogram against the total-variation tomogram of the same scan, both as contrast.
+    """A tomogram compared with the total-variation tomogram of the same scan, both as contrast.
 
     Parameters
     ----------
     method : str
-        What was compared with total variation; "none" is the raw tomogram.
+        The regularizer that was compared with total variation; "none" is the raw tomogram.
     ssim : float
         Mean SSIM with a window of 7 x 7 x 7 voxels and a data range of ``data_range`` (see
         ``regularizer.metrics``).
     ssim_z : tuple of float
-        The same for each z slice that the window's centre can be in: the first is slice 3.
+        SSIM of each z slice in which the SSIM window's centre can lie; the first is slice 3.
     mse : float
         Mean squared difference over the squared ``data_range``.
     correlation : float
-        Pearson's.
+        Pearson correlation.
     data_range : float
         Highest minus lowest contrast of the total-variation tomogram.
     residual_raw, residual, residual_tv : float
-        How far raw, compared and total-variation tomogram are from the measured spectrum, over its
-        norm (``regularizer.metrics.data_residual``).
+        Relative misfit of the raw, the compared and the total-variation tomogram to the measured
+        spectrum (``regularizer.metrics.data_residual``).
     """
 
     method: str
@@ -43,7 +44,7 @@ class QualityReport:
     residual_tv: float
 
     def summary(self) -> str:
-        """Return the figures in a line."""
+        """Return the main figures as one line of text."""
         return (
             f"against total variation: SSIM {self.ssim:.3f}, correlation {self.correlation:.4f}, "
             f"MSE {self.mse:.1e}; residual {self.residual:.3f}, of total variation "

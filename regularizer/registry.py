@@ -1,17 +1,16 @@
-"""The regularizers by name, one interface: (tomogram, spectrum) -> regularized tomogram.
+"""The regularizers by name, with one interface: (tomogram, spectrum) -> regularized tomogram.
 
-none      the raw tomogram as it is
-gp        Gerchberg-Papoulis iterations with non-negativity: the classical repair
-tv-fast   20 split-Bregman iterations, 10 from the last tomogram
-tv        100 iterations, the reference of the quality check
-auto      the same with mu and the number of iterations chosen by the scan's noise
-deep      20 iterations (10 from the last tomogram), whose result a network then corrects: the
-          choice for the live view
+none      the raw tomogram, unchanged
+gp        Gerchberg-Papoulis iterations with non-negativity
+tv-fast   20 split-Bregman iterations, or 10 that start from the last tomogram
+tv        100 split-Bregman iterations, the reference of the quality check
+auto      total variation with mu and the number of iterations chosen from the scan's noise
+deep      20 iterations (10 from the last tomogram) corrected by a network: the live view's choice
 
-The names stand in ``acquisition.choices.REGULARIZERS``, each with the function that makes it:
-a new one is a file with that function and an entry there. Presets of total variation and the
-networks can be asked for by their own names. Each takes a constraint on the sign of the contrast,
-by default the one that the data show (``regularizer.constraint``).
+The names are listed in ``acquisition.choices.REGULARIZERS``, each with the function that makes it.
+To add a regularizer, write a module with that function and add an entry there. Presets of total
+variation and networks also go by their own names. Each regularizer takes a constraint on the sign
+of the contrast, by default the one that the data show (``regularizer.constraint``).
 """
 
 import importlib
@@ -31,7 +30,7 @@ from regularizer.total_variation.parameters import PRESETS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["METHODS", "bytes_each_voxel", "regularizer"]
+__all__ = ["METHODS", "bytes_per_voxel", "regularizer"]
 
 METHODS = tuple(REGULARIZERS)
 
@@ -52,20 +51,20 @@ def regularizer(
         One of ``METHODS``, a preset of total variation, or a network.
     device : str or torch.device
     warm : bool
-        Whether "tv-fast" and "deep" go on from the last tomogram.
+        Whether "tv-fast" and "deep" start from the last tomogram.
     uncertainty : bool
-        Whether "deep" says how sure it is of each voxel.
+        Whether "deep" estimates the standard deviation of each voxel.
     constraint : "auto", "non-negative", "non-positive" or "none"
-        What may be taken for granted about the sign of the contrast; "auto": what the data show.
+        Constraint on the sign of the contrast; "auto": the one that the data show.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name.
+        If there is no regularizer or constraint of that name.
     DataError
         If the network's weights are missing or do not fit.
     """
-    where = _where(name)
+    where = _maker(name)
     if not where:
         return _unchanged
     module, _, function = where.partition(":")
@@ -74,14 +73,14 @@ def regularizer(
     return Constrained(made, constraint)
 
 
-def bytes_each_voxel(name: str) -> float:
-    """Return how much memory a regularizer takes while it works, in bytes a voxel."""
-    largest = max(choice.bytes_each_voxel for choice in REGULARIZERS.values())
-    return REGULARIZERS[name].bytes_each_voxel if name in REGULARIZERS else largest
+def bytes_per_voxel(name: str) -> float:
+    """Return a regularizer's peak memory beside the raw tomogram, in bytes per voxel."""
+    largest = max(choice.bytes_per_voxel for choice in REGULARIZERS.values())
+    return REGULARIZERS[name].bytes_per_voxel if name in REGULARIZERS else largest
 
 
-def _where(name: str) -> str:
-    """Return "module:function" of what makes a regularizer; empty for the raw tomogram."""
+def _maker(name: str) -> str:
+    """Return "module:function" that makes a regularizer; "" for the raw tomogram."""
     if name in REGULARIZERS:
         return REGULARIZERS[name].make
     if name in NETWORKS:

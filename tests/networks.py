@@ -8,7 +8,7 @@ from regularizer.networks.unet import LightUNet
 def shaken_network(channels: int = 1) -> LightUNet:
     """Return a network whose every weight and running statistic matters."""
     torch.manual_seed(0)
-    network = LightUNet(channels, (4, 6, 8), doubt=True).eval()
+    network = LightUNet(channels, (4, 6, 8), uncertainty=True).eval()
     shake(network)
     return network
 

@@ -16,7 +16,7 @@ from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from regularizer.training.training_data import FAR_UM, record
+from regularizer.training.training_data import EMPTY_FIELD_X_UM, record
 
 CELL = preset("cell")
 CARRIER = (2.46 * CELL.optics.cutoff, 1.73 * CELL.optics.cutoff)
@@ -47,7 +47,7 @@ def perfect_scan(
     )  # fmt: skip
     bench = OpticalBench(scene, DmdGeometry((64, 64), (0.34, 0.24), 0.06, 0.2), settings)
     scene.prepare(chosen.angles.k)
-    background = record(bench, chosen.angles, FAR_UM, 0.0)
+    background = record(bench, chosen.angles, EMPTY_FIELD_X_UM, 0.0)
     return Reconstructor(background)(record(bench, chosen.angles, 0.0, 1.0))
 
 

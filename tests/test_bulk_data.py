@@ -16,8 +16,8 @@ from regularizer.training.bulk_samples import (
     EmptyScan,
     bulk_sample,
     make_bulk,
-    on_caps,
-    put_into,
+    measured_spectrum,
+    spectrum_on_caps,
 )
 from regularizer.training.training_data import files, load, make_sample, save
 from tests.scans import perfect_scan
@@ -44,14 +44,14 @@ def relative_difference(spectrum: Spectrum, expected: torch.Tensor) -> float:
 
 def test_a_weak_object_is_what_the_whole_instrument_makes_of_it(scan: EmptyScan) -> None:
     """Multi-slice scattering, interferograms of a perfect camera, field retrieval, Rytov."""
-    made = put_into(scan, weak_bead(), POSITION_UM, noisy=False)
+    made = measured_spectrum(scan, weak_bead(), POSITION_UM, noisy=False)
     real = perfect_scan(weak_bead(), POSITION_UM, CHOSEN, FRAME).spectrum
     assert float(((made.measured > 0) != (real.measured > 0)).float().mean()) < 1e-3
     assert relative_difference(made, real.values) < 0.05
 
 
 def test_a_sphere_has_the_spectrum_of_a_sphere_on_the_caps(scan: EmptyScan) -> None:
-    made = on_caps(weak_bead(), POSITION_UM, scan)
+    made = spectrum_on_caps(weak_bead(), POSITION_UM, scan)
     K, grid = scan.positions, scan.inversion.caps.grid
     q = 2 * np.pi * 1.5 * np.linalg.norm(K, axis=1).clip(1e-3)
     ball = 4 / 3 * np.pi * 1.5**3 * 3 * (np.sin(q) - q * np.cos(q)) / q**3
@@ -65,7 +65,7 @@ def test_a_sphere_has_the_spectrum_of_a_sphere_on_the_caps(scan: EmptyScan) -> N
 def test_what_is_measured_more_often_has_less_noise(scan: EmptyScan) -> None:
     """Twice: half the variance of shot noise; drift, which frames have in common, falls less."""
     nothing = Phantom(np.zeros((4, 4, 4), np.float32), (0.16, 0.08, 0.08))
-    made = put_into(scan, nothing, POSITION_UM)
+    made = measured_spectrum(scan, nothing, POSITION_UM)
     rows, columns = made.values.shape[1:]
     lateral = np.hypot(np.fft.fftfreq(rows, 1 / rows)[:, None], np.arange(columns))
     outer = torch.tensor(lateral > 0.35 * columns)

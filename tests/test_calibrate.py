@@ -281,7 +281,7 @@ def test_the_carrier_has_room_or_has_not() -> None:
 
 
 def a_calibration(file: Path, **changes: Any) -> Calibration:
-    from acquisition.configuration.calibration_file import setup_of
+    from acquisition.configuration.calibration_file import calibrated_settings
 
     fields: dict[str, Any] = {
         "made_at": datetime(2026, 1, 1, tzinfo=UTC),
@@ -290,7 +290,7 @@ def a_calibration(file: Path, **changes: Any) -> Calibration:
         "carrier": (1.0, 2.0),
         "exposure_ms": 1.5,
         "shortest_picture_ms": 3.0,
-        "setup": setup_of(load_configuration(file)),
+        "setup": calibrated_settings(load_configuration(file)),
         "problems": [],
     }
     return Calibration(**(fields | changes))
@@ -333,8 +333,8 @@ def test_what_the_microscope_file_says_itself_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "is no calibration"),
-        ('{"format": "livetomo.recording"}', "is no calibration: format"),
+        ("{", "must be a calibration file"),
+        ('{"format": "livetomo.recording"}', "must be a calibration file: format"),
         (None, "cannot be read"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_configuration_survives_json() -> None:
         ("[optics]\npreset='cell'\npixel_size_um=5.5", "divide it by the magnification"),
         ("[optics]\npreset='cell'\nmedium_index=13.37", "give 1.337"),
         ("[illumination]\npreset = 'cell'\nk = [[0, 0]]", "one pattern, got preset and k"),
-        ("[illumination]\nnormal = 0", "normal numbers an angle of the list k"),
+        ("[illumination]\nnormal = 0", "normal is an index into the list k"),
         ("[illumination]\nk = [[0, 0], [0, 9]]", r"angle 1 has 9\.0000"),
         ("[illumination]\ncircle = { angles = 1 }", r"\[illumination.circle\] angles: .* got 1"),
         ("[dmd]\ncarrier = [0.1, 0.1]", "stop_radius must be below half the carrier"),
@@ -166,7 +166,7 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
 def test_faults_reach_the_instrument(tmp_path: Path) -> None:
     config = load(tmp_path, "[faults]\nlost_frames = [3]\nsaturated_laser = true")
     assert config.faults.build() == Faults(lost_frames=(3,), saturated_laser=True)
-    with pytest.raises(ConfigurationError, match="not both"):
+    with pytest.raises(ConfigurationError, match="must not both be set"):
         load(tmp_path, "[faults]\ndead_illumination = true\nsaturated_laser = true")
 
 
@@ -199,8 +199,8 @@ def test_angles_come_from_a_file_beside_the_microscope(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (None, "angles.csv cannot be read: No such file"),
-        ("", "must hold one kx, ky a line, found no line"),
-        ("# only this\n\n", "must hold one kx, ky a line, found no line"),
+        ("", "must hold one kx, ky a line, got no line"),
+        ("# only this\n\n", "must hold one kx, ky a line, got no line"),
         ("kx, ky\n", r"shape \(0, 2\)"),
         ("1, 2, 3\n", "must hold two numbers a line, .* got '1, 2, 3' in line 1"),
         ("0, 0\n\n0.5, o.5\n", "got '0.5, o.5' in line 3"),

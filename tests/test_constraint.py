@@ -14,10 +14,10 @@ from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.constraint import (
     check_constraint,
-    negative_of,
-    oriented,
-    resolved,
+    negated_tomogram,
+    resolve_constraint,
     share_below_medium,
+    with_objects,
 )
 from regularizer.quality_check import check
 from regularizer.registry import regularizer
@@ -105,16 +105,16 @@ def test_noise_is_no_evidence_of_lighter_objects() -> None:
     spectrum = Reconstructor(background)(sample).spectrum
     noise = torch.randn(spectrum.values.shape, generator=torch.Generator().manual_seed(1))
     empty = replace(spectrum, values=noise * (spectrum.measured > 0) + 0j)
-    assert resolved("auto", empty) == ("non-negative", "")
+    assert resolve_constraint("auto", empty) == ("non-negative", "")
 
 
 def test_the_opposite_of_the_opposite_is_the_tomogram(pair: Reconstruction) -> None:
     sure = replace(pair.tomogram, uncertainty=torch.full_like(pair.tomogram.index, 0.01))
-    again = negative_of(negative_of(sure))
+    again = negated_tomogram(negated_tomogram(sure))
     assert torch.allclose(again.index, sure.index, atol=1e-6)
     assert again.uncertainty is not None
     assert torch.allclose(again.uncertainty, torch.tensor(0.01), atol=1e-6)
-    assert torch.allclose(negative_of(sure).contrast, -sure.contrast, atol=1e-6)
+    assert torch.allclose(negated_tomogram(sure).contrast, -sure.contrast, atol=1e-6)
 
 
 def test_the_quality_check_has_the_same_sign(lighter: Reconstruction) -> None:
@@ -134,7 +134,7 @@ def without_k(stack: InterferogramStack) -> InterferogramStack:
     [
         (ReconstructionSettings(), 1.364, -1.0),  # taken for denser: mirrored
         (ReconstructionSettings(objects="lighter"), 1.310, 1.0),
-        (oriented(ReconstructionSettings(), "non-positive"), 1.310, 1.0),
+        (with_objects(ReconstructionSettings(), "non-positive"), 1.310, 1.0),
     ],
 )
 def test_without_wave_vectors_the_orientation_is_stated(
@@ -144,7 +144,7 @@ def test_without_wave_vectors_the_orientation_is_stated(
     made = Reconstructor(without_k(background), settings=settings)(without_k(sample))
     assert inside(made.tomogram, (0.0, 0.0, z_um)) == pytest.approx(index, abs=0.006)
     (warning,) = made.report.warnings
-    assert f"taken to be {settings.objects} than its medium" in warning
+    assert f"assumed to be {settings.objects} than its medium" in warning
 
 
 def test_wave_vectors_of_the_wrong_sign_are_pointed_out() -> None:

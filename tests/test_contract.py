@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acquisition.configuration.calibration_file import Calibrated
+from acquisition.configuration.calibration_file import CalibratedConfig
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.camera import SimulatedCamera
 from acquisition.devices.faults import Faults
@@ -349,6 +349,8 @@ def test_a_dmd_may_be_required_to_take_a_sequence() -> None:
     with open_bench("stepped") as bench:
         config, core = bench.microscope.config, bench.microscope.core
         dmd = config.dmd.model_copy(update={"stepping": "hardware"})
-        strict = Microscope(core, Calibrated(config.model_copy(update={"dmd": dmd})), None, 1.0)
+        strict = Microscope(
+            core, CalibratedConfig(config.model_copy(update={"dmd": dmd})), None, 1.0
+        )
         with pytest.raises(DeviceError, match="must take a sequence of 9 pictures, its longest is"):
             strict.upload()

@@ -29,13 +29,13 @@ from regularizer.networks.trained import (
     load_network,
     network_input,
     save_network,
-    shipped,
+    shipped_networks,
 )
 from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
 from regularizer.registry import METHODS, regularizer
 from regularizer.total_variation.parameters import PARAMETERS
 from regularizer.total_variation.split_bregman import SplitBregman
-from regularizer.training.evaluation import evaluate_sample, page, sureness
+from regularizer.training.evaluation import evaluate_sample, page, uncertainty_calibration
 from regularizer.training.generalisation import Study, compared, crossed, held_out
 from regularizer.training.steps import Settings, train
 from regularizer.training.trained_range import TrainingRange
@@ -97,7 +97,7 @@ def test_weights_survive_the_file(tmp_path: Path) -> None:
     shake(network)
     save_network("light-unet-tv", network, path, RANGE, {"training_data": "none"})
     again = load_network("light-unet-tv", path)
-    assert again.about["training_data"] == "none"
+    assert again.metadata["training_data"] == "none"
     assert again.range == RANGE
     volume = torch.rand(1, 1, 16, 16, 16)
     with torch.inference_mode():
@@ -211,7 +211,7 @@ def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path:
     assert compare(again.tv, bead.truth).correlation > 0.9  # truth lies where the object is
 
 
-@pytest.mark.parametrize("network", shipped())
+@pytest.mark.parametrize("network", shipped_networks())
 @pytest.mark.parametrize("finish", [0, 5])
 def test_shipped_networks_improve_an_unseen_object(bead: Sample, network: str, finish: int) -> None:
     result = DeepRegularizer("cpu", network, finish=finish)(bead.tomogram, bead.spectrum)
@@ -253,7 +253,7 @@ def test_a_scan_outside_the_training_says_so(bead: Sample) -> None:
 
 
 def test_a_result_that_leaves_the_measurement_says_so(bead: Sample, tmp_path: Path) -> None:
-    network, path = LightUNet(2, doubt=True), tmp_path / "n.safetensors"
+    network, path = LightUNet(2, uncertainty=True), tmp_path / "n.safetensors"
     assert network.head.bias is not None
     network.head.bias.data.fill_(0.5)  # contrast that nothing has measured
     trained = TrainingRange({"unexplained": (0.0, 0.3)})
@@ -296,10 +296,10 @@ def test_an_unknown_method_is_refused() -> None:
         regularizer("magic")
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_networks())
 def test_shipped_networks_say_what_they_were_trained_on(name: str) -> None:
     trained = load_network(name)
-    assert {"training_data", "target", "validation_mse"} <= trained.about.keys()
+    assert {"training_data", "target", "validation_mse"} <= trained.metadata.keys()
     assert {"noise", "contrast", "numerical_aperture", "unexplained"} <= trained.range.limits.keys()
 
 
@@ -309,7 +309,7 @@ def test_training_resumes_exactly(small: Sample, tmp_path: Path) -> None:
     data.mkdir()
     for seed in (0, 1000):
         save(small, data / f"bead-{seed:05d}.npz")
-    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, doubt_steps=1)
+    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, uncertainty_steps=1)
     outputs = []
     for name, stops in (("through", (2,)), ("halves", (1, 2))):
         for stop in stops:
@@ -327,15 +327,15 @@ def test_training_goes_on_from_weights_and_says_so(small: Sample, tmp_path: Path
     for seed in (0, 1000, 10_000):
         save(small, tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
-    network = LightUNet(2, doubt=True)
+    network = LightUNet(2, uncertainty=True)
     shake(network)
     save_network("light-unet", network, first, RANGE, {"settings": "one step"})
-    settings = Settings(steps=1, batch=1, rate=0.0, start=first, doubt_steps=1)
+    settings = Settings(steps=1, batch=1, rate=0.0, start=first, uncertainty_steps=1)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     trained = load_network("light-unet", then)
     assert torch.equal(trained.network.state_dict()["head.weight"], network.head.weight)
-    assert trained.about["settings"].startswith("one step, then 1 steps of Adam")
-    assert "1 simulated scans and 1 in bulk of" in trained.about["training_data"]
+    assert trained.metadata["settings"].startswith("one step, then 1 steps of Adam")
+    assert "1 simulated scans and 1 in bulk of" in trained.metadata["training_data"]
 
 
 def test_the_page_says_how_large_the_networks_are() -> None:
@@ -379,7 +379,7 @@ def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Pa
     without = tmp_path / "without.safetensors"
     others = ", ".join(kind for kind in KINDS if kind != "bead")
     about = {"kinds": others, "training_data": "none", "settings": "no step"}
-    save_network("light-unet", LightUNet(2, doubt=True), without, RANGE, about)
+    save_network("light-unet", LightUNet(2, uncertainty=True), without, RANGE, about)
     known = WEIGHTS / "light-unet.safetensors"
     save(small, sample_file(tmp_path, "bead", TEST_SEED))
     *_, row = held_out(known, {"bead": without}, study_in(tmp_path)).splitlines()
@@ -414,7 +414,7 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     again = [study.trained("light-unet-tv", kinds) for kinds in (["bead"], ["bead", "cell"])]
     assert again == paths
     assert asked == [3, 3]
-    told = [load_network("light-unet-tv", path).about["kinds"] for path in paths]
+    told = [load_network("light-unet-tv", path).metadata["kinds"] for path in paths]
     assert told == ["bead", "cell, bead"]
     *_, row = crossed(paths[:1], study).splitlines()
     assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
@@ -437,7 +437,7 @@ def test_networks_of_the_same_training_are_compared(small: Sample, tmp_path: Pat
 
 def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     method = DeepRegularizer("cpu", "light-unet", uncertainty=True)
-    found = sureness(bead, method)
+    found = uncertainty_calibration(bead, method)
     assert found.uncertainty / 3 < found.error < 3 * found.uncertainty
     assert 0.4 < found.within_one < found.within_two <= 1
     plain = DeepRegularizer("cpu", "light-unet")(bead.tomogram, bead.spectrum)
@@ -447,15 +447,17 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
 
 
 @pytest.mark.usefixtures("small_patches")
-def test_doubt_is_taught_without_changing_the_rest(small: Sample, tmp_path: Path) -> None:
-    """Fresh heads expect the same error everywhere, taught ones most of it in the object."""
+def test_training_the_uncertainty_head_leaves_the_rest_unchanged(
+    small: Sample, tmp_path: Path
+) -> None:
+    """An untrained head predicts one error everywhere, a trained one most of it in the object."""
     for seed in (0, 1000):
         save(small, tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
-    network, fresh = load_network("light-unet").network, LightUNet(2, doubt=True)
-    network.register_module("doubt", fresh.doubt)
+    network, fresh = load_network("light-unet").network, LightUNet(2, uncertainty=True)
+    network.register_module("doubt", fresh.uncertainty_head)  # the key in weight files
     save_network("light-unet", network, first, RANGE, {"settings": "none"})
-    settings = Settings(steps=0, batch=1, start=first, doubt_steps=60)
+    settings = Settings(steps=0, batch=1, start=first, uncertainty_steps=60)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     before, after = load_network("light-unet", first).network, load_network("light-unet", then)
     for key, value in before.state_dict().items():
@@ -464,7 +466,7 @@ def test_doubt_is_taught_without_changing_the_rest(small: Sample, tmp_path: Path
     seen, scale = network_input(small.raw, small.spectrum, after.recipe.channels)
     assert isinstance(after.network, LightUNet)
     with torch.inference_mode():
-        result, deviation = apply_whole(after.network.with_doubt, seen)
+        result, deviation = apply_whole(after.network.with_uncertainty, seen)
     wrong, inside = (result - small.truth / scale).abs(), small.truth > 0.1 * scale
     assert float(deviation[inside].mean()) > 2 * float(deviation[~inside].mean())
     ratio = wrong[inside].square().mean().sqrt() / deviation[inside].square().mean().sqrt()

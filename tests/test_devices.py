@@ -105,7 +105,7 @@ def test_dead_and_saturated_light_reach_the_camera(microscope: Microscope) -> No
     with faulty(microscope, saturated_laser=True):
         assert (microscope.snap() == 255).mean() > 0.3
     np.testing.assert_array_equal(microscope.snap(), whole)
-    with pytest.raises(ConfigurationError, match="not both"):
+    with pytest.raises(ConfigurationError, match="must not both be set"):
         Faults(dead_illumination=True, saturated_laser=True)
 
 

@@ -10,7 +10,7 @@ import torch
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import circular_scan
 from acquisition.interferograms import InterferogramStack
-from reconstruction.empty_field import anchored, fit_empty_field
+from reconstruction.empty_field import fit_empty_field, with_anchor
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import Anchor, ReconstructionSettings
 from tests.partial_waves import sphere_fields
@@ -106,7 +106,7 @@ def test_an_offset_is_added_everywhere() -> None:
     assert float(shift.mean()) == pytest.approx(0.006, abs=1e-4)
     assert float(shift.std()) < 2e-4
     assert not says_full(raised)
-    with pytest.raises(ConfigurationError, match="offset is added to the index"):
+    with pytest.raises(ConfigurationError, match=r"offset must be -0\.5 to 0\.5, got"):
         ReconstructionSettings(offset=1.35)
 
 
@@ -116,5 +116,5 @@ def test_the_highest_phase_is_the_zero_of_lighter_objects() -> None:
     bump = torch.exp(-4 * (line[:, None] ** 2 + line**2))
     advanced = torch.polar(torch.ones(96, 96), 0.4 - 1.5 * bump)[None]
     empty = fit_empty_field(advanced)
-    removed = anchored(empty, advanced, "highest").remove(advanced)
+    removed = with_anchor(empty, advanced, "highest").remove(advanced)
     assert float(removed.angle().max()) == pytest.approx(0, abs=0.05)

@@ -18,21 +18,21 @@ NEEDS_OPENVINO = pytest.mark.skipif(not is_installed(), reason="OpenVINO is an e
 
 
 @pytest.mark.parametrize("network", [UNet((4, 6)), LightUNet(1, (4, 6, 8))])
-def test_a_network_without_doubt_says_so(network: torch.nn.Module) -> None:
-    with pytest.raises(ConfigurationError, match="uncertainty must be left out"):
-        fastest(network, torch.device("cpu"), doubt=True)
+def test_a_network_without_uncertainty_is_refused(network: torch.nn.Module) -> None:
+    with pytest.raises(ConfigurationError, match="uncertainty needs a network that predicts it"):
+        fastest(network, torch.device("cpu"), uncertainty=True)
 
 
 @NEEDS_OPENVINO
-@pytest.mark.parametrize("doubt", [False, True])
-def test_openvino_gives_the_same(doubt: bool) -> None:
+@pytest.mark.parametrize("uncertainty", [False, True])
+def test_openvino_gives_the_same(uncertainty: bool) -> None:
     network = fold_batch_norm(shaken_network(2))
     assert isinstance(network, LightUNet)
-    run = in_openvino(network, doubt=doubt)
+    run = in_openvino(network, uncertainty=uncertainty)
     for shape in ((1, 2, 16, 40, 24), (3, 2, 8, 8, 32)):
         volume = torch.rand(shape)
         with torch.inference_mode():
-            expected = network.with_doubt(volume) if doubt else network(volume)
+            expected = network.with_uncertainty(volume) if uncertainty else network(volume)
         assert float((run(volume) - expected).abs().max() / expected.abs().max()) < 1e-5
 
 
@@ -60,7 +60,7 @@ def test_another_engine_has_to_be_faster_and_the_same(
 
     monkeypatch.setattr(LightUNet, "forward", slowly)
 
-    def other(folded: LightUNet, *, doubt: bool) -> Network:
+    def other(folded: LightUNet, *, uncertainty: bool) -> Network:
         def run(volume: torch.Tensor) -> torch.Tensor:
             time.sleep(seconds)  # a slow engine, or not
             return expected + off
@@ -90,7 +90,7 @@ def test_in_half_precision_only_the_correction_is_rounded() -> None:
 def test_an_engine_that_fails_is_done_without(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(folded: LightUNet, *, doubt: bool) -> Network:
+    def broken(folded: LightUNet, *, uncertainty: bool) -> Network:
         raise RuntimeError("no such processor")
 
     monkeypatch.setattr("regularizer.networks.engines.is_installed", lambda: True)

@@ -22,11 +22,11 @@ from regularizer.deep import DeepRegularizer
 from regularizer.networks.engines import in_bfloat16
 from regularizer.networks.trained import WEIGHTS, load_network
 from regularizer.registry import regularizer
-from regularizer.training.evaluation import evaluate, sureness
+from regularizer.training.evaluation import evaluate, uncertainty_calibration
 from regularizer.training.generalisation import Study, compared, crossed, held_out
 from regularizer.training.steps import Settings, train
 from regularizer.training.training_data import (
-    FAR_UM,
+    EMPTY_FIELD_X_UM,
     TEST_SEED,
     Sample,
     make_sample,
@@ -50,7 +50,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene.prepare(chosen.angles.k)
     bench = open_bench(scene, 1, np.random.default_rng(1))
     path = tmp_path_factory.mktemp("gpu") / "bead.h5"
-    with RecordingWriter(path, record(bench, chosen.angles, FAR_UM, 0.0)) as writer:
+    with RecordingWriter(path, record(bench, chosen.angles, EMPTY_FIELD_X_UM, 0.0)) as writer:
         writer.append(replace(record(bench, chosen.angles, 0.0, 1.0), lost=(3,)))
     return path
 
@@ -210,7 +210,10 @@ def test_samples_are_evaluated(
         assert one.method == other.method
         assert one.truth.mse == pytest.approx(other.truth.mse, rel=0.02)
         assert one.tv.ssim == pytest.approx(other.tv.ssim, abs=2e-3)
-    assert sureness(sample.to("cuda"), DeepRegularizer("cuda", uncertainty=True)).error < 0.01
+    assert (
+        uncertainty_calibration(sample.to("cuda"), DeepRegularizer("cuda", uncertainty=True)).error
+        < 0.01
+    )
 
 
 def test_kinds_that_a_training_left_out_are_compared(
@@ -233,7 +236,7 @@ def test_networks_are_trained(gpu: PretendGpu, sample: Sample, tmp_path: Path) -
         save(sample, tmp_path / f"bead-{seed:05d}.npz")
     for name in ("light-unet", "light-unet-tv"):
         path = tmp_path / f"{name}.safetensors"
-        settings = Settings(name, 2, 1, doubt_steps=2)
+        settings = Settings(name, 2, 1, uncertainty_steps=2)
         train(settings, tmp_path, tmp_path / name, path, torch.device("cuda"))
         network = load_network(name, path).network
         assert all(torch.isfinite(one).all() for one in network.state_dict().values())

@@ -90,7 +90,7 @@ def test_everything_runs_on_the_pretended_gpu(
         networks = {name: NETWORKS[name] for name in names}
         monkeypatch.setattr(f"benchmarks.gpu_{where}.NETWORKS", networks)
     monkeypatch.setattr("benchmarks.gpu_checks._CLASSICAL", ("tv-fast",))
-    monkeypatch.setattr("benchmarks.gpu_checks.shipped", lambda: ("light-unet",))
+    monkeypatch.setattr("benchmarks.gpu_checks.shipped_networks", lambda: ("light-unet",))
     monkeypatch.setattr("benchmarks.gpu_speeds._LIVE", ("deep",))
     monkeypatch.setattr("benchmarks.gpu_profiles._TRAINED", ("light-unet",))
     monkeypatch.setattr("benchmarks.gpu_profiles._METHOD", "none")

@@ -623,7 +623,7 @@ def test_wave_vectors_of_a_table(session: Session, tmp_path: Path, header: str) 
 def test_an_oil_objective_on_a_watery_sample(session: Session, convert: Import) -> None:
     only(
         convert(session.sample, session.empty, TOML.replace("1.2", "1.4")),
-        "NA 1.4 is beyond the medium's index 1.337",
+        "NA 1.4 exceeds the medium's index 1.337",
     )
     assert convert.background().optics.numerical_aperture == 1.4
 

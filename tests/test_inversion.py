@@ -328,7 +328,10 @@ def test_impossible_settings_are_refused(chosen: dict[str, Any], message: str) -
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
-    [({"dz_um": 0.4}, "axial resolution"), ({"planes": 65, "slices": 8}, "at most the 64 slices")],
+    [
+        ({"dz_um": 0.4}, "axial resolution"),
+        ({"planes": 65, "slices": 8}, "number of slices, 64"),
+    ],
 )
 def test_settings_that_do_not_fit_the_optics_are_refused(
     chosen: dict[str, Any], message: str

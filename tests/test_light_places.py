@@ -137,7 +137,7 @@ def test_a_tilt_of_the_reference_is_no_other_angle(
 
 
 def test_a_light_path_that_has_moved_and_a_scan_of_other_angles(one_plane: Reconstructor) -> None:
-    with pytest.raises(DataError, match="all by the same, so the light path has moved"):
+    with pytest.raises(DataError, match="all by the same distance, so the light path has moved"):
         one_plane(pictures(k=K + np.array([0.35, -0.2])))
     others = circular_scan(ANGLES, 0.45 * OPTICS.cutoff).k
     with pytest.raises(DataError, match="other angles"):
@@ -175,10 +175,10 @@ def test_strong_samples_weak_fringes_and_noise_are_no_false_alarm(
 
     empty, scan = noisy(np.ones_like(fields)), noisy(fields)
     reconstructor = Reconstructor(empty, settings=ONE_PLANE)
-    _, quality = reconstructor.retrieved(scan.frames, scan)
-    assert reconstructor.unfit(quality) == {}
-    _, quality = reconstructor.retrieved(np.roll(scan.frames, 1, axis=0), scan)
-    assert len(reconstructor.unfit(quality)) == 9
+    _, quality = reconstructor.retrieve(scan.frames, scan)
+    assert reconstructor.unusable_frames(quality) == {}
+    _, quality = reconstructor.retrieve(np.roll(scan.frames, 1, axis=0), scan)
+    assert len(reconstructor.unusable_frames(quality)) == 9
 
 
 def test_rolling_tomography_leaves_out_frames_of_other_angles(
@@ -211,7 +211,7 @@ def test_looking_at_the_places_costs_the_frame_path_little() -> None:
 
     sideband = plan.sideband(frames)
     retrieval = min(seconds(lambda: plan.retrieve(frames)) for _ in range(3))
-    assert min(seconds(lambda: places.look(sideband)) for _ in range(3)) < 0.3 * retrieval
+    assert min(seconds(lambda: places.measure(sideband)) for _ in range(3)) < 0.3 * retrieval
 
 
 def test_the_commands_refuse_a_shifted_scan(
@@ -400,7 +400,7 @@ def test_an_oil_objective_on_a_watery_sample(sphere: Fields) -> None:
     fields = sphere_fields(oil, k, RADIUS_UM, INDEX, (PIXELS, PIXELS)).numpy()
     background, sample = (pictures(f, k=k, optics=oil) for f in (None, fields))
     result = Reconstructor(background)(sample)
-    assert "NA 1.4 is beyond the medium's index 1.337" in result.report.warnings[0]
+    assert "NA 1.4 exceeds the medium's index 1.337" in result.report.warnings[0]
     assert result.report.left_out == ()
     assert bool(torch.isfinite(result.tomogram.index).all())
     assert inside(result) == pytest.approx(1.3765, abs=0.002)

@@ -92,7 +92,7 @@ def test_an_oil_objective_on_a_watery_sample_is_limited_to_what_enters_it() -> N
     assert optics.lateral_resolution_um == pytest.approx(0.532 / 4 / optics.aperture)
     assert 0.2 < optics.axial_resolution_um < 0.35
     assert optics.axial_frequency(optics.cutoff, 0.0) > 0.1 * optics.k_medium
-    assert "NA 1.4 is beyond the medium's index 1.337" in optics.remarks[0]
+    assert "NA 1.4 exceeds the medium's index 1.337" in optics.remarks[0]
 
 
 @pytest.mark.parametrize(

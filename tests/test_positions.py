@@ -22,7 +22,7 @@ from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.optics import Optics
-from acquisition.scanning.timestamps import date_of, other_unit, possible
+from acquisition.scanning.timestamps import guessed_unit, is_possible_time, utc_date
 from commands.export import run_export
 from files.positions import Positions
 from files.recording import RecordingWriter, read_recording
@@ -368,15 +368,17 @@ UNITS = [
 
 @pytest.mark.parametrize(("times", "unit"), UNITS)
 def test_other_units_of_time_are_told(times: list[float], unit: str) -> None:
-    found = other_unit(times)
+    found = guessed_unit(times)
     assert unit in found and bool(unit) == bool(found)
 
 
 def test_dates_are_those_of_recordings() -> None:
-    assert date_of(BEGUN) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert utc_date(BEGUN) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     for other in (0.0, 99.75, -5.0, BEGUN * 1e3, NAN, float("inf"), 1e300):
-        assert date_of(other) is None
-    assert [possible(time) for time in (-5.0, 0.0, BEGUN, 1.7e12, NAN)] == [True] * 3 + [False] * 2
+        assert utc_date(other) is None
+    assert [is_possible_time(time) for time in (-5.0, 0.0, BEGUN, 1.7e12, NAN)] == [True] * 3 + [
+        False
+    ] * 2
 
 
 # ---- From the recording to the tomograms ---------------------------------------------------------

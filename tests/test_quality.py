@@ -99,7 +99,7 @@ def test_the_check_can_be_stopped_and_needs_an_object() -> None:
     with pytest.raises(Stopped):
         check(None, spectrum(), "none", stop=stop)
     nothing = replace(spectrum(), values=torch.zeros_like(spectrum().values))
-    with pytest.raises(DataError, match="no object"):
+    with pytest.raises(DataError, match="needs an object"):
         check(None, nothing, "none", parameters=QUICK)
     with pytest.raises(DataError, match="at least 7 voxels"):
         check(None, spectrum(size=6), "none")

@@ -290,8 +290,8 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     psi = torch.randn(3, 96, 96, dtype=torch.complex64)
 
     def spectrum_of(psi: torch.Tensor) -> Spectrum:
-        (averaged,) = plan.averaged([plan.samples(psi)])
-        return plan.spectrum(plan.placed(averaged), averaged.sides())
+        (averaged,) = plan.average([plan.samples(psi)])
+        return plan.spectrum(plan.place(averaged), averaged.sides())
 
     spectrum = spectrum_of(psi)
     volume = contrast_of(spectrum)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from regularizer.networks.inference import apply_patches
 from regularizer.networks.scnas import DECODER, ENCODER, EXPANSION, REDUCTION, Edges, ScnasNetwork
-from regularizer.networks.trained import shipped
+from regularizer.networks.trained import shipped_networks
 
 WIDTHS = (18, 36, 72, 144)
 
@@ -204,4 +204,4 @@ def test_a_fresh_one_leaves_a_volume_of_any_size_as_it_is() -> None:
 
 
 def test_there_are_no_weights_of_it_yet() -> None:
-    assert "scnas" not in shipped()
+    assert "scnas" not in shipped_networks()

@@ -113,8 +113,8 @@ def test_the_networks_share_the_minutes_on_a_gpu(gpu: PretendGpu, plan: Plan) ->
     for name in both.networks:
         trained = load_network(name, plan.output / f"{name}.safetensors")
         assert all(torch.isfinite(v).all() for v in trained.network.state_dict().values())
-        assert "1 simulated scans and 1 in bulk of bead" in trained.about["training_data"]
-        assert float(trained.about["validation_mse"]) > 0
+        assert "1 simulated scans and 1 in bulk of bead" in trained.metadata["training_data"]
+        assert float(trained.metadata["validation_mse"]) > 0
         assert {"noise", "contrast", "unexplained"} <= trained.range.limits.keys()
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}`"))
         cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -182,12 +182,12 @@ def test_an_interrupted_training_keeps_its_checkpoint_and_goes_on(
         train_for(longer)
     weights = plan.output / "light-unet-tv.safetensors"
     left = load_network("light-unet-tv", weights)
-    assert left.about["validation_mse"] == "not validated"
-    assert left.about["settings"].startswith("4 steps of Adam")
+    assert left.metadata["validation_mse"] == "not validated"
+    assert left.metadata["settings"].startswith("4 steps of Adam")
     assert "| `light-unet-tv` | tv | 4 |" in (plan.output / "training.md").read_text("utf-8")
     assert train_for(plan, clock()) == 0
     assert steps[4:6] == [4, 4]
-    assert float(load_network("light-unet-tv", weights).about["validation_mse"]) > 0
+    assert float(load_network("light-unet-tv", weights).metadata["validation_mse"]) > 0
 
 
 def test_samples_are_taken_in_as_they_come(
@@ -282,7 +282,7 @@ def test_without_a_validation_object_that_is_said(plan: Plan) -> None:
     sample_file(plan.data, "bead", VALIDATION_SEED).unlink()
     assert train_for(plan) == 1
     page = (plan.output / "training.md").read_text("utf-8")
-    assert "not validated: no object for it was ready" in page
+    assert "not validated: no validation object was ready" in page
 
 
 def test_without_samples_there_is_no_training(plan: Plan, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_without_samples_there_is_no_training(plan: Plan, tmp_path: Path) -> Non
     [
         ({"minutes": 0.0}, "must be above 0, got 0"),
         ({"minutes": float("nan")}, "must be above 0, got nan"),
-        ({"networks": ("unet", "unet")}, "trained once, got unet unet"),
+        ({"networks": ("unet", "unet")}, "named once, got unet unet"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(plan: Plan, wrong: dict[str, object], said: str) -> None:

@@ -1,1 +1,1 @@
-"""What a microscope is, as files say it: microscope.toml and the calibration beside it."""
+"""The configuration files of a microscope: microscope.toml and the calibration beside it."""

@@ -1,8 +1,8 @@
-"""What ``calibrate`` found out about a microscope, kept in a file and used by later runs.
+"""The calibration file: what ``calibrate`` measured, for use by later runs.
 
-It holds how the DMD's image lies (so that the gratings are made for the angles that were planned)
-and the exposure that fills the camera's range. It is made for one set of optics, one DMD and one
-camera: a calibration of another set-up is not used, an old one is, and both are pointed out.
+It holds the orientation of the DMD's image (so that gratings produce the planned angles) and the
+exposure that fills the camera's range. It is valid for one set of optics, one DMD and one camera. A
+calibration of another set-up is ignored, an old one is used; both give a note.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError, DataError
 
 __all__ = [
-    "CALIBRATED",
-    "Calibrated",
+    "CALIBRATION_SUFFIX",
+    "CalibratedConfig",
     "Calibration",
+    "calibrated_settings",
     "calibration_beside",
     "load_calibrated",
     "read_calibration",
-    "setup_of",
 ]
 
 Pair = tuple[float, float]
-CALIBRATED = ".calibration.json"
+CALIBRATION_SUFFIX = ".calibration.json"
 
-# Of each section, what a calibration depends on.
+# The keys of each section that a calibration depends on; None: all.
 _SETUP = {
     "optics": None,
     "dmd": (
@@ -45,23 +45,23 @@ _SETUP = {
 
 
 class Calibration(BaseModel):
-    """A calibration as it is written.
+    """The content of a calibration file.
 
     Attributes
     ----------
     made_at : datetime
-        With its time zone.
+        Time of the calibration, with its time zone.
     correction : ((xx, xy), (yx, yy))
-        k as measured over k as planned without a correction.
+        Matrix from planned to measured k, without a correction.
     carrier : (kx, ky)
-        Of the reference wave, cycles/um.
+        Carrier of the reference wave, cycles/um.
     exposure_ms : float
     shortest_picture_ms : float or None
-        The shortest picture time without a lost frame; None where none was.
+        The shortest picture time without a lost frame; None if every one lost frames.
     setup : dict
-        The settings that it depends on.
+        The settings that the calibration depends on.
     problems : list of str
-        What was wrong.
+        Problems found while calibrating.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,7 +77,7 @@ class Calibration(BaseModel):
     problems: list[str]
 
     def save(self, path: Path) -> None:
-        """Write it; a calibration that is there is replaced, whole or not at all."""
+        """Write the file, replacing an existing one whole or not at all."""
         unfinished = path.with_name(path.name + ".new")
         try:
             unfinished.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
@@ -87,15 +87,15 @@ class Calibration(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
-    """A configuration with what its calibration changes, and what is to be said about that."""
+class CalibratedConfig:
+    """A configuration with its calibration applied, and notes for the operator."""
 
     config: AcquisitionConfig
     calibration: Calibration | None = None
     notes: tuple[str, ...] = ()
 
 
-def setup_of(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
+def calibrated_settings(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that a calibration depends on, as they are written to JSON."""
     return {
         name: getattr(config, name).model_dump(mode="json", include=set(keys) if keys else None)
@@ -104,35 +104,43 @@ def setup_of(config: AcquisitionConfig) -> dict[str, dict[str, Any]]:
 
 
 def calibration_beside(microscope: Path) -> Path:
-    """Return the file that holds a microscope.toml's calibration."""
-    return microscope.with_suffix(CALIBRATED)
+    """Return the path of a microscope.toml's calibration file."""
+    return microscope.with_suffix(CALIBRATION_SUFFIX)
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Read a calibration; ConfigurationError names the file and what is wrong with it."""
+    """Return the calibration in a file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or is not a calibration; the message names the first problem.
+    """
     try:
         return Calibration.model_validate_json(read_text(path))
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"])) or "the file"
         what = describe_problem(problem, name, list(Calibration.model_fields))
-        raise ConfigurationError(f"{path} is no calibration: {what}") from error
+        raise ConfigurationError(
+            f"{path} must be a calibration file: {what}; run calibrate again"
+        ) from error
 
 
-def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Calibrated:
+def load_calibrated(microscope: Path | None, now: datetime | None = None) -> CalibratedConfig:
     """Read a microscope.toml and its calibration.
 
     Parameters
     ----------
     microscope : Path or None
-        None is the simulated microscope, which has none.
+        None: the simulated microscope, which has no calibration.
     now : datetime or None
-        To tell its age; None is now.
+        Time from which the calibration's age is counted; None: the current time.
 
     Raises
     ------
     ConfigurationError
-        If a file cannot be read or says something impossible.
+        If a file cannot be read or holds an impossible value.
     """
     config = load_configuration(microscope)
     section = config.calibration
@@ -140,19 +148,21 @@ def load_calibrated(microscope: Path | None, now: datetime | None = None) -> Cal
     if file is None and microscope is not None and calibration_beside(microscope).exists():
         file = calibration_beside(microscope)
     if file is None or not section.use:
-        return Calibrated(config)
+        return CalibratedConfig(config)
     found = read_calibration(file)
-    changed = _changed(found.setup, setup_of(config))
+    changed = _changed(found.setup, calibrated_settings(config))
     if changed:
-        return Calibrated(
+        return CalibratedConfig(
             config,
             None,
             (
-                f"the calibration {file.name} is of another set-up and is not used, changed since: "
-                f"{', '.join(changed)}; run calibrate again",
+                f"the calibration {file.name} is for another set-up and is not used; changed "
+                f"since: {', '.join(changed)}; run calibrate again",
             ),
         )
-    return Calibrated(_applied(config, found), found, _age(found, section.stale_after_days, now))
+    return CalibratedConfig(
+        _applied(config, found), found, _age(found, section.stale_after_days, now)
+    )
 
 
 def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:
@@ -165,7 +175,7 @@ def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
 
 
 def _applied(config: AcquisitionConfig, found: Calibration) -> AcquisitionConfig:
-    """Take over what the microscope.toml itself does not say."""
+    """Return the configuration with calibrated values where microscope.toml sets none."""
     dmd, camera = config.dmd, config.camera
     if "correction" not in dmd.model_fields_set:
         dmd = dmd.model_copy(update={"correction": found.correction})

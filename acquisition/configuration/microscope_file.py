@@ -1,9 +1,9 @@
-"""microscope.toml: one file that says what the microscope is, read into checked models.
+"""microscope.toml: the file that describes the microscope, read into checked models.
 
-Its sections are those of ``sections.py`` beside it; they refuse keys that they do not know, so that
-a misspelt setting is an error and not a default. Without a file the instrument is the simulated
-microscope with a moving cell. The upper layers' settings (``[processing]``) stand in the same file
-and are checked here as well.
+Its sections are defined in ``sections.py``. They refuse unknown keys, so that a misspelt setting is
+an error and not a default. Without a file the instrument is the simulated microscope with a moving
+cell. Settings of the other packages (``[processing]``) are in the same file and are checked here as
+well.
 """
 
 import difflib
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AcquisitionConfig", "describe_problem", "load_configuration", "read_toml"]
 
-_EMPTY_FIELD_UM = (200.0, 0.0)  # no simulated object is there
+_EMPTY_FIELD_UM = (200.0, 0.0)  # a position without simulated objects
 
 
 class AcquisitionConfig(Section):
-    """One microscope and what it is used for; all defaults: the simulated one."""
+    """The content of a microscope.toml; with all defaults, the simulated microscope."""
 
     microscope: MicroscopeSection = MicroscopeSection()
     optics: OpticsSection = OpticsSection()
@@ -85,7 +85,7 @@ class AcquisitionConfig(Section):
         """Refuse the simulated microscope's numbers for hardware."""
         needed = {
             "optics": (),
-            "dmd": self.dmd.needed,
+            "dmd": self.dmd.required_keys,
             "camera": ("label", "width", "height", "bit_depth"),
         }
         for name, keys in needed.items():
@@ -98,7 +98,7 @@ class AcquisitionConfig(Section):
                 )
 
     def check(self) -> None:
-        """Build all that the sections describe; raises ConfigurationError where they cannot."""
+        """Build optics, angles and DMD patterns; ConfigurationError if any is impossible."""
         self.build_angles()
         self.dmd.geometry()
         self.simulation_settings()
@@ -109,7 +109,7 @@ class AcquisitionConfig(Section):
         return self.optics.build()
 
     def scan_bytes(self) -> int:
-        """Return the size of a scan's frames."""
+        """Return the size of a scan's frames in bytes."""
         pixels = self.camera.height * self.camera.width
         return pixels * self.camera.dtype.itemsize * len(self.build_angles())
 
@@ -121,17 +121,17 @@ class AcquisitionConfig(Section):
         return angles
 
     def frame_tags(self) -> FrameTagSection:
-        """Return what the camera reports; the default depends on the microscope's kind."""
+        """Return the camera's frame tags; the default depends on the microscope's kind."""
         simulated = self.microscope.kind == "simulated"
         return self.camera.frame_tags or (SIMULATED_TAGS if simulated else FrameTagSection())
 
     def background_position_um(self) -> Pair | None:
-        """Return where the field is empty; None: the operator moves there."""
+        """Return the (x, y) stage position of the empty field; None: the operator moves there."""
         simulated = self.microscope.kind == "simulated"
         return self.background.position_um or (_EMPTY_FIELD_UM if simulated else None)
 
     def simulation_settings(self) -> SimulationSettings:
-        """Return what the simulated microscope looks at, and how well."""
+        """Return the settings of the simulated microscope."""
         return SimulationSettings(
             frame_shape=self.camera.shape,
             bit_depth=self.camera.bit_depth,
@@ -148,7 +148,7 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
         If the file cannot be read, or a key or value is wrong; the message names file and key.
     """
     if path is None:
-        # not as fast as it goes: the simulation leaves most of two cores to what is done with it
+        # slower than possible, so that the simulation leaves most of two cores to other processes
         return AcquisitionConfig(scan=ScanSection(minimum_period_s=0.6))
     settings = read_toml(path)
     try:
@@ -162,7 +162,7 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says, unchecked; ConfigurationError where it cannot be read."""
+    """Return the unchecked content of a TOML file; ConfigurationError if it cannot be read."""
     text = read_text(path)
     try:
         return tomllib.loads(text)
@@ -186,7 +186,7 @@ def _resolve_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """Say what is wrong with the first bad key, and where one is misspelt, which was meant."""
+    """Return a message on the first wrong key, with a suggestion for a misspelt one."""
     problem = error.errors()[0]
     where = [str(part) for part in problem["loc"]]
     name = f"[{'.'.join(where[:-1])}] {where[-1]}" if len(where) > 1 else f"[{''.join(where)}]"
@@ -195,9 +195,9 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def describe_problem(problem: "ErrorDetails", name: str, known: Sequence[str]) -> str:
-    """Say what is wrong with the key ``name``; where it is misspelt, which of ``known`` is meant.
+    """Return a message on the key ``name``; a misspelt one gets a suggestion from ``known``.
 
-    A model's own ValueErrors name their key themselves.
+    ValueErrors raised by a model already name their key.
     """
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.4)

@@ -1,4 +1,4 @@
-"""The sections of a microscope.toml as checked models; each refuses keys that it does not know."""
+"""The sections of a microscope.toml as checked models; each refuses unknown keys."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -56,15 +56,16 @@ else:
 
 
 class Section(BaseModel):
-    """A table of the file."""
+    """A table of microscope.toml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class MicroscopeSection(Section):
-    """What it is called, and whether it is hardware.
+    """The microscope's name, and whether it is hardware.
 
-    ``system_configuration`` is a Micro-Manager .cfg file that loads devices; relative to this file.
+    ``system_configuration`` is a Micro-Manager .cfg file that loads devices; its path is relative
+    to this file.
     """
 
     name: str = "Simulated microscope"
@@ -73,7 +74,7 @@ class MicroscopeSection(Section):
 
 
 class OpticsSection(Section):
-    """A preset, values that replace the preset's, or all four values."""
+    """Optics: a preset, a preset with some values replaced, or all four values."""
 
     preset: str | None = None
     wavelength_um: Positive | None = None
@@ -97,14 +98,14 @@ class OpticsSection(Section):
 
 
 class RingSection(Section):
-    """Angles of a scan pattern that reaches ``na_fraction`` of the aperture."""
+    """A scan pattern of so many angles, out to ``na_fraction`` of the numerical aperture."""
 
     angles: Annotated[int, Field(ge=2)] = 49
     na_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
 class GridSection(Section):
-    """A square grid of so many angles across, within a part of the numerical aperture."""
+    """A square grid of ``across`` angles per side, out to ``na_fraction`` of the aperture."""
 
     across: Annotated[int, Field(ge=2)] = 7
     na_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -113,7 +114,7 @@ class GridSection(Section):
 class IlluminationSection(Section):
     """One of: a preset, a circle with the normal angle first, a spiral, a grid, a list, a file.
 
-    ``k`` lists (kx, ky) in cycles/um; ``file`` holds such a list, a line each.
+    ``k`` lists (kx, ky) in cycles/um; ``file`` holds such a list, one angle per line.
     """
 
     preset: str | None = None
@@ -129,9 +130,11 @@ class IlluminationSection(Section):
         patterns = ("preset", "circle", "spiral", "grid", "file", "k")
         given = [name for name in patterns if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"[illumination] takes one pattern, got {' and '.join(given)}")
+            raise ValueError(
+                f"[illumination] takes one pattern, got {' and '.join(given)}: keep one of them"
+            )
         if self.normal is not None and self.k is None:
-            raise ValueError("normal numbers an angle of the list k: give k, or leave normal out")
+            raise ValueError("normal is an index into the list k: add k, or remove normal")
         return self
 
     def build(self, optics: Optics, default: str) -> AngleSet:
@@ -155,7 +158,7 @@ class IlluminationSection(Section):
 
 
 class _DeviceSection(Section):
-    """A device of the core: its label and, unless the .cfg file loads it, adapter and device."""
+    """A device: its label and, unless the .cfg file loads it, its adapter and device name."""
 
     label: str
     adapter: str | None = None
@@ -169,8 +172,8 @@ class DmdSection(_DeviceSection):
     stepping : "hardware" is a sequence that triggers the camera, "software" one picture after
     another, each snapped; "auto" is a sequence where the adapter takes one.
 
-    conjugate : to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k`` mirrors
-    tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
+    conjugate : conjugate to the "sample" it shows gratings, to the "pupil" spots (``mirrors_per_k``
+    mirrors tilt the light by one cycle/um, ``centre`` is the mirror of normal light).
     dark_pictures : pictures without light at the end of a scan, for adapters that leave the last
     picture of a sequence on.
     planes : binary gratings that one exposure adds up to a sinusoidal one, with fewer stray orders;
@@ -229,8 +232,8 @@ class DmdSection(_DeviceSection):
         return self
 
     @property
-    def needed(self) -> tuple[str, ...]:
-        """The keys without which hardware is not known."""
+    def required_keys(self) -> tuple[str, ...]:
+        """The keys that hardware must set."""
         if self.conjugate == "pupil":
             return ("label", "shape", "mirrors_per_k", "spot_radius")
         return ("label", "shape", "carrier", "mirror_pitch_um", "stop_radius")
@@ -250,10 +253,10 @@ class TriggerSection(Section):
 class FrameTagSection(Section):
     """What the camera reports with each frame, by the names of its metadata tags.
 
-    counter_start : value of ``counter`` for the first trigger after arming; leave it out where the
-    counter does not restart, then a scan that lacks a frame at either end cannot be attributed.
+    counter_start : value of ``counter`` for the first trigger after arming. Leave it out if the
+    counter does not restart; a scan without its first or last frame cannot be attributed then.
     timestamp : start of the exposure on the camera's own clock, times ``timestamp_unit_s``; leave
-    it out where the adapter only has the computer's time of arrival.
+    it out if the adapter only reports the time of arrival at the computer.
     triggers_property : a camera property with the number of edges since arming.
     """
 
@@ -273,10 +276,10 @@ SIMULATED_TAGS = FrameTagSection(
 
 
 class CameraSection(_DeviceSection):
-    """The camera: frame format, exposure, trigger, and what it reports.
+    """The camera: frame format, exposure, trigger, and the metadata it reports.
 
-    width, height are those of a frame, after binning; with ``origin`` (x, y) they are set as the
-    region of interest, without it the camera keeps the one it has.
+    width and height are those of a frame, after binning. With ``origin`` (x, y) they are set as the
+    region of interest; without it the camera keeps its current one.
     """
 
     label: str = "Camera"
@@ -301,14 +304,14 @@ class CameraSection(_DeviceSection):
 
 
 class StageSection(Section):
-    """Labels of the sample stage and the focus drive; empty where there is none."""
+    """Labels of the sample stage and the focus drive; "" if there is none."""
 
     label: str = "XYStage"
     focus_label: str = "Focus"
 
 
 class BackgroundSection(Section):
-    """The empty field: where (None: the operator moves there), and how many scans to average."""
+    """Position of the empty field (None: the operator moves there), and the scans to average."""
 
     position_um: Pair | None = None
     scans: Count = 4
@@ -326,7 +329,7 @@ class ScanSection(Section):
 
 
 class ProcessingSection(Section):
-    """What happens to the scans; read by the processes above.
+    """How scans are processed; used by the pipeline.
 
     constraint : on the sign of the contrast: "non-negative" for samples denser than their medium,
     "non-positive" for lighter ones, "none" for both, "auto" for what the data show.
@@ -335,14 +338,14 @@ class ProcessingSection(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: RegularizerName = "deep"
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
-    uncertainty: bool = False  # of each voxel of "deep"
-    quality: bool = True  # total variation behind the live tomograms says how good they are
+    uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
+    quality: bool = True  # whether total variation checks some of the live tomograms
 
 
 class ReconstructionSection(Section):
-    """How scans become tomograms; what is left out has a default that suits the optics.
+    """How scans become tomograms; keys that are left out have defaults that suit the optics.
 
-    The fields are those of ``reconstruction.settings.ReconstructionSettings``, which checks values.
+    The keys are explained in ``reconstruction.settings.ReconstructionSettings``, which checks them.
     """
 
     approximation: Literal["rytov", "born"] | None = None
@@ -359,16 +362,16 @@ class ReconstructionSection(Section):
     anchor: Literal["field", "background", "lowest", "highest"] | None = None
     offset: float | None = None
 
-    def given(self) -> dict[str, Any]:
-        """Return what is set."""
+    def set_values(self) -> dict[str, Any]:
+        """Return the keys that are set, with their values."""
         return self.model_dump(exclude_none=True)
 
 
 class CalibrationSection(Section):
-    """What ``calibrate`` found: how the DMD's image lies, and the exposure.
+    """Which calibration is used (``calibrate`` measures the DMD's image and the exposure).
 
-    file : its ``calibration.json``; None: the one beside the microscope.toml, of the same name with
-    ``.calibration.json``, where there is one.
+    file : the calibration file; None: the one beside microscope.toml, with the same name and the
+    ending ``.calibration.json``, if it exists.
     """
 
     file: Path | None = None
@@ -377,7 +380,7 @@ class CalibrationSection(Section):
 
 
 class FaultsSection(Section):
-    """What is wrong with the simulated microscope from the start; for tests and teaching."""
+    """Faults of the simulated microscope, for tests and teaching."""
 
     lost_frames: tuple[int, ...] = ()
     swapped_frames: tuple[int, ...] = ()
@@ -389,12 +392,12 @@ class FaultsSection(Section):
     saturated_laser: bool = False
 
     def build(self) -> Faults:
-        """Return them as the instrument takes them."""
+        """Return the faults as the simulated instrument takes them."""
         return Faults(**self.model_dump())
 
 
 def _simulation_section() -> type[Section]:
-    """Return a section with what SimulationSettings has, except for what [camera] says."""
+    """Return a section with the fields of SimulationSettings, except those set in [camera]."""
     own: dict[str, Any] = {
         f.name: (f.type, f.default)
         for f in fields(SimulationSettings)

@@ -1,7 +1,7 @@
-"""Text files that people write: UTF-8, with or without the mark that editors of Windows put first.
+"""Reads text files written by people: UTF-8, with or without a byte order mark.
 
-What an editor saved as UTF-16 or in the letters of one country is refused with how to save it: to
-guess an encoding is to read some names wrongly.
+UTF-16 and national encodings are refused with a remedy, because a guessed encoding would read some
+names wrongly.
 """
 
 import codecs
@@ -15,12 +15,12 @@ _REMEDY = "save it again as UTF-8 (Notepad: Save as, Encoding: UTF-8)"
 
 
 def read_text(path: Path) -> str:
-    """Return what a UTF-8 file says, without the mark at its beginning.
+    """Return the text of a UTF-8 file, without a byte order mark.
 
     Raises
     ------
     ConfigurationError
-        If it cannot be read, or has another encoding; the message says which, where that is clear.
+        If it cannot be read, or has another encoding; the message names it if it is recognised.
     """
     try:
         data = path.read_bytes()
@@ -28,8 +28,8 @@ def read_text(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise ConfigurationError(
-            f"{path} must be a text in UTF-8, got UTF-16 (Notepad calls it Unicode) or no text at "
-            f"all: {_REMEDY}"
+            f"{path} must be a text in UTF-8, got UTF-16 (Notepad calls it Unicode) or a binary "
+            f"file: {_REMEDY}"
         )
     try:
         return data.decode("utf-8-sig")

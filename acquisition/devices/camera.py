@@ -23,9 +23,9 @@ __all__ = ["SimulatedCamera", "TriggerMode"]
 
 GetBuffer = Callable[[Sequence[int], DTypeLike], "np.ndarray[Any, Any]"]
 
-_POLL_S = 0.02  # how long a stop may go unnoticed
+_POLL_S = 0.02  # longest delay before a stop is noticed
 _CLOCK_S = 1e-6  # edges are a sum of many periods
-_SNAP_LIMIT_S = 2.0  # for the edge of a single triggered picture
+_SNAP_LIMIT_S = 2.0  # longest wait for the edge of a single triggered picture
 _DEFAULT_EXPOSURE_MS = 2.0
 
 
@@ -37,7 +37,7 @@ class TriggerMode(StrEnum):
 
 
 class SimulatedCamera(CameraDevice):
-    """Looks at the simulated bench."""
+    """A camera that records the simulated bench."""
 
     def __init__(self, instrument: SimulatedInstrument) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class SimulatedCamera(CameraDevice):
 
     @pymm_property(name="TriggersReceived")
     def triggers_received(self) -> int:
-        """Return the edges since the last arming."""
+        """Return the number of trigger edges since the last arming."""
         return self._armed.seen
 
     def get_exposure(self) -> float:
@@ -81,8 +81,8 @@ class SimulatedCamera(CameraDevice):
     def start_sequence(self, n: int | None, get_buffer: GetBuffer) -> Iterator[Mapping[str, str]]:
         """Start a sequence; with the external trigger the camera is armed when this returns.
 
-        Not a generator itself: its body would first run on the acquisition thread, and edges that
-        come before that would be missed.
+        It is not itself a generator: the body would run later, on the acquisition thread, and miss
+        edges that come before.
         """
         if self._trigger is TriggerMode.INTERNAL:
             return self._free_run(n, get_buffer)
@@ -107,7 +107,7 @@ class SimulatedCamera(CameraDevice):
         try:
             for edge_s in _edges(armed.wait):
                 if edge_s < ready_s - _CLOCK_S:
-                    armed.overlook()
+                    armed.discard_last_edge()
                     continue
                 ready_s = edge_s + busy_s
                 number = armed.seen - 1
@@ -142,11 +142,11 @@ class SimulatedCamera(CameraDevice):
 
 
 def _stop_event() -> threading.Event:
-    """Return the event with which the core stops the acquisition that runs on this thread.
+    """Return the event with which the core stops the acquisition on this thread.
 
-    The core has no stop call for cameras: it sets this event and looks at it between two frames, so
-    a camera that waits for a trigger must look itself or its thread never ends. A snapped picture
-    is exposed on the caller's thread, where nothing stops it.
+    The core has no stop call for cameras: it sets this event and checks it between two frames. A
+    camera that waits for a trigger must check it as well, or its thread never ends. A snapped
+    picture is exposed on the caller's thread, which nothing stops.
     """
     stop = getattr(threading.current_thread(), "stop_event", None)
     return stop if isinstance(stop, threading.Event) else threading.Event()

@@ -1,7 +1,7 @@
 """The simulated DMD: still pictures, and sequences with a trigger edge for each picture.
 
-Pictures are (rows, columns) uint8; a mirror is on where the value is not 0. What light a picture
-makes is computed from the picture itself, when it is loaded.
+Pictures are (rows, columns) uint8; a mirror is on where the value is not 0. The light of a picture
+is computed from its pixels when it is loaded.
 """
 
 import time
@@ -21,7 +21,7 @@ _START_DELAY_S = 1e-3  # from the start command to the first picture
 
 
 class SimulatedDmd(SLMDevice):
-    """Shows pictures on the simulated bench; ``exposure`` is how long each of a sequence stays."""
+    """Shows pictures on the simulated bench; ``exposure`` is the time of each in a sequence."""
 
     def __init__(self, instrument: SimulatedInstrument) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SimulatedDmd(SLMDevice):
 
     @pymm_property(name="PicturesPerTrigger", limits=(1, 32))
     def pictures_per_trigger(self) -> int:
-        """Return of how many pictures the first triggers the camera."""
+        """Return the number of pictures per camera trigger; the first of them triggers."""
         return self._per_trigger
 
     @pictures_per_trigger.setter
@@ -53,7 +53,7 @@ class SimulatedDmd(SLMDevice):
         self._picture = _mirrors(pixels)
 
     def get_image(self) -> NDArray[np.uint8]:
-        """Return the still picture that is loaded."""
+        """Return the loaded still picture."""
         return self._picture
 
     def display_image(self) -> None:
@@ -74,7 +74,7 @@ class SimulatedDmd(SLMDevice):
         return _MAX_SEQUENCE
 
     def send_sequence(self, sequence: Sequence[NDArray[np.uint8]]) -> None:
-        """Load a sequence; takes seconds the first time, while the bench computes its light."""
+        """Load a sequence; the first time takes seconds, while the bench computes its light."""
         pictures = [_mirrors(pixels) for pixels in sequence]
         self._instrument.bench.prepare(pictures)
         self._sequence = tuple(self._instrument.bench.illuminate(picture) for picture in pictures)

@@ -1,4 +1,4 @@
-"""Faults of the simulated instrument that tests and teachers switch on."""
+"""Faults of the simulated instrument, for tests and teaching."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ __all__ = ["Faults"]
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with the instrument; pictures of a scan are counted from 0.
+    """Faults of the simulated instrument; pictures of a scan are counted from 0.
 
     Parameters
     ----------
     lost_frames : tuple of int
-        Exposed, counted, and lost on the way from the camera.
+        Frames that are exposed and counted, but not delivered.
     swapped_frames : tuple of int
-        Delivered after their successor.
+        Frames that are delivered after their successor.
     missed_triggers : tuple of int
         Edges that never reach the camera.
     late_triggers : tuple of int
-        Edges that come ``late_by`` picture times late.
+        Edges that are ``late_by`` picture times late.
     late_by : float
     trigger_cable_cut : bool
         No edge reaches the camera.
@@ -40,8 +40,7 @@ class Faults:
     def __post_init__(self) -> None:
         if self.dead_illumination and self.saturated_laser:
             raise ConfigurationError(
-                "a laser is dead or too bright, not both: choose dead_illumination or "
-                "saturated_laser"
+                "dead_illumination and saturated_laser must not both be set: choose one"
             )
 
     def edges(self, times_s: Sequence[float], period_s: float) -> list[float]:

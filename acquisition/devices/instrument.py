@@ -1,4 +1,4 @@
-"""What the simulated devices share: the bench, what the DMD shows, the trigger cable, the stage.
+"""State shared by the simulated devices: bench, DMD display, trigger cable, stage position.
 
 Times are seconds on ``time.perf_counter``; the bench's own time starts with the instrument.
 """
@@ -18,12 +18,12 @@ __all__ = ["Display", "SimulatedInstrument"]
 
 _SATURATING_POWER = 8.0
 _INSTANT = 1e-6  # of an exposure: times are sums of many periods
-_SAME_ANGLE = 1e-3  # cycles/um between gratings of one frequency: how well an order is found
+_SAME_ANGLE = 1e-3  # cycles/um; gratings of one frequency are measured to differ by less
 
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """What the DMD shows as a function of time: a sequence from ``start_s`` on, else ``still``."""
+    """The DMD's light as a function of time: a sequence from ``start_s`` on, else ``still``."""
 
     still: Illumination
     sequence: tuple[Illumination, ...] = ()
@@ -38,7 +38,7 @@ class Display:
         return self.sequence[min(number, len(self.sequence) - 1)]
 
     def during(self, start_s: float, exposure_s: float) -> Illumination:
-        """Return the light of an exposure: of one angle's pictures the mean, else the middle's."""
+        """Return an exposure's light: the mean of one angle's pictures, else the middle one."""
         middle = self.at(start_s + exposure_s / 2)
         first, last = (self._number(time_s) for time_s in (start_s, start_s + exposure_s))
         if middle.k is None or first == last:
@@ -61,7 +61,7 @@ class Display:
 
 @dataclass(slots=True)
 class SimulatedInstrument:
-    """One simulated microscope; the devices are its handles.
+    """One simulated microscope, controlled through its devices.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class SimulatedInstrument:
 
     @property
     def faults(self) -> Faults:
-        """What is wrong now; assign another ``Faults`` to change it."""
+        """Current faults; assign a new ``Faults`` to change them."""
         return self._faults
 
     @faults.setter
@@ -97,7 +97,7 @@ class SimulatedInstrument:
             self.bench.laser_power = _SATURATING_POWER if faults.saturated_laser else 1.0
 
     def clock_s(self, time_s: float) -> float:
-        """Return seconds since the instrument was switched on: the clock of bench and camera."""
+        """Return seconds since the instrument was made: the clock of bench and camera."""
         return time_s - self._epoch_s
 
     def expose(self, start_s: float, exposure_ms: float) -> NDArray[np.uint8] | NDArray[np.uint16]:

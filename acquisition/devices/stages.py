@@ -1,4 +1,4 @@
-"""The simulated stages: the sample's place (x, y) and the focus (z), in micrometres."""
+"""The simulated stages: the sample's position (x, y) and the focus (z), in micrometres."""
 
 from pymmcore_plus.experimental.unicore import StageDevice, XYStageDevice
 
@@ -8,7 +8,7 @@ __all__ = ["SimulatedFocus", "SimulatedXYStage"]
 
 
 class SimulatedXYStage(XYStageDevice):
-    """Moves the sample sideways, at once."""
+    """Moves the sample in x and y, instantaneously."""
 
     def __init__(self, instrument: SimulatedInstrument) -> None:
         super().__init__()
@@ -34,16 +34,16 @@ class SimulatedXYStage(XYStageDevice):
         """Do nothing: every motion is over when its command returns."""
 
     def set_origin_x(self) -> None:
-        """Call the present x zero."""
+        """Set the origin of x to the current position."""
         self._origin = (self._instrument.stage_um[0], self._origin[1])
 
     def set_origin_y(self) -> None:
-        """Call the present y zero."""
+        """Set the origin of y to the current position."""
         self._origin = (self._origin[0], self._instrument.stage_um[1])
 
 
 class SimulatedFocus(StageDevice):
-    """Moves the sample along the optical axis, at once."""
+    """Moves the sample along the optical axis, instantaneously."""
 
     def __init__(self, instrument: SimulatedInstrument) -> None:
         super().__init__()
@@ -68,5 +68,5 @@ class SimulatedFocus(StageDevice):
         """Do nothing: every motion is over when its command returns."""
 
     def set_origin(self) -> None:
-        """Call the present z zero."""
+        """Set the origin of z to the current position."""
         self._origin = self._instrument.stage_um[2]

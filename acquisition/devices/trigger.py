@@ -1,9 +1,9 @@
 """The cable from the DMD's trigger output to the camera's trigger input.
 
 An edge has a time on the instrument's clock (``time.perf_counter``, seconds). The DMD announces the
-edges of a whole sequence when it starts; the input hands each out when its time has come. A camera
-that is slower than the DMD finds the edges waiting: what it exposes is decided by the edge's time,
-not by the moment at which the simulation gets round to it.
+edges of a whole sequence when it starts; the input delivers each one when it is due. If the camera
+is slower than the DMD, edges queue: the exposed light depends on the edge's time, not on the moment
+at which the simulation handles it.
 """
 
 import threading
@@ -15,7 +15,7 @@ __all__ = ["TriggerInput", "TriggerLine"]
 
 
 class TriggerInput:
-    """One arming of the camera: the edges that arrived since then."""
+    """The trigger edges that arrived since one arming of the camera."""
 
     def __init__(self) -> None:
         self._edges: deque[float] = deque()
@@ -24,21 +24,21 @@ class TriggerInput:
 
     @property
     def seen(self) -> int:
-        """Edges handed out since arming."""
+        """Number of edges delivered since arming."""
         return self._seen
 
-    def overlook(self) -> None:
-        """Count the last edge as never seen: the camera was busy."""
+    def discard_last_edge(self) -> None:
+        """Remove the last edge from the count: the camera was busy and missed it."""
         self._seen -= 1
 
     def put(self, times_s: Iterable[float]) -> None:
-        """Announce edges, in the order of their times."""
+        """Queue edges, in the order of their times."""
         with self._changed:
             self._edges.extend(times_s)
             self._changed.notify()
 
     def clear(self) -> None:
-        """Forget the edges that nobody has taken yet."""
+        """Drop the edges that were not delivered yet."""
         with self._changed:
             self._edges.clear()
 
@@ -58,18 +58,18 @@ class TriggerInput:
 
 
 class TriggerLine:
-    """The cable: edges reach the input that is armed now, or nobody."""
+    """The trigger cable: edges reach the currently armed input, if any."""
 
     def __init__(self) -> None:
         self._input: TriggerInput | None = None
 
     def arm(self) -> TriggerInput:
-        """Return a fresh input that receives all edges announced from now on."""
+        """Return a new input that receives all edges sent from now on."""
         self._input = TriggerInput()
         return self._input
 
     def disarm(self, armed: TriggerInput) -> None:
-        """Detach ``armed`` unless a later arming has replaced it already."""
+        """Disconnect ``armed`` unless a later arming has already replaced it."""
         if self._input is armed:
             self._input = None
 
@@ -79,6 +79,6 @@ class TriggerLine:
             self._input.put(sorted(times_s))
 
     def clear(self) -> None:
-        """Withdraw the edges that are still to come: the DMD has stopped."""
+        """Drop the edges that are still to come: the DMD has stopped."""
         if self._input is not None:
             self._input.clear()

@@ -1,7 +1,7 @@
-"""What a driver does with a DLPC900: load bit planes once, show them in any order, on triggers.
+"""Drives a DLPC900: loads bit planes once and shows them in any order, on triggers.
 
-Every call ends within the time limit of its replies. Image data are sent without asking for a
-reply, which would disturb the controller's decompression; its status is read after each image.
+Every call ends within the time limit of its replies. Image data are sent without requesting a
+reply, which would disturb the controller's decompression; the status is read after each image.
 """
 
 import hashlib
@@ -63,21 +63,21 @@ class _Command(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How every pattern of a sequence is shown.
+    """Timing of the patterns of a sequence.
 
     Parameters
     ----------
     exposure_us : int
-        At least 105.
+        Time that a pattern is shown, at least 105.
     dark_us : int
-        Darkness after it.
+        Dark time after it.
     triggered : bool
-        Whether each pattern waits for an edge at trigger input 1; the controller adds 105 us of
-        darkness before it.
+        Whether each pattern waits for an edge at trigger input 1; the controller adds a dark time
+        of 105 us before it.
     forever : bool
-        Whether the sequence starts again after its end.
+        Whether the sequence repeats.
     per_trigger : int
-        Of how many patterns the first raises trigger output 2.
+        Patterns per edge at trigger output 2; the first of them raises it.
     """
 
     exposure_us: int
@@ -98,7 +98,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What differs between boards, and where sources disagree.
+    """Options that differ between boards, or on which sources disagree.
 
     Parameters
     ----------
@@ -106,10 +106,10 @@ class Wiring:
     controllers : 1 or 2
         The DLP9000 has two, each drives half of the columns.
     trigger_out_2_disables : bool
-        Whether bit 0 of a pattern's trigger byte switches trigger output 2 off for it (TI's table),
-        or on.
+        Whether bit 0 of a pattern's trigger byte disables trigger output 2 for it (TI's table);
+        otherwise it enables it.
     size_counts : str
-        What an image's size counts, see ``images.stored_image``.
+        What the size in an image's header includes, see ``images.stored_image``.
     """
 
     shape: tuple[int, int] = (1080, 1920)
@@ -120,7 +120,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the controller says of itself; ``problems`` is empty when all is well."""
+    """The controller's status registers; ``problems`` describes error bits, empty without any."""
 
     hardware: int
     system: int
@@ -146,7 +146,7 @@ _HEALTHY = 0x01  # bit 0 of the hardware status is set when initialisation succe
 
 
 class Controller:
-    """A DLPC900 behind a transport. From one thread at a time.
+    """A DLPC900 behind a transport; use it from one thread at a time.
 
     Parameters
     ----------
@@ -167,27 +167,27 @@ class Controller:
         self._count = 0  # patterns among them
 
     def close(self) -> None:
-        """Stop showing and release the port."""
+        """Stop the sequence and release the port."""
         try:
             self.stop()
         finally:
             self._transport.close()
 
-    # Words
+    # Commands and replies
 
     def read(self, command: int, data: bytes = b"") -> bytes:
-        """Ask for something and return it.
+        """Send a read command and return the data of its reply.
 
         Raises
         ------
         DeviceError
-            If no reply comes in time, or the controller refuses.
+            If no reply comes in time, or the controller refuses the command.
         """
         self._flush()
         return self._exchange(command, data, read=True)
 
     def write(self, command: int, data: bytes = b"") -> None:
-        """Tell something and wait until it is acknowledged."""
+        """Send a write command and wait for its acknowledgement."""
         self._flush()
         self._exchange(command, data, read=False)
 
@@ -198,7 +198,7 @@ class Controller:
         return self._answer(command, sequence)
 
     def _send(self, command: int, data: bytes) -> None:
-        """Tell something without a reply."""
+        """Send a write command without requesting a reply."""
         for report in command_reports(command, data, self._next(), read=False, reply=False):
             self._transport.write(report)
 
@@ -207,7 +207,7 @@ class Controller:
         return self._sequence
 
     def _flush(self) -> None:
-        """Drop replies that nobody waits for any more."""
+        """Drop late replies to earlier commands."""
         while self._transport.read(0.0):
             pass
 
@@ -219,7 +219,7 @@ class Controller:
                 continue
             reply = Reply.parse(report)
             if reply.sequence != sequence:
-                continue  # to a question that was given up
+                continue  # the reply to an earlier command that timed out
             data = reply.data
             while len(data) < reply.length and (left := deadline - time.perf_counter()) > 0:
                 data += self._transport.read(left)[: reply.length - len(data)]
@@ -235,8 +235,8 @@ class Controller:
         )
 
     def _reason(self, refused: int) -> str:
-        """Return the controller's own words for what was wrong."""
-        if refused == _Command.ERROR_TEXT:  # it does not say why it does not say
+        """Return the controller's error text for a refused command."""
+        if refused == _Command.ERROR_TEXT:  # reading the text was refused itself
             return "no reason given"
         try:
             text = self._exchange(_Command.ERROR_TEXT, b"", read=True)
@@ -244,10 +244,10 @@ class Controller:
             return f"no reason given ({error})"
         return text.split(b"\0", 1)[0].decode("ascii", "replace") or "no reason given"
 
-    # What it is told
+    # Control
 
     def stop(self) -> None:
-        """Stop showing."""
+        """Stop the sequence."""
         self.write(_Command.START, b"\x00")
 
     def start(self) -> None:
@@ -257,7 +257,7 @@ class Controller:
         self.write(_Command.START, b"\x02")
 
     def status(self) -> Status:
-        """Return what the controller says of itself."""
+        """Return the controller's status."""
         hardware, system, main = (
             self.read(command)[0]
             for command in (
@@ -285,10 +285,10 @@ class Controller:
         *,
         invert: bool = False,
     ) -> None:
-        """Set when a trigger output rises and falls, from a pattern's beginning and end.
+        """Set the delays of a trigger output's edges from the start and end of a pattern, in us.
 
-        Output 2 rises with every pattern and is the one for the camera; output 1 stays high where
-        the dark time is 0.
+        Output 2 rises with every pattern and is meant for the camera; output 1 stays high if the
+        dark time is 0.
         """
         if not (-20 <= rising_us <= 20000 and -20 <= falling_us <= 20000):
             raise ConfigurationError(
@@ -298,7 +298,7 @@ class Controller:
         self.write(command, struct.pack("<Bhh", invert, rising_us, falling_us))
 
     def set_trigger_input(self, delay_us: int = SHORTEST_US, *, falling: bool = False) -> None:
-        """Set the delay from an edge at trigger input 1 to the pattern, and which edge it is."""
+        """Set the delay from an edge at trigger input 1 to the pattern, and the edge to use."""
         if not SHORTEST_US <= delay_us < 2**16:
             raise ConfigurationError(
                 f"the delay of trigger input 1 must be {SHORTEST_US} to 65535 us, got {delay_us}"
@@ -316,28 +316,28 @@ class Controller:
     ) -> bool:
         """Load bit planes, to be shown in this order; return whether they had to be sent.
 
-        What is already there is not sent again: only the table is.
+        If the controller already holds them, only the table of patterns is sent.
 
         Parameters
         ----------
         planes : sequence of (rows, columns) uint8
         timing : Timing
         progress : callable or None
-            Told (bytes sent, of).
+            Called with (bytes sent, total).
         stop : Event or None
-            Looked at between two commands.
+            Checked between two commands.
 
         Raises
         ------
         ConfigurationError
-            If there are too many, or they do not fit the device.
+            If there are too many, or their shape is not the device's.
         Stopped
-            When ``stop`` is set; nothing counts as loaded then.
+            When ``stop`` is set; no patterns are loaded then.
         """
         self._check(planes)
         digest = _digest(planes)
         known = digest == self._loaded
-        self._loaded, self._count = None, 0  # whatever happens now
+        self._loaded, self._count = None, 0  # until the upload has succeeded
         self.stop()
         if not known:
             self.write(_Command.MODE, bytes([Mode.ON_THE_FLY]))
@@ -354,7 +354,7 @@ class Controller:
         return not known
 
     def reorder(self, order: Sequence[int], *, forever: bool = False) -> None:
-        """Show the loaded patterns in another order, or some of them, without a new upload."""
+        """Show the loaded patterns, or some of them, in a new order without another upload."""
         if not 1 <= len(order) <= MOST_ENTRIES or not set(order) <= set(range(self._count)):
             raise ConfigurationError(
                 f"an order must name 1 to {MOST_ENTRIES} of the {self._count} loaded patterns, got "
@@ -409,7 +409,7 @@ class Controller:
 
 
 def _digest(planes: Sequence[Plane]) -> str:
-    """Return a hash of what the mirrors do, whatever value means on."""
+    """Return a hash of the mirrors' states, independent of the value for on."""
     digest = hashlib.sha256(repr(planes[0].shape).encode())
     for plane in planes:
         digest.update(np.packbits(plane != 0).tobytes())

@@ -23,7 +23,7 @@ _TRIGGER_BIT = ("disables", "enables")
 
 
 class Dlpc900(SLMDevice):
-    """A DMD behind a DLPC900; ``exposure`` is a pattern's time with its dark time.
+    """A DMD behind a DLPC900; ``exposure`` is a pattern's time including its dark time.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class Dlpc900(SLMDevice):
         self._picture_us, self._dark_us, self._per_trigger = 5000, 0, 1
         self._picture: Plane = np.zeros(shape, np.uint8)
         self._sequence: list[Plane] = []
-        self._ready = False  # whether the controller's table is the sequence's
+        self._ready = False  # whether the controller's table holds the sequence
 
     def initialize(self) -> None:
-        """Open the controller and give its trigger output to the camera.
+        """Open the controller and set its trigger output for the camera.
 
-        The core logs an error of an initialization and goes on: whoever uses the device is told.
+        The core only logs an error of an initialization, so later calls raise it again.
         """
         try:
             self._controller = self._connected()
@@ -78,7 +78,7 @@ class Dlpc900(SLMDevice):
 
     @pymm_property(name="DarkTime-us", limits=(0, 1_000_000))
     def dark_time_us(self) -> int:
-        """Return the darkness at the end of each pattern's time."""
+        """Return the dark time at the end of each pattern, in us."""
         return self._dark_us
 
     @dark_time_us.setter
@@ -87,7 +87,7 @@ class Dlpc900(SLMDevice):
 
     @pymm_property(name="PicturesPerTrigger", limits=(1, 32))
     def pictures_per_trigger(self) -> int:
-        """Return of how many patterns the first triggers the camera."""
+        """Return the number of patterns per camera trigger; the first of them triggers."""
         return self._per_trigger
 
     @pictures_per_trigger.setter
@@ -126,7 +126,7 @@ class Dlpc900(SLMDevice):
         return np.uint8
 
     def set_image(self, pixels: Plane) -> None:
-        """Take a still picture; ``display_image`` shows it."""
+        """Store a still picture; ``display_image`` shows it."""
         self._picture = np.not_equal(pixels, 0).astype(np.uint8)
 
     def get_image(self) -> Plane:
@@ -136,8 +136,8 @@ class Dlpc900(SLMDevice):
     def display_image(self) -> None:
         """Show the still picture until something else is shown; a dark one parks the mirrors.
 
-        One of the sequence's is there already; another takes the sequence's place on the
-        controller, which is then loaded again before the next scan.
+        A picture of the loaded sequence needs no upload. Any other replaces the sequence on the
+        controller, which is loaded again before the next scan.
         """
         controller = self._open
         if not self._picture.any():
@@ -157,7 +157,7 @@ class Dlpc900(SLMDevice):
     def set_exposure(self, interval_ms: float) -> None:
         """Set a pattern's time, in ms."""
         picture_us = round(1000 * interval_ms)
-        Timing(picture_us - self._dark_us, self._dark_us)  # refuses what is impossible
+        Timing(picture_us - self._dark_us, self._dark_us)  # raises if it is impossible
         if picture_us != self._picture_us:
             self._picture_us, self._ready = picture_us, False
 
@@ -170,26 +170,26 @@ class Dlpc900(SLMDevice):
         return MOST_ENTRIES
 
     def send_sequence(self, sequence: Sequence[Plane]) -> None:
-        """Load a sequence: half a minute for 49 gratings on a disk of 300 mirrors' radius."""
+        """Load a sequence; 49 gratings on a disk of 300 mirrors' radius take half a minute."""
         self._sequence = [np.not_equal(pixels, 0).astype(np.uint8) for pixels in sequence]
         self._prepare()
 
     def start_sequence(self) -> None:
-        """Show the sequence once, with edges at trigger output 2 as patterns begin."""
+        """Show the sequence once, with an edge at trigger output 2 at the start of patterns."""
         if not self._ready:
             self._prepare()
         self._open.stop()
         self._open.start()
 
     def stop_sequence(self) -> None:
-        """Stop showing; the mirrors are parked dark."""
+        """Stop the sequence; the mirrors are parked dark."""
         self._open.stop()
 
     def _prepare(self) -> None:
         controller = self._open
         self._ready = False
         controller.load(self._sequence, self._timing())
-        controller.reorder(range(len(self._sequence)))  # what a still picture may have changed
+        controller.reorder(range(len(self._sequence)))  # a still picture may have changed the order
         self._ready = True
 
     def _timing(self, *, forever: bool = False) -> Timing:

@@ -25,7 +25,7 @@ __all__ = ["PLANES", "compress", "pack", "stored_image"]
 PLANES = 24
 _HEADER = 48
 _RLE = 2  # enhanced
-_SHORTEST_COPY, _SHORTEST_REPEAT = 2, 3  # what is shorter costs more than it saves
+_SHORTEST_COPY, _SHORTEST_REPEAT = 2, 3  # shorter ones cost more than they save
 _LITERAL, _REPEAT, _COPY = 0, 1, 2
 
 Image = NDArray[np.uint8]
@@ -37,10 +37,10 @@ def pack(planes: Sequence[NDArray[np.uint8]]) -> Image:
     Parameters
     ----------
     planes : sequence of (rows, columns) uint8
-        A mirror is on where the value is not 0. Those that lack are dark.
+        A mirror is on where the value is not 0. Missing planes are dark.
     """
     if not 1 <= len(planes) <= PLANES:
-        raise ConfigurationError(f"an image holds 1 to {PLANES} bit planes, got {len(planes)}")
+        raise ConfigurationError(f"an image must hold 1 to {PLANES} bit planes, got {len(planes)}")
     shape = planes[0].shape
     if any(plane.shape != shape for plane in planes) or len(shape) != 2:
         raise ConfigurationError(
@@ -117,21 +117,21 @@ def _tokens(
 
 
 def _in_runs(starts: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """Return whether each element is in a run of at least so many; ``starts`` begin runs."""
+    """Return whether each element is in a run of at least ``least``; ``starts`` begin runs."""
     first = np.flatnonzero(starts)
     length = np.diff(first, append=starts.size)
     return np.repeat(length >= least, length)
 
 
 def stored_image(image: Image, size_counts: Literal["data", "header", "padding"] = "data") -> bytes:
-    """Return an image with its header, as it is loaded: padded to a multiple of 4 bytes.
+    """Return a compressed image with its header, padded to a multiple of 4 bytes, for upload.
 
     Parameters
     ----------
     image : (rows, columns, 3)
     size_counts : str
-        What the header's size counts: the compressed data; the header, too; the padding, too.
-        Sources differ.
+        What the size in the header includes: "data" the compressed data, "header" also the header,
+        "padding" also the padding. Sources differ.
     """
     data = compress(image)
     padding = -(_HEADER + len(data)) % 4

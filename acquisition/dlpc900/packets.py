@@ -1,7 +1,7 @@
 """Commands and replies of the DLPC900 as 64-byte USB reports.
 
-A command: flags, sequence, length of what follows (u16), command (u16), data; little-endian. A
-reply has no command. What does not fit into a report goes on in further ones.
+A command consists of flags, sequence number, length of the rest (u16), command (u16) and data;
+little-endian. A reply has no command. Longer messages continue in further reports.
 """
 
 import struct
@@ -20,13 +20,13 @@ _VENDOR, _PRODUCT = 0x0451, 0xC900
 
 
 class Transport(Protocol):
-    """What carries reports of 64 bytes to the controller and back."""
+    """A connection that carries reports of 64 bytes to the controller and back."""
 
     def write(self, report: bytes) -> None:
         """Send a report; DeviceError if the controller is gone."""
 
     def read(self, timeout_s: float) -> bytes:
-        """Return the next report, or nothing when the time is over."""
+        """Return the next report; b"" after ``timeout_s``."""
 
     def close(self) -> None:
         """Release the controller."""
@@ -34,7 +34,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the controller answered, as far as its first report tells."""
+    """The first report of a reply."""
 
     sequence: int
     length: int
@@ -61,7 +61,7 @@ def command_reports(
     payload = struct.pack("<H", command) + data
     if len(payload) > LONGEST:
         raise DeviceError(
-            f"a command of the DLPC900 has at most {LONGEST} bytes, got {len(payload)}"
+            f"a command of the DLPC900 must have at most {LONGEST} bytes, got {len(payload)}"
         )
     flags = (_READ if read else 0) | (_REPLY if reply or read else 0)
     message = struct.pack("<BBH", flags, sequence, len(payload)) + payload
@@ -83,7 +83,7 @@ class HidTransport:
             import hid
         except ImportError as error:
             raise DeviceError(
-                "the DLPC900 is driven through hidapi, which is not installed: pip install hidapi"
+                "the DLPC900 needs hidapi, which is not installed: pip install hidapi"
             ) from error
         self._device = hid.device()
         try:
@@ -101,7 +101,10 @@ class HidTransport:
         except (OSError, ValueError) as error:
             raise DeviceError(f"the DLPC900 is gone: {error}; check its USB cable") from error
         if sent < 0:
-            raise DeviceError(f"the DLPC900 took no report ({self._device.error()})")
+            raise DeviceError(
+                f"the DLPC900 must accept reports, got the error {self._device.error()}: check its "
+                "USB cable"
+            )
 
     def read(self, timeout_s: float) -> bytes:
         """Return the next report, or nothing when the time is over."""

@@ -1,1 +1,1 @@
-"""The illumination: its angles as data, and the patterns on a DMD that make them."""
+"""The illumination: angles as data, and the DMD patterns that produce them."""

@@ -1,8 +1,8 @@
-"""Tables of illumination wave vectors that people and programs write: kx, ky in cycles/um.
+"""Reads tables of illumination wave vectors: kx, ky in cycles/um.
 
-Separated by commas, semicolons, tabs or spaces, as the program and the country have it: where
-the separator is not a comma, a comma in a number is a decimal one. The first line may name the
-columns; ``kx`` and ``ky`` are then looked up, whatever stands beside them. ``#`` begins a comment.
+Values are separated by commas, semicolons, tabs or spaces. If the separator is not a comma, a comma
+in a number is a decimal comma. The first line may name the columns; ``kx`` and ``ky`` are then
+used and other columns ignored. ``#`` begins a comment.
 """
 
 import math
@@ -17,7 +17,7 @@ from acquisition.errors import ConfigurationError
 
 __all__ = ["read_wave_vectors"]
 
-Line = tuple[int, str]  # its number in the file, what it says
+Line = tuple[int, str]  # line number in the file, text
 _NAMES = tuple(re.compile(rf"\W*k_?{axis}(?![a-z])", re.IGNORECASE) for axis in "xy")
 
 
@@ -33,7 +33,7 @@ def read_wave_vectors(path: Path) -> NDArray[np.float64]:
         return _array(path)
     lines = _lines(read_text(path))
     if not lines:
-        raise ConfigurationError(f"{path} must hold one kx, ky a line, found no line")
+        raise ConfigurationError(f"{path} must hold one kx, ky a line, got no line")
     separator = _separator([text for _, text in lines])
     rows = [(number, _cells(text, separator)) for number, text in lines]
     columns = None
@@ -59,7 +59,7 @@ def _array(path: Path) -> NDArray[np.float64]:
 
 
 def _lines(text: str) -> list[Line]:
-    """Return the lines without comments, empty ones and what Excel is told (``sep=;``)."""
+    """Return the lines without comments, empty lines and Excel's ``sep=;``."""
     bare = [re.split(r"[#%]|//", line)[0].strip() for line in text.splitlines()]
     return [
         (number, line)
@@ -87,7 +87,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _columns(names: list[str]) -> tuple[int, int] | None:
-    """Return which columns the names call kx and ky; None where they call none so."""
+    """Return the indices of the columns named kx and ky; None if there are none."""
     found = [[i for i, name in enumerate(names) if known.match(name)] for known in _NAMES]
     return (found[0][0], found[1][0]) if all(found) else None
 
@@ -110,7 +110,7 @@ def _pair(
 
 
 def _value(text: str) -> float | None:
-    """Return a number; None where it is none."""
+    """Return the number that a text holds; None if it is not a number."""
     try:
         return float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:

@@ -1,7 +1,7 @@
 """Illumination angles as data: transverse wave vectors (kx, ky) in cycles/um, in scan order.
 
-|k_t| <= NA / wavelength. No code may assume that a particular frame is the normal one; where a
-set has a normal angle it is named by ``AngleSet.normal``.
+|k_t| <= NA / wavelength. No code may assume that a particular frame is the normal one; if a set has
+a normal angle, ``AngleSet.normal`` is its index.
 """
 
 import math
@@ -28,9 +28,9 @@ __all__ = [
     "spiral_scan",
 ]
 
-_ALONG_AXIS = 1e-6  # cycles/um: rounding
-_PUPIL_MARGIN = 1.05  # measured wave vectors may lie a little outside
-_TOO_MANY = 0.25  # of the wave vectors: more of them outside are no slips of single ones
+_ALONG_AXIS = 1e-6  # cycles/um; smaller |k| is rounding
+_PUPIL_MARGIN = 1.05  # measured wave vectors may lie slightly outside
+_TOO_MANY = 0.25  # of the wave vectors; with more outside the pupil, the unit is probably wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class AngleSet:
     Parameters
     ----------
     k : (angles, 2) float64
-        kx, ky in cycles/um, in the order in which they are shown.
+        kx, ky in cycles/um, in scan order.
     normal : int or None
         Index of the angle along the optical axis, if the set has one.
     """
@@ -52,7 +52,7 @@ class AngleSet:
         k = np.array(self.k, dtype=np.float64)  # own copy, made read-only below
         if k.ndim != 2 or k.shape[1] != 2 or len(k) == 0 or not np.isfinite(k).all():
             raise ConfigurationError(
-                f"an angle set needs finite (kx, ky) rows, shape (angles, 2), got shape {k.shape}"
+                f"an angle set must have finite (kx, ky) rows, shape (angles, 2), got {k.shape}"
             )
         if self.normal is not None and not 0 <= self.normal < len(k):
             raise ConfigurationError(
@@ -76,14 +76,14 @@ class AngleSet:
 
 
 def check_wave_vectors(k: NDArray[np.float64], optics: Optics) -> None:
-    """Refuse wave vectors (angles, 2) of a file that cannot have passed the objective.
+    """Refuse wave vectors (angles, 2) from a file that cannot have passed the objective.
 
-    Single ones outside the pupil are let through: the fringes tell where their light really is.
+    Single ones outside the pupil are accepted: the fringes show where their light really is.
 
     Raises
     ------
     ConfigurationError
-        If a quarter of them or more are outside; says which unit was probably meant.
+        If a quarter of them or more are outside; the message suggests the unit.
     """
     length = np.hypot(*AngleSet(k).k.T)
     outside = length > _PUPIL_MARGIN * optics.cutoff
@@ -110,7 +110,7 @@ def circular_scan(angles: int, radius: float) -> AngleSet:
 
 
 def spiral_scan(angles: int, radius: float) -> AngleSet:
-    """Return a Fermat spiral from the axis out to |k| = radius: even density over the pupil."""
+    """Return a Fermat spiral from the axis out to |k| = radius, of even density in the pupil."""
     index = np.arange(angles)
     turn = index * math.pi * (3 - math.sqrt(5))
     length = radius * np.sqrt(index / max(angles - 1, 1))
@@ -120,7 +120,7 @@ def spiral_scan(angles: int, radius: float) -> AngleSet:
 def grid_scan(across: int, radius: float) -> AngleSet:
     """Return a square grid of ``across`` points along kx and ky, within |k| = radius (cycles/um).
 
-    Every other row is turned round, so that neighbours in the scan are neighbours in the pupil.
+    Every other row is reversed, so that neighbours in the scan are neighbours in the pupil.
     """
     line = np.linspace(-radius, radius, across)
     rows = [np.stack([line[:: 1 - 2 * (i % 2)], np.full(across, ky)], axis=1)
@@ -130,7 +130,7 @@ def grid_scan(across: int, radius: float) -> AngleSet:
 
 
 def angles_from_file(path: Path) -> AngleSet:
-    """Read kx, ky in cycles/um, one angle a line (``acquisition.illumination.angle_files``).
+    """Return the angles in a file of kx, ky in cycles/um (``illumination.angle_files``).
 
     Raises
     ------
@@ -141,14 +141,14 @@ def angles_from_file(path: Path) -> AngleSet:
 
 
 def _with_normal(k: NDArray[np.float64]) -> AngleSet:
-    """Name the angle along the axis, if there is one."""
+    """Return the angle set with the angle along the axis marked as normal, if there is one."""
     along = [i for i, (kx, ky) in enumerate(k) if math.hypot(kx, ky) < _ALONG_AXIS]
     return AngleSet(k, along[0] if along else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named optical configuration: the optics and the angles that go with them."""
+    """A named optical configuration: optics and matching angles."""
 
     optics: Optics
     angles: AngleSet

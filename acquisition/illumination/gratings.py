@@ -1,10 +1,10 @@
-"""Binary Lee gratings on a DMD and the plane wave that their first order makes.
+"""Binary Lee gratings on a DMD, and the plane wave of their first order.
 
 A DMD conjugate to the sample shows ((fx x + fy y + phase) mod 1) < duty with f in cycles/mirror;
 a stop in the Fourier plane passes only the first order near ``carrier``. The illumination's
-transverse wave vector is then k = C (f - carrier) / pitch, with pitch that of the mirrors' image in
-the sample, and C how the image is turned, stretched or mirrored against the camera (measured by
-``calibrate``). Lee, Progress in Optics 16 (1978).
+transverse wave vector is then k = C (f - carrier) / pitch. Here pitch is that of the mirrors' image
+in the sample, and the matrix C the rotation, stretch or mirroring of that image against the camera
+(measured by ``calibrate``). Lee, Progress in Optics 16 (1978).
 """
 
 import math
@@ -23,10 +23,10 @@ __all__ = [
     "FirstOrder",
     "Light",
     "Matrix",
-    "applied",
+    "apply_matrix",
     "diffracted_order",
     "far_field",
-    "inverse",
+    "inverse_matrix",
     "lee_grating",
     "stray_light",
     "time_multiplexed",
@@ -37,39 +37,40 @@ Picture = NDArray[np.uint8] | NDArray[np.float32]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 UNCHANGED: Matrix = ((1.0, 0.0), (0.0, 1.0))
 
-_SINGULAR = 0.05  # determinant, below which a measured correction is an accident
+_SINGULAR = 0.05  # determinant, below which a measured correction is not plausible
 _FULL_GRATING = 1 / math.pi  # amplitude of the first order of a binary grating with duty 1/2
 
 
-def applied(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
+def apply_matrix(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
     """Return the matrix times (x, y)."""
     (xx, xy), (yx, yy) = matrix
     return xx * x + xy * y, yx * x + yy * y
 
 
-def inverse(matrix: Matrix) -> Matrix:
-    """Return the inverse of a correction; ConfigurationError where it has none."""
+def inverse_matrix(matrix: Matrix) -> Matrix:
+    """Return the inverse of a correction matrix; ConfigurationError if it is singular."""
     (xx, xy), (yx, yy) = matrix
     determinant = xx * yy - xy * yx
     if not abs(determinant) > _SINGULAR:
         raise ConfigurationError(
-            f"the correction of the DMD's image must be invertible, got {matrix}"
+            f"the correction of the DMD's image must be invertible, got {matrix}: run calibrate "
+            "again"
         )
     return (yy / determinant, -xy / determinant), (-yx / determinant, xx / determinant)
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """What a picture on the DMD sends into the sample.
+    """The light that a picture on the DMD sends into the sample.
 
     Parameters
     ----------
     k : (kx, ky)
-        In cycles/um.
+        Transverse wave vector, cycles/um.
     amplitude : float
-        1 is that of a full grating, or of a spot as it is configured.
+        1 is the amplitude of a full grating, or of a spot of the configured radius.
     spread : float
-        Radius of the cone of waves around k, cycles/um; 0 is a plane wave.
+        Radius of the cone of waves around k, cycles/um; 0 for a plane wave.
     """
 
     k: tuple[float, float]
@@ -79,7 +80,7 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class DmdGeometry:
-    """How frequencies on the DMD map to illumination wave vectors.
+    """Maps grating frequencies on the DMD to illumination wave vectors.
 
     Parameters
     ----------
@@ -87,11 +88,11 @@ class DmdGeometry:
     carrier : (fx, fy)
         Grating frequency of normal illumination, cycles/mirror.
     mirror_pitch_um : float
-        Mirror pitch imaged into the sample.
+        Pitch of the mirrors' image in the sample.
     stop_radius : float
         Radius of the Fourier stop around the carrier, cycles/mirror.
     correction : ((xx, xy), (yx, yy))
-        The matrix C; 1 where the DMD's image is as its axes and pitch say.
+        The matrix C; the unit matrix if the DMD's image has the nominal axes and pitch.
     """
 
     shape: tuple[int, int]
@@ -101,7 +102,7 @@ class DmdGeometry:
     correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
-        inverse(self.correction)  # refuses what cannot be
+        inverse_matrix(self.correction)  # raises if it is singular
         if self.stop_radius >= math.hypot(*self.carrier) / 2:
             raise ConfigurationError(
                 f"stop_radius must be below half the carrier {math.hypot(*self.carrier):.3f} "
@@ -110,7 +111,7 @@ class DmdGeometry:
 
     def frequency(self, kx: float, ky: float) -> tuple[float, float]:
         """Return the grating's (fx, fy) in cycles/mirror that tilts the light to (kx, ky)."""
-        x, y = applied(inverse(self.correction), kx, ky)
+        x, y = apply_matrix(inverse_matrix(self.correction), kx, ky)
         pitch = self.mirror_pitch_um
         return self.carrier[0] + pitch * x, self.carrier[1] + pitch * y
 
@@ -118,17 +119,17 @@ class DmdGeometry:
         """Return (kx, ky) in cycles/um of the order at (fx, fy) cycles/mirror."""
         tilt_x = (fx - self.carrier[0]) / self.mirror_pitch_um
         tilt_y = (fy - self.carrier[1]) / self.mirror_pitch_um
-        return applied(self.correction, tilt_x, tilt_y)
+        return apply_matrix(self.correction, tilt_x, tilt_y)
 
     def light(self, bit_plane: NDArray[np.uint8]) -> "Light | None":
-        """Return the light of a picture's first order; None where none passes the stop."""
+        """Return the light of a picture's first order; None if none passes the stop."""
         order = diffracted_order(bit_plane, self)
         if order is None:
             return None
         return Light(self.wave_vector(order.fx, order.fy), abs(order.amplitude) / _FULL_GRATING)
 
     def check(self, angles: AngleSet) -> None:
-        """Raise ConfigurationError where the stop blocks an angle."""
+        """Raise ConfigurationError if the stop blocks an angle."""
         tilts = [np.subtract(self.frequency(*k), self.carrier) for k in angles.k.tolist()]
         steepest = max(float(np.hypot(*tilt)) for tilt in tilts)
         if steepest > self.stop_radius:
@@ -154,10 +155,10 @@ def lee_grating(
     phase : float
         Cycles.
     duty : float
-        Part of a period that is on.
+        Share of a period that is on.
     disk_radius : float or None
-        Mirrors farther than this from the middle are off; what a controller has to be sent for a
-        disk is a fraction of a full frame.
+        Mirrors farther than this from the middle are off; a disk needs a fraction of the upload of
+        a full frame.
     """
     rows, columns = shape
     ramp_x = frequency[0] * np.arange(columns) + phase
@@ -175,12 +176,12 @@ def time_multiplexed(
     planes: int,
     disk_radius: float | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """Return binary gratings whose mean is a sinusoidal one: shown within one exposure.
+    """Return binary gratings whose mean is a sinusoidal one, to be shown within one exposure.
 
-    Each is on where (1 + cos) / 2 of the grating's phase is above one of ``planes`` levels, a Lee
-    grating of its own duty around the same middle. An interferogram adds fields, so the mean's
-    orders count: 0, 1 and -1 and, weakly, those of ``planes`` steps. Its first order has 0.79 of a
-    binary grating's amplitude.
+    Each is on where (1 + cos) / 2 of the grating's phase is above one of ``planes`` levels, which
+    is a Lee grating of its own duty around the same middle. An interferogram is linear in the
+    field, so the orders of the mean matter: 0, 1 and -1 and, weakly, those of ``planes`` steps. Its
+    first order has 0.79 of a binary grating's amplitude.
     """
     levels = (np.arange(planes) + 0.5) / planes
     duties = np.arccos(2 * levels - 1) / np.pi
@@ -192,7 +193,7 @@ def time_multiplexed(
 
 @dataclass(frozen=True, slots=True)
 class FirstOrder:
-    """The strongest order in the stop: place in cycles/mirror, complex amplitude (1 = mirror)."""
+    """The strongest order in the stop: frequency in cycles/mirror, amplitude (1 = a mirror)."""
 
     fx: float
     fy: float
@@ -200,10 +201,10 @@ class FirstOrder:
 
 
 def diffracted_order(bit_plane: Picture, geometry: DmdGeometry) -> FirstOrder | None:
-    """Find the order that passes the stop, from the picture alone: a bit plane, or a mean of some.
+    """Return the order of a picture (a bit plane, or a mean of some) that passes the stop.
 
-    Returns None when nothing coherent passes: a blank or unstructured picture has no order. The
-    position is refined to about 1e-6 cycles/mirror by Newton steps on the discrete-time spectrum.
+    None if there is none: a blank or unstructured picture has no order. The frequency is refined to
+    about 1e-6 cycles/mirror by Newton steps on the discrete-time spectrum.
     """
     rows, columns = bit_plane.shape
     spectrum = scipy.fft.rfft2(bit_plane.astype(np.float32), workers=-1) / bit_plane.size
@@ -219,7 +220,7 @@ def diffracted_order(bit_plane: Picture, geometry: DmdGeometry) -> FirstOrder | 
 
 
 def _refine(bit_plane: Picture, fx: float, fy: float) -> FirstOrder:
-    """Maximise the windowed spectrum near (fx, fy); Hann windows keep other orders out."""
+    """Return the maximum of the windowed spectrum near (fx, fy); a Hann window excludes others."""
     rows, columns = bit_plane.shape
     window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
     y, x = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
@@ -242,7 +243,7 @@ def _refine(bit_plane: Picture, fx: float, fy: float) -> FirstOrder:
 def far_field(bit_plane: Picture) -> NDArray[np.float32]:
     """Return the power in the Fourier plane, 1 for all mirrors on, zero frequency in the middle.
 
-    A Hann window keeps the side lobes of an order from hiding weaker ones.
+    A Hann window prevents the side lobes of an order from hiding weaker ones.
 
     Returns
     -------
@@ -258,16 +259,16 @@ def far_field(bit_plane: Picture) -> NDArray[np.float32]:
 def stray_light(
     power: NDArray[np.float32], geometry: DmdGeometry, first: FirstOrder, around: float
 ) -> float:
-    """Return the power of the strongest other order in the stop, over that of the first.
+    """Return the power of the strongest other order in the stop over that of the first.
 
     Parameters
     ----------
     power : (rows, columns)
-        Of ``far_field``.
+        Result of ``far_field``.
     geometry : DmdGeometry
     first : FirstOrder
     around : float
-        Cycles/mirror around the first order that belong to it: a few over the lit width in mirrors.
+        Radius of the first order, cycles/mirror: a few divided by the lit width in mirrors.
     """
     rows, columns = power.shape
     fy = scipy.fft.fftshift(scipy.fft.fftfreq(rows))[:, None]

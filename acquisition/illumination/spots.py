@@ -1,4 +1,4 @@
-"""Spots on a DMD that is conjugate to the pupil: the place of a spot is the angle of its light.
+"""Spots on a DMD that is conjugate to the pupil: a spot's position gives the angle of its light.
 
 A spot of mirrors at p makes a plane wave with k = C (p - centre) / mirrors_per_k in the sample, C
 as for gratings. A spot of radius a is a small cone of waves: across the field their sum has the
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import AngleSet
-from acquisition.illumination.gratings import UNCHANGED, Light, Matrix, applied, inverse
+from acquisition.illumination.gratings import UNCHANGED, Light, Matrix, apply_matrix, inverse_matrix
 
 __all__ = ["PupilGeometry"]
 
-_ONE_SPOT = 2.0  # spot radii: mirrors that lie farther apart (rms) are not one spot
+_ONE_SPOT = 2.0  # spot radii; mirrors farther apart (rms) are not a single spot
 
 
 @dataclass(frozen=True, slots=True)
 class PupilGeometry:
-    """How places on the DMD map to illumination wave vectors.
+    """Maps positions on the DMD to illumination wave vectors.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class PupilGeometry:
     mirrors_per_k : float
         Mirrors that tilt the light by one cycle/um.
     spot_radius : float
-        Mirrors.
+        Radius of a spot, in mirrors.
     centre : (x, y) or None
-        Place of normal illumination, in mirrors from the first; None: the middle of the DMD.
+        Position of normal illumination, in mirrors from the first; None: the middle of the DMD.
     correction : ((xx, xy), (yx, yy))
         The matrix C.
     """
@@ -45,7 +45,7 @@ class PupilGeometry:
     correction: Matrix = UNCHANGED
 
     def __post_init__(self) -> None:
-        inverse(self.correction)  # refuses what cannot be
+        inverse_matrix(self.correction)  # raises if it is singular
 
     @property
     def _middle(self) -> tuple[float, float]:
@@ -53,8 +53,8 @@ class PupilGeometry:
         return self.centre or ((columns - 1) / 2, (rows - 1) / 2)
 
     def place(self, kx: float, ky: float) -> tuple[float, float]:
-        """Return where (x, y) the middle of the spot lies whose light has (kx, ky) in cycles/um."""
-        x, y = applied(inverse(self.correction), kx, ky)
+        """Return the spot's position (x, y), in mirrors, for light of (kx, ky) in cycles/um."""
+        x, y = apply_matrix(inverse_matrix(self.correction), kx, ky)
         middle = self._middle
         return middle[0] + self.mirrors_per_k * x, middle[1] + self.mirrors_per_k * y
 
@@ -62,7 +62,7 @@ class PupilGeometry:
         """Return (kx, ky) in cycles/um of the light from the mirror at (x, y)."""
         middle = self._middle
         tilt_x, tilt_y = (x - middle[0]) / self.mirrors_per_k, (y - middle[1]) / self.mirrors_per_k
-        return applied(self.correction, tilt_x, tilt_y)
+        return apply_matrix(self.correction, tilt_x, tilt_y)
 
     def spot(self, kx: float, ky: float) -> NDArray[np.uint8]:
         """Return the bit plane (rows, columns) of the spot for (kx, ky) in cycles/um."""
@@ -72,7 +72,7 @@ class PupilGeometry:
         return np.asarray(np.hypot(y[:, None], x) <= self.spot_radius, dtype=np.uint8)
 
     def light(self, bit_plane: NDArray[np.uint8]) -> Light | None:
-        """Return the light of a picture; None where it is dark or more than one spot."""
+        """Return the light of a picture; None if it is dark or shows more than one spot."""
         y, x = np.nonzero(bit_plane)
         if len(x) == 0:
             return None
@@ -85,7 +85,7 @@ class PupilGeometry:
         return Light(k, amplitude, radius / self.mirrors_per_k)
 
     def check(self, angles: AngleSet) -> None:
-        """Raise ConfigurationError where a spot is not on the DMD as a whole."""
+        """Raise ConfigurationError if a spot is not entirely on the DMD."""
         rows, columns = self.shape
         for number, (kx, ky) in enumerate(angles.k.tolist()):
             x, y = self.place(kx, ky)

@@ -1,1 +1,1 @@
-"""The angle scan: camera, stage and DMD made ready, and one frame for each angle."""
+"""The angle scan: sets up camera, stage and DMD, and records one frame per angle."""

@@ -1,7 +1,7 @@
-"""A camera made ready for scans: its properties, binning, region of interest, exposure, checked.
+"""Sets up a camera for scans: properties, binning, region of interest and exposure, with checks.
 
-Properties go first, in the order in which they are written: many cameras refuse a setting until
-another allows it (a trigger source before its selector, an exposure while it is automatic).
+Properties are set first, in the order of the file: many cameras refuse a setting until another one
+allows it (a trigger source before its selector, an exposure while it is automatic).
 """
 
 import difflib
@@ -12,15 +12,15 @@ from pymmcore_plus import CMMCorePlus
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.configuration.sections import CameraSection
 from acquisition.errors import DeviceError
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 __all__ = ["prepare_camera", "set_exposure", "set_properties", "set_property"]
 
-_ROUNDING = 0.05  # of the exposure: what a camera's clock may change it by without being told
+_ROUNDING = 0.05  # of the exposure; a camera's clock may change it by this much
 
 
 def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
-    """Give a loaded camera its settings; return the exposure in ms that it has now.
+    """Apply the settings to a loaded camera; return its actual exposure in ms.
 
     Raises
     ------
@@ -32,7 +32,9 @@ def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
     if camera.binning is not None:
         set_property(core, camera.label, "Binning", camera.binning)
     if camera.origin is not None:
-        with naming(camera.label, f"look at {camera.width} x {camera.height} at {camera.origin}"):
+        with naming_device(
+            camera.label, f"look at {camera.width} x {camera.height} at {camera.origin}"
+        ):
             core.setROI(camera.label, *camera.origin, camera.width, camera.height)
     exposure_ms = set_exposure(core, config)
     _check_frames(core, camera)
@@ -40,9 +42,9 @@ def prepare_camera(core: CMMCorePlus, config: AcquisitionConfig) -> float:
 
 
 def set_exposure(core: CMMCorePlus, config: AcquisitionConfig) -> float:
-    """Set the configured exposure; return the one in ms that the camera has made of it."""
+    """Set the configured exposure; return the camera's actual exposure in ms."""
     camera = config.camera
-    with naming(camera.label, "set its exposure"):
+    with naming_device(camera.label, "set its exposure"):
         core.setExposure(camera.label, camera.exposure_ms)
         exposure_ms = core.getExposure(camera.label)
     _check_exposure(exposure_ms, config)
@@ -58,7 +60,13 @@ def set_properties(
 
 
 def set_property(core: CMMCorePlus, label: str, name: str, value: str | int | float) -> None:
-    """Set a property; what the device does not have or take is named, with what it has or takes."""
+    """Set a property of a device.
+
+    Raises
+    ------
+    DeviceError
+        If the device has no such property or refuses the value; the message lists the valid ones.
+    """
     known = core.getDevicePropertyNames(label)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -66,7 +74,7 @@ def set_property(core: CMMCorePlus, label: str, name: str, value: str | int | fl
         raise DeviceError(f"device {label!r} has no property {name!r}: {hint}")
     allowed = core.getAllowedPropertyValues(label, name)
     takes = f" (it takes {', '.join(allowed)})" if allowed else ""
-    with naming(label, f"accept {name} = {value}{takes}"):
+    with naming_device(label, f"accept {name} = {value}{takes}"):
         core.setProperty(label, name, value)
 
 
@@ -81,9 +89,9 @@ def _check_exposure(exposure_ms: float, config: AcquisitionConfig) -> None:
 
 
 def _check_frames(core: CMMCorePlus, camera: CameraSection) -> None:
-    """Refuse frames of another size or depth now, not in the first scan."""
+    """Refuse frames of the wrong size or depth now, before the first scan."""
     wanted = (*camera.shape, camera.dtype.itemsize)
-    with naming(camera.label, "say what its frames are"):
+    with naming_device(camera.label, "report its frame format"):
         found = (core.getImageHeight(), core.getImageWidth(), core.getBytesPerPixel())
     if found != wanted:
         raise DeviceError(

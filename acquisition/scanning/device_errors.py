@@ -1,23 +1,25 @@
-"""Whatever a device raises becomes an error that names the device and what it should have done."""
+"""Turns exceptions of devices into errors that name the device and the failed action."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from acquisition.errors import DeviceError, LiveTomoError
 
-__all__ = ["naming"]
+__all__ = ["naming_device"]
 
 
 @contextmanager
-def naming(label: str, action: str) -> Iterator[None]:
-    """Turn an exception into a DeviceError; adapters raise RuntimeError, Python devices anything.
+def naming_device(label: str, action: str) -> Iterator[None]:
+    """Turn any exception in the block into a DeviceError.
+
+    Adapters raise RuntimeError, Python devices anything.
 
     Parameters
     ----------
     label : str
-        The device's, as in microscope.toml.
+        Label of the device, as in microscope.toml.
     action : str
-        What it must do, for the message.
+        What the device must do, for the message: "device 'Cam' must <action>".
     """
     try:
         yield

@@ -1,10 +1,10 @@
 """The angle scan: arm the camera, start the DMD's sequence, collect one frame for each angle.
 
 Everything goes through the core, so that the same code drives Micro-Manager's adapters and Python
-devices. The pictures are uploaded once; a scan then costs two start commands. An SLM adapter that
-takes no sequence is stepped by software: picture, exposure, picture. ``AngleScan`` is one scan;
-``AngleScanEngine`` makes it what pymmcore-plus does for each event of an acquisition, so that a
-useq time-lapse over stage positions takes a scan at each.
+devices. The pictures are uploaded once; a scan then costs two start commands. If the SLM adapter
+does not support sequences, software steps it: picture, exposure, picture. ``AngleScan`` takes
+scans; ``AngleScanEngine`` runs one for each event of a pymmcore-plus acquisition, so that a useq
+time-lapse over stage positions takes a scan at each.
 """
 
 import threading
@@ -26,7 +26,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.scanning.attribution import Attribution, FrameReport, attribute
 from acquisition.scanning.camera_setup import set_property
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 if TYPE_CHECKING:
     from pymmcore_plus.mda._protocol import PImagePayload
@@ -38,9 +38,9 @@ _POLL_S = 1e-3  # the core has no call that waits for a frame
 
 
 def pictures(config: AcquisitionConfig, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
-    """Return what the DMD shows for an angle k (2,): (rows, columns), with its value for on.
+    """Return the DMD's pictures (rows, columns) for an angle k (2,), 0 and its value for on.
 
-    More than one are shown one after another within the angle's time.
+    Several pictures are shown one after another within the angle's time.
     """
     return [plane * np.uint8(config.dmd.on_value) for plane in config.dmd.bit_planes(k)]
 
@@ -53,17 +53,17 @@ class _Frame:
 
 @dataclass(slots=True)
 class AngleScan:
-    """Scans of one set of angles: a sequence that triggers, or one picture after another.
+    """Takes scans of one set of angles, by a triggering sequence or picture by picture.
 
     Parameters
     ----------
     core : CMMCorePlus
-        With camera and DMD loaded; the camera is its current one.
+        Core with camera and DMD loaded; the camera is its current one.
     config : AcquisitionConfig
     optics : Optics
     angles : AngleSet
     provenance : mapping of str
-        Goes into every stack.
+        Added to every stack.
     """
 
     core: CMMCorePlus
@@ -76,31 +76,31 @@ class AngleScan:
 
     @property
     def stepped(self) -> bool:
-        """Whether software shows one picture after another: the DMD's adapter takes no sequence."""
+        """Whether software steps the pictures, because the DMD's adapter takes no sequence."""
         return bool(self._pictures)
 
     def upload(self) -> None:
-        """Load the pictures into the DMD and set its exposure; once, not for every scan."""
+        """Load the pictures into the DMD and set its exposure; needed once, not for every scan."""
         dmd = self.config.dmd
         shown = [one for k in self.angles.k for one in pictures(self.config, k)]
         dark = [np.zeros(dmd.shape, np.uint8)] * (dmd.dark_pictures * dmd.planes)
         self._pictures = shown if self._must_step(len(shown) + len(dark)) else []
         if dmd.planes > 1:
             set_property(self.core, dmd.label, "PicturesPerTrigger", dmd.planes)
-        with naming(dmd.label, "take its pictures"):
+        with naming_device(dmd.label, "take its pictures"):
             if not self.stepped:
                 self.core.loadSLMSequence(dmd.label, [p.tobytes() for p in (*shown, *dark)])
         self.set_picture_time()
 
     def set_picture_time(self) -> None:
-        """Give the DMD the time of a picture, or its part for each of several planes."""
+        """Set the DMD's time for each picture, divided among the planes if there are several."""
         dmd = self.config.dmd
-        with naming(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
+        with naming_device(dmd.label, f"show {dmd.planes} pictures in {dmd.picture_ms:g} ms"):
             self.core.setSLMExposure(dmd.label, dmd.picture_ms / dmd.planes)
 
     def _must_step(self, count: int) -> bool:
         dmd = self.config.dmd
-        with naming(dmd.label, "say how long a sequence it takes"):
+        with naming_device(dmd.label, "report its longest sequence"):
             longest = self.core.getSLMSequenceMaxLength(dmd.label)
         if longest < count and (dmd.stepping == "hardware" or dmd.planes > 1):
             raise DeviceError(
@@ -119,7 +119,7 @@ class AngleScan:
         DeviceError
             If a device refuses.
         ScanError
-            If no frame arrives within the time limit, or frames are not as configured.
+            If no frame arrives within the time limit, or frames have the wrong format.
         """
         timestamp = time.time()
         self._sequence += 1
@@ -142,11 +142,11 @@ class AngleScan:
         for number, shown in enumerate(self._pictures):
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
-            with naming(dmd, "show a picture"):
+            with naming_device(dmd, "show a picture"):
                 self.core.setSLMImage(dmd, shown)
                 self.core.displaySLMImage(dmd)
                 self.core.waitForDevice(dmd)
-            with naming(camera, "take a picture"):
+            with naming_device(camera, "take a picture"):
                 self.core.snapImage()
                 image = self.core.getImage()
             frames.append(_Frame(image, FrameReport(number)))
@@ -154,21 +154,21 @@ class AngleScan:
 
     def _run(self, stop: threading.Event) -> list[_Frame]:
         """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
-        with naming(self.config.camera.label, "be armed"):
+        with naming_device(self.config.camera.label, "be armed"):
             self.core.startSequenceAcquisition(self._shown, 0, True)
-        with naming(self.config.dmd.label, "start its sequence"):
+        with naming_device(self.config.dmd.label, "start its sequence"):
             self.core.startSLMSequence(self.config.dmd.label)
         return self._collect(stop)
 
     def _check_alive(self, frames: list[_Frame], attribution: Attribution) -> None:
-        """Tell a camera that broke in the middle from one that lost frames on the way."""
+        """Raise ScanError if the camera stopped by itself, rather than losing single frames."""
         camera = self.config.camera.label
         if set(attribution.angles) != {None} or len(frames) == self._shown:
             return
         if not self.core.isSequenceRunning():
             raise ScanError(
-                f"camera {camera!r} must deliver {self._shown} frames, it stopped by itself "
-                f"after {len(frames)}: look at its power, its cable and its temperature"
+                f"camera {camera!r} must deliver {self._shown} frames, but it stopped by itself "
+                f"after {len(frames)}: check its power, its cable and its temperature"
             )
 
     def _halt(self) -> None:
@@ -181,22 +181,22 @@ class AngleScan:
             self._stop_dmd()
 
     def _stop_camera(self) -> None:
-        with naming(self.config.camera.label, "stop"):
+        with naming_device(self.config.camera.label, "stop"):
             if self.core.isSequenceRunning():
                 self.core.stopSequenceAcquisition()
 
     def _stop_dmd(self) -> None:
-        with naming(self.config.dmd.label, "stop its sequence"):
+        with naming_device(self.config.dmd.label, "stop its sequence"):
             self.core.stopSLMSequence(self.config.dmd.label)
 
     def blank(self) -> None:
-        """Switch all mirrors off: no light on the sample that nobody looks at."""
-        with naming(self.config.dmd.label, "go dark"):
+        """Switch all mirrors off, so that no light reaches the sample between scans."""
+        with naming_device(self.config.dmd.label, "go dark"):
             self.core.setSLMPixelsTo(self.config.dmd.label, 0)
             self.core.displaySLMImage(self.config.dmd.label)
 
     def _abandon(self, error: BaseException) -> None:
-        """Leave nothing running and no light on; say what fails here as well."""
+        """Stop everything and switch the light off; add errors of that to the scan's error."""
         endings = [self.blank]
         if not self.stepped:
             endings = [self._stop_camera, self._stop_dmd, self.blank]
@@ -210,14 +210,14 @@ class AngleScan:
             raise DeviceError("; then ".join([str(error), *problems])) from error
 
     def _collect(self, stop: threading.Event) -> list[_Frame]:
-        """Take frames until all are there, or the camera falls silent after the scan's duration."""
+        """Return the frames: all, or those until the camera is silent after the scan's duration."""
         frames: list[_Frame] = []
         patience_s = self.config.scan.patience_s
         deadline = time.perf_counter() + self._duration_s + patience_s
         while len(frames) < self._shown:
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {len(frames)} frames")
-            running = self.core.isSequenceRunning()  # asked first: its last frame may come after
+            running = self.core.isSequenceRunning()  # read first: the last frame may arrive after
             if self.core.getRemainingImageCount():
                 frames.append(self._pop())
                 deadline = max(deadline, time.perf_counter() + patience_s)
@@ -235,7 +235,7 @@ class AngleScan:
 
     @property
     def _shown(self) -> int:
-        """Pictures of a scan, the dark ones at its end included: each makes a frame."""
+        """Number of pictures of a scan, and so of frames, including dark ones at the end."""
         return len(self.angles) + self.config.dmd.dark_pictures
 
     def _silence(self) -> str:
@@ -256,7 +256,7 @@ class AngleScan:
         return _Frame(image, FrameReport(counter, time_s))
 
     def _tag(self, metadata: Metadata, name: str) -> str:
-        """Return a tag's value; the core puts the camera's label before an adapter's own tags."""
+        """Return a tag's value; the core prefixes an adapter's own tags with the camera's label."""
         camera = self.config.camera.label
         for key in (name, f"{camera}-{name}"):
             if key in metadata:
@@ -313,7 +313,7 @@ class AngleScan:
 
 
 def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
-    """Say what arrived: how many frames, with which counts, when, and what was wrong with them."""
+    """Return provenance on the received frames: number, counters, timing, and any problem."""
     counters = [frame.report.counter for frame in frames]
     received = {
         "frames_received": str(len(frames)),
@@ -330,7 +330,7 @@ def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
 
 
 def _rhythm(times_s: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the time from exposure to exposure, and how far one is from that at most."""
+    """Return the mean time between exposures and the largest deviation from it, in seconds."""
     number = np.arange(len(times_s))
     period_s, start_s = np.polyfit(number, times_s, 1)
     return float(period_s), float(np.abs(times_s - start_s - period_s * number).max())
@@ -366,7 +366,10 @@ class AngleScanEngine(MDAEngine):
     def get_summary_metadata(
         self, mda_sequence: MDASequence | None, *, include_property_details: bool = False
     ) -> "SummaryMetaV1":
-        """Describe the system; once, for the core walks all devices and unsets its camera."""
+        """Return the system's metadata.
+
+        It is computed once, because the core walks all devices and unsets its camera.
+        """
         if self._summary is None:
             self._summary = super().get_summary_metadata(
                 None, include_property_details=include_property_details
@@ -374,7 +377,7 @@ class AngleScanEngine(MDAEngine):
         return self._summary
 
     def setup_event(self, event: MDAEvent) -> None:
-        """Move to where the event is; one that names nothing costs nothing (6 ms with the core)."""
+        """Move to the event's position; an event without one skips the core's call (6 ms)."""
         if event.model_fields_set:
             super().setup_event(event)
 

@@ -1,7 +1,7 @@
-"""The sample stage and the focus drive: where they are, and moves that are over when they return.
+"""The sample stage and the focus drive: positions, and moves that wait for completion.
 
-pymmcore-plus' engine only logs a stage that fails to move, and the scan is then taken elsewhere;
-here it is an error that names the device.
+pymmcore-plus' engine only logs a stage that fails to move, and the scan is then taken at the wrong
+position; here it is an error that names the device.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 from pymmcore_plus import CMMCorePlus
 
 from acquisition.errors import DeviceError
-from acquisition.scanning.device_errors import naming
+from acquisition.scanning.device_errors import naming_device
 
 __all__ = ["Stage"]
 
@@ -29,18 +29,18 @@ class Stage:
         self._core = core
 
     def position_um(self) -> Position:
-        """Return (x, y, z); nan where there is no device."""
+        """Return (x, y, z) in um; nan for an axis without a device."""
         core, x, y, z = self._core, math.nan, math.nan, math.nan
         if label := core.getXYStageDevice():
-            with naming(label, "say where it is"):
+            with naming_device(label, "say where it is"):
                 x, y = core.getXYPosition()
         if label := core.getFocusDevice():
-            with naming(label, "say where it is"):
+            with naming_device(label, "say where it is"):
                 z = core.getZPosition()
         return x, y, z
 
     def require(self, *, sideways: bool, focus: bool) -> None:
-        """Raise DeviceError where a device that will be needed is absent."""
+        """Raise DeviceError if a needed device is missing."""
         needed = (
             (sideways, self._core.getXYStageDevice(), "a sample stage", "label"),
             (focus, self._core.getFocusDevice(), "a focus drive", "focus_label"),
@@ -52,17 +52,17 @@ class Stage:
     def move_to(
         self, x_um: float | None = None, y_um: float | None = None, z_um: float | None = None
     ) -> None:
-        """Go there and wait until it is reached; None: that axis stays."""
+        """Move and wait until the position is reached; an axis that is None stays."""
         here = self.position_um()
         self.require(sideways=(x_um, y_um) != (None, None), focus=z_um is not None)
         x, y, z = (h if to is None else to for h, to in zip(here, (x_um, y_um, z_um), strict=True))
         if (x, y) != here[:2] and not math.isnan(x):
             label = self._core.getXYStageDevice()
-            with naming(label, f"move to ({x:g}, {y:g})"):
+            with naming_device(label, f"move to ({x:g}, {y:g})"):
                 self._core.setXYPosition(x, y)
                 self._core.waitForDevice(label)
         if z != here[2] and not math.isnan(z):
             label = self._core.getFocusDevice()
-            with naming(label, f"move to {z:g}"):
+            with naming_device(label, f"move to {z:g}"):
                 self._core.setZPosition(z)
                 self._core.waitForDevice(label)

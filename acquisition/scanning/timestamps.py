@@ -1,8 +1,8 @@
-"""Times of scans, in seconds since the epoch (1970-01-01 UTC), and what else such numbers may be.
+"""Times of scans, in seconds since the epoch (1970-01-01 UTC), and recognition of other units.
 
-A scan's time is a date, or it counts from an arbitrary zero (0, 5.25, 99.75 s), which keeps the
-intervals. Other programs count in other units and from other days; their numbers are far too large
-to be seconds, or, in days, far too close together.
+A scan's time is a date, or it counts from an arbitrary zero (0, 5.25, 99.75 s) and gives intervals
+only. Other programs use other units and epochs; their numbers are far too large to be seconds, or,
+in days, far too close together.
 """
 
 import math
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-__all__ = ["date_of", "other_unit", "possible", "text_of"]
+__all__ = ["guessed_unit", "is_possible_time", "time_text", "utc_date"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Below, a time counts from an arbitrary zero: there were no digital holographic recordings.
+# Earlier times count from an arbitrary zero: there were no digital holographic recordings then.
 _EARLIEST_S = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
-# Above, it is no date either: seconds since 1904 (LabVIEW) begin here for scans of 1984.
+# Later times are not dates: seconds since 1904 (LabVIEW) start here for scans of 1984.
 _LATEST_S = datetime(2050, 1, 1, tzinfo=UTC).timestamp()
 _DAY_S = 86400.0
-_CLOSEST_S = 0.05  # scans follow each other more slowly; times in days do not
+_CLOSEST_S = 0.05  # shortest interval of scans in seconds; in days, intervals are smaller numbers
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What a number may be in: seconds in one of it, and its zero in seconds since the epoch."""
+    """A unit of time: its length in seconds, and its zero in seconds since the epoch."""
 
     name: str
     seconds: float
@@ -51,30 +51,30 @@ _DAYS = (
 _FIRST_SEEN_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # a recording's date, in any unit
 
 
-def possible(timestamp: float) -> bool:
-    """Whether a number can be a scan's time in seconds, a date or counted from some zero."""
+def is_possible_time(timestamp: float) -> bool:
+    """Return whether a number can be a scan's time in seconds, as a date or from any zero."""
     return math.isfinite(timestamp) and abs(timestamp) < _LATEST_S
 
 
-def date_of(timestamp: float) -> datetime | None:
-    """Return the date, in UTC; None where the number is no date in seconds since the epoch."""
+def utc_date(timestamp: float) -> datetime | None:
+    """Return the date in UTC; None if the number is not a date in seconds since the epoch."""
     if not _EARLIEST_S <= timestamp < _LATEST_S:  # nan is not, either
         return None
     return datetime.fromtimestamp(timestamp, UTC)
 
 
-def text_of(timestamp: float) -> str:
-    """Return a possible time as ``2026-11-27 20:29:25.250000``; other zeros are 1970-01-01."""
+def time_text(timestamp: float) -> str:
+    """Return a time as ``2026-11-27 20:29:25.250000``; an arbitrary zero counts as 1970-01-01."""
     return f"{_EPOCH + timedelta(seconds=timestamp):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def other_unit(timestamps: Sequence[float]) -> str:
-    """Return in which unit times probably are that are not in seconds; empty where none fits.
+def guessed_unit(timestamps: Sequence[float]) -> str:
+    """Return the likely unit of times that are not in seconds; "" if none fits.
 
-    Days are told by their size and by steps that are too small for seconds.
+    Days are recognised by their magnitude and by steps that are too small for seconds.
     """
     largest = max(map(abs, timestamps), default=0.0)
-    if not possible(largest):
+    if not is_possible_time(largest):
         return _fitting(_LARGE, timestamps)
     steps = sorted(abs(b - a) for a, b in pairwise(timestamps) if a != b)
     close = bool(steps) and steps[len(steps) // 2] < _CLOSEST_S

@@ -1,12 +1,12 @@
-"""The simulated optical bench: what the DMD shows goes in, what the camera sees comes out.
+"""The simulated optical bench: turns DMD pictures into camera frames.
 
     I = |R|^2 + |b m u|^2 + 2 Re(conj(R) b m u),   R = exp(-2 pi i k_c . r - i phi(t))
 
 u is the sample's field for the light of the picture on the DMD (a grating's first order, or a spot
 in the pupil), b its amplitude, m the static transmission of the sample arm (wavefront error, dust),
 R the reference wave with the carrier k_c, and phi a slow drift of the interferometer. A picture
-that makes no single wave lets no light into the sample arm: no fringes. Shot noise (Gaussian
-limit), read noise, clipping and quantisation follow.
+that does not produce a single wave gives no light in the sample arm, and so no fringes. Shot noise
+(Gaussian limit), read noise, clipping and quantisation are added.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ from acquisition.simulation.settings import SimulationSettings
 
 __all__ = ["Illumination", "OpticalBench", "SimulationSettings", "build_bench"]
 
-_NOISE_LENGTH = 1 << 21  # samples of normal noise, drawn once and read from random places
+_NOISE_LENGTH = 1 << 21  # samples of normal noise, drawn once and read from random positions
 
 
 @dataclass(frozen=True, slots=True)
 class Illumination:
-    """Light in the sample arm, as ``gratings.Light``; ``k`` is None where there is none."""
+    """Light in the sample arm, as ``gratings.Light``; ``k`` is None without light."""
 
     k: tuple[float, float] | None
     amplitude: float = 0.0
@@ -53,7 +53,7 @@ class OpticalBench:
     Attributes
     ----------
     laser_power : float
-        1 is nominal, 0 a dead laser, 8 saturates the camera. May be set at any time.
+        1 is nominal, 0 a dead laser, 8 saturates the camera; may be changed at any time.
     """
 
     def __init__(
@@ -95,10 +95,11 @@ class OpticalBench:
         return 2.46 * self.optics.cutoff, 1.73 * self.optics.cutoff
 
     def illuminate(self, bit_plane: NDArray[np.uint8]) -> Illumination:
-        """Return the light that the picture (rows, columns) of 0 and 1 sends into the sample."""
+        """Return the light that a picture (rows, columns) of 0 and 1 sends into the sample."""
         if bit_plane.shape != self.geometry.shape:
             raise ConfigurationError(
-                f"the DMD has {self.geometry.shape} mirrors, got a picture of {bit_plane.shape}"
+                f"a picture must have the DMD's {self.geometry.shape} mirrors, "
+                f"got {bit_plane.shape}"
             )
         key = hashlib.blake2b(np.packbits(bit_plane != 0).tobytes(), digest_size=16).digest()
         if key not in self._shown:
@@ -113,7 +114,7 @@ class OpticalBench:
         return Illumination(light.k, light.amplitude, light.spread)
 
     def prepare(self, bit_planes: list[NDArray[np.uint8]]) -> None:
-        """Compute what the scan of these pictures needs; seconds for a new scene."""
+        """Compute the scattered light for these pictures; takes seconds for a new scene."""
         lights = [self.illuminate(plane).k for plane in bit_planes]
         k = np.array([light for light in lights if light is not None])
         if k.size:
@@ -122,7 +123,7 @@ class OpticalBench:
     def expose(
         self, illumination: Illumination, time_s: float, stage_um: Position, exposure_ms: float
     ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """Return the camera's picture (y, x) at a time and stage position (x, y, z)."""
+        """Return the camera's frame (y, x) at a time and stage position (x, y, z)."""
         light = self._interfere(illumination, time_s, stage_um)
         # |1 + 1|^2 = 4 at a fringe maximum of the empty field
         scale = self.settings.fill / 4 * self.laser_power * exposure_ms / self.settings.exposure_ms
@@ -160,7 +161,7 @@ class OpticalBench:
             x = (np.arange(columns) - columns // 2) * pixel
             along_y = np.exp(2j * np.pi * (k[1] + self.carrier[1]) * y)
             along_x = np.exp(2j * np.pi * (k[0] + self.carrier[0]) * x)
-            wave = self._static * along_y[:, None] * along_x * _evenness(light.spread, y, x)
+            wave = self._static * along_y[:, None] * along_x * _cone_amplitude(light.spread, y, x)
             self._waves[light] = wave.astype(np.complex64)
         return self._waves[light]
 
@@ -181,13 +182,13 @@ class OpticalBench:
         )
 
 
-def _evenness(
+def _cone_amplitude(
     spread: float, y: NDArray[np.floating[Any]], x: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """Return the amplitude of a cone of waves across the field (y, x), 1 in its middle.
 
-    The sample is lit as by the cone's middle wave: what the cone's width changes within an object
-    is left out.
+    The sample is illuminated by the cone's middle wave: the effect of the cone's width within an
+    object is neglected.
     """
     turn = 2 * np.pi * spread * np.hypot(y[:, None], x)
     with np.errstate(invalid="ignore"):
@@ -214,7 +215,7 @@ def _static_transmission(
 
 
 def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject, ...]:
-    """Return the scene's objects: the first in the middle, others on a circle around it."""
+    """Return the scene's objects: the first in the middle, the others on a circle around it."""
     pixel = optics.pixel_size_um
     radius = 0.32 * min(settings.frame_shape) * pixel
     things = []
@@ -241,7 +242,7 @@ def build_bench(
 ) -> OpticalBench:
     """Return the bench of a simulated microscope, with its objects in the middle of the stage.
 
-    The DMD stands as ``settings`` say, whatever correction the geometry expects.
+    The DMD is rotated and magnified as in ``settings``, independent of the geometry's correction.
     """
     turn, scale = math.radians(settings.dmd_rotation_deg), settings.dmd_magnification
     cos, sin = math.cos(turn) / scale, math.sin(turn) / scale

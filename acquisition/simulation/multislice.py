@@ -6,14 +6,14 @@ kz(kt) = sqrt(k^2 - kt^2) and the incident wave vector (k0t, k0z), slice j of th
     s_j = (k0z / kz) F[(t_j - 1) q],   t_j = exp(2 pi i dz (sqrt(k0z^2 + k^2 f_j) - k0z))
 
 with f = (n/n_m)^2 - 1, and q^ <- (q^ + s_j) exp(2 pi i dz (kz - k0z)) goes on to the next one. t is
-the exact phase of the incident direction; the factor k0z/kz makes the first Born order right in
-every other direction too, where a paraxial or plain split step is wrong by it. Back-scattered light
-is left out. Compare Chen et al., Optica 7, 394 (2020), multi-layer Born. Because only q is
-propagated, oblique waves need not fit the period of the grid.
+the exact phase of the incident direction. The factor k0z/kz, which a paraxial or plain split step
+lacks, makes the first Born order exact in every other direction. Back-scattered light is neglected.
+Compare Chen et al., Optica 7, 394 (2020), multi-layer Born. Because only q is propagated, oblique
+waves need not match the period of the grid.
 
-What the objective sees, sum_j s_j exp(-2 pi i z_j (kz - k0z)), is evaluated directly at the wanted
+The collected field, sum_j s_j exp(-2 pi i z_j (kz - k0z)), is evaluated directly at the requested
 frequencies: the sources are confined to the object, so nothing folds over, however oblique the
-shadow. (Cutting the field at focus out of the periodic grid cost 7 to 13 %; this way it is 1 %.)
+shadow. (Cropping the field at focus from the periodic grid gave errors of 7 to 13 %; this 1 %.)
 """
 
 import math
@@ -34,7 +34,7 @@ _EVANESCENT = 0.98  # |kt| / k beyond which waves are dropped: they never reach 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The frequencies that one angle's field over the incident wave can have on a periodic grid.
+    """The band of one angle's field over the incident wave, on a periodic grid.
 
     Transverse frequencies kappa = (first + i) / period, in cycles/um, i = 0 ... size - 1 along y
     and x: a square around the pupil seen from the illumination, |kappa + k0t| <= NA/wavelength.
@@ -59,7 +59,7 @@ class Band:
         return y[:, None], x[None, :]
 
     def axial(self, optics: Optics) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return kz - k0z (size, size) in cycles/um and where the pupil passes."""
+        """Return kz - k0z (size, size) in cycles/um, and the mask of the pupil."""
         y, x = self.axes()
         transverse = (x + self.k[0]) ** 2 + (y + self.k[1]) ** 2
         pupil = transverse <= optics.cutoff**2
@@ -69,7 +69,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class ScatteredSpectra:
-    """Scattered field of one object for each angle, as amplitudes of plane waves over u0.
+    """The scattered field of one object for each angle, as amplitudes of plane waves over u0.
 
     u/u0 - 1 at (x, y) of the focal plane is the sum over the band of
     values exp(2 pi i kappa.r), with the object's centre at the origin.
@@ -88,18 +88,18 @@ def scattered_spectra(
     device: str | torch.device = "cpu",
     batch: int = 7,
 ) -> ScatteredSpectra:
-    """Return what the objective collects of the light that the phantom scatters.
+    """Return the light scattered by a phantom that the objective collects.
 
     Parameters
     ----------
     phantom : Phantom
-        dy = dx <= 1 / (2 (k + NA/wavelength)); optics.pixel_size_um is usual.
+        With dy = dx <= 1 / (2 (k + NA/wavelength)), usually optics.pixel_size_um.
     optics : Optics
-        Its NA limits the field.
+        The NA limits the field.
     k : (angles, 2) float64
         Transverse illumination wave vectors in cycles/um.
     period_um : float
-        Of the camera's (periodic) field; sets the spacing of the frequencies.
+        Period of the camera's field; sets the spacing of the frequencies.
     """
     bands = tuple(Band.of(optics, (float(kx), float(ky)), period_um) for kx, ky in k)
     volume = torch.tensor(phantom.contrast, device=device)
@@ -112,7 +112,7 @@ def scattered_spectra(
 
 
 class _Slices:
-    """One batch of angles on its way through the potential (z, y, x)."""
+    """Propagates one batch of angles through the potential (z, y, x)."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class _Slices:
 
 
 class _Collector:
-    """Sums the sources at the band's frequencies, each referred to the plane z = 0."""
+    """Sums the sources at the band's frequencies, with phases relative to the plane z = 0."""
 
     def __init__(self, slices: _Slices) -> None:
         device = slices.potential.device

@@ -20,14 +20,14 @@ VoxelSize = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Phantom:
-    """One object: index above the medium, (z, y, x) float32, and its voxel size in um."""
+    """One object: index minus the medium's, (z, y, x) float32, and its voxel size in um."""
 
     contrast: Volume
     voxel_size_um: VoxelSize
 
     @property
     def extent_um(self) -> tuple[float, float, float]:
-        """Edge lengths of the volume (z, y, x)."""
+        """Edge lengths (z, y, x) of the volume in um."""
         z, y, x = (n * d for n, d in zip(self.contrast.shape, self.voxel_size_um, strict=True))
         return z, y, x
 
@@ -43,7 +43,7 @@ class Grid:
 
     @classmethod
     def around(cls, half_um: tuple[float, float, float], voxel_size_um: VoxelSize) -> "Grid":
-        """Make the smallest even grid that holds +-half_um and a margin of two voxels."""
+        """Return the smallest even grid that holds +-half_um and a margin of two voxels."""
         shape = [
             2 * (int(np.ceil(half / step)) + 2)
             for half, step in zip(half_um, voxel_size_um, strict=True)

@@ -1,4 +1,4 @@
-"""Phantoms by name, or from the index volume in a file."""
+"""Phantoms by name, or from an index volume in a file."""
 
 from pathlib import Path
 
@@ -11,18 +11,19 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.simulation.phantom import Phantom, Volume, VoxelSize
 from acquisition.simulation.specimens import SPECIMENS
 
-__all__ = ["index_file", "make_phantom"]
+__all__ = ["make_phantom", "phantom_from_file"]
 
 
-def index_file(path: Path, medium_index: float, voxel_size_um: VoxelSize) -> Phantom:
-    """Read an RI volume, a tomogram file's first raw time point, and resample it to the voxels.
+def phantom_from_file(path: Path, medium_index: float, voxel_size_um: VoxelSize) -> Phantom:
+    """Return a phantom from an RI volume in a file, resampled to the voxel size.
 
-    A ``.npz`` with arrays ``ri`` (z, y, x) and ``voxel_size_um`` (3,) is read as well.
+    The file is a tomogram file, whose first raw time point is used, or an ``.npz`` with the arrays
+    ``ri`` (z, y, x) and ``voxel_size_um`` (3,).
 
     Raises
     ------
     DataError
-        If the file holds neither.
+        If the file is neither.
     """
     index, source = _read_index(path)
     scale = [s / v for s, v in zip(source, voxel_size_um, strict=True)]
@@ -34,14 +35,14 @@ def _read_index(path: Path) -> tuple[Volume, NDArray[np.float64]]:
     if path.suffix == ".npz":
         with np.load(path) as data:
             if not {"ri", "voxel_size_um"} <= set(data.files):
-                raise DataError(f"{path} must hold arrays ri and voxel_size_um, has {data.files}")
+                raise DataError(f"{path} must hold arrays ri and voxel_size_um, got {data.files}")
             return data["ri"].astype(np.float32), data["voxel_size_um"].astype(np.float64)
     if not h5py.is_hdf5(path):
         raise DataError(f"{path} must be a tomogram file (HDF5) or an .npz with ri, voxel_size_um")
     with h5py.File(path) as file:
         group = file.get("tomograms")
         if group is None or "raw" not in group:
-            raise DataError(f"{path} has no /tomograms/raw: give a livetomo.tomogram file")
+            raise DataError(f"{path} must hold /tomograms/raw: give a livetomo.tomogram file")
         return group["raw"][0], np.asarray(group.attrs["voxel_size_um"], dtype=np.float64)
 
 
@@ -52,7 +53,7 @@ def make_phantom(
     if name in SPECIMENS:
         return SPECIMENS[name](voxel_size_um, rng)
     if Path(name).is_file():
-        return index_file(Path(name), medium_index, voxel_size_um)
+        return phantom_from_file(Path(name), medium_index, voxel_size_um)
     raise ConfigurationError(
         f"phantom must be one of {sorted(SPECIMENS)} or an existing RI file, got {name!r}"
     )

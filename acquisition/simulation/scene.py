@@ -1,12 +1,12 @@
-"""Moving objects in the field of view: their scattered light, angle by angle, at any time.
+"""Moving objects in the field of view, and their scattered light for any angle and time.
 
-Each object scatters on its own (light scattered twice between objects is left out). Its spectrum is
+Objects scatter independently (light scattered by two objects in turn is neglected). A spectrum is
 computed once per illumination; a rigid shift r = (x, y, z) then multiplies it by the exact phase
 
     exp(-2 pi i (kappa . r_t + (kz - k0z) z)),
 
-which is drift, diffusion, sinking, stage motion and change of focus. The world is larger than the
-camera's frame, so that an object that leaves on one side does not come back on the other.
+which covers drift, diffusion, sinking, stage motion and focus changes. The periodic world is larger
+than the camera's frame, so that an object leaving on one side does not reappear on the other.
 """
 
 import math
@@ -33,13 +33,13 @@ class Motion:
     """Rigid motion: a steady drift and confined diffusion, a smooth function of time.
 
     The diffusion is a random Fourier series with the spectrum of an Ornstein-Uhlenbeck process of
-    standard deviation ``range_um`` and relaxation time ``relaxation_s``, so that a position is
-    known at any time without a path that grows.
+    standard deviation ``range_um`` and relaxation time ``relaxation_s``, so that the position at
+    any time is computed without storing a path.
 
     Parameters
     ----------
     drift_um_s : (x, y, z)
-        Velocity; z < 0 sinks.
+        Drift velocity; z < 0 sinks.
     range_um : (x, y, z)
         Standard deviation of the diffusion.
     relaxation_s : float
@@ -72,7 +72,7 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """A phantom, where it is at rest (x, y, z in um from the stage's origin) and how it moves."""
+    """A phantom, its rest position (x, y, z) in um from the stage's origin, and its motion."""
 
     phantom: Phantom
     position_um: Position = (0.0, 0.0, 0.0)
@@ -86,7 +86,7 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class _Angle:
-    """What is kept for one illumination: its band and each object's amplitudes."""
+    """The cache for one illumination: its band and each object's amplitudes."""
 
     band: Band
     axial: NDArray[np.float32]  # kz - k0z
@@ -94,7 +94,7 @@ class _Angle:
 
 
 class Scene:
-    """The light of all objects, for any illumination and time.
+    """Computes the light of all objects, for any illumination and time.
 
     Parameters
     ----------
@@ -115,11 +115,11 @@ class Scene:
 
     @property
     def period_um(self) -> float:
-        """Edge of the (periodic) world."""
+        """Edge length of the periodic world in um."""
         return self.size * self.optics.pixel_size_um
 
     def prepare(self, k: NDArray[np.float64]) -> None:
-        """Compute the scattered spectra of those of k (angles, 2) that are not known yet."""
+        """Compute the scattered spectra of the angles k (angles, 2) that are not cached yet."""
         with self._lock:
             wanted = dict.fromkeys(_key(float(kx), float(ky)) for kx, ky in k)
             missing = np.array([key for key in wanted if key not in self._angles])
@@ -146,15 +146,15 @@ class Scene:
         -------
         p : (y, x) complex64
         wave_y, wave_x : (y, 1) and (1, x) complex64
-            u/u0 = p wave_y wave_x. The band is transformed from a corner of the spectrum, which is
-            half the work; the two waves put it where it belongs.
+            u/u0 = p wave_y wave_x. The band is transformed in a corner of the spectrum, which
+            halves the work; the two waves shift it to its place.
         """
         self.prepare(np.array([k]))
         angle = self._angles[_key(*k)]
         box = np.zeros((angle.band.size, angle.band.size), np.complex64)
         for thing, amplitudes in zip(self.objects, angle.objects, strict=True):
             place = np.subtract(thing.position(time_s), stage_um)
-            if np.abs(place[:2]).max() < self.period_um / 2:  # else it is out of sight
+            if np.abs(place[:2]).max() < self.period_um / 2:  # else it is out of the field
                 box += amplitudes * _shift(angle, place)
         first_y, first_x = angle.band.first
         box[-first_y, -first_x] += 1  # the wave that was not scattered, kappa = 0
@@ -167,7 +167,7 @@ class Scene:
 
 
 def _key(kx: float, ky: float) -> tuple[float, float]:
-    """Round to 1e-5 cycles/um: the same grating, found again, is the same illumination."""
+    """Return a cache key, rounded to 1e-5 cycles/um so that the same grating gives the same key."""
     return round(kx, 5) + 0.0, round(ky, 5) + 0.0
 
 

@@ -1,4 +1,4 @@
-"""What the simulated microscope looks at; not in the bench, so that reading it needs no torch."""
+"""Settings of the simulated microscope, in a module of their own that does not import torch."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ __all__ = ["SimulationSettings"]
 
 @dataclass(frozen=True, slots=True)
 class SimulationSettings:
-    """What the simulated microscope looks at, and how well.
+    """Sample, camera, light path and imperfections of the simulated microscope.
 
     Parameters
     ----------
@@ -19,11 +19,11 @@ class SimulationSettings:
     phantom : str
         "cell", "bead", "cocci" or the path of an RI volume.
     objects : int
-        How many of them, spread over the field.
+        Number of phantoms, spread over the field.
     motion : bool
         Whether they drift and diffuse.
     seed : int
-        Of phantoms, motion, dust and noise.
+        Seed of phantoms, motion, dust and noise.
     full_well : float
         Photo-electrons at the highest grey value.
     read_noise : float
@@ -31,7 +31,7 @@ class SimulationSettings:
     exposure_ms : float
         Exposure at which the laser's nominal power fills ``fill`` of the range.
     fill : float
-        Highest fringe maximum of an empty field, as a part of the range.
+        Highest fringe maximum of an empty field, as a share of the range.
     wavefront_rad : float
         Standard deviation of the static wavefront error.
     dust : int
@@ -40,9 +40,9 @@ class SimulationSettings:
         Amplitude of the slow phase drift of the interferometer.
     phase_drift_period_s : float
     readout_ms : float
-        From an exposure's start until so long after it the camera overlooks triggers; 0: never.
+        The camera misses triggers during an exposure and for this time after it; 0: it misses none.
     dmd_rotation_deg, dmd_magnification : float
-        How the DMD's image is turned and scaled against what its section says; for ``calibrate``.
+        Rotation and magnification of the DMD's image relative to [dmd], for ``calibrate``.
     """
 
     frame_shape: tuple[int, int] = (256, 256)

@@ -1,4 +1,4 @@
-"""What lies under the microscope: beads, cells, bacteria and what nobody thought of, as phantoms.
+"""Specimens as phantoms: beads, cells, bacteria and random structures.
 
 Typical contrasts after Kim et al., J. Biomed. Photonics Eng. 2(2), 020201 (2016) and the figures of
 Ryu et al. (2021). Every specimen but the bead is drawn by a random generator: the same state gives
@@ -23,7 +23,7 @@ def bead(voxel_size_um: VoxelSize, radius_um: float = 2.0, contrast: float = 0.0
 
 
 def _bumpy_distance(grid: Grid, radii: NDArray[np.float64], rng: np.random.Generator) -> Volume:
-    """Signed distance (first order) to an ellipsoid whose surface undulates by some 4 %."""
+    """Return the signed distance (first order) to an ellipsoid with a surface wavy by some 4 %."""
     z, y, x = (
         axis / np.float32(r) for axis, r in zip((grid.z, grid.y, grid.x), radii, strict=True)
     )
@@ -38,14 +38,14 @@ def _bumpy_distance(grid: Grid, radii: NDArray[np.float64], rng: np.random.Gener
 
 
 def _blend(volume: Volume, fraction: Volume, value: Volume | float) -> None:
-    """Replace ``value`` for what is there, in place, where ``fraction`` says so."""
+    """Replace each voxel by ``value`` in the proportion ``fraction``, in place."""
     volume += fraction * (value - volume)
 
 
 def _point_inside(
     rng: np.random.Generator, radii: NDArray[np.float64], fill: float
 ) -> NDArray[np.float64]:
-    """Draw a point evenly from an ellipsoid shrunk by ``fill``."""
+    """Return a uniformly random point in an ellipsoid scaled by ``fill``."""
     direction = rng.standard_normal(3)
     direction /= np.linalg.norm(direction)
     return np.asarray(direction * radii * fill * rng.uniform() ** (1 / 3))
@@ -90,7 +90,7 @@ def _add_granules(
     for _ in range(rng.integers(10, 35)):
         spot = _point_inside(rng, radii, 0.88)
         _blend(volume, grid.ball(spot, rng.uniform(0.15, 0.4)), rng.uniform(0.035, 0.07))
-    for _ in range(rng.integers(0, 4)):  # vacuoles: nearly the medium
+    for _ in range(rng.integers(0, 4)):  # vacuoles, with nearly the medium's index
         spot = _point_inside(rng, radii, 0.75)
         _blend(volume, grid.ball(spot, rng.uniform(0.3, 0.6)), rng.uniform(0.002, 0.01))
 
@@ -110,7 +110,7 @@ def cocci(voxel_size_um: VoxelSize, rng: np.random.Generator, length: int | None
 
 
 def _chain(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return centres (count, 3) in um about their middle and radii of a gently bending chain."""
+    """Return centres (count, 3) about their middle and radii of a gently bending chain, in um."""
     radii = rng.uniform(0.36, 0.5, count)
     heading, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
     centres = [np.zeros(3)]
@@ -143,12 +143,12 @@ def rods(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
 
 
 def _direction(heading: float, tilt: float) -> NDArray[np.float64]:
-    """Return the unit vector (z, y, x) at an angle in the plane and one out of it."""
+    """Return the unit vector (z, y, x) with a heading in the plane and a tilt out of it, rad."""
     return np.array([np.sin(tilt), np.cos(tilt) * np.sin(heading), np.cos(tilt) * np.cos(heading)])
 
 
 def fatty(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
-    """Return a cell with lipid droplets, whose index is far above everything else's."""
+    """Return a cell with lipid droplets, whose index is far above that of the rest."""
     phantom = cell(voxel_size_um, rng)
     volume = phantom.contrast
     grid = Grid.of_shape(volume.shape, voxel_size_um)
@@ -188,7 +188,7 @@ def adherent(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
 
 
 def debris(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
-    """Return small fragments of any shape and of very different contrast."""
+    """Return small fragments of various shapes and widely varying contrast."""
     half = (rng.uniform(0.6, 2.0), rng.uniform(1.5, 3.5), rng.uniform(1.5, 3.5))
     grid = Grid.around((half[0] + 0.7, half[1] + 0.7, half[2] + 0.7), voxel_size_um)
     volume = np.zeros(grid.shape, np.float32)
@@ -199,7 +199,7 @@ def debris(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
 
 
 def random_field(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
-    """Return random structure within a random outline: what no other specimen is like."""
+    """Return random structure within a random outline, unlike any other specimen."""
     radii = rng.uniform(1.2, 4.2, 3) * (rng.uniform(0.4, 1.0), 1.0, 1.0)
     grid = Grid.around(tuple(1.25 * radii), voxel_size_um)
     outline = _bumpy_distance(grid, radii, rng) + np.float32(
@@ -232,7 +232,7 @@ def several(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
 
 
 def _place(volume: Volume, part: Volume, rng: np.random.Generator) -> None:
-    """Put a smaller volume somewhere into a larger one, in place; the higher contrast counts."""
+    """Insert a volume at a random place of a larger one, in place; the higher contrast is kept."""
     cut_part, cut = [], []
     for n, m in zip(volume.shape, part.shape, strict=True):
         size = min(n, m)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from acquisition.choices import VOLUMES
 from acquisition.errors import DataError
-from acquisition.scanning.timestamps import date_of, other_unit, possible
+from acquisition.scanning.timestamps import guessed_unit, is_possible_time, utc_date
 from files.positions import Place
 from files.tomograms import TomogramSeries
 
@@ -64,7 +64,7 @@ class Image:
         None where the file has no times, or numbers that cannot be times in seconds.
         """
         stamps = self.series.timestamps[self.times]
-        known = self.series.timestamps.any() and all(map(possible, stamps.tolist()))
+        known = self.series.timestamps.any() and all(map(is_possible_time, stamps.tolist()))
         return stamps if known else None
 
     @property
@@ -87,7 +87,7 @@ class Image:
     @property
     def begun(self) -> datetime | None:
         """When the first scan was taken; None where the file does not know."""
-        return date_of(float(self.series.timestamps[self.times[0]]))
+        return utc_date(float(self.series.timestamps[self.times[0]]))
 
     @property
     def places_um(self) -> tuple[Place, ...]:
@@ -195,9 +195,9 @@ def time_warnings(images: Sequence[Image]) -> list[str]:
     series = images[0].series
     if any(image.timestamps is None for image in images) and series.timestamps.any():
         stamps = series.timestamps.tolist()
-        unit = other_unit(stamps)
+        unit = guessed_unit(stamps)
         likely = f", they are probably {unit}" if unit else ""
-        wrong = next(stamp for stamp in stamps if not possible(stamp))
+        wrong = next(stamp for stamp in stamps if not is_possible_time(stamp))
         return [
             f"timestamps of {series.path.name} cannot be seconds since the epoch (one is "
             f"{wrong:.15g}{likely}): where they are, the export has no times"

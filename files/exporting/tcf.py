@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
-from acquisition.scanning.timestamps import text_of
+from acquisition.scanning.timestamps import time_text
 from files.exporting.exported_image import Image, Volume
 
 __all__ = ["write_tcf"]
@@ -59,7 +59,7 @@ def _describe(file: h5py.File, image: Image) -> None:
     file.attrs["Title"] = _text(f"{stem} {image.label}" if image.label else stem)
     file.attrs["Description"] = _text(image.story)
     if stamps is not None:
-        begun = text_of(float(stamps[0])).partition(".")[0]
+        begun = time_text(float(stamps[0])).partition(".")[0]
         file.attrs["CreateDate"] = file.attrs["RecordingTime"] = _text(begun)
     device = file.create_group("Info/Device")
     device.attrs["NA"] = [optics.numerical_aperture]
@@ -73,7 +73,7 @@ def _write(group: h5py.Group, image: Image, number: int, volume: Volume) -> tupl
     low, high = float(steps.min()) / _STEPS, float(steps.max()) / _STEPS
     dataset.attrs["RIMin"], dataset.attrs["RIMax"] = [low], [high]
     if image.timestamps is not None:
-        dataset.attrs["RecordingTime"] = _text(text_of(float(image.timestamps[number])))
+        dataset.attrs["RecordingTime"] = _text(time_text(float(image.timestamps[number])))
     for axis, value in zip("XYZ", image.places_um[number], strict=True):
         if math.isfinite(value):
             dataset.attrs[f"Position{axis}"] = [value]

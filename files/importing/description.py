@@ -18,7 +18,7 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination.angle_files import read_wave_vectors
 from acquisition.illumination.angles import check_wave_vectors
 from acquisition.optics import Optics
-from acquisition.scanning.timestamps import other_unit, possible
+from acquisition.scanning.timestamps import guessed_unit, is_possible_time
 
 __all__ = ["ImportDescription", "load_description"]
 
@@ -121,8 +121,8 @@ class ImportDescription(BaseModel):
 
 def _check_times(key: str, times_s: Sequence[float]) -> None:
     """Refuse what cannot be seconds since the epoch, and say what it probably is."""
-    unit = other_unit(times_s)
-    wrong = next((time for time in times_s if not possible(time) or time < 0), None)
+    unit = guessed_unit(times_s)
+    wrong = next((time for time in times_s if not is_possible_time(time) or time < 0), None)
     if wrong is None and not unit:
         return
     likely = f"probably {unit}, convert them" if unit else "before 1970 or far in the future"

@@ -125,10 +125,10 @@ class BackgroundStructure:
         lit = np.zeros(len(sample.frames), bool)
         lit[self._angles] = True
         lit &= self._peaks(sidebands, sample.frames) > _NO_FRINGES * self._brightness
-        x, y, own = self._places.look(sidebands).numpy()
+        x, y, own = self._places.measure(sidebands).numpy()
         shift = np.stack([x, y], axis=1)
         self._places.check(shift, own, lit)
-        return lit, self._places.astray(shift, own, lit)
+        return lit, self._places.misplaced(shift, own, lit)
 
     def _sidebands(self, frames: NDArray[Any]) -> torch.Tensor:
         return self._plan.sideband(torch.from_numpy(frames))

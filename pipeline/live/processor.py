@@ -34,8 +34,8 @@ from pipeline.wire.tomogram_view import view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
-from regularizer.constraint import Constrained, check_constraint, oriented
-from regularizer.registry import bytes_each_voxel, regularizer
+from regularizer.constraint import Constrained, check_constraint, with_objects
+from regularizer.registry import bytes_per_voxel, regularizer
 
 if TYPE_CHECKING:
     from regularizer.interface import Regularizer
@@ -154,7 +154,7 @@ class Processor:
         configuration = load_configuration(settings.microscope_file)
         config = configuration.processing
         self._device = torch_device(settings.device or config.device)
-        self._how = ReconstructionSettings(**configuration.reconstruction.given())
+        self._how = ReconstructionSettings(**configuration.reconstruction.set_values())
         torch.set_num_threads(os.cpu_count() or 1)
         self._desk = Desk(commands, publisher, stamp, self._obey, self._status)
         self._receiver = _Receiver(context, settings.endpoint("stacks"))
@@ -197,8 +197,8 @@ class Processor:
             self._reconstructor = Reconstructor(
                 background.stack,
                 self._device,
-                oriented(self._how, self._constraint),
-                bytes_each_voxel(self._method),
+                with_objects(self._how, self._constraint),
+                bytes_per_voxel(self._method),
             )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"

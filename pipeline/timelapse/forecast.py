@@ -102,4 +102,6 @@ def tomogram_shape(config: AcquisitionConfig) -> tuple[int, int, int]:
     fields = FieldPlan(config.camera.shape, optics, _NO_CARRIER, torch.device("cpu"))
     vectors = WaveVectors(_NO_CARRIER, config.build_angles().k, ())
     views = Views(vectors, optics, fields.shape, fields.pixel_size_um)
-    return plan_volume(ReconstructionSettings(**config.reconstruction.given()), views).shown_shape
+    return plan_volume(
+        ReconstructionSettings(**config.reconstruction.set_values()), views
+    ).window_shape

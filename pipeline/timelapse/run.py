@@ -158,7 +158,7 @@ class TimeLapse(Closing):
             self._plan.to_json(),
             config.model_dump_json(exclude_defaults=True),
             self._plan.positions,
-            config.reconstruction.given(),
+            config.reconstruction.set_values(),
         )
         self._writer = RecordingWriter(self._output, self.background, series=description)
         self._doing = Doing.WAITING

@@ -32,10 +32,10 @@ from files.tomograms import (
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.constraint import Constraint, oriented
+from regularizer.constraint import Constraint, with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
-from regularizer.registry import bytes_each_voxel, regularizer
+from regularizer.registry import bytes_per_voxel, regularizer
 
 __all__ = [
     "Listener",
@@ -263,8 +263,8 @@ class TomogramJob(Closing):
             made = Reconstructor(
                 background,
                 self.recipe.device,
-                oriented(self.recipe.settings, self.recipe.constraint),
-                bytes_each_voxel(self.recipe.regularizer),
+                with_objects(self.recipe.settings, self.recipe.constraint),
+                bytes_per_voxel(self.recipe.regularizer),
             )
             self._planned = (background, made)
         return self._planned[1]

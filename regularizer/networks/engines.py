@@ -1,4 +1,4 @@
-"""What runs a network: torch, in bfloat16 on GPUs; on processors OpenVINO where that is faster."""
+"""Inference engines: torch in bfloat16 on GPUs; on CPUs, OpenVINO where it is faster than torch."""
 
 import logging
 import time
@@ -16,27 +16,27 @@ __all__ = ["fastest", "in_bfloat16"]
 _log = logging.getLogger(__name__)
 _TRIAL = (64, 64, 64)
 _TURNS = 3
-_SAME = 1e-4  # the most that an engine may change, over the highest contrast
+_SAME = 1e-4  # largest difference between engines that is accepted, over the highest contrast
 
 
-def fastest(network: nn.Module, device: torch.device, *, doubt: bool = False) -> Network:
-    """Return what runs the network fastest on a device, tried on a volume of 64^3.
+def fastest(network: nn.Module, device: torch.device, *, uncertainty: bool = False) -> Network:
+    """Return the network on its fastest engine for a device, timed on a volume of 64^3.
 
     Parameters
     ----------
     network : Module
         In evaluation mode.
     device : torch.device
-    doubt : bool
+    uncertainty : bool
         Whether the standard deviation of the error is a second output.
 
     Raises
     ------
     ConfigurationError
-        If it is asked for what the network does not say.
+        If the uncertainty is asked for and the network does not predict it.
     """
     folded = fold_batch_norm(network).to(device)
-    plain = _with_doubt(folded) if doubt else folded
+    plain = _with_uncertainty(folded) if uncertainty else folded
     if device.type == "cuda":
         return in_bfloat16(plain, device)
     if not (isinstance(folded, LightUNet) and is_installed()):
@@ -44,7 +44,7 @@ def fastest(network: nn.Module, device: torch.device, *, doubt: bool = False) ->
     generator = torch.Generator().manual_seed(0)
     volume = torch.rand((1, folded.inputs, *_TRIAL), generator=generator)
     try:
-        other = in_openvino(folded, doubt=doubt)
+        other = in_openvino(folded, uncertainty=uncertainty)
         with torch.inference_mode():
             expected, found = plain(volume), other(volume)
             seconds, others = _seconds(plain, volume), _seconds(other, volume)
@@ -56,19 +56,19 @@ def fastest(network: nn.Module, device: torch.device, *, doubt: bool = False) ->
     return other if others < seconds and off < _SAME else plain
 
 
-def _with_doubt(network: nn.Module) -> Network:
-    if not isinstance(network, LightUNet) or network.doubt is None:
+def _with_uncertainty(network: nn.Module) -> Network:
+    if not isinstance(network, LightUNet) or network.uncertainty_head is None:
         raise ConfigurationError(
-            "uncertainty must be left out with networks that do not learn it: "
-            "take the regularizer deep"
+            "uncertainty needs a network that predicts it: take the regularizer deep, or set "
+            "uncertainty = false"
         )
-    return network.with_doubt
+    return network.with_uncertainty
 
 
 def in_bfloat16(network: Network, device: torch.device) -> Network:
-    """Return what runs a network in bfloat16 and gives float32.
+    """Return the network with convolutions in bfloat16 and float32 results.
 
-    A light U-Net's result is what it sees and a correction; only the correction is rounded.
+    A light U-Net adds a correction to its input; only the correction is rounded.
     """
 
     def run(volume: torch.Tensor) -> torch.Tensor:
@@ -79,7 +79,7 @@ def in_bfloat16(network: Network, device: torch.device) -> Network:
 
 
 def _seconds(run: Network, volume: torch.Tensor) -> float:
-    """Return the least time of a few turns."""
+    """Return the shortest of a few run times, in seconds."""
     times = []
     for _ in range(_TURNS):
         begin = time.perf_counter()

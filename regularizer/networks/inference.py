@@ -1,8 +1,8 @@
 """Running a network over a volume of any size: patches as in the paper, or the whole at once.
 
 Patches of 64^3 with stride 32 are weighted by a quadratic B-spline window, summed and normalised
-by the summed windows (Ryu et al. 2021). A volume is padded by reflection to what is needed.
-Volumes are (channels, z, y, x), as the network sees them and as its results come back.
+by the summed windows (Ryu et al. 2021). A volume is padded by reflection to the size needed.
+Volumes are (channels, z, y, x), both the network's input and its output.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ __all__ = [
     "spline_window",
 ]
 
-HALO = 48  # voxels around a tile; more than the light U-Net sees to each side
-_CELL = 8  # voxels an edge of the coarse grid on which an object is looked for
-_MARGIN = 2  # coarse cells around it
-_OCCUPIED = 0.1  # mean contrast of a coarse cell over the highest one
+HALO = 48  # voxels around a tile; more than the light U-Net's receptive field to each side
+_CELL = 8  # edge, in voxels, of the coarse cells in which objects are searched
+_MARGIN = 2  # coarse cells added around the objects
+_OCCUPIED = 0.1  # a cell with this share of the highest mean contrast holds an object
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -83,7 +83,19 @@ def apply_patches(
 
 
 def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) of the whole volume in one go."""
+    """Return network(volume), computed on the whole volume at once.
+
+    Parameters
+    ----------
+    network : callable on (1, channels, z, y, x)
+    volume : (channels, z, y, x) float32
+    multiple : int
+        Edges are padded to multiples of this.
+
+    Returns
+    -------
+    (outputs of the network, z, y, x)
+    """
     padded = _pad(volume, [-(-n // multiple) * multiple for n in volume.shape[1:]])
     _, z, y, x = volume.shape
     return network(padded[None])[0, :, :z, :y, :x]
@@ -92,10 +104,11 @@ def apply_whole(network: Network, volume: torch.Tensor, multiple: int = 8) -> to
 def apply_tiles(
     network: Network, volume: torch.Tensor, multiple: int = 8, tile: int = 512
 ) -> torch.Tensor:
-    """Return network(volume) in tiles of at most ``tile`` rows and columns: for less memory.
+    """Return network(volume), computed in tiles of at most ``tile`` rows and columns.
 
-    Each tile is seen with a halo, which the receptive field of the network must not exceed, so
-    that the result is the whole's. Along z nothing is cut.
+    Tiles save memory. Each is computed with a halo of ``HALO`` voxels, so the result equals that of
+    the whole volume as long as the network's receptive field is within the halo. Nothing is cut
+    along z.
     """
     _, _, y, x = volume.shape
     bands = []
@@ -117,7 +130,7 @@ def _with_halo(first: int, tile: int, n: int) -> slice:
 def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
     """Return the rows and columns (y, x) of a volume (z, y, x) that hold objects, with a margin.
 
-    Along z the missing cone smears objects over the whole height, so that is kept.
+    The whole height is kept, because the missing cone smears objects along z.
     """
     coarse = functional.avg_pool3d(volume[None, None], _CELL, ceil_mode=True)[0, 0]
     seen = coarse > _OCCUPIED * coarse.max()
@@ -130,7 +143,10 @@ def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
 
 
 def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) where its last channel has objects, and zeros elsewhere."""
+    """Return network(volume) in the rows and columns that hold objects, zeros elsewhere.
+
+    Objects are found in the last channel (``occupied``).
+    """
     rows, columns = occupied(volume[-1])
     part = apply_tiles(network, volume[:, :, rows, columns], multiple)
     result = part.new_zeros((len(part), *volume.shape[1:]))
@@ -139,7 +155,7 @@ def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) ->
 
 
 def _pad(volume: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    """Extend a volume at the far ends, by reflection where it is long enough, else by its edge."""
+    """Pad a volume at the far ends, by reflection where it is long enough, else by its edge."""
     sizes = volume.shape[1:]
     missing = [wanted - n for wanted, n in zip(shape, sizes, strict=True)]
     if not any(missing):

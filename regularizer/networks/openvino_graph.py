@@ -1,7 +1,7 @@
-"""A light U-Net as an OpenVINO model: on processors faster than torch, by the same numbers.
+"""A light U-Net as an OpenVINO model: faster than torch on CPUs, with the same results.
 
-OpenVINO is an extra (``pip install livetomo[openvino]``). The model is written down here operation
-by operation, because OpenVINO's own converters report to its maker that they were imported.
+OpenVINO is an extra (``pip install livetomo[openvino]``). The model is built here operation by
+operation, because OpenVINO's own converters send usage data to its maker when they are imported.
 """
 
 import importlib
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regularizer.networks.unet import LEAST, SLOPE, LightUNet
+from regularizer.networks.unet import LEAST_UNCERTAINTY, SLOPE, LightUNet
 
 __all__ = ["in_openvino", "is_installed"]
 
@@ -22,12 +22,12 @@ _CONVERTERS = "openvino.tools.ovc"
 
 
 def is_installed() -> bool:
-    """Return whether OpenVINO is there."""
+    """Return whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def in_openvino(
-    network: LightUNet, *, doubt: bool = False
+    network: LightUNet, *, uncertainty: bool = False
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the network compiled by OpenVINO, in float32, on as many threads as torch has.
 
@@ -35,21 +35,21 @@ def in_openvino(
     ----------
     network : LightUNet
         With its batch norms folded (``fold_batch_norm``).
-    doubt : bool
-        Whether the result is that of ``with_doubt`` instead of that of the network itself.
+    uncertainty : bool
+        Whether to compile ``LightUNet.with_uncertainty`` (two outputs) instead of ``forward``.
 
     Returns
     -------
     callable, (batch, inputs, z, y, x) to (batch, 1 or 2, z, y, x)
-        For any batch and any volume whose edges are multiples of 8.
+        For any batch size and any volume whose edges are multiples of 8.
     """
     openvino = _imported()
-    model = _Graph(openvino, network).model(doubt)
+    model = _Graph(openvino, network).model(uncertainty)
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # cameras, windows and total variation want cores, too
+        "ENABLE_CPU_PINNING": False,  # cameras, windows and total variation need cores as well
     }
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
@@ -61,7 +61,7 @@ def in_openvino(
 
 
 def _imported() -> Any:
-    """Import OpenVINO without its converters, which it does without where they are missing."""
+    """Import OpenVINO without its converters; it works without them."""
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
     sys.modules[_CONVERTERS] = None  # type: ignore[assignment]  # "there is no such module"
@@ -72,13 +72,13 @@ def _imported() -> Any:
 
 
 class _Graph:
-    """Writes down a folded light U-Net in OpenVINO's operations."""
+    """Builds a folded light U-Net from OpenVINO's operations."""
 
     def __init__(self, openvino: Any, network: LightUNet) -> None:
         self._openvino, self._network = openvino, network
         self._ops: Any = importlib.import_module("openvino.opset13")
 
-    def model(self, doubt: bool) -> Any:
+    def model(self, uncertainty: bool) -> Any:
         """Return an openvino.Model for volumes of any size."""
         ops, network = self._ops, self._network
         shape = [-1, network.inputs, -1, -1, -1]
@@ -92,11 +92,13 @@ class _Graph:
         features = self._layers(network.decode_fine, up)
         last = ops.gather(volume, ops.constant([network.inputs - 1]), ops.constant(1))
         result = ops.relu(ops.add(last, self._shuffled(self._convolution(network.head, features))))
-        if doubt:
-            assert network.doubt is not None
-            deviation = ops.softplus(self._shuffled(self._layers(network.doubt, features)))
-            scaled = ops.multiply(deviation, self._number(float(network.doubt.scale)))
-            result = ops.concat([result, ops.add(scaled, self._number(LEAST))], 1)
+        if uncertainty:
+            assert network.uncertainty_head is not None
+            deviation = ops.softplus(
+                self._shuffled(self._layers(network.uncertainty_head, features))
+            )
+            scaled = ops.multiply(deviation, self._number(float(network.uncertainty_head.scale)))
+            result = ops.concat([result, ops.add(scaled, self._number(LEAST_UNCERTAINTY))], 1)
         return self._openvino.Model([result], [volume], "light U-Net")
 
     def _layers(self, layers: nn.Sequential, value: Any) -> Any:

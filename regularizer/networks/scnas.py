@@ -1,17 +1,16 @@
 """The network of the paper (Ryu et al. 2021), found there by an architecture search (SCNAS).
 
-No code of the 3D network is public. The paper fixes the stem, the operations (convolution, skip,
-average pooling, dilated convolution with rate 2 or 3), which cells there are, widths and
-resolutions. Its lab has published the same network in two dimensions (BMOLKAIST,
-3D_virtual_HE_staining), whose cells fit every word of the paper: here they are in 3D, edge by edge.
-That the 3D network had the same edges is likely, not shown; docs/explanation/networks.md says which
-is which.
+No code of the 3D network is public. The paper specifies the stem, the operations (convolution,
+skip, average pooling, dilated convolution with rate 2 or 3), the cells, widths and resolutions. Its
+lab has published the same network in two dimensions (BMOLKAIST, 3D_virtual_HE_staining), whose
+cells agree with the paper's text: here they are in 3D, edge by edge. It is likely, but not shown,
+that the 3D network had the same edges; docs/explanation/networks.md says which is which.
 
-Ours is how the size of the contrast is kept, which instance norm forgets: the stem's gate comes
-after its norm, and the output is a correction of the patch in units of its root mean square.
+One addition is LiveTomo's: instance norm discards the magnitude of the contrast, so the stem's gate
+comes after its norm, and the output is a correction of the patch in units of its root mean square.
 
-The gates average over the whole patch and instance norm takes its statistics from it, so this
-network runs on patches of the size that it was trained on, never on a whole volume.
+The gates and the statistics of instance norm average over the whole patch. The network therefore
+runs on patches of the size it was trained on, never on a whole volume.
 """
 
 import functools
@@ -25,10 +24,10 @@ from torch.nn import functional
 __all__ = ["DECODER", "ENCODER", "EXPANSION", "REDUCTION", "ScnasNetwork"]
 
 _SLOPE = 0.01  # of leaky ReLU below zero
-_SQUEEZE = 6  # channels of a gate's input for one in its middle
+_SQUEEZE = 6  # input channels of a gate per hidden channel
 
-# A cell is four nodes n0 to n3, each the sum of its edges, and an edge is an operation on a source:
-# s0 is what came out of the cell before the last, s1 of the last one. n1, n2 and n3 are the result.
+# A cell has four nodes n0 to n3, each the sum of its edges. An edge is an operation on a source: s0
+# is the output of the cell before the last, s1 that of the last. n1, n2 and n3 are the result.
 Edges = tuple[tuple[tuple[str, str], ...], ...]
 REDUCTION: Edges = (
     (("halve", "s0"), ("dilated 2, stride 2", "s1")),
@@ -77,7 +76,7 @@ class _Convolution(nn.Sequential):
 
 
 class _Halve(nn.Module):
-    """Half the resolution: two strided convolutions of 1 x 1 x 1, one a voxel on, side by side."""
+    """Halve the resolution: two strided 1 x 1 x 1 convolutions, offset by a voxel, concatenated."""
 
     def __init__(self, inputs: int, outputs: int, *, affine: bool) -> None:
         super().__init__()
@@ -94,7 +93,7 @@ class _Halve(nn.Module):
 
 
 def _he(convolution: nn.Conv3d) -> nn.Conv3d:
-    """Give a convolution fresh weights as in the paper (He)."""
+    """Initialise a convolution's weights as in the paper (He), in place, and return it."""
     nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
     return convolution
 
@@ -113,8 +112,8 @@ _OPERATIONS: dict[str, Callable[[int], nn.Module]] = {  # by the channels
 class _Gate(nn.Module):
     """A factor from 0 to 1 for each channel, from the channels' averages over the patch.
 
-    After instance norms these are near zero, where a ReLU of a negative bias passes no gradient:
-    fresh biases are positive.
+    After instance norm the averages are near zero, where a ReLU with a negative bias passes no
+    gradient: biases are initialised positive.
     """
 
     def __init__(self, channels: int) -> None:
@@ -132,7 +131,7 @@ class _Gate(nn.Module):
 class _Stem(nn.Module):
     """Convolution, ReLU and instance norm, times a gate for each channel from its global average.
 
-    The gate comes after the norm, which would take every factor of a channel out again.
+    The gate comes after the norm, which would otherwise cancel every factor of a channel.
     """
 
     def __init__(self, channels: int) -> None:
@@ -162,13 +161,16 @@ class _Node(nn.Module):
 
 
 class _Cell(nn.Module):
-    """Four nodes on the outputs of the last two cells, of which three are concatenated and gated.
+    """Four nodes on the outputs of the last two cells; three of them are concatenated and gated.
 
     Parameters
     ----------
-    edges : the cell's table
-    before, last : what brings each of the two outputs to a third of the channels
-    channels : of the result
+    edges : Edges
+        The cell's table.
+    before, last : Module
+        Adapters of the two inputs to a third of the channels.
+    channels : int
+        Channels of the result.
     """
 
     def __init__(self, edges: Edges, before: nn.Module, last: nn.Module, channels: int) -> None:
@@ -187,17 +189,17 @@ class _Cell(nn.Module):
 
 
 def _same(inputs: int, outputs: int) -> nn.Module:
-    """Return what brings a cell's input to a third of its channels."""
+    """Return the adapter of a cell's input to ``outputs`` channels at the same resolution."""
     return _Convolution(inputs, outputs // 3, 1)
 
 
 def _half(inputs: int, outputs: int) -> nn.Module:
-    """Return the same to half the resolution."""
+    """Return the adapter to ``outputs`` channels at half the resolution."""
     return _Halve(inputs, outputs // 3, affine=False)
 
 
 def _double(inputs: int, outputs: int) -> nn.Module:
-    """Return the same to twice the resolution."""
+    """Return the adapter to ``outputs`` channels at twice the resolution."""
     doubled = nn.Upsample(scale_factor=2.0, mode="trilinear", align_corners=True)
     return nn.Sequential(doubled, _same(inputs, outputs))
 
@@ -221,7 +223,7 @@ class ScnasNetwork(nn.Module):
             before = n
         n = widths[-1]
         self.bridge = _Cell(ENCODER, _same(n, n), _same(n, n), n)
-        bring = _same  # after an expansion what came before it has half the resolution
+        bring = _same  # after an expansion the input before it has half the resolution
         for n, finer in itertools.pairwise(reversed(widths)):
             self.decode.append(_Cell(DECODER, bring(before, n), _same(n, n), n))
             self.decode.append(_Cell(EXPANSION, _double(n, finer), _double(n, finer), finer))
@@ -232,7 +234,7 @@ class ScnasNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the regularized patches (batch, 1, n, n, n) of raw ones, n = 24, 32, 40, ..."""
+        """Return regularized patches (batch, 1, n, n, n) from raw ones; n = 24, 32, 40, ..."""
         before = last = self.stem(volume)
         skips = []
         for cell in self.encode:

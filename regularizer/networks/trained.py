@@ -1,11 +1,12 @@
-"""The networks by name, what each is trained for, and the files of their weights.
+"""The networks by name: how each is built and trained, and the files of their weights.
 
-A network sees the channels that its recipe names, over the maximum of the last one:
+A network's input is the channels that its recipe names, divided by the maximum of the last one:
 
 raw       the raw tomogram's contrast
-tv-quick  20 split-Bregman iterations with mu by the scan's noise (``quick_contrast``)
+tv-quick  20 split-Bregman iterations with mu chosen from the scan's noise (``quick_contrast``)
 
-Weights are safetensors; the header says network, training data, its range and what was reached.
+Weights are safetensors files; the header holds network, training data, its range and the
+validation error.
 """
 
 import json
@@ -34,33 +35,33 @@ __all__ = [
     "load_network",
     "network_input",
     "save_network",
-    "shipped",
+    "shipped_networks",
 ]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 _FORMAT = "livetomo.network"
 _VERSION = "3"
-_NOTHING = 1e-9  # contrast; a tomogram without any is left as it is
+_NOTHING = 1e-9  # contrast; keeps a constant tomogram from being divided by zero
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A network and what it is trained for.
+    """How a network is built, what it takes in, and how it is trained.
 
     Parameters
     ----------
     build : callable
         Makes the network with fresh weights.
     channels : tuple of str
-        What it sees: "raw", "tv-quick".
+        Its input: "raw", "tv-quick".
     target : str
-        "truth", the simulated object, or "tv".
+        What it learns: "truth", the simulated object, or "tv", total variation's result.
     rate, batch : float, int
-        Of Adam.
+        Learning rate and batch size of Adam.
     multiple : int
-        Every edge of a volume must be one.
+        Every edge of a volume must be a multiple of this.
     patches : bool
-        Whether it looks at a patch as a whole, so that it runs on patches of 64^3 only.
+        Whether it uses patch-wide statistics, so that it runs on patches of 64^3 only.
     """
 
     build: Callable[[], nn.Module]
@@ -75,10 +76,12 @@ class Recipe:
 _BOTH = ("raw", "tv-quick")
 
 NETWORKS: dict[str, Recipe] = {
-    # the live view's: on two cores, on a GPU
-    "light-unet": Recipe(lambda: LightUNet(doubt=True), _BOTH, "truth", 2e-3, 4),
-    "full-unet": Recipe(lambda: LightUNet(2, (32, 64, 128), doubt=True), _BOTH, "truth", 1e-3, 16),
-    # in the manner of the paper: raw in, total variation out
+    # for the live view: on two cores, on a GPU
+    "light-unet": Recipe(lambda: LightUNet(uncertainty=True), _BOTH, "truth", 2e-3, 4),
+    "full-unet": Recipe(
+        lambda: LightUNet(2, (32, 64, 128), uncertainty=True), _BOTH, "truth", 1e-3, 16
+    ),
+    # as in the paper: raw in, total variation out
     "light-unet-tv": Recipe(lambda: LightUNet(1), ("raw",), "tv", 2e-3, 4),
     "unet": Recipe(UNet, ("raw",), "tv", 1e-4, 80),
     "scnas": Recipe(ScnasNetwork, ("raw",), "tv", 1e-4, 80, patches=True),
@@ -87,16 +90,16 @@ NETWORKS: dict[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network in evaluation mode and what its file says about it."""
+    """A network in evaluation mode, its file's metadata, and its training range."""
 
     name: str
     network: nn.Module
-    about: Mapping[str, str]
+    metadata: Mapping[str, str]
     range: TrainingRange
 
     @property
     def recipe(self) -> Recipe:
-        """What it was trained for."""
+        """How it was built and trained."""
         return NETWORKS[self.name]
 
 
@@ -106,17 +109,17 @@ def network_input(
     channels: Sequence[str],
     quick: Callable[[], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, float]:
-    """Return what a network sees (channels, z, y, x), and the contrast that its values are over.
+    """Return a network's input (channels, z, y, x) and the contrast it was divided by.
 
     Parameters
     ----------
     raw : (z, y, x)
-        Contrast.
+        Raw contrast.
     spectrum : Spectrum
     channels : sequence of str
-        The recipe's.
+        Channel names, as in ``Recipe.channels``.
     quick : callable or None
-        Makes the contrast "tv-quick" where it is asked for; None: cold, from the spectrum.
+        Computes the channel "tv-quick"; None: ``quick_contrast`` of the spectrum.
     """
     parts = []
     for name in channels:
@@ -142,22 +145,23 @@ def save_network(
     network: nn.Module,
     path: Path,
     range_: TrainingRange,
-    about: Mapping[str, str],
+    metadata: Mapping[str, str],
     *,
     half: bool = False,
 ) -> None:
-    """Write the weights, whole or not at all.
+    """Write a network's weights and metadata as a safetensors file, whole or not at all.
 
     Parameters
     ----------
     name : str
+        Name in ``NETWORKS``.
     network : Module
     path : Path
     range_ : TrainingRange
-    about : mapping of str
-        Tells training data and metrics.
+    metadata : mapping of str
+        Further header entries: training data, metrics.
     half : bool
-        Whether weights are written in half precision; what norms have counted is not.
+        Whether weights are written in half precision; running statistics of norms never are.
     """
     header = {
         "format": _FORMAT,
@@ -166,7 +170,7 @@ def save_network(
         "channels": json.dumps(NETWORKS[name].channels),
         "target": NETWORKS[name].target,
         "range": range_.dumps(),
-        **about,
+        **metadata,
     }
     learned = {key for key, _ in network.named_parameters()} if half else set()
     weights = {
@@ -180,14 +184,14 @@ def save_network(
 
 
 def load_network(name: str, path: Path | None = None) -> Trained:
-    """Read a network's weights; those that come with LiveTomo where no path is given.
+    """Return a network with the weights in ``path``; None: the weights shipped with LiveTomo.
 
     Raises
     ------
     ConfigurationError
-        If there is no such network.
+        If there is no network of that name.
     DataError
-        If the file is absent or holds another network, or one that sees something else.
+        If the file is missing, or holds another network or one with other input channels.
     """
     made = recipe(name)
     path = WEIGHTS / f"{name}.safetensors" if path is None else path
@@ -207,16 +211,16 @@ def load_network(name: str, path: Path | None = None) -> Trained:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise DataError(f"{path} does not fit {name}: {error}") from error
+        raise DataError(f"{path} must hold the weights of {name}: {error}") from error
     return Trained(name, network.eval(), header, TrainingRange.loads(header["range"]))
 
 
-def shipped() -> tuple[str, ...]:
-    """Return the names of the networks whose weights come with LiveTomo."""
+def shipped_networks() -> tuple[str, ...]:
+    """Return the names of the networks whose weights are shipped with LiveTomo."""
     return tuple(name for name in NETWORKS if (WEIGHTS / f"{name}.safetensors").is_file())
 
 
 def best_network(device: torch.device) -> str:
-    """Return the shipped network that suits a machine: the full size on a GPU, if it is there."""
-    there = shipped()
+    """Return the best shipped network for a device: "full-unet" on a GPU if shipped, else light."""
+    there = shipped_networks()
     return "full-unet" if device.type == "cuda" and "full-unet" in there else "light-unet"

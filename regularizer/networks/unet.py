@@ -1,11 +1,13 @@
 """U-Nets that regularize a contrast volume.
 
-Input is (batch, channels, z, y, x) of contrasts over the maximum of the last one, output
-(batch, 1, z, y, x). ``UNet`` is the standard one of the paper's appendix D (Ryu et al. 2021).
-``LightUNet`` is made for the live view: it works at half resolution (pixel unshuffle: each
-2 x 2 x 2 block becomes 8 channels), has two further levels, and predicts the correction to its last
-input channel, and how large the error of what it says may be. Batch norm only, no patch-global
-operation, so that a tile and the whole volume give the same result away from their borders.
+The input (batch, channels, z, y, x) holds contrasts divided by the maximum of the last channel; the
+output is (batch, 1, z, y, x). ``UNet`` is the standard one of the paper's appendix D (Ryu et al.
+2021).
+``LightUNet`` is for the live view: it works at half resolution (pixel unshuffle: each 2 x 2 x 2
+block becomes 8 channels), has two further levels, and predicts a correction to its last input
+channel and, optionally, the standard deviation of the remaining error. Batch norm only, no
+patch-global operation, so that a tile and the whole volume give the same result away from their
+borders.
 """
 
 import copy
@@ -20,8 +22,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 __all__ = ["LightUNet", "UNet", "channels_last", "fold_batch_norm"]
 
 SLOPE = 0.1  # of leaky ReLU below zero
-LEAST = 1e-3  # uncertainty, over the highest contrast
-_FIRST = 0.05  # what a fresh network takes for its error
+LEAST_UNCERTAINTY = 1e-3  # over the highest contrast
+_FRESH_UNCERTAINTY = 0.05  # that an untrained head predicts, over the highest contrast
+_STORED_HEAD = "doubt"  # key of the uncertainty head in weight files and checkpoints
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -38,10 +41,10 @@ class _Block(nn.Sequential):
         super().__init__(*layers)
 
 
-class _Doubt(nn.Sequential):
-    """What the standard deviation of the error is the softplus of, before it is scaled.
+class _UncertaintyHead(nn.Sequential):
+    """Predicts a value whose softplus, times ``scale``, is the standard deviation of the error.
 
-    Not its logarithm: where a scan is unlike any that was trained on, that would explode.
+    Not its logarithm, which would explode on a scan unlike any in the training.
     """
 
     scale: torch.Tensor
@@ -50,7 +53,7 @@ class _Doubt(nn.Sequential):
         last = nn.Conv3d(inputs, 8, 1)
         nn.init.zeros_(last.weight)
         assert last.bias is not None
-        nn.init.constant_(last.bias, math.log(math.expm1(_FIRST)))
+        nn.init.constant_(last.bias, math.log(math.expm1(_FRESH_UNCERTAINTY)))
         first = nn.Conv3d(inputs, inputs, 3, padding=1)
         super().__init__(first, nn.LeakyReLU(SLOPE, inplace=True), last)
         self.register_buffer("scale", torch.ones(()))
@@ -59,15 +62,18 @@ class _Doubt(nn.Sequential):
 class LightUNet(nn.Module):
     """The light network for the live view on a CPU.
 
-    The last input channel is corrected: the output is that channel and what the network adds to it,
-    not below zero, as contrast is in what the network is for.
+    The output is the last input channel plus a correction, clipped at zero: the network is for
+    non-negative contrast.
 
     Parameters
     ----------
-    inputs : channels of the input
-    widths : channels at half, quarter and eighth resolution
-    doubt : whether a head of its own says the standard deviation of the output's error
-        (``with_doubt``); it is trained when the rest is done, and changes nothing of it
+    inputs : int
+        Channels of the input.
+    widths : tuple of int
+        Channels at half, quarter and eighth resolution.
+    uncertainty : bool
+        Whether a separate head predicts the standard deviation of the output's error
+        (``with_uncertainty``). It is trained after the rest, which stays unchanged.
     """
 
     def __init__(
@@ -75,7 +81,7 @@ class LightUNet(nn.Module):
         inputs: int = 2,
         widths: tuple[int, int, int] = (16, 32, 64),
         *,
-        doubt: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
         fine, middle, coarse = widths
@@ -89,13 +95,20 @@ class LightUNet(nn.Module):
         nn.init.zeros_(self.head.weight)  # start as the identity
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
-        self.doubt = _Doubt(fine) if doubt else None
+        self.register_module(_STORED_HEAD, _UncertaintyHead(fine) if uncertainty else None)
+
+    @property
+    def uncertainty_head(self) -> _UncertaintyHead | None:
+        """The head that predicts the standard deviation of the error; None without one."""
+        head = self._modules[_STORED_HEAD]
+        assert head is None or isinstance(head, _UncertaintyHead)
+        return head
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the regularized volume (batch, 1, z, y, x) of (batch, inputs, z, y, x)."""
+        """Return the regularized volume (batch, 1, z, y, x) from (batch, inputs, z, y, x)."""
         return self.corrected(volume, self.features(volume))
 
-    def with_doubt(self, volume: torch.Tensor) -> torch.Tensor:
+    def with_uncertainty(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the regularized volume and the standard deviation of its error.
 
         Parameters
@@ -110,7 +123,7 @@ class LightUNet(nn.Module):
         return torch.cat([self.corrected(volume, features), self.deviation(features)], dim=1)
 
     def features(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return what both heads work on (batch, channels, z/2, y/2, x/2)."""
+        """Return the features that both heads take in, (batch, channels, z/2, y/2, x/2)."""
         fine = self.encode_fine(unshuffle(volume))
         middle = self.encode_middle(_halve(fine))
         coarse = self.encode_coarse(_halve(middle))
@@ -121,24 +134,27 @@ class LightUNet(nn.Module):
         return decoded
 
     def corrected(self, volume: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Return what the network makes of a volume and its features, (batch, 1, z, y, x)."""
+        """Return the regularized volume (batch, 1, z, y, x) from a volume and its features."""
         return (volume[:, -1:] + shuffle(self.head(features))).clamp_min(0)
 
     def deviation(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the standard deviation of the error (batch, 1, z, y, x), at least ``LEAST``."""
-        assert self.doubt is not None
-        return functional.softplus(shuffle(self.doubt(features))) * self.doubt.scale + LEAST
+        """Return the standard deviation of the error (batch, 1, z, y, x), at least 1e-3."""
+        head = self.uncertainty_head
+        assert head is not None
+        return functional.softplus(shuffle(head(features))) * head.scale + LEAST_UNCERTAINTY
 
 
 class UNet(nn.Module):
     """The standard U-Net of the paper's appendix D, raw in and regularized out.
 
-    The appendix fixes convolution, batch norm and leaky ReLU, and the U. Ours: four levels at full
-    resolution with two convolutions each, max pooling, nearest neighbours on the way up.
+    The appendix specifies the U shape, convolution, batch norm and leaky ReLU. Chosen here: four
+    levels from full resolution down, two convolutions each, max pooling, nearest-neighbour
+    upsampling.
 
     Parameters
     ----------
-    widths : channels at full, half, quarter and eighth resolution
+    widths : tuple of int
+        Channels at full, half, quarter and eighth resolution.
     """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
@@ -150,7 +166,7 @@ class UNet(nn.Module):
         self.head = nn.Conv3d(widths[0], 1, 1)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the regularized volume (batch, 1, z, y, x) of (batch, 1, z, y, x)."""
+        """Return the regularized volume (batch, 1, z, y, x) from (batch, 1, z, y, x)."""
         skips = [self.encode[0](volume)]
         for block in self.encode[1:]:
             skips.append(block(_halve(skips[-1])))
@@ -164,7 +180,7 @@ class UNet(nn.Module):
 
 
 def _halve(volume: torch.Tensor) -> torch.Tensor:
-    """Return half the resolution; channels last again, or a slow convolution would follow."""
+    """Return half the resolution, channels last: otherwise the next convolution is slow."""
     pooled = functional.max_pool3d(volume, 2)
     return pooled.contiguous(memory_format=torch.channels_last_3d)
 
@@ -185,12 +201,12 @@ def shuffle(channels: torch.Tensor) -> torch.Tensor:
 
 
 def channels_last(network: _Network) -> _Network:
-    """Store the weights channels last, in place: convolutions on a CPU take a quarter less time."""
+    """Store the weights channels last, in place: CPU convolutions take a quarter less time."""
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]  # torch's gap
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Return an inference copy in which batch norms are part of the convolutions."""
+    """Return an inference copy with batch norms folded into the convolutions."""
     folded = copy.deepcopy(network).eval()
     for block in folded.modules():
         if isinstance(block, _Block):

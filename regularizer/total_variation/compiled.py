@@ -1,9 +1,9 @@
 """The pointwise half of a split-Bregman iteration as compiled kernels, for GPUs.
 
-The same as ``fused.py`` in tensor operations, which torch.compile turns into a few kernels without
-temporaries (Triton). tau, gamma and the weights are a tensor: as numbers they would be compiled in,
-and another value would compile everything again. Another shape does: ten seconds and more, once a
-shape.
+The same computation as ``fused.py``, in tensor operations that torch.compile turns into a few
+kernels without temporaries (Triton). tau, gamma and the weights are passed as a tensor: numbers
+would be compiled in, and a new value would compile everything again. A new shape does compile
+again, which takes ten seconds or more, once per shape.
 """
 
 import warnings
@@ -54,12 +54,12 @@ def _pass(
 
 
 class CompiledPass:
-    """``_pass``, compiled at its first call; where that fails, uncompiled and with a warning.
+    """``_pass``, compiled at its first call; if that fails, it warns and runs uncompiled.
 
     Parameters
     ----------
     backend : str
-        Of torch.compile: what makes kernels of the captured operations.
+        Backend of torch.compile.
     """
 
     def __init__(self, backend: str = "inductor") -> None:
@@ -84,12 +84,12 @@ class CompiledPass:
         Parameters
         ----------
         f, c, right : (volumes, z, y, x) float32
-            Read; updated in place where ``nonnegative``; written.
+            f is read, c is updated in place where ``nonnegative``, right is written.
         b, new_b : (volumes, 3, z, y, x)
-            Read, and written.
+            b is read, new_b is written.
         tau, gamma : float
         weights : (z, y, x)
-            Of the three differences.
+            Weights of the three differences.
         isotropic, nonnegative : bool
         """
         key = (tau, gamma, *weights)
@@ -98,9 +98,12 @@ class CompiledPass:
         arguments = (f, b, new_b, c, right, self._numbers[key], isotropic, nonnegative)
         try:
             self._run(*arguments)
-        except Exception as error:  # whatever a compiler that is not set up well may raise
+        except Exception as error:  # a misconfigured compiler may raise anything
             if self._run is _pass:
                 raise
-            warnings.warn(f"the pass of split Bregman is not compiled: {error}", stacklevel=2)
+            warnings.warn(
+                f"split Bregman runs uncompiled, and slower, because compiling failed: {error}",
+                stacklevel=2,
+            )
             self._run = _pass
             self._run(*arguments)

@@ -1,15 +1,15 @@
-"""The pointwise half of a split-Bregman iteration in one pass over memory, for processors.
+"""The pointwise half of a split-Bregman iteration in one pass over memory, for CPUs.
 
-What ``SplitBregman`` does with a dozen tensor operations (v = D f + b, its clamp b', D^T(v - 2 b'),
-x = f + c, its negative part) is done row by row: a third of the time at 64 x 192 x 192, where
-memory is the limit. Compiled by numba when this module is imported (seconds the first time; the
-result is kept in numba's cache). Importing it fails where numba is not installed; the tensor
-operations then serve, as they do on a GPU.
+``SplitBregman`` needs a dozen tensor operations for this (v = D f + b, its clamp b', D^T(v - 2 b'),
+x = f + c, its negative part). Here they are done row by row, in a third of the time at
+64 x 192 x 192, where memory bandwidth is the limit. numba compiles the functions when this module
+is imported (seconds the first time, then cached). The import fails where numba is not installed;
+the tensor operations are used instead.
 
-Slabs of a volume are computed by the threads of an ordinary pool, not by numba's own parallel
-loops: their threads meet at barriers, which cost a time slice each where another process holds a
-core (ten times the time for 40 iterations beside one busy process), and ended the process when two
-threads of it regularized at once under the ``workqueue`` layer.
+The slabs of a volume are computed by an ordinary thread pool, not by numba's parallel loops. Those
+synchronise at barriers, each of which costs a time slice when another process holds a core (ten
+times the time for 40 iterations beside one busy process), and under the ``workqueue`` layer they
+ended the process when two of its threads regularized at once.
 """
 
 import functools
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 __all__ = ["POOL", "iterate"]
 
-POOL = "split-bregman"  # how its threads are named
-_SLAB = 2**16  # voxels that are worth handing to another thread: a third of a millisecond
+POOL = "split-bregman"  # prefix of the pool's thread names
+_SLAB = 2**16  # voxels of the smallest slab: a third of a millisecond of work
 
 Array = NDArray[np.float32]
 
@@ -75,9 +75,9 @@ def _row(f, b, z, y, tau, w, isotropic, new_z, new_y, new_x, ez, ey, ex):  # typ
     cache=True,
 )
 def _pass(f, b, new_b, c, right, tau, gamma, w, isotropic, nonnegative, first, end):  # type: ignore[no-untyped-def]
-    """Do one iteration's pointwise part of a slab: the planes from ``first`` to before ``end``.
+    """Do one iteration's pointwise part on a slab: planes ``first`` to ``end - 1``.
 
-    Of the plane before the slab a part is computed again, so that slabs need nothing of each other.
+    Part of the plane before the slab is computed again, so that slabs are independent.
     """
     depth, rows, columns = f.shape
     above = np.empty((rows, columns), np.float32)  # e along z of the plane before
@@ -125,17 +125,17 @@ def iterate(
     isotropic: bool,
     nonnegative: bool,
 ) -> None:
-    """Write b', c' and tau D^T(d - b') + gamma (w - c') of an iteration; see the solver.
+    """Write b', c' and tau D^T(d - b') + gamma (w - c') of an iteration (``split_bregman``).
 
     Parameters
     ----------
-    f, c, right : (volumes, z, y, x) float32, contiguous, on the processor
-        Read; updated in place where ``nonnegative``; written.
+    f, c, right : (volumes, z, y, x) float32, contiguous, on the CPU
+        f is read, c is updated in place where ``nonnegative``, right is written.
     b, new_b : (volumes, 3, z, y, x)
-        Read, and written.
+        b is read, new_b is written.
     tau, gamma : float
     weights : (z, y, x)
-        Of the three differences.
+        Weights of the three differences.
     isotropic, nonnegative : bool
     """
     depth, threads = f.shape[1], torch.get_num_threads()
@@ -155,5 +155,5 @@ def iterate(
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return the threads that compute slabs; they are kept, and cost nothing while they wait."""
+    """Return the thread pool for slabs; it is kept, and idle threads cost nothing."""
     return ThreadPoolExecutor(threads, thread_name_prefix=POOL)

@@ -19,17 +19,19 @@ class TvParameters:
     Parameters
     ----------
     outer, inner : int
+        Numbers of outer and inner iterations.
     mu, tau, gamma : float
+        Weights of the data, the gradient and the bound at zero.
     nonnegative : bool
         Whether the contrast may not fall below zero.
     tolerance : float
-        An outer iteration ends when an inner one changes the contrast by less than this part of
-        it (norms); 0: all are done.
+        An outer iteration ends when an inner one changes the contrast by a smaller share of its
+        norm than this; 0: all inner iterations are done.
     isotropic : bool
-        Whether |D f| is the length of the gradient, or the sum of its components' sizes.
+        Whether |D f| is the length of the gradient; else the sum of its components' magnitudes.
     gradient : "voxels" or "micrometres"
-        Whether differences of neighbours count the same along the three axes whatever their
-        distance, or are divided by it (in units of the smallest one), as a gradient is.
+        Whether differences of neighbours are taken per voxel on all three axes, or divided by the
+        voxel size (in units of the smallest one), as in a physical gradient.
     """
 
     outer: int
@@ -48,7 +50,9 @@ class TvParameters:
                 f"outer and inner iterations must be at least 1, got {self.outer}, {self.inner}"
             )
         if not 0 <= self.tolerance < 1:
-            raise ConfigurationError(f"tolerance must be 0 to below 1, got {self.tolerance}")
+            raise ConfigurationError(
+                f"tolerance must be at least 0 and below 1, got {self.tolerance}"
+            )
         if not all(0 < value < math.inf for value in (self.mu, self.tau, self.gamma)):
             raise ConfigurationError(
                 f"mu, tau and gamma must be positive, got {self.mu}, {self.tau}, {self.gamma}"
@@ -59,7 +63,7 @@ class TvParameters:
             )
 
     def weights(self, voxel_size_um: tuple[float, float, float]) -> Weights:
-        """Return what the differences along z, y and x are multiplied by."""
+        """Return the factors of the differences along z, y and x."""
         if self.gradient == "voxels":
             return 1.0, 1.0, 1.0
         z, y, x = (min(voxel_size_um) / size for size in voxel_size_um)
@@ -76,4 +80,4 @@ PARAMETERS: dict[str, TvParameters] = {
     "oci-aml3": TvParameters(3, 60, 150.0, 150.0, 1.0),
 }
 
-PRESETS = (*PARAMETERS, "auto")  # "auto": chosen for each scan by its noise
+PRESETS = (*PARAMETERS, "auto")  # "auto": chosen for each scan from its noise

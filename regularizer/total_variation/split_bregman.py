@@ -1,4 +1,4 @@
-"""Total variation with non-negativity by split Bregman: the classical cure of the missing cone.
+"""Total variation with non-negativity by split Bregman: the classical remedy for the missing cone.
 
     minimise |D f|_1 + [f >= 0]   subject to   M F f = g
 
@@ -16,7 +16,7 @@ and one inverse real transform an iteration are enough. D is the periodic forwar
 voxels, weighted as ``TvParameters.gradient`` says.
 
 Contrast is divided by its raw maximum (``scale``) before and multiplied after, so that mu, tau and
-gamma mean the same for every sample: only mu x contrast decides the result.
+gamma mean the same for every sample: only mu x contrast determines the result.
 """
 
 import functools
@@ -39,27 +39,27 @@ __all__ = ["SplitBregman", "fused_pass"]
 class SplitBregman:
     """A solver for one measured spectrum, or for several of the same size at once.
 
-    Buffers are allocated once and reused. What a batch saves is the overhead of each operation,
-    which counts on a GPU with small volumes.
+    Buffers are allocated once and reused. A batch saves the overhead of each operation, which
+    matters for small volumes on a GPU.
 
     Parameters
     ----------
     spectrum : Spectrum or sequence of Spectrum
-        Measured values and where they are; decides device and size.
+        Measured values and measured voxels; determines device and size.
     parameters : TvParameters
     scale : float or None
-        What the contrast is divided by; None: the maximum of each raw tomogram's contrast, of its
-        size where it may be negative.
+        Divisor of the contrast; None: the maximum of each raw tomogram's contrast, or of its
+        magnitude where it may be negative.
     fused : bool
-        Whether the pointwise half of an iteration is a compiled pass, where there is one (numba
-        on processors, Triton on CUDA; float32): the same result in less time.
+        Whether to use a compiled pass for the pointwise half of an iteration, where one is
+        available (numba on CPUs, Triton on CUDA; float32): the same result in less time.
     dtype : torch.float32 or torch.float64
-        To compute in; the result has it, too.
+        Precision of the computation and the result.
 
     Attributes
     ----------
     f : (volumes, z, y, x)
-        The last iterate over ``scale``, position 0 at index 0, before its negative part is cut off.
+        The last iterate over ``scale``, position 0 at index 0, before clipping at zero.
     scale : (volumes, 1, 1, 1)
     """
 
@@ -92,7 +92,7 @@ class SplitBregman:
         self._spare = torch.empty_like(self.b)
 
     def _take(self, spectra: Sequence[Spectrum]) -> None:
-        """Take up measured values g (zero where not measured), and where they are."""
+        """Set the measured values g (zero where not measured) and the measured voxels M."""
         p, dtype, device = self.parameters, self.scale.dtype, self.scale.device
         self._measured = torch.stack([one.measured > 0 for one in spectra]).to(dtype)
         self._data = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
@@ -104,8 +104,8 @@ class SplitBregman:
     def start_from(self, contrast: torch.Tensor) -> None:
         """Start warm from a contrast ([volumes,] z, y, x), centre at n//2.
 
-        b is built as it must be at the solution, the direction of the gradient over tau; b = 0
-        would make a good start worse.
+        b is set to its value at the solution, the direction of the gradient over tau; b = 0 would
+        spoil a good start.
         """
         start = contrast.to(self.f.dtype).reshape(self.f.shape) / self.scale
         self.f = torch.fft.ifftshift(start, dim=_AXES)
@@ -119,24 +119,32 @@ class SplitBregman:
         self._prepare()
 
     def follow(self, spectrum: Spectrum | Sequence[Spectrum]) -> None:
-        """Take up new data, of the same size, and go on from where the former ones have led."""
+        """Replace the data by new data of the same size, and keep the current iterate.
+
+        Raises
+        ------
+        DataError
+            If the number, shape or voxels of the spectra differ.
+        """
         spectra = [spectrum] if isinstance(spectrum, Spectrum) else list(spectrum)
         _alike([self._first, *spectra])
         if len(spectra) != len(self.f):
-            raise DataError(f"{len(self.f)} spectra must follow, got {len(spectra)}")
+            raise DataError(
+                f"new data must be as many spectra as before, {len(self.f)}, got {len(spectra)}"
+            )
         self._take(spectra)
 
     def run(
         self, progress: Progress | None = None, stop: threading.Event | None = None
     ) -> torch.Tensor:
-        """Return the regularized contrast (z, y, x), centre at n//2; (volumes, z, y, x) of several.
+        """Return the regularized contrast (z, y, x), or (volumes, z, y, x); centre at n//2.
 
         Parameters
         ----------
         progress : callable or None
-            Told (done, of) after every inner iteration.
+            Called with (done, total) after every inner iteration.
         stop : Event or None
-            Looked at before every one.
+            Checked before every inner iteration.
 
         Raises
         ------
@@ -163,7 +171,7 @@ class SplitBregman:
         return contrast.squeeze(0) if self._single else contrast
 
     def _change(self, before: torch.Tensor) -> float:
-        """Return the largest relative change of a volume."""
+        """Return the largest relative change of any volume in the last iteration."""
         change = torch.linalg.vector_norm(self.f - before, dim=_AXES)
         size = torch.linalg.vector_norm(self.f, dim=_AXES).clamp_min(1e-30)
         return float((change / size).max())
@@ -202,7 +210,7 @@ class SplitBregman:
         self._right.mul_(tau)
 
     def _clamp_length(self, tau: float) -> None:
-        """Leave the clamped v in ``_spare`` and v minus twice that in ``b``."""
+        """Write the clamped v to ``_spare``, and v minus twice that to ``b``."""
         torch.mul(self.b[:, 0], self.b[:, 0], out=self._norm)
         self._norm.addcmul_(self.b[:, 1], self.b[:, 1]).addcmul_(self.b[:, 2], self.b[:, 2]).sqrt_()
         shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
@@ -238,9 +246,9 @@ class SplitBregman:
 
 @functools.cache
 def fused_pass(device: torch.device) -> Callable[..., None] | None:
-    """Return the compiled pass for a device, None where its compiler is not installed.
+    """Return the compiled pass for a device; None where its compiler is not installed.
 
-    ``fused.py`` (numba) on processors, ``compiled.py`` (Triton) on CUDA.
+    ``fused.py`` (numba) on CPUs, ``compiled.py`` (Triton) on CUDA.
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         return CompiledPass()
@@ -254,16 +262,16 @@ def fused_pass(device: torch.device) -> Callable[..., None] | None:
 
 
 _AXES = (-3, -2, -1)
-_FLAT = 0.01  # gradient (of a contrast with maximum 1) below which a warm start calls it flat
+_FLAT = 0.01  # a warm start treats smaller gradients (of a contrast with maximum 1) as zero
 
 
 def _alike(spectra: Sequence[Spectrum]) -> Spectrum:
-    """Return the first of spectra that must have the same size and voxels."""
+    """Return the first spectrum; DataError unless all have the same size, voxels and device."""
     kinds = {(one.shape, one.voxel_size_um, one.values.device) for one in spectra}
     if len(kinds) != 1:
         raise DataError(
-            "spectra that are regularized together must be at least one, of the same shape, voxel "
-            f"size and device, got {sorted(map(str, kinds)) or 'none'}"
+            "a batch must be one spectrum or more, all of the same shape, voxel size and device, "
+            f"got {sorted(map(str, kinds)) or 'none'}"
         )
     return spectra[0]
 

@@ -1,4 +1,4 @@
-"""Total variation as a regularizer: named parameters, and going on from the last tomogram."""
+"""Total variation as a regularizer: named parameters, and warm starts from the last tomogram."""
 
 import math
 import threading
@@ -7,24 +7,24 @@ from dataclasses import replace
 import torch
 
 from reconstruction.tomogram import Spectrum, Tomogram
-from regularizer.interface import Progress, SignedRegularizer, checked
+from regularizer.interface import Progress, SignedRegularizer, with_checked_contrast
 from regularizer.total_variation.automatic import automatic_parameters, quick_parameters
 from regularizer.total_variation.parameters import PARAMETERS, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman, fused_pass
 
 __all__ = ["TotalVariation", "make"]
 
-# Relative changes of the spectrum from scan to scan, noise taken off. Measured on a moving cell
-# (docs/explanation/regularizer.md): 20 iterations that go on from the last tomogram are better than
-# 20 from nothing up to 0.55, 10 are as good up to 0.2.
+# Relative changes of the spectrum from scan to scan, with the noise subtracted. Measured on a
+# moving cell (docs/explanation/regularizer.md): 20 iterations from the last tomogram are better
+# than 20 from zero up to a change of 0.55, and 10 are as good up to 0.2.
 _SIMILAR, _SAME = 0.5, 0.2
-_SAME_SCALE = 0.1  # of the maximum, which mu, tau and gamma refer to
+_SAME_SCALE = 0.1  # largest relative change of the maximum, by which the solver divides
 
 
 def make(
     name: str, device: str | torch.device, *, warm: bool, uncertainty: bool
 ) -> SignedRegularizer:
-    """Return it as ``regularizer.registry`` asks for it; only "tv-fast" goes on while live."""
+    """Return the regularizer ``name`` (``regularizer.registry``); only "tv-fast" starts warm."""
     return TotalVariation(name, device, warm=warm and name == "tv-fast")
 
 
@@ -34,12 +34,12 @@ class TotalVariation:
     Parameters
     ----------
     name : str
-        In ``PARAMETERS``, or chosen for each scan by its noise: "auto", or "quick", the few
-        iterations that networks start from.
+        A name in ``PARAMETERS``, or parameters chosen from each scan's noise: "auto", or "quick",
+        the few iterations that networks start from.
     device : str or torch.device
     warm : bool
-        Go on from the last tomogram where the sample is similar, with half of the iterations where
-        it is nearly the same: for scans that follow each other in time.
+        Whether to start from the last tomogram where the spectrum is similar, with half of the
+        iterations where it is nearly the same: for scans that follow each other in time.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TotalVariation:
         self.name = name
         self._warm = warm
         self._last: tuple[SplitBregman, Spectrum] | None = None
-        fused_pass(torch.device(device))  # compiled while loading, not with the first tomogram
+        fused_pass(torch.device(device))  # compile now, not at the first tomogram
 
     def __call__(
         self,
@@ -57,42 +57,44 @@ class TotalVariation:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
-        free: bool = False,
+        unconstrained: bool = False,
     ) -> Tomogram:
         """Return the tomogram of least total variation that fits the measured spectrum.
 
-        ``free`` contrast may be negative, too.
+        Where ``unconstrained``, its contrast may be negative.
         """
-        contrast, parameters = self.solved(tomogram, spectrum, progress, stop, free=free)
-        return checked(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
+        contrast, parameters = self.solve(
+            tomogram, spectrum, progress, stop, unconstrained=unconstrained
+        )
+        return with_checked_contrast(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
-    def solved(
+    def solve(
         self,
         tomogram: Tomogram,
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
-        free: bool = False,
+        unconstrained: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
-        """Return its contrast (z, y, x), and the parameters that were taken."""
-        parameters = replace(self._chosen(spectrum), nonnegative=not free)
-        solver = self._following(tomogram, spectrum, parameters)
+        """Return the contrast (z, y, x) of least total variation, and the parameters used."""
+        parameters = replace(self._parameters_for(spectrum), nonnegative=not unconstrained)
+        solver = self._warm_solver(tomogram, spectrum, parameters)
         contrast = solver.run(progress, stop)
         if self._warm:
             self._last = (solver, spectrum)
         return contrast, solver.parameters
 
-    def _chosen(self, spectrum: Spectrum) -> TvParameters:
+    def _parameters_for(self, spectrum: Spectrum) -> TvParameters:
         if self.name == "auto":
             return automatic_parameters(spectrum)
         return quick_parameters(spectrum) if self.name == "quick" else PARAMETERS[self.name]
 
-    def _following(
+    def _warm_solver(
         self, tomogram: Tomogram, spectrum: Spectrum, parameters: TvParameters
     ) -> SplitBregman:
-        """Return a solver for the scan: the last one's, if it may go on from there."""
-        last, self._last = self._last, None  # a run that is stopped leaves nothing to go on from
+        """Return a solver for the scan: the last scan's where it can start warm, else a new one."""
+        last, self._last = self._last, None  # there is no warm start after a stopped run
         change = math.inf if last is None else _change(last, tomogram, spectrum)
         if last is not None and last[0].parameters.nonnegative != parameters.nonnegative:
             change = math.inf
@@ -106,9 +108,9 @@ class TotalVariation:
 
 
 def _change(last: tuple[SplitBregman, Spectrum], tomogram: Tomogram, spectrum: Spectrum) -> float:
-    """Return the relative change of the spectrum since the last scan, less that of its noise.
+    """Return the relative change of the spectrum since the last scan, with the noise subtracted.
 
-    Infinite where nothing can go on from the last one: other voxels, or another scale.
+    Infinite where the voxels or the scale differ, so that a warm start is not possible.
     """
     solver, before = last
     if (before.shape, before.voxel_size_um, before.values.device) != (

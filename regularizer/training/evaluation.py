@@ -1,7 +1,8 @@
-"""How good the regularizers are on objects they have not seen: docs/explanation/evaluation.md.
+"""Evaluation of the regularizers on objects outside the training: docs/explanation/evaluation.md.
 
-Every method runs on the same simulated scans (seeds that training never sees) and is compared with
-the true object and with converged TV, by the strict metrics of ``regularizer.metrics``.
+Every method runs on the same simulated scans, whose seeds are never used in training. The results
+are compared with the true object and with converged TV, by the strict metrics of
+``regularizer.metrics``.
 """
 
 import time
@@ -16,10 +17,10 @@ from reconstruction.tomogram import index_from_contrast
 from regularizer.deep import DeepRegularizer
 from regularizer.interface import Regularizer
 from regularizer.metrics import Comparison, compare, relative_error
-from regularizer.networks.trained import shipped
+from regularizer.networks.trained import shipped_networks
 from regularizer.registry import regularizer
 from regularizer.total_variation.split_bregman import SplitBregman
-from regularizer.training.training_data import CONVERGED, TEST_SEED, Sample, kept_sample
+from regularizer.training.training_data import CONVERGED, TEST_SEED, Sample, cached_sample
 
 __all__ = ["Row", "evaluate", "page"]
 
@@ -30,13 +31,13 @@ _NAMES = {
     "s-pyogenes": "the paper's, S. pyogenes: 5 x 100, mu 50",
     "oci-aml3": "the paper's, OCI-AML3: 3 x 60, mu 150",
 }
-_FINISH = 12  # iterations: then nearer to converged TV than tv-fast, which takes 20
-_SEEN = 0.1  # of the highest true contrast: what is called an object
+_FINISH = 12  # iterations, which bring it closer to converged TV than the 20 of tv-fast
+_SEEN = 0.1  # share of the highest true contrast above which a voxel counts as object
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One method on one object."""
+    """Time and metrics of one method on one object, against the truth and converged TV."""
 
     kind: str
     seed: int
@@ -49,11 +50,11 @@ class Row:
 
 
 def methods(device: torch.device) -> dict[str, Regularizer]:
-    """Return what is compared: the classical ones, every shipped network, one with a finish."""
+    """Return the methods by name: classical ones, shipped networks, one finished by TV."""
     found = {name: regularizer(name, device) for name in _CLASSICAL}
-    for name in shipped():
+    for name in shipped_networks():
         found[f"network {name}"] = DeepRegularizer(device, name)
-    if "light-unet-tv" in shipped():
+    if "light-unet-tv" in shipped_networks():
         finished = DeepRegularizer(device, "light-unet-tv", finish=_FINISH)
         found[f"network light-unet-tv, {_FINISH} iterations"] = finished
     return found
@@ -85,55 +86,55 @@ def evaluate_sample(sample: Sample, chosen: dict[str, Regularizer]) -> list[Row]
 
 
 @dataclass(frozen=True, slots=True)
-class Sureness:
-    """How the uncertainty of ``deep`` compares with its errors, in the object of one scan."""
+class UncertaintyCalibration:
+    """The uncertainty that ``deep`` predicts and its actual error, in the object of one scan."""
 
     kind: str
     error: float  # rms, RI
     uncertainty: float  # rms, RI
-    within_one: float  # part of the voxels whose error is below the uncertainty
-    within_two: float
+    within_one: float  # share of the voxels whose error is below the uncertainty
+    within_two: float  # below twice the uncertainty
 
 
-def sureness(sample: Sample, method: Regularizer) -> Sureness:
-    """Compare the uncertainty with the error where there is contrast, true or not."""
+def uncertainty_calibration(sample: Sample, method: Regularizer) -> UncertaintyCalibration:
+    """Compare uncertainty and error in voxels with contrast in the truth or the result."""
     tomogram = sample.tomogram
     result = method(tomogram, sample.spectrum)
     assert result.uncertainty is not None
     truth = index_from_contrast(sample.truth, tomogram.optics.medium_index)
     seen = torch.maximum(result.contrast, sample.truth) > _SEEN * float(sample.truth.max())
-    wrong, sure = (result.index - truth).abs()[seen], result.uncertainty[seen]
-    return Sureness(
+    error, uncertainty = (result.index - truth).abs()[seen], result.uncertainty[seen]
+    return UncertaintyCalibration(
         sample.kind,
-        float(wrong.square().mean().sqrt()),
-        float(sure.square().mean().sqrt()),
-        float((wrong < sure).float().mean()),
-        float((wrong < 2 * sure).float().mean()),
+        float(error.square().mean().sqrt()),
+        float(uncertainty.square().mean().sqrt()),
+        float((error < uncertainty).float().mean()),
+        float((error < 2 * uncertainty).float().mean()),
     )
 
 
 def evaluate(kinds: Sequence[str], objects: int, cache: Path, device: torch.device) -> list[Row]:
-    """Evaluate on ``objects`` unseen objects of each kind; scans are kept in ``cache``."""
+    """Evaluate on ``objects`` test objects of each kind; simulated scans are kept in ``cache``."""
     chosen = methods(device)
     rows: list[Row] = []
     for kind in kinds:
         for seed in range(TEST_SEED, TEST_SEED + objects):
-            rows += evaluate_sample(kept_sample(kind, seed, cache).to(device), chosen)
+            rows += evaluate_sample(cached_sample(kind, seed, cache).to(device), chosen)
             print(f"{kind} {seed} done", flush=True)
     return rows
 
 
-def page(rows: Sequence[Row], sure: Sequence[Sureness] = ()) -> str:
-    """Return the page: a table over all kinds, then one for each, means over the objects."""
+def page(rows: Sequence[Row], calibrations: Sequence[UncertaintyCalibration] = ()) -> str:
+    """Return the Markdown page: a table over all kinds, then one per kind; means over objects."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
     lines = [_HEAD, _table("All kinds", rows)]
     lines += [_table(kind, [row for row in rows if row.kind == kind]) for kind in kinds]
-    if sure:
-        lines += [_SURE, *_sure_table(sure)]
+    if calibrations:
+        lines += [_CALIBRATION, *_calibration_table(calibrations)]
     return "\n".join(lines) + "\n"
 
 
-_SURE = """
+_CALIBRATION = """
 ## How sure the network is
 
 The uncertainty of `deep` (`uncertainty = true` in microscope.toml) against its errors, where truth
@@ -142,13 +143,13 @@ of the errors below the uncertainty, and 0.95 below twice that; theirs have long
 """
 
 
-def _sure_table(sure: Sequence[Sureness]) -> list[str]:
+def _calibration_table(calibrations: Sequence[UncertaintyCalibration]) -> list[str]:
     lines = [
         "| kind | rms error, RI | rms uncertainty, RI | within 1 | within 2 |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for kind in dict.fromkeys(one.kind for one in sure):
-        chosen = [one for one in sure if one.kind == kind]
+    for kind in dict.fromkeys(one.kind for one in calibrations):
+        chosen = [one for one in calibrations if one.kind == kind]
         error, uncertainty, one, two = (
             float(np.mean([getattr(s, name) for s in chosen]))
             for name in ("error", "uncertainty", "within_one", "within_two")

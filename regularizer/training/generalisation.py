@@ -1,8 +1,7 @@
-"""How networks do on kinds of objects that they have not seen: docs/explanation/generalisation.md.
+"""Networks on kinds of objects left out of their training: docs/explanation/generalisation.md.
 
-The paper's figures 5 and S2; and S3, what other networks make of the same training. The networks
-are trained here, where they are not there yet, and for as long as each other; they are no use but
-for these tables.
+After the paper's figures 5 and S2, and S3, which compares networks after the same training. Missing
+networks are trained here, all for the same number of steps; they serve these tables only.
 """
 
 import time
@@ -24,7 +23,7 @@ from regularizer.training.training_data import (
     KINDS,
     TEST_SEED,
     Sample,
-    kept_sample,
+    cached_sample,
     make_data,
 )
 
@@ -42,20 +41,23 @@ class Study:
     Parameters
     ----------
     kinds : sequence of str
-        Tested by the crossed networks.
+        Kinds that the crossed networks are tested on.
     left_out : sequence of str
-        Each is left out by a network of its own.
+        Kinds for each of which a network is trained without it.
     objects : int
-        Unseen ones of each kind.
+        Test objects of each kind.
     cache : Path
         Folder of the test objects.
     data : Path
-        Folder of the training objects; ``scans`` cells and fewer of other kinds are made.
+        Folder of the training objects.
     runs : Path
         Folder of the networks.
     steps : int
-        Of every training.
-    scans, jobs : int
+        Steps of every training.
+    scans : int
+        Training objects of the kind "cell"; there are fewer of other kinds.
+    jobs : int
+        Processes that make training objects.
     device : torch.device
     """
 
@@ -77,12 +79,12 @@ class Study:
         batch: int | None = None,
         rate: float | None = None,
     ) -> Path:
-        """Return the weights of a network that knows some kinds only; train it where need be.
+        """Return the weights of a network trained on some kinds only; train it if missing.
 
-        ``batch`` and ``rate`` are the recipe's where None.
+        ``batch`` and ``rate`` default to the recipe's.
         """
         known = tuple(kind for kind in KINDS if kind in kinds)
-        settings = Settings(network, self.steps, batch, rate, kinds=known, doubt_steps=0)
+        settings = Settings(network, self.steps, batch, rate, kinds=known, uncertainty_steps=0)
         own = "" if rate is None else f"-{batch}-{rate:g}"
         name = f"{network}-{'-'.join(known)}-{self.steps}{own}"
         path, unfinished = self.runs / f"{name}.safetensors", self.runs / f"{name}.unfinished"
@@ -94,9 +96,9 @@ class Study:
         return path
 
     def tested(self, kind: str) -> list[Sample]:
-        """Return the unseen objects of a kind."""
+        """Return the test objects of a kind."""
         seeds = range(TEST_SEED, TEST_SEED + self.objects)
-        return [kept_sample(kind, seed, self.cache).to(self.device) for seed in seeds]
+        return [cached_sample(kind, seed, self.cache).to(self.device) for seed in seeds]
 
 
 def page(study: Study) -> str:
@@ -122,12 +124,12 @@ def page(study: Study) -> str:
 
 
 def crossed(weights: Sequence[Path], study: Study) -> str:
-    """Return the paper's figure 5: networks trained on one kind of sample, tested on others.
+    """Return a table as the paper's figure 5: networks trained on one kind, tested on others.
 
-    MSE against converged TV, z slice by z slice; mean and standard deviation over all slices.
+    Cells hold the MSE against converged TV, mean and standard deviation over all z slices.
     """
     networks = [DeepRegularizer(study.device, "light-unet-tv", weights=path) for path in weights]
-    rows = [[network.trained.about["kinds"]] for network in networks]
+    rows = [[network.trained.metadata["kinds"]] for network in networks]
     for kind in study.kinds:
         pairs = [(sample, _converged(sample)) for sample in study.tested(kind)]
         for row, network in zip(rows, networks, strict=True):
@@ -137,35 +139,35 @@ def crossed(weights: Sequence[Path], study: Study) -> str:
 
 
 def held_out(known: Path, without: Mapping[str, Path], study: Study) -> str:
-    """Return the paper's figure S2: networks that were trained without a kind, on that kind.
+    """Return a table as the paper's figure S2: networks trained without a kind, tested on it.
 
     Parameters
     ----------
     known : Path
-        Weights of the network that was trained with all kinds, as long as the others.
+        Weights of the network trained on all kinds, for as many steps as the others.
     without : mapping
-        Weights by the kind that they do not know.
+        Weights by the kind left out of their training.
     study : Study
     """
     automatic = regularizer("auto", study.device)
-    taught = DeepRegularizer(study.device, "light-unet", weights=known)
+    trained = DeepRegularizer(study.device, "light-unet", weights=known)
     rows = []
     for kind, path in without.items():
         samples = study.tested(kind)
         untaught = DeepRegularizer(study.device, "light-unet", weights=path)
-        errors = (_mean_error(method, samples) for method in (automatic, taught, untaught))
+        errors = (_mean_error(method, samples) for method in (automatic, trained, untaught))
         rows.append([kind, *(f"{error:.3f}" for error in errors)])
     known_head = ("trained with all kinds", "trained without this one")
     return _table(["kind", "total variation (`auto`)", *known_head], rows)
 
 
 def compared(weights: Mapping[str, Path], study: Study) -> str:
-    """Return the paper's figure S3: what different networks make of the same training.
+    """Return a table as the paper's figure S3: different networks after the same training.
 
     Parameters
     ----------
     weights : mapping
-        By the network's name; every one learned total variation.
+        Weights by the network's name; all have learned total variation.
     study : Study
 
     Returns
@@ -198,7 +200,7 @@ def compared(weights: Mapping[str, Path], study: Study) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; all columns but the first are figures."""
+    """Return a Markdown table; all columns but the first are right-aligned."""
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
@@ -213,7 +215,7 @@ def _mean_error(method: Regularizer, samples: Sequence[Sample]) -> float:
 
 
 def _converged(sample: Sample) -> torch.Tensor:
-    """Return converged total variation's contrast."""
+    """Return the contrast of converged total variation."""
     return SplitBregman(sample.spectrum, CONVERGED).run()
 
 

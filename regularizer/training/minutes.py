@@ -1,14 +1,15 @@
-"""Training of several networks in so many minutes, while their samples are still being made.
+"""Training of several networks within a given time, while their samples are still being made.
 
-``python launcher.py train --minutes M`` begins to train with the first sample and takes in what the
-processes beside it make (``sample_makers.py``). The networks share the minutes one after
-the other, the live view's with twice the share of the others; of its time each trains the larger
-part, then says how large its errors are, where it can, and is validated. Every 30 s the weights are
-written, so that an interrupted training leaves the last ones, and the next one goes on from there.
+``python launcher.py train --minutes M`` starts training with the first sample and adds the samples
+that other processes make meanwhile (``sample_makers.py``). The networks are trained one after the
+other; the live view's get twice the time of the others. Each uses most of its time for training,
+then trains its uncertainty head if it has one, then is validated. Weights are written every 30 s,
+so that an interrupted training leaves the latest ones, and the next run resumes from there.
 
-The rates of the paper are for hundreds of epochs. The way of a weight under Adam grows with the
-rate times the root of the steps, so a shorter training takes a higher rate, up to 1e-3, which
-trained the same networks in 500 steps (docs/explanation/generalisation.md), and smaller batches.
+The paper's learning rates are for hundreds of epochs. The distance that a weight moves under Adam
+grows with the rate times the square root of the steps, so a shorter training uses smaller batches
+and a higher rate, up to 1e-3; the same networks trained at that in 500 steps
+(docs/explanation/generalisation.md).
 """
 
 import copy
@@ -29,30 +30,38 @@ from regularizer.networks.unet import LightUNet
 from regularizer.training import training_data
 from regularizer.training.sample_intake import Intake
 from regularizer.training.sample_makers import SampleMakers, Samples, processes
-from regularizer.training.steps import Run, Settings, Unseen, about, examined, record, teach_doubt
+from regularizer.training.steps import (
+    Run,
+    Settings,
+    ValidationObject,
+    evaluate_object,
+    record,
+    train_uncertainty_head,
+    training_metadata,
+)
 from regularizer.training.trained_range import TrainingRange
 
 __all__ = ["DEFAULT_NETWORKS", "Outcome", "Plan", "rounded", "scaled_rate", "train_for"]
 
 DEFAULT_NETWORKS = ("full-unet", "scnas", "unet")
-_LIVE = ("full-unet", "light-unet")  # twice the share of the others
+_LIVE = ("full-unet", "light-unet")  # get twice the time of the others
 _CHECKPOINT_S = 30.0
-_DOUBT, _VALIDATION = 0.07, 0.08  # of a network's time
-_LONG_MIN = 600.0  # minutes from which on the recipe's own rate holds
+_UNCERTAINTY, _VALIDATION = 0.07, 0.08  # shares of a network's time
+_LONG_MIN = 600.0  # minutes from which the recipe's own rate is used
 _HIGHEST_RATE = 1e-3
 _BATCH = {"cuda": 16, "cpu": 4}  # at most
-_SAME_SSIM, _SAME_MSE = 1e-3, 0.01  # by what half precision may change them: SSIM, part of the MSE
-_SURE = 6  # validation objects that say how large errors are
+_SAME_SSIM, _SAME_MSE = 1e-3, 0.01  # accepted change by half precision: of SSIM, relative of MSE
+_CALIBRATION_OBJECTS = 6  # validation objects that the uncertainty is scaled on
 _LOOK_S = 0.05
-_now = time.monotonic  # the tests' time goes by steps
+_now = time.monotonic  # tests replace it
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is trained, and for how long.
 
-    ``batch``, ``rate`` and ``jobs`` are by the machine where None; with 0 ``jobs`` the samples that
-    there are have to do. Weights and ``training.md`` go to the folder ``output``, checkpoints to
+    ``batch``, ``rate`` and ``jobs`` are chosen for the machine where None; with ``jobs`` 0 no new
+    samples are made. Weights and ``training.md`` go to the folder ``output``, checkpoints to
     ``run``.
     """
 
@@ -75,10 +84,10 @@ class Plan:
             raise ConfigurationError(f"--minutes must be above 0, got {self.minutes:g}")
         if len(set(self.networks)) < len(self.networks):
             names = " ".join(self.networks)
-            raise ConfigurationError(f"each network can be trained once, got {names}")
+            raise ConfigurationError(f"each network must be named once, got {names}")
 
     def settings(self, name: str) -> Settings:
-        """Return how a network is trained."""
+        """Return the training settings of a network."""
         recipe = NETWORKS[name]
         own = scaled_rate(recipe.rate, self.minutes) if self.rate is None else self.rate
         batch = min(recipe.batch, _BATCH[self.device.type]) if self.batch is None else self.batch
@@ -87,20 +96,24 @@ class Plan:
         )
 
     def share(self, name: str, rest: Sequence[str]) -> float:
-        """Return a network's part of the time that is left to it and those after it."""
+        """Return a network's share of the remaining time, before the networks ``rest``."""
         weights = [2.0 if one in _LIVE else 1.0 for one in (name, *rest)]
         return weights[0] / sum(weights)
 
 
 def scaled_rate(rate: float, minutes: float) -> float:
-    """Return the rate of Adam for a short training."""
+    """Return Adam's rate for a training of so many minutes, from the recipe's rate."""
     longer = math.sqrt(max(_LONG_MIN / minutes, 1.0))
     return max(rate, min(rate * longer, _HIGHEST_RATE))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a network; metrics are against what it learns, None where there are none."""
+    """The result of training one network.
+
+    ``state`` is "training", "done", or why it was not trained or validated. Metrics compare with
+    the network's target; they are None before validation.
+    """
 
     name: str
     steps: int
@@ -115,28 +128,28 @@ class Outcome:
 
 
 class _Clock:
-    """A span of time: when it ends, and how much of it is over."""
+    """A time span from now to ``end``."""
 
     def __init__(self, end: float) -> None:
         self.start, self.end = _now(), end
 
     def done(self, _: int = 0) -> float:
-        """Return the part that is over; 1 or more when it has ended."""
+        """Return the elapsed share of the span; 1 or more after its end."""
         left = self.end - self.start
         return (_now() - self.start) / left if left > 0 else 1.0
 
 
 def train_for(plan: Plan, began: float | None = None) -> int:
-    """Train the plan's networks; return 0 where each was trained and validated, else 1.
+    """Train the plan's networks; return the exit status, 0 if all were trained and validated.
 
     Parameters
     ----------
     plan : Plan
     began : float or None
-        When its minutes began, by ``time.monotonic``; None: now.
+        Start of the plan's minutes, by ``time.monotonic``; None: now.
     """
     end = (_now() if began is None else began) + 60 * plan.minutes
-    # what learns total variation needs it: a GPU computes it as a sample comes
+    # total variation as a target: on a GPU it is computed when a sample is read
     tv = plan.device.type == "cpu" and any(NETWORKS[n].target == "tv" for n in plan.networks)
     samples = Samples(plan.data, plan.kinds, plan.frame, tv)
     outcomes: list[Outcome] = []
@@ -163,13 +176,13 @@ def train_for(plan: Plan, began: float | None = None) -> int:
 
 
 def wait_for_a_sample(intake: Intake, makers: SampleMakers, end: float, plan: Plan) -> None:
-    """Wait until there is something to train on."""
+    """Wait for the first training sample; DataError if none can come any more."""
     known = intake.of(NETWORKS[plan.networks[0]])
     intake.take_in()
     while not known.trained:
         if _now() > end or not (makers.at_work or intake.reading):
             raise DataError(
-                f"a training needs at least one sample, and none was made in {plan.data} in time: "
+                f"training needs at least one sample, and none was made in {plan.data} in time: "
                 "give more --minutes, or the samples of an earlier training as --data"
             )
         time.sleep(_LOOK_S)
@@ -185,7 +198,7 @@ class _Training:
     plan : Plan
     intake : Intake
     end : float
-        When its share ends, by ``time.monotonic``.
+        End of its share, by ``time.monotonic``.
     """
 
     def __init__(self, name: str, plan: Plan, intake: Intake, end: float) -> None:
@@ -198,26 +211,26 @@ class _Training:
         self._loss = math.nan
 
     def stages(self) -> Iterator[Outcome]:
-        """Train, checkpoint by checkpoint, and validate; the last outcome is the network's."""
+        """Train and validate; yield an outcome at each checkpoint, and the final one."""
         begin, network = _now(), self._run.network
-        doubting = isinstance(network, LightUNet) and network.doubt is not None
-        later = _VALIDATION + (_DOUBT if doubting else 0.0)
+        has_uncertainty = isinstance(network, LightUNet) and network.uncertainty_head is not None
+        later = _VALIDATION + (_UNCERTAINTY if has_uncertainty else 0.0)
         whole = self._end - begin
         yield from self._trained(_Clock(self._end - later * whole))
-        if isinstance(network, LightUNet) and doubting:
-            objects = (self._known.trained, self._known.unseen[:_SURE])
+        if isinstance(network, LightUNet) and has_uncertainty:
+            objects = (self._known.trained, self._known.unseen[:_CALIBRATION_OBJECTS])
             clock = _Clock(self._end - _VALIDATION * whole)
-            teach_doubt(network, self._settings, self._run.batch, objects, clock.done)
+            train_uncertainty_head(network, self._settings, self._run.batch, objects, clock.done)
         yield self._validated(_Clock(self._end))
 
     def _trained(self, clock: _Clock) -> Iterator[Outcome]:
-        """Train to the end of a span, one step at least."""
+        """Train for at least one step until a span ends; yield an outcome at each checkpoint."""
         saved, losses = clock.start, []
         last = self._run.advance(self._known.trained, 0.0)
         while (done := clock.done()) < 1:
             self._intake.take_in()
             loss = self._run.advance(self._known.trained, done)
-            losses.append(float(last))  # a step later, so that a GPU is not waited for
+            losses.append(float(last))  # read one step late, so as not to wait for a GPU
             last = loss
             if _now() - saved > _CHECKPOINT_S:
                 saved = _now()
@@ -226,7 +239,7 @@ class _Training:
         yield self._checkpoint([*losses, float(last)])
 
     def _checkpoint(self, losses: Sequence[float]) -> Outcome:
-        """Write where the training is, and the weights as they are now."""
+        """Write the checkpoint and the current weights."""
         self._loss = float(np.mean(losses))
         self._run.save()
         self._save(self._run.network, "not validated", self._intake.range, half=False)
@@ -236,7 +249,7 @@ class _Training:
         return outcome
 
     def _validated(self, clock: _Clock) -> Outcome:
-        """Compare with what the network was to learn, on as many objects as there is time for."""
+        """Validate on as many objects as there is time for, and write the final weights."""
         network = copy.deepcopy(self._run.network).eval()
         small = rounded(network)
         found, halved = [], []
@@ -244,12 +257,12 @@ class _Training:
             self._intake.take_in()
             time.sleep(_LOOK_S)
         for one in self._known.unseen:
-            found.append(_judged(network, one, self._known.recipe, self._plan.device))
-            halved.append(_judged(small, one, self._known.recipe, self._plan.device))
+            found.append(_validation_of(network, one, self._known.recipe, self._plan.device))
+            halved.append(_validation_of(small, one, self._known.recipe, self._plan.device))
             if clock.done() >= 1:
                 break
         if not found:
-            return self._outcome("not validated: no object for it was ready")
+            return self._outcome("not validated: no validation object was ready")
         judged = _mean(found)
         half = _same(judged.metrics, _mean(halved).metrics)
         limits = {**self._intake.range.limits, "unexplained": (0.0, max(f.left for f in found))}
@@ -258,11 +271,13 @@ class _Training:
         return self._outcome("done", len(found), judged, half=half)
 
     def _save(self, network: nn.Module, error: str, range_: TrainingRange, *, half: bool) -> None:
-        told = about(self._run, self._run.step, self._intake.scans, self._intake.bulk, error)
-        save_network(self._name, network, self._weights, range_, told, half=half)
+        metadata = training_metadata(
+            self._run, self._run.step, self._intake.scans, self._intake.bulk, error
+        )
+        save_network(self._name, network, self._weights, range_, metadata, half=half)
 
     def _outcome(
-        self, state: str, count: int = 0, judged: "_Judged | None" = None, *, half: bool = False
+        self, state: str, count: int = 0, judged: "_Validation | None" = None, *, half: bool = False
     ) -> Outcome:
         return Outcome(
             self._name,
@@ -279,31 +294,33 @@ class _Training:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """How near results are to what was to be learned."""
+class _Validation:
+    """Errors of a network against its target, on one object or averaged."""
 
     weighted_mse: float
-    left: float  # part of the measurement that is left unexplained
+    left: float  # share of the measurement left unexplained
     metrics: Comparison
 
 
-def _judged(network: nn.Module, one: Unseen, recipe: Recipe, device: torch.device) -> _Judged:
-    result, error, left = examined(network, recipe, one, device)
+def _validation_of(
+    network: nn.Module, one: ValidationObject, recipe: Recipe, device: torch.device
+) -> _Validation:
+    result, error, left = evaluate_object(network, recipe, one, device)
     scale, optics = one.pair.scale, one.spectrum.optics
     target = one.pair.target.to(torch.float32)
-    return _Judged(error, left, compare(result * scale, target * scale, optics.medium_index))
+    return _Validation(error, left, compare(result * scale, target * scale, optics.medium_index))
 
 
-def _mean(found: Sequence[_Judged]) -> _Judged:
+def _mean(found: Sequence[_Validation]) -> _Validation:
     metrics = np.mean([astuple(one.metrics) for one in found], axis=0)
     error, left = (
         float(np.mean([getattr(one, n) for one in found])) for n in ("weighted_mse", "left")
     )
-    return _Judged(error, left, Comparison(*(float(v) for v in metrics)))
+    return _Validation(error, left, Comparison(*(float(v) for v in metrics)))
 
 
 def _same(whole: Comparison, half: Comparison) -> bool:
-    """Return whether half precision leaves the metrics as they are."""
+    """Return whether the metrics are practically the same in half precision."""
     near = abs(half.ssim - whole.ssim) <= _SAME_SSIM
     return near and abs(half.mse - whole.mse) <= _SAME_MSE * whole.mse
 
@@ -339,7 +356,7 @@ _HEAD = """
 
 
 def _write_page(plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Write what has been reached so far, training.md in the folder of the weights."""
+    """Write the results so far to training.md beside the weights."""
     name = plan.device.type
     device = torch.cuda.get_device_name(plan.device) if name == "cuda" else "the processor"
     rows = _HEAD.strip() + "\n" + "\n".join(map(_row, outcomes))
@@ -363,5 +380,5 @@ def _row(outcome: Outcome) -> str:
 
 
 def _objects(outcome: Outcome) -> str:
-    """Return on how many objects a network was validated; why not, where it was not."""
+    """Return the number of validation objects, or the state of a network not validated."""
     return str(outcome.validated) if outcome.validated else outcome.state

@@ -1,4 +1,4 @@
-"""Samples for a training that goes on while they are made: read and prepared one by one."""
+"""Reads and prepares training samples one by one, while they are still being made."""
 
 import math
 import time
@@ -15,17 +15,17 @@ from acquisition.closing import Closing
 from regularizer.networks.trained import Recipe
 from regularizer.training import training_data
 from regularizer.training.bulk_samples import BULK_SEED
-from regularizer.training.steps import Pair, Unseen, pair_of
+from regularizer.training.steps import Pair, ValidationObject, training_pair
 from regularizer.training.trained_range import TrainingRange, figures
 from regularizer.training.training_data import TEST_SEED, VALIDATION_SEED, Sample
 
-__all__ = ["Intake", "Known"]
+__all__ = ["Intake", "PreparedSamples"]
 
-_AHEAD = 4  # files that are read before they are asked for
-_LOOK_S = 0.5  # how often the folder is looked into
-_FREE = 0.5  # of a GPU's memory, for samples to go there
+_AHEAD = 4  # files read ahead
+_LOOK_S = 0.5  # shortest time between two looks into the folder
+_FREE = 0.5  # share of a GPU's memory that must be free to keep samples there
 
-Kind = tuple[tuple[str, ...], str]  # what a network sees and learns
+Kind = tuple[tuple[str, ...], str]  # a network's input channels and target
 
 
 def _seed(path: Path) -> int:
@@ -41,25 +41,25 @@ def _kind(recipe: Recipe) -> Kind:
 
 
 @dataclass(slots=True)
-class Known:
-    """The samples so far, as the networks of one kind see them."""
+class PreparedSamples:
+    """The samples read so far, prepared for networks with the same input and target."""
 
     recipe: Recipe
     trained: list[Pair] = field(default_factory=list)
-    unseen: list[Unseen] = field(default_factory=list)
+    unseen: list[ValidationObject] = field(default_factory=list)
 
 
 class Intake(Closing):
-    """Takes in samples as they come: a thread reads the next files while the training goes on.
+    """Reads new samples during a training: a thread reads the next files ahead.
 
-    On a GPU they stay in its memory while half of it is free.
+    On a GPU samples are kept in its memory as long as half of it is free.
     """
 
     def __init__(
         self, data: Path, kinds: Collection[str], recipes: Iterable[Recipe], device: torch.device
     ) -> None:
         self._data, self._kinds, self._device = data, kinds, device
-        self._known = {_kind(recipe): Known(recipe) for recipe in recipes}
+        self._known = {_kind(recipe): PreparedSamples(recipe) for recipe in recipes}
         self._seen: list[dict[str, float]] = []
         self.scans = 0
         self._taken: set[Path] = set()
@@ -69,25 +69,25 @@ class Intake(Closing):
         self._ahead: deque[Future[Sample]] = deque()
 
     def close(self) -> None:
-        """Read no further ahead."""
+        """Stop reading ahead."""
         self._reader.shutdown(cancel_futures=True)
 
-    def of(self, recipe: Recipe) -> Known:
-        """Return what a network can be trained and validated on so far."""
+    def of(self, recipe: Recipe) -> PreparedSamples:
+        """Return the samples prepared so far for a recipe's networks."""
         return self._known[_kind(recipe)]
 
     @property
     def reading(self) -> bool:
-        """Whether there are files that have not been taken in."""
+        """Whether there are files that are not yet prepared."""
         return bool(self._ahead or self._waiting)
 
     @property
     def bulk(self) -> int:
-        """How many of the samples to train on were made in bulk."""
+        """Number of training samples that were made in bulk."""
         return len(self._seen) - self.scans
 
     def take_in(self) -> None:
-        """Take in the samples that have been read, and have the next ones read."""
+        """Prepare the samples that have been read, and start reading the next ones."""
         while self._ahead and self._ahead[0].done():
             self._add(self._ahead.popleft().result())
         if not self._waiting:
@@ -96,7 +96,7 @@ class Intake(Closing):
             self._ahead.append(self._reader.submit(training_data.load, self._waiting.pop(0)))
 
     def _look(self) -> None:
-        """Find the files that have come, twice a second at most: validation first, others mixed."""
+        """Queue new files, validation first, others shuffled; looks twice a second at most."""
         if time.monotonic() - self._looked < _LOOK_S:
             return
         self._looked = time.monotonic()
@@ -110,9 +110,9 @@ class Intake(Closing):
     def _add(self, sample: Sample) -> None:
         sample = sample.to(_home(self._device))
         for known in self._known.values():
-            pair = pair_of(sample, known.recipe)
+            pair = training_pair(sample, known.recipe)
             if _is_unseen(sample.seed):
-                known.unseen.append(Unseen(pair, sample.spectrum))
+                known.unseen.append(ValidationObject(pair, sample.spectrum))
             else:
                 known.trained.append(pair)
         if not _is_unseen(sample.seed):
@@ -121,12 +121,12 @@ class Intake(Closing):
 
     @property
     def range(self) -> TrainingRange:
-        """Of what is trained on."""
+        """Range of the training samples."""
         return TrainingRange.over(self._seen)
 
 
 def _home(device: torch.device) -> torch.device:
-    """Return where samples are kept."""
+    """Return the device that samples are kept on."""
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         if free < _FREE * whole:

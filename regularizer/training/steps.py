@@ -1,12 +1,12 @@
-"""Training of the networks: pairs from our own instrument, Adam, l2 loss.
+"""Training of the networks: pairs from the simulated instrument, Adam, l2 loss.
 
-``python launcher.py train --network NAME`` makes the data that is missing (with ``--bulk``, samples
-without scattering as well), trains with a checkpoint every minute, goes on where an interrupted run
-stopped, and writes the weights of the best validation MSE. As in the paper: patches of 64^3, l2
-loss, He initialisation, flips and rotations with probability 0.3 (about z only: the missing cone
-has an axis). Ours: a cosine schedule; for the live view's networks a higher rate and smaller
-batches; and every object's squared errors are divided by the rms of its target, without which a
-chain of cocci, a hundredth of a cell's volume, would count a hundredth.
+``python launcher.py train --network NAME`` makes missing data (with ``--bulk``, also samples
+without scattering), trains with a checkpoint every minute, resumes an interrupted run, and writes
+the weights of the best validation MSE. As in the paper: patches of 64^3, l2 loss, He
+initialisation, flips and rotations with probability 0.3 (about z only: the missing cone has an
+axis). Different from the paper: a cosine schedule; a higher rate and smaller batches for the live
+view's networks; and every object's squared errors are divided by the rms of its target. Without
+that a chain of cocci, with a hundredth of a cell's volume, would count a hundredth.
 """
 
 import contextlib
@@ -44,25 +44,26 @@ __all__ = [
     "Pair",
     "Run",
     "Settings",
-    "Unseen",
-    "about",
-    "examined",
-    "pair_of",
+    "ValidationObject",
+    "evaluate_object",
     "record",
-    "teach_doubt",
     "train",
+    "train_uncertainty_head",
+    "training_metadata",
+    "training_pair",
 ]
 
-_DOUBT_RATE = 2e-3  # of Adam, for the head that says how large the errors are
-_FAINTEST = 1e-5  # mean square of a target; what is fainter gets no higher weight
+_UNCERTAINTY_RATE = 2e-3  # of Adam, for the uncertainty head
+_FAINTEST = 1e-5  # mean square of a target below which its weight no longer grows
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One training run.
 
-    ``batch`` and ``rate`` are the recipe's where None. No more than ``chunk`` patches are in memory
-    at once; the gradients of a batch are summed over its chunks. ``start``: weights to go on from.
+    ``batch`` and ``rate`` default to the recipe's. At most ``chunk`` patches are in memory at once;
+    the gradients of a batch are summed over its chunks. ``start``: file of weights to start from.
+    ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained.
     """
 
     network: str = "light-unet"
@@ -74,32 +75,32 @@ class Settings:
     validate_every: int = 200
     kinds: tuple[str, ...] = KINDS
     start: Path | None = None
-    doubt_steps: int = 500
+    uncertainty_steps: int = 500
     patch: int = 64
 
     @property
     def recipe(self) -> Recipe:
-        """Of the network that is trained."""
+        """Recipe of the network to train."""
         return NETWORKS[self.network]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What the network sees (channels, z, y, x) of an object, its target, where the object is.
+    """A network's input and target for one object.
 
-    Both float16, as in the files: some hundred objects have to fit into memory.
+    Both are float16, as in the files, so that some hundred objects fit into memory.
     """
 
-    scale: float  # contrast of 1 in the two
+    scale: float  # contrast that both were divided by
     weight: float  # of its squared errors
-    seen: torch.Tensor
-    target: torch.Tensor
+    seen: torch.Tensor  # the input (channels, z, y, x)
+    target: torch.Tensor  # (z, y, x)
     inside: torch.Tensor  # (n, 3) voxels above a tenth of the range
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
-    """An object of the validation split, and what was measured of it."""
+class ValidationObject:
+    """An object of the validation split, and its measured spectrum."""
 
     pair: Pair
     spectrum: Spectrum
@@ -109,19 +110,19 @@ class Unseen:
 class _Objects:
     """The objects of one training run."""
 
-    scans: int  # how many of ``trained`` were scanned; the others were made in bulk
+    scans: int  # number of simulated scans in ``trained``; the others were made in bulk
     trained: list[Pair]
-    unseen: list[Unseen]
+    unseen: list[ValidationObject]
     range: TrainingRange  # of the scans
 
     @property
     def bulk(self) -> int:
-        """How many were made in bulk."""
+        """Number of training objects made in bulk."""
         return len(self.trained) - self.scans
 
 
-def pair_of(sample: Sample, recipe: Recipe) -> Pair:
-    """Return what a network of that recipe sees of a sample and learns from it."""
+def training_pair(sample: Sample, recipe: Recipe) -> Pair:
+    """Return the input and target of a sample for networks of a recipe."""
     seen, scale = network_input(
         sample.raw, sample.spectrum, recipe.channels, lambda: quick_start(sample)
     )
@@ -134,7 +135,7 @@ def pair_of(sample: Sample, recipe: Recipe) -> Pair:
 def _cut(
     pair: Pair, rng: np.random.Generator, size: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut a patch near the object (three of four) or anywhere, and turn it."""
+    """Cut a random patch, three of four near the object; return input and target, augmented."""
     shape = np.array(pair.target.shape)
     if len(pair.inside) and rng.uniform() < 0.75:
         centre = pair.inside[int(rng.integers(len(pair.inside)))].numpy() - size // 2
@@ -158,17 +159,17 @@ def _batch(
     size: int,
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return so many patches of size^3, their targets and weights, on a device."""
+    """Return ``count`` random patches of size^3, their targets and weights, on a device."""
     chosen = [pairs[int(rng.integers(len(pairs)))] for _ in range(count)]
     cuts = [_cut(pair, rng, size, device) for pair in chosen]
     seen, target = (torch.stack(part).contiguous() for part in zip(*cuts, strict=True))
     return seen, target, torch.tensor([pair.weight for pair in chosen]).to(device)
 
 
-def examined(
-    network: nn.Module, recipe: Recipe, one: Unseen, device: torch.device
+def evaluate_object(
+    network: nn.Module, recipe: Recipe, one: ValidationObject, device: torch.device
 ) -> tuple[torch.Tensor, float, float]:
-    """Return the result on an object, its weighted MSE and what it leaves unexplained."""
+    """Return the result (z, y, x) on an object, its weighted MSE and its unexplained share."""
     with torch.inference_mode():
         seen = one.pair.seen.to(device, torch.float32)
         result = _whole(network, recipe, seen).to(one.pair.target.device)
@@ -178,18 +179,18 @@ def examined(
 
 
 def _validate(
-    network: nn.Module, recipe: Recipe, unseen: Sequence[Unseen], device: torch.device
+    network: nn.Module, recipe: Recipe, unseen: Sequence[ValidationObject], device: torch.device
 ) -> tuple[float, float]:
-    """Return the objects' mean weighted MSE, and the most that a result leaves unexplained."""
+    """Return the objects' mean weighted MSE, and the largest unexplained share of a result."""
     network.eval()
-    found = [examined(network, recipe, one, device)[1:] for one in unseen]
+    found = [evaluate_object(network, recipe, one, device)[1:] for one in unseen]
     network.train()
     errors, left = zip(*found, strict=True)
     return float(np.mean(errors)), max(left)
 
 
 class Run:
-    """A training run that can stop anywhere and go on."""
+    """A training run that can be interrupted at any step and resumed."""
 
     def __init__(self, settings: Settings, folder: Path, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
@@ -198,9 +199,9 @@ class Run:
         self.network = channels_last(settings.recipe.build()).to(device)
         self.before = ""
         if settings.start is not None:
-            taught = load_network(settings.network, settings.start)
-            self.network.load_state_dict(taught.network.state_dict())
-            self.before = f"{taught.about['settings']}, then "
+            trained = load_network(settings.network, settings.start)
+            self.network.load_state_dict(trained.network.state_dict())
+            self.before = f"{trained.metadata['settings']}, then "
         self.rate = settings.recipe.rate if settings.rate is None else settings.rate
         self.batch = settings.recipe.batch if settings.batch is None else settings.batch
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.rate)
@@ -216,8 +217,8 @@ class Run:
             self.network.load_state_dict(state["network"])
         except RuntimeError as error:
             raise DataError(
-                f"a checkpoint must be of the network that is trained; {self.checkpoint} does not "
-                f"fit {self.settings.network} as it is now: remove it, or give another --run"
+                f"a checkpoint must be of the network to train, {self.settings.network}, and "
+                f"{self.checkpoint} is not: remove it, or give another --run"
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = int(state["step"]), float(state["best"])
@@ -235,9 +236,9 @@ class Run:
         partial.replace(self.checkpoint)
 
     def advance(self, pairs: Sequence[Pair], done: float) -> torch.Tensor:
-        """Take one step and return its loss; ``done`` is the part of the training behind it.
+        """Take one step and return its loss; ``done`` is the finished share of the training.
 
-        The random numbers depend on seed and step, so a resume is exact.
+        The random numbers depend on seed and step only, so resuming is exact.
         """
         settings = self.settings
         rng = np.random.default_rng([settings.seed, self.step])
@@ -253,20 +254,20 @@ class Run:
             wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))
             loss = (weight * wrong).sum() / self.batch
             loss.backward()
-            total += loss.detach()  # not read here: a GPU would be waited for
+            total += loss.detach()  # not read here, so as not to wait for a GPU
         self.optimizer.step()
         self.step += 1
         return total
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """bf16 on a GPU; on processors without AMX it is a hundred times slower than float32."""
+        """Return bf16 autocast on a GPU; bf16 on CPUs without AMX is 100 times slower than fp32."""
         if self.device.type == "cuda":
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, highest: float, done: float) -> None:
-    """Set Adam's rate: half a cosine from the highest to nothing over the training."""
+    """Set Adam's rate: half a cosine from the highest rate to zero over the training."""
     for group in optimizer.param_groups:
         group["lr"] = highest * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
@@ -279,9 +280,9 @@ def train(
     device: torch.device,
     stop_at: int | None = None,
 ) -> float:
-    """Train and return the best weighted validation MSE; ``output`` has the weights of then.
+    """Train, write the best weights to ``output``, and return their weighted validation MSE.
 
-    ``stop_at`` ends the run early, at a step; the next call goes on from there.
+    ``stop_at`` ends the run early, at that step; the next call resumes from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     objects = _load(data, settings)
@@ -290,19 +291,21 @@ def train(
     started, first = saved, run.step
     losses: list[float] = []
     last = settings.steps if stop_at is None else min(stop_at, settings.steps)
-    if settings.steps == 0 and settings.start is not None:  # only the head that doubts is taught
+    if settings.steps == 0 and settings.start is not None:  # train the uncertainty head only
         known = load_network(settings.network, settings.start)
-        save_network(settings.network, known.network, output, known.range, known.about)
+        save_network(settings.network, known.network, output, known.range, known.metadata)
     while run.step < last:
         losses.append(float(run.advance(objects.trained, run.step / settings.steps)))
         if run.step % settings.validate_every == 0 or run.step == last:
             error, left_out = _validate(run.network, settings.recipe, objects.unseen, device)
             if error < run.best:
                 run.best = error
-                told = about(run, settings.steps, objects.scans, objects.bulk, f"{error:.4e}")
+                metadata = training_metadata(
+                    run, settings.steps, objects.scans, objects.bulk, f"{error:.4e}"
+                )
                 limits = {**objects.range.limits, "unexplained": (0.0, left_out)}
                 seen = TrainingRange(limits)
-                save_network(settings.network, run.network, output, seen, told)
+                save_network(settings.network, run.network, output, seen, metadata)
             left = (time.monotonic() - started) / (run.step - first) * (settings.steps - run.step)
             record(folder / "curve.csv", run.step, float(np.mean(losses)), error)
             print(
@@ -314,53 +317,56 @@ def train(
         if time.monotonic() - saved > 60 or run.step == last:
             run.save()
             saved = time.monotonic()
-    _learn_doubt(settings, run.batch, output, objects, device)
+    _finish_uncertainty_head(settings, run.batch, output, objects, device)
     return run.best
 
 
-def _learn_doubt(
+def _finish_uncertainty_head(
     settings: Settings, batch: int, path: Path, objects: _Objects, device: torch.device
 ) -> None:
-    """Train the head that says how large the errors are of the best weights, into their file."""
+    """Train the uncertainty head of the weights in ``path``, if any, and rewrite the file."""
     trained = load_network(settings.network, path)
     network = trained.network.to(device)
-    if isinstance(network, LightUNet) and network.doubt is not None:
+    if isinstance(network, LightUNet) and network.uncertainty_head is not None:
         channels_last(network)
-        steps = settings.doubt_steps
+        steps = settings.uncertainty_steps
         known = (objects.trained, objects.unseen)
-        teach_doubt(network, settings, batch, known, lambda step: step / steps if steps else 1.0)
-        save_network(settings.network, network.cpu(), path, trained.range, trained.about)
+        train_uncertainty_head(
+            network, settings, batch, known, lambda step: step / steps if steps else 1.0
+        )
+        save_network(settings.network, network.cpu(), path, trained.range, trained.metadata)
 
 
-def teach_doubt(
+def train_uncertainty_head(
     network: LightUNet,
     settings: Settings,
     batch: int,
-    objects: tuple[Sequence[Pair], Sequence[Unseen]],
+    objects: tuple[Sequence[Pair], Sequence[ValidationObject]],
     done: Callable[[int], float],
 ) -> None:
-    """Train the head that says how large the errors are; the other weights stay as they are.
+    """Train the uncertainty head; the other weights stay unchanged.
 
-    By the likelihood of normal errors times their standard deviation (Seitzer et al. 2022): by the
-    likelihood alone, which small errors and outliers rule, 600 steps did not settle. Errors on the
-    trained objects are smaller than on others, so it is scaled to those on the validation objects.
+    The loss is the negative log-likelihood of normal errors times their standard deviation (Seitzer
+    et al. 2022). The likelihood alone is dominated by small errors and outliers, and did not
+    converge in 600 steps. Errors on training objects are smaller than on others, so the head's
+    scale is set from the errors on the validation objects.
 
     Parameters
     ----------
     network : LightUNet
     settings : Settings
     batch : int
-    objects : trained, unseen
+    objects : (sequence of Pair, sequence of ValidationObject)
     done : callable
-        Which part of the training a number of steps is; it ends at 1.
+        Returns the finished share of the training after a number of steps; it ends at 1.
     """
-    assert network.doubt is not None
+    assert network.uncertainty_head is not None
     trained, unseen = objects
     device = next(network.parameters()).device
-    optimizer = torch.optim.Adam(network.doubt.parameters(), _DOUBT_RATE)
+    optimizer = torch.optim.Adam(network.uncertainty_head.parameters(), _UNCERTAINTY_RATE)
     step = 0
     while (part := done(step)) < 1:
-        _set_rate(optimizer, _DOUBT_RATE, part)
+        _set_rate(optimizer, _UNCERTAINTY_RATE, part)
         rng = np.random.default_rng([settings.seed, step, 1])
         seen, target, _ = _batch(trained, batch, rng, settings.patch, device)
         with torch.no_grad():
@@ -373,14 +379,16 @@ def teach_doubt(
         optimizer.step()
         step += 1
     if unseen:
-        ratios = [_sureness(network, one.pair, device) for one in unseen]
-        network.doubt.scale.fill_(float(np.mean(ratios)))
+        ratios = [_error_over_uncertainty(network, one.pair, device) for one in unseen]
+        network.uncertainty_head.scale.fill_(float(np.mean(ratios)))
 
 
-def _sureness(network: LightUNet, pair: Pair, device: torch.device) -> float:
-    """Return the rms error over the rms uncertainty where an object is."""
+def _error_over_uncertainty(network: LightUNet, pair: Pair, device: torch.device) -> float:
+    """Return the rms error over the rms uncertainty, inside the object."""
     with torch.inference_mode():
-        result, deviation = apply_whole(network.with_doubt, pair.seen.to(device, torch.float32))
+        result, deviation = apply_whole(
+            network.with_uncertainty, pair.seen.to(device, torch.float32)
+        )
     z, y, x = pair.inside.to(torch.int64).unbind(dim=1)
     wrong = (result.cpu() - pair.target.cpu())[z, y, x]
     return float(wrong.square().mean().sqrt() / deviation.cpu()[z, y, x].square().mean().sqrt())
@@ -394,25 +402,25 @@ def _whole(network: nn.Module, recipe: Recipe, seen: torch.Tensor) -> torch.Tens
 
 
 def _load(data: Path, settings: Settings) -> _Objects:
-    """Load what there is of the training and the validation split."""
+    """Load the samples of the training and the validation split."""
     recipe, kinds = settings.recipe, settings.kinds
     trained, seen = [], []
     for path in training_data.files(data, 0, VALIDATION_SEED, kinds):
         sample = training_data.load(path)
-        trained.append(pair_of(sample, recipe))
+        trained.append(training_pair(sample, recipe))
         seen.append(figures(sample.raw, sample.spectrum))
     scans = len(trained)
     bulk = training_data.files(data, BULK_SEED, 10 * BULK_SEED, kinds)
-    trained += [pair_of(training_data.load(path), recipe) for path in bulk]
+    trained += [training_pair(training_data.load(path), recipe) for path in bulk]
     unseen = []
     for path in training_data.files(data, VALIDATION_SEED, TEST_SEED, kinds):
         sample = training_data.load(path)
-        unseen.append(Unseen(pair_of(sample, recipe), sample.spectrum))
+        unseen.append(ValidationObject(training_pair(sample, recipe), sample.spectrum))
     return _Objects(scans, trained, unseen, TrainingRange.over(seen))
 
 
 def record(path: Path, step: int, loss: float, error: float) -> None:
-    """Add a line to the curve of a training."""
+    """Append a line to the CSV file of a training's loss curve."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
@@ -421,8 +429,8 @@ def record(path: Path, step: int, loss: float, error: float) -> None:
         writer.writerow([step, f"{loss:.4e}", f"{error:.4e}"])
 
 
-def about(run: Run, steps: int, scans: int, bulk: int, error: str) -> dict[str, str]:
-    """Return what the weights' file says of their training; ``error``: the validation MSE."""
+def training_metadata(run: Run, steps: int, scans: int, bulk: int, error: str) -> dict[str, str]:
+    """Return the header entries on the training for a weights file; ``error``: validation MSE."""
     settings = run.settings
     return {
         "training_data": f"{scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "

@@ -1,9 +1,9 @@
-"""Where a network has been trained, and whether a scan lies within.
+"""The range of scans that a network was trained on, and whether a scan lies within it.
 
-A network says nothing sensible about what it has never seen, and does not say so. These figures of
-a scan are cheap and catch what changes most: other optics, voxels, contrast, noise. What only shows
-in the result is caught by its data residual: a network that invents or loses structure leaves more
-of the measurement unexplained than it left on the objects of its training.
+A network's result is unreliable on scans unlike its training, and the result does not show it. The
+figures here are cheap and cover what changes most: optics, voxels, contrast, noise. Other failures
+show in the data residual: a network that invents or loses structure leaves more of the measurement
+unexplained than on its training objects.
 """
 
 import json
@@ -17,9 +17,9 @@ from reconstruction.tomogram import Spectrum
 
 __all__ = ["TrainingRange", "figures"]
 
-_TOLERANCE = 0.1  # of each limit: the range was seen on some hundred objects only
+_TOLERANCE = 0.1  # share of each limit, since the range comes from some hundred objects only
 
-# name: (what it is called in a sentence, how it is written)
+# key: (name in a sentence, number format)
 _TEXTS = {
     "numerical_aperture": ("numerical aperture", "{:.2f}"),
     "medium_index": ("medium's index", "{:.3f}"),
@@ -32,7 +32,7 @@ _TEXTS = {
 
 
 def figures(raw: torch.Tensor, spectrum: Spectrum) -> dict[str, float]:
-    """Return what is compared, of a raw contrast (z, y, x) and its spectrum."""
+    """Return the compared figures of a raw contrast (z, y, x) and its spectrum, by name."""
     optics, (dz, _, dx) = spectrum.optics, spectrum.voxel_size_um
     found = {
         "numerical_aperture": optics.aperture,
@@ -48,13 +48,13 @@ def figures(raw: torch.Tensor, spectrum: Spectrum) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRange:
-    """Lowest and highest of every figure, over the training objects."""
+    """Lowest and highest value of every figure, over the training objects."""
 
     limits: dict[str, tuple[float, float]]
 
     @classmethod
     def over(cls, seen: Iterable[dict[str, float]]) -> "TrainingRange":
-        """Return the range of figures seen."""
+        """Return the range that covers the given figures."""
         limits: dict[str, tuple[float, float]] = {}
         for found in seen:
             for name, value in found.items():
@@ -63,7 +63,7 @@ class TrainingRange:
         return cls(limits)
 
     def outside(self, found: dict[str, float]) -> tuple[str, ...]:
-        """Return a sentence for every figure beyond its range by more than a tenth."""
+        """Return a warning for every figure beyond its range by more than a tenth."""
         said = []
         for name, value in found.items():
             low, high = self.limits.get(name, (-math.inf, math.inf))
@@ -82,5 +82,5 @@ class TrainingRange:
 
     @classmethod
     def loads(cls, text: str) -> "TrainingRange":
-        """Read what ``dumps`` has written."""
+        """Return the range that ``dumps`` has written as JSON."""
         return cls({name: (low, high) for name, (low, high) in json.loads(text).items()})

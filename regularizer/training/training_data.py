@@ -1,10 +1,10 @@
-"""Training pairs made with our own instrument: phantom, interferograms, raw tomogram, TV.
+"""Training samples from the simulated instrument: phantom, interferograms, raw tomogram, TV.
 
-Each sample is a new object seen by the simulated bench (multi-slice scattering, noise, static
-aberration, phase drift), reconstructed by the code that reconstructs live scans, and regularized by
-split Bregman. It holds the contrast (n/n_m)^2 - 1 of raw, TV and truth on the tomogram's voxels and
-the measured spectrum, so that training and evaluation need nothing else. Deterministic by seed; a
-split is a range of seeds, so no object is in two of them. Samples in bulk, without scattering:
+Each sample is a new object, recorded by the simulated bench (multi-slice scattering, noise, static
+aberration, phase drift), reconstructed by the live code, and regularized by split Bregman. It holds
+the contrast (n/n_m)^2 - 1 of raw, TV and truth on the tomogram's voxels and the measured spectrum,
+which is all that training and evaluation need. Samples are deterministic by seed. A split is a
+range of seeds, so no object is in two splits. Samples in bulk, without scattering:
 ``regularizer.training.bulk_samples``.
 """
 
@@ -38,54 +38,54 @@ from regularizer.total_variation.split_bregman import SplitBregman
 
 __all__ = [
     "CONVERGED",
-    "FAR_UM",
+    "EMPTY_FIELD_X_UM",
     "FRAME",
     "KINDS",
     "TEST_SEED",
     "VALIDATION_SEED",
     "Sample",
+    "cached_sample",
     "draw_optics",
     "draw_phantom",
     "draw_position",
     "files",
     "in_processes",
-    "kept_sample",
     "load",
     "make_data",
     "make_sample",
-    "make_scanned",
+    "make_scan_sample",
     "open_bench",
     "quick_start",
     "record",
     "sample_file",
-    "sample_of",
     "save",
-    "take_one_thread",
+    "simulate_sample",
     "target_tv",
     "true_contrast",
     "true_potential",
+    "use_one_thread",
 ]
 
 TARGET = PARAMETERS["tv"]
 CONVERGED = replace(TARGET, inner=200)
-VALIDATION_SEED = 1000  # seeds from here on are never trained on
-TEST_SEED = 2000  # nor do these choose the weights
+VALIDATION_SEED = 1000  # first seed of the validation split, never trained on
+TEST_SEED = 2000  # first seed of the test split, used neither for training nor validation
 _SHARE = {"cocci": 0.8, "bead": 0.6, "rods": 0.45, "fatty": 0.45}  # of the number of cells
-_LOST = 0.2  # of the angles, at most
+_LOST = 0.2  # largest share of angles lost
 FRAME = 192  # camera pixels a side
-FAR_UM = 1000.0  # a stage position without objects
+EMPTY_FIELD_X_UM = 1000.0  # stage position without objects
 
-# The seed of an object depends on its kind's place here: append only.
+# The random numbers of an object depend on its kind's position here: append only.
 KINDS = ("cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random", "several")
-_SMALL = ("cocci", "rods", "debris")  # looked at with the larger field of "bacteria", mostly
+_SMALL = ("cocci", "rods", "debris")  # mostly recorded with the larger field of "bacteria"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One object: contrasts (z, y, x) float32 and the measured spectrum.
 
-    ``tv`` is None where it was not computed: ``target_tv``; ``quick``, what networks start from,
-    too: ``quick_start``.
+    ``tv`` and ``quick``, the start of the networks, are None where they were not computed;
+    ``target_tv`` and ``quick_start`` then compute them.
     """
 
     kind: str
@@ -98,7 +98,7 @@ class Sample:
 
     @property
     def tomogram(self) -> Tomogram:
-        """The raw tomogram, as a regularizer takes it."""
+        """The raw tomogram."""
         optics = self.spectrum.optics
         index = index_from_contrast(self.raw, optics.medium_index)
         return Tomogram(index, self.spectrum.voxel_size_um, optics)
@@ -145,13 +145,12 @@ def make_sample(
 ) -> Sample:
     """Simulate, reconstruct and regularize the object of that kind and seed.
 
-    ``varied`` optics are not one of the presets: aperture, medium, number of angles and their
-    pattern are random, too, and so are the angles that are lost, up to a fifth. Without ``tv``
-    total variation is left out.
+    With ``varied`` the optics are random instead of a preset: aperture, medium, number and pattern
+    of the angles, and up to a fifth of the angles lost. Without ``tv`` total variation is left out.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     chosen, phantom = _drawn(kind, rng, varied=varied)
-    return sample_of(phantom, chosen, kind, seed, rng, frame, losing=varied, tv=tv)
+    return simulate_sample(phantom, chosen, kind, seed, rng, frame, losing=varied, tv=tv)
 
 
 def _drawn(kind: str, rng: np.random.Generator, *, varied: bool) -> tuple[Preset, Phantom]:
@@ -163,7 +162,7 @@ def _drawn(kind: str, rng: np.random.Generator, *, varied: bool) -> tuple[Preset
     return chosen, draw_phantom(kind, (2 * pixel, pixel, pixel), rng)
 
 
-def sample_of(
+def simulate_sample(
     phantom: Phantom, chosen: Preset, kind: str, seed: int, rng: np.random.Generator, frame: int,
     *, losing: bool = False, tv: bool = True,
 ) -> Sample:  # fmt: skip
@@ -175,17 +174,17 @@ def sample_of(
     chosen : Preset
         Optics and angles.
     kind : str
-        The sample's name.
+        Kind that the sample is named after.
     seed : int
-        Of camera noise, dust and aberration.
+        Seed of camera noise, dust and aberration.
     rng : Generator
-        Draws position and light.
+        Draws position and light level.
     frame : int
         Camera pixels a side.
     losing : bool
         Whether some angles are lost.
     tv : bool
-        Whether total variation is computed, too.
+        Whether total variation is computed as well.
     """
     made = _scan(phantom, chosen, seed, rng, frame, losing=losing)
     result = Reconstructor(made.background)(made.stack)
@@ -195,7 +194,7 @@ def sample_of(
 
 
 def target_tv(sample: Sample) -> torch.Tensor:
-    """Return the contrast of least total variation: the target of networks that learn it."""
+    """Return the total-variation contrast, the target of networks that learn it."""
     return SplitBregman(sample.spectrum, TARGET).run() if sample.tv is None else sample.tv
 
 
@@ -205,7 +204,7 @@ def quick_start(sample: Sample) -> torch.Tensor:
 
 
 def draw_optics(rng: np.random.Generator) -> Preset:
-    """Return optics and angles as other instruments have them."""
+    """Return random optics and angles, within the range of real instruments."""
     aperture, medium = rng.uniform(0.75, 1.22), rng.uniform(1.333, 1.36)
     optics = Optics(0.532, aperture, medium, 0.096 / aperture)
     scan = circular_scan if rng.uniform() < 0.5 else spiral_scan
@@ -213,14 +212,14 @@ def draw_optics(rng: np.random.Generator) -> Preset:
 
 
 def draw_phantom(kind: str, voxel: tuple[float, float, float], rng: np.random.Generator) -> Phantom:
-    """Return an object of that kind on voxels (dz, dy, dx) in um."""
+    """Return a random object of that kind, on voxels (dz, dy, dx) in um."""
     if kind == "bead":
         return bead(voxel, rng.uniform(0.6, 3.0), rng.uniform(0.01, 0.06))
     return SPECIMENS[kind](voxel, rng)
 
 
 def draw_position(rng: np.random.Generator) -> Position:
-    """Return where an object is (x, y, z), um from the middle of the field."""
+    """Return a random position (x, y, z) of an object, in um from the middle of the field."""
     x, y, z = (float(v) for v in rng.uniform(-1, 1, 3) * (1.0, 1.0, 0.6))
     return x, y, z
 
@@ -239,7 +238,7 @@ def _scan(
     scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
     bench = open_bench(scene, seed, rng)
     scene.prepare(angles.k)
-    background = record(bench, angles, FAR_UM, 0.0)
+    background = record(bench, angles, EMPTY_FIELD_X_UM, 0.0)
     stack = record(bench, angles, 0.0, float(rng.uniform(1, 60)))
     if losing:
         count = len(angles.k)
@@ -249,7 +248,7 @@ def _scan(
 
 
 def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBench:
-    """Return the bench of a scene, with a camera of 3,000 to 30,000 photo-electrons."""
+    """Return the bench of a scene; its camera's full well is 3,000 to 30,000 photo-electrons."""
     settings = SimulationSettings(
         frame_shape=scene.frame_shape,
         seed=seed,
@@ -262,7 +261,7 @@ def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBenc
 def record(
     bench: OpticalBench, angles: AngleSet, stage_x_um: float, start_s: float
 ) -> InterferogramStack:
-    """Record one scan, 5 ms a frame from ``start_s`` on."""
+    """Record one scan, a frame every 5 ms from ``start_s`` on."""
     frames = [
         bench.expose(
             Illumination((float(kx), float(ky)), 1.0),
@@ -326,7 +325,7 @@ def save(sample: Sample, path: Path) -> None:
 
 
 def _halved(volume: torch.Tensor | None) -> NDArray[np.float16]:
-    """Return a volume in half precision; nothing, where there is none."""
+    """Return a volume in half precision; an empty array for None."""
     return np.zeros(0, np.float16) if volume is None else volume.numpy().astype(np.float16)
 
 
@@ -357,16 +356,16 @@ def load(path: Path) -> Sample:
 
 
 def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
-    """Return the noise of a sample's spectrum, where it is known."""
+    """Return the noise of a sample's spectrum; None where it is unknown."""
     noise = float(data["noise"])
     return None if math.isnan(noise) else noise
 
 
 def make_data(data: Path, objects: int, jobs: int, *, tv: bool = True) -> None:
-    """Make the samples that are missing, in ``jobs`` processes.
+    """Make the missing samples, in ``jobs`` processes.
 
-    ``objects`` cells, at most as many of each other kind; every other one with random optics.
-    Without ``tv`` total variation, a third of the time, is left to those who need it.
+    ``objects`` cells and at most as many of each other kind, every other one with random optics.
+    Without ``tv`` total variation, a third of the time, is left out.
     """
     data.mkdir(parents=True, exist_ok=True)
     wanted = [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
@@ -374,17 +373,17 @@ def make_data(data: Path, objects: int, jobs: int, *, tv: bool = True) -> None:
         wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, 1.0) * objects]
     missing = [one for one in wanted if not sample_file(data, *one).exists()]
     tasks = [(data, kind, seed, tv) for kind, seed in missing]
-    in_processes(make_scanned, tasks, jobs, "training data")
+    in_processes(make_scan_sample, tasks, jobs, "training data")
 
 
 def in_processes(
     work: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, what: str
 ) -> None:
-    """Call work(*task) for every task in ``jobs`` processes of one thread; say how far it is."""
+    """Call work(*task) for every task in ``jobs`` single-threaded processes; print progress."""
     if not tasks:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, take_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, spawn, use_one_thread) as pool:
         begun = [pool.submit(work, *task) for task in tasks]
         for done, future in enumerate(as_completed(begun), 1):
             future.result()
@@ -392,24 +391,24 @@ def in_processes(
     print(file=sys.stderr)
 
 
-def take_one_thread() -> None:
-    """Keep this process to one core."""
+def use_one_thread() -> None:
+    """Limit torch in this process to one thread."""
     torch.set_num_threads(1)
 
 
-def make_scanned(data: Path, kind: str, seed: int, tv: bool, frame: int = FRAME) -> None:
-    """Simulate a scan of the object of that kind and seed and keep it; odd seeds: random optics."""
+def make_scan_sample(data: Path, kind: str, seed: int, tv: bool, frame: int = FRAME) -> None:
+    """Save the simulated scan of an object by kind and seed; odd seeds have random optics."""
     sample = make_sample(kind, seed, frame, varied=seed % 2 == 1, tv=tv)
     save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
 
 
 def sample_file(data: Path, kind: str, seed: int) -> Path:
-    """Return where a sample is kept."""
+    """Return the path of a sample's file."""
     return data / f"{kind}-{seed:05d}.npz"
 
 
-def kept_sample(kind: str, seed: int, cache: Path) -> Sample:
-    """Return a sample of the presets' optics; it is kept in ``cache``, without total variation."""
+def cached_sample(kind: str, seed: int, cache: Path) -> Sample:
+    """Return a sample with preset optics, without total variation, from ``cache`` or made there."""
     path = sample_file(cache, kind, seed)
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -418,7 +417,7 @@ def kept_sample(kind: str, seed: int, cache: Path) -> Sample:
 
 
 def files(data: Path, first: int, end: int, kinds: Collection[str] = KINDS) -> list[Path]:
-    """Return the files of the samples with seeds from ``first`` to before ``end``."""
+    """Return the files of the samples with seeds ``first`` to ``end - 1``."""
     return [
         path
         for path in sorted(data.glob("*-?????.npz"))

@@ -3,7 +3,7 @@
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSlider
 
-from acquisition.scanning.timestamps import date_of, possible
+from acquisition.scanning.timestamps import is_possible_time, utc_date
 from pipeline.wire.state import Course, TomogramView
 from ui.widgets.labels import digits, dim
 
@@ -92,7 +92,7 @@ class TimeBar(QFrame):
 
 def _when(timestamp: float) -> str:
     """Return a scan's date on this computer's clock; seconds where it counts from another zero."""
-    date = date_of(timestamp)
+    date = utc_date(timestamp)
     if date is not None:
         return f"{date.astimezone():%Y-%m-%d %H:%M:%S}"
-    return f"{timestamp:.2f} s" if timestamp > 0 and possible(timestamp) else ""
+    return f"{timestamp:.2f} s" if timestamp > 0 and is_possible_time(timestamp) else ""
