@@ -271,8 +271,7 @@ def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Record
     ConfigurationError
         If there is no sample of that kind.
     """
-    from regularizer.training.training_data import KINDS
-    from regularizer.training.training_data import simulate_scan as simulated
+    from regularizer.training.training_data import KINDS, simulated
 
     if kind not in KINDS:
         raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -352,7 +351,7 @@ def open_microscope(path: str | Path | None = None) -> Iterator[Microscope]:
 
     calibrated = load_calibrated(None if path is None else Path(path))
     with opened(calibrated) as instrument:
-        yield Microscope(instrument, calibrated.config.reconstruction.given())
+        yield Microscope(instrument, calibrated.config.reconstruction.set_values())
 
 
 # ---- Tomograms -----------------------------------------------------------------------------------
