@@ -1,9 +1,9 @@
-"""Accuracy of raw tomograms: regenerates the tables of docs/accuracy.md.
+"""Accuracy of raw tomograms: regenerates the tables of docs/explanation/accuracy.md.
 
     python -m benchmarks accuracy [--data FOLDER] [--only TABLE ...]
 
-Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/accuracy.md and is replaced
-there; the text around it is written by hand. FOLDER (or LIVETOMO_DATA) holds the recording
+Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/explanation/accuracy.md and is
+replaced there; the text around it is written by hand. FOLDER (or LIVETOMO_DATA) holds the recording
 bead_exact and the measured fields hl60_cell; without it, their rows stay unchanged.
 """
 
@@ -22,7 +22,7 @@ from tests.exact_bead import exact_bead
 
 __all__ = ["TABLES", "main"]
 
-_PAGE = DOCS / "accuracy.md"
+_PAGE = DOCS / "explanation" / "accuracy.md"
 _HEAD = (
     "index - band-limited truth",
     "index - sphere",

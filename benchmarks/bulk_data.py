@@ -1,4 +1,6 @@
-"""Compares training samples in bulk with simulated scans, and their times: docs/networks.md.
+"""Compares training samples in bulk with simulated scans, and their times.
+
+The table is in docs/explanation/networks.md.
 
     python -m benchmarks bulk_data
 
@@ -85,4 +87,4 @@ def main(argv: Sequence[str]) -> int:
     """Make the table and write it into the page."""
     parser = argparse.ArgumentParser(prog="benchmarks bulk_data", description=__doc__)
     torch.set_num_threads(1)
-    return make_tables(DOCS / "networks.md", {"bulk": bulk}, {}, parser, argv)
+    return make_tables(DOCS / "explanation" / "networks.md", {"bulk": bulk}, {}, parser, argv)

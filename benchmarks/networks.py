@@ -1,4 +1,4 @@
-"""Sizes, speeds and memory of the networks: the tables of docs/networks.md.
+"""Sizes, speeds and memory of the networks: the tables of docs/explanation/networks.md.
 
     python -m benchmarks networks [--only sizes]
 
@@ -33,7 +33,7 @@ from regularizer.networks.unet import LightUNet, fold_batch_norm
 
 __all__ = ["convolution_work", "main", "operations", "receptive_field", "sizes", "with_statistics"]
 
-_PAGE = DOCS / "networks.md"
+_PAGE = DOCS / "explanation" / "networks.md"
 _PATCH = 64
 _VOLUME = (64, 192, 192)
 

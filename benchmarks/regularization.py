@@ -1,9 +1,9 @@
-"""Quality of the regularizers: regenerates the tables of docs/regularizer.md.
+"""Quality of the regularizers: regenerates the tables of docs/explanation/regularizer.md.
 
     python -m benchmarks regularization [--data FOLDER] [--only TABLE ...]
 
-Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/regularizer.md and is
-replaced there. FOLDER (or LIVETOMO_DATA) holds the recording bead_exact and the map hl60_cell;
+Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in
+docs/explanation/regularizer.md and is replaced there. FOLDER (or LIVETOMO_DATA) holds the recording bead_exact and the map hl60_cell;
 without it, their tables stay unchanged. ``launcher.py evaluate`` gives figures on simulated objects
 outside the training.
 """
@@ -37,7 +37,7 @@ from tests.scans import correlation, distance_um
 
 __all__ = ["main"]
 
-_PAGE = DOCS / "regularizer.md"
+_PAGE = DOCS / "explanation" / "regularizer.md"
 _PICTURE = DOCS / "images" / "regularizers.png"
 METHODS = ("none", "gp", "tv-fast", "tv", "auto", "beads", "s-pyogenes", "oci-aml3", "deep")
 _NAMES = {"none": "raw", "beads": "the paper's, beads: 2 x 400, mu 10",
@@ -154,7 +154,7 @@ def picture() -> str:
         drawn.append((_NAMES.get(method, method), index))
         errors.append(("error", medium + np.abs(index - truth)))
     write_png(_PICTURE, draw_grid([drawn, errors], truth, raw.voxel_size_um, medium))
-    return f"![A simulated cell by each method, and the errors](images/{_PICTURE.name})"
+    return f"![A simulated cell by each method, and the errors](../images/{_PICTURE.name})"
 
 
 def outer() -> str:

@@ -33,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     add("--quick", action="store_true", help="one object each of three kinds only: minutes")
     add("--cache", type=Path, default=Path("runs/test"))
     text = "train networks without some kinds of objects and test them on those kinds "
-    text += "(hours); see docs/generalisation.md"
+    text += "(hours); see docs/explanation/generalisation.md"
     add("--generalisation", action="store_true", help=text)
     add("--data", type=Path, default=Path("runs/data"), help="folder of training samples")
     add("--steps", type=int, default=500, help="steps of each of these trainings")

@@ -1,6 +1,6 @@
 """Export tomograms to the format of another program: OME-TIFF, OME-Zarr or TCF.
 
-docs/exporting.md describes what each format keeps, and which programs read it.
+docs/how-to/exporting.md describes what each format keeps, and which programs read it.
 """
 
 import json

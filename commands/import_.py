@@ -1,6 +1,6 @@
 """Import interferograms of another program as a recording.
 
-docs/importing.md describes the accepted files and the checks.
+docs/how-to/importing.md describes the accepted files and the checks.
 """
 
 import json

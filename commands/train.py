@@ -4,7 +4,7 @@
     python launcher.py train --minutes M [--network NAME ...]
 
 The first form makes the missing samples, then trains. The second trains while samples are made, and
-keeps to the time. docs/networks.md lists the networks.
+keeps to the time. docs/explanation/networks.md lists the networks.
 """
 
 import os

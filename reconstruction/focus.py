@@ -24,7 +24,8 @@ from reconstruction.volume import VolumeGrid, steepest_tangent
 __all__ = ["Blend", "FocusPlan", "axial_frequencies"]
 
 # Largest sideways shift of the steepest light from plane to plane. Half of it, with twice the
-# planes, raises the correlation with a sphere of 2 um radius by 0.004 to 0.006 (docs/accuracy.md).
+# planes, raises the correlation with a sphere of 2 um radius by 0.004 to 0.006
+# (docs/explanation/accuracy.md).
 _WALK_UM = 5.3
 # The same in a volume so deep that samples are spread along Kz: slices far from a plane then fade.
 _DEEP_WALK_UM = 2.7

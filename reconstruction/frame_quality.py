@@ -113,8 +113,8 @@ class FrameQuality:
     def beyond_rytov(self) -> str:
         """Return why the Rytov approximation may not hold; "" if it should.
 
-        The limits come from exact spheres (docs/accuracy.md): above either, the correlation with
-        the band-limited truth was below 0.97.
+        The limits come from exact spheres (docs/explanation/accuracy.md): above either, the
+        correlation with the band-limited truth was below 0.97.
         """
         torn = float(np.mean(self.residues > 0))
         if torn > _TORN_FRAMES:

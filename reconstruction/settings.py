@@ -25,7 +25,7 @@ class ReconstructionSettings:
     planes : int or None
         Number of depths at which the Rytov logarithm is taken, evenly over the volume's height.
         Each depth is reconstructed from the fields in focus there
-        (docs/decisions/reconstruction.md). None: an odd number, so that the steepest light shifts
+        (decision 0007). None: an odd number, so that the steepest light shifts
         sideways by at most 5.3 um from one to the next; 3 for the preset "cell", 5 for
         "bacteria". Rotated views take one.
     gridding : "nearest", "linear" or None

@@ -37,8 +37,8 @@ Edges = list[torch.Tensor]  # something for each pair of neighbours: along y, al
 
 _TURN = 2 * math.pi
 # Within a few per cent of the least cost; more iterations leave as many wrong pixels
-# (docs/unwrapping.md). The number is fixed, so that a frame's result does not depend on the other
-# frames of the batch.
+# (docs/explanation/unwrapping.md). The number is fixed, so that a frame's result does not depend on
+# the other frames of the batch.
 _ITERATIONS = 20
 # Penalty of the split, for costs near 1. With 2, large objects took 45 iterations; with 16, frames
 # with steep slopes had not converged after 12.

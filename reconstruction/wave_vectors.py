@@ -24,7 +24,7 @@ Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
 Mask = NDArray[np.bool_]
 
 # Light this close (in NA/wavelength) to the middle between sideband and folded conjugate loses half
-# of the sample's scattered light (docs/decisions/reconstruction.md).
+# of the sample's scattered light (decision 0011).
 _OVERLAP = 0.05
 _AGREES = 0.1  # NA/wavelength: median difference between plan and fringes
 _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
@@ -32,7 +32,7 @@ _OUTLIER = 0.05  # distance from the plan's affine image, in NA/wavelength
 # the circle around a spiral is centred to within 0.01.
 _NORMAL = 0.04
 _STEEPEST = 0.995  # of k in the medium: beyond, a wave is evanescent or nearly so
-_COINCIDES = 0.5  # NA/wavelength between sideband and folded conjugate (docs/decisions)
+_COINCIDES = 0.5  # NA/wavelength between sideband and folded conjugate (decision 0011)
 _MOST = 0.6  # of the peaks
 _SHIFTS, _STEPS = 20, 400
 # Measured light may lie slightly outside the pupil; the retrieved band is as wide.

@@ -1,7 +1,7 @@
 """DeepRegularizer: a few iterations of total variation, corrected by a network.
 
 After Ryu et al., IEEE Trans. Med. Imaging 40(5), 2021, with LiveTomo's own networks
-(docs/networks.md).
+(docs/explanation/networks.md).
 """
 
 import threading

@@ -6,8 +6,8 @@ Alternating projections between the measured data and the constraint f >= 0 (no 
 medium's).
 Gerchberg, Opt. Acta 21, 709 (1974); Papoulis, IEEE Trans. Circuits Syst. 22, 735 (1975); for
 optical tomography Sung et al., Opt. Express 17, 266 (2009). Measured values are kept with their
-noise, and edges stay soft: total variation and the network do better (docs/regularizer.md), but
-this method has no parameter to choose.
+noise, and edges stay soft: total variation and the network do better
+(docs/explanation/regularizer.md), but this method has no parameter to choose.
 """
 
 import threading

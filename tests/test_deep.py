@@ -339,7 +339,7 @@ def test_training_goes_on_from_weights_and_says_so(small: Sample, tmp_path: Path
 
 
 def test_the_page_says_how_large_the_networks_are() -> None:
-    page = (DOCS / "networks.md").read_text("utf-8")
+    page = (DOCS / "explanation" / "networks.md").read_text("utf-8")
     assert f"<!-- sizes -->\n\n{sizes()}\n\n<!-- /sizes -->" in page
 
 

@@ -111,7 +111,8 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pinned), pinned
     names = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in pinned}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["test"], *extras["docs"]]
     missing = {re.split(r"[<>=!]", requirement)[0].lower() for requirement in asked} - names
     assert not missing
 

@@ -271,7 +271,8 @@ def test_the_measured_cell_agrees_with_odtbrain(ground_truth: Path) -> None:
     index = reconstruct_fields(stack)[0].index.numpy().astype(np.float64)
     cell = expected > 1.342
     assert np.corrcoef(index[cell], expected[cell])[0, 1] > 0.98
-    # ODTbrain's own is 0.0009 higher where it pads by 3.5 instead of 1.75: docs/accuracy.md
+    # ODTbrain's own is 0.0009 higher where it pads by 3.5 instead of 1.75:
+    # docs/explanation/accuracy.md
     assert index[cell].mean() - expected[cell].mean() == pytest.approx(0.0005, abs=0.0006)
     assert index[:, :4].mean() == pytest.approx(medium, abs=5e-4)
 

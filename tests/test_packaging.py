@@ -64,7 +64,8 @@ def test_it_starts_where_nothing_else_lies(wheel: Path, tmp_path: Path) -> None:
     here = {"PYTHONPATH": str(site)}
     assert "reconstruct" in run(["-m", "launcher", "--help"], elsewhere, **here)
     where = (
-        "import livetomo, regularizer.networks.trained as t; print(livetomo.__file__, t.shipped_networks())"
+        "import livetomo; from regularizer.networks.trained import shipped_networks; "
+        "print(livetomo.__file__, shipped_networks())"
     )
     said = run(["-c", where], elsewhere, **here)
     assert said.startswith(str(site))

@@ -2,5 +2,5 @@
 
 After TI's programmer's guide DLPU018. ``images`` packs and compresses bit planes, ``packets``
 encodes commands and replies, ``controller`` sends them, ``device`` is the SLM device of the core.
-It has not been run on hardware yet: docs/hardware.md lists what remains to be checked.
+It has not been run on hardware yet: docs/how-to/hardware.md lists what remains to be checked.
 """

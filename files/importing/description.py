@@ -1,7 +1,7 @@
 """The TOML file that describes imported frames: optics, number of angles, times.
 
 Lengths in micrometres, wave vectors in cycles per micrometre, times in seconds. Unknown keys are
-refused. docs/importing.md lists all keys; docs/examples/import.toml is an example.
+refused. docs/how-to/importing.md lists all keys; docs/examples/import.toml is an example.
 """
 
 from collections.abc import Sequence

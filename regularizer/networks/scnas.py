@@ -4,7 +4,7 @@ No code of the 3D network is public. The paper specifies the stem, the operation
 skip, average pooling, dilated convolution with rate 2 or 3), the cells, widths and resolutions. Its
 lab has published the same network in two dimensions (BMOLKAIST, 3D_virtual_HE_staining), whose
 cells agree with the paper's text: here they are in 3D, edge by edge. It is likely, but not shown,
-that the 3D network had the same edges; docs/networks.md says which is which.
+that the 3D network had the same edges; docs/explanation/networks.md says which is which.
 
 One addition is LiveTomo's: instance norm discards the magnitude of the contrast, so the stem's gate
 comes after its norm, and the output is a correction of the patch in units of its root mean square.

@@ -4,7 +4,7 @@ Two outer iterations with a smaller mu are closer to the truth than one, and as 
 best mu falls with the noise and with the contrast: where light is scattered strongly, the Rytov
 approximation adds errors that the noise estimate does not include, so the data get less weight.
 Differences of neighbours are divided by their distance, which is better for small objects and
-elongated voxels (docs/regularizer.md).
+elongated voxels (docs/explanation/regularizer.md).
 
     mu = A (noise / maximum)^B  norm^C
 

@@ -70,7 +70,8 @@ class TvParameters:
         return z, y, x
 
 
-# "tv" and "tv-fast" were measured here (docs/regularizer.md); the others are the paper's.
+# "tv" and "tv-fast" were measured here (docs/explanation/regularizer.md), the others are the
+# paper's.
 PARAMETERS: dict[str, TvParameters] = {
     "tv": TvParameters(1, 100, 20.0, 20.0, 1.0),
     "tv-fast": TvParameters(1, 20, 20.0, 10.0, 1.0),

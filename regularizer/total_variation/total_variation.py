@@ -15,8 +15,8 @@ from regularizer.total_variation.split_bregman import SplitBregman, fused_pass
 __all__ = ["TotalVariation", "make"]
 
 # Relative changes of the spectrum from scan to scan, with the noise subtracted. Measured on a
-# moving cell (docs/regularizer.md): 20 iterations from the last tomogram are better than 20 from
-# zero up to a change of 0.55, and 10 are as good up to 0.2.
+# moving cell (docs/explanation/regularizer.md): 20 iterations from the last tomogram are better
+# than 20 from zero up to a change of 0.55, and 10 are as good up to 0.2.
 _SIMILAR, _SAME = 0.5, 0.2
 _SAME_SCALE = 0.1  # largest relative change of the maximum, by which the solver divides
 

@@ -1,4 +1,4 @@
-"""Evaluation of the regularizers on objects outside the training: docs/evaluation.md.
+"""Evaluation of the regularizers on objects outside the training: docs/explanation/evaluation.md.
 
 Every method runs on the same simulated scans, whose seeds are never used in training. The results
 are compared with the true object and with converged TV, by the strict metrics of
@@ -160,13 +160,14 @@ def _calibration_table(calibrations: Sequence[UncertaintyCalibration]) -> list[s
 
 _HEAD = """# The regularizers on objects that no training saw
 
-Made by `python launcher.py evaluate --output docs/evaluation.md`. Simulated scans, seen end to end
-(scattering, noise, reconstruction), means over the objects. Strict metrics: contrast over the
-range of the reference, SSIM with a window of 7^3 and that range. "Error" is
-||f - truth|| / ||truth||, "residual" the distance from the measured spectrum. These and the columns
-before them compare with the true object, those after them with converged total variation (`tv`
-with 200 iterations); the last one is SSIM on the paper's looser scale (index, range 1), on which
-any two tomograms look alike.
+The scans are simulated end to end: scattering, noise, reconstruction. Figures are means over the
+objects. The metrics are strict: contrast over the range of the reference, SSIM with a window of 7^3
+and that range. "Error" is ||f - truth|| / ||truth||, "residual" the distance from the measured
+spectrum. These and the columns before them compare with the true object, those after them with
+converged total variation (`tv` with 200 iterations). The last column is SSIM on the paper's looser
+scale (index, range 1), on which any two tomograms look alike.
+
+`python launcher.py evaluate --output docs/explanation/evaluation.md` makes this page.
 """
 _COLUMNS = (
     "s", "SSIM", "PSNR", "MSE", "corr.", "error", "residual",

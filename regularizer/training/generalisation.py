@@ -1,4 +1,4 @@
-"""Generalisation of the networks to kinds of objects left out of training: docs/generalisation.md.
+"""Networks on kinds of objects left out of their training: docs/explanation/generalisation.md.
 
 After the paper's figures 5 and S2, and S3, which compares networks after the same training. Missing
 networks are trained here, all for the same number of steps; they serve these tables only.
@@ -102,7 +102,7 @@ class Study:
 
 
 def page(study: Study) -> str:
-    """Return docs/generalisation.md."""
+    """Return docs/explanation/generalisation.md."""
     return _PAGE.format(
         steps=study.steps,
         objects=study.objects,
@@ -228,9 +228,13 @@ def _slice_errors(sample: Sample, converged: torch.Tensor, method: Regularizer) 
 
 _PAGE = """# Objects of kinds that a network has not seen
 
-Made by `python launcher.py evaluate --generalisation --output docs/generalisation.md`, which trains
-the networks, {steps} steps each: a fifth or less of the shipped ones' training, so that only the
-differences between them count. Tested on {objects} objects of each kind.
+A network is good at the kinds of objects that it was trained on. Each network here was trained for
+{steps} steps, a fifth or less of the shipped ones' training, so only the differences between them
+count. Tested on {objects} objects of each kind.
+
+This command trains them and makes this page:
+
+    python launcher.py evaluate --generalisation --output docs/explanation/generalisation.md
 
 ## Trained on one kind, tested on others
 

@@ -10,7 +10,7 @@ latest ones, and the next run resumes from there.
 The paper's learning rates are for hundreds of epochs. The distance that a weight moves under Adam
 grows with the rate times the square root of the steps, so a shorter training uses smaller batches
 and a higher rate, up to 1e-3; the same networks trained at that in 500 steps
-(docs/generalisation.md).
+(docs/explanation/generalisation.md).
 """
 
 import copy
