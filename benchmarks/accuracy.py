@@ -2,9 +2,9 @@
 
     python -m benchmarks accuracy [--data FOLDER] [--only TABLE ...]
 
-Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/explanation/accuracy.md and is
-replaced there; the text around it is written by hand. FOLDER (or LIVETOMO_DATA) holds the recording
-bead_exact and the measured fields hl60_cell; without it, their rows stay unchanged.
+Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/explanation/accuracy.md and
+is replaced there; the text around it is written by hand. FOLDER (or LIVETOMO_DATA) holds the
+recording bead_exact and the measured fields hl60_cell; without it, their rows stay unchanged.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python -m benchmarks regularization [--data FOLDER] [--only TABLE ...]
 
-Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in
-docs/explanation/regularizer.md and is replaced there. FOLDER (or LIVETOMO_DATA) holds the recording bead_exact and the map hl60_cell;
-without it, their tables stay unchanged. ``launcher.py evaluate`` gives figures on simulated objects
-outside the training.
+Every table is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in docs/explanation/regularizer.md
+and is replaced there. FOLDER (or LIVETOMO_DATA) holds the recording bead_exact and the map
+hl60_cell; without it, their tables stay unchanged. ``launcher.py evaluate`` gives figures on
+simulated objects outside the training.
 """
 
 import argparse
