@@ -201,7 +201,7 @@ def test_angles_come_from_a_file_beside_the_microscope(tmp_path: Path) -> None:
         (None, "angles.csv cannot be read: No such file"),
         ("", "must hold one kx, ky a line, got no line"),
         ("# only this\n\n", "must hold one kx, ky a line, got no line"),
-        ("kx, ky\n", r"got \(0, 2\)"),
+        ("kx, ky\n", r"got shape \(0, 2\)"),
         ("1, 2, 3\n", "must hold two numbers a line, .* got '1, 2, 3' in line 1"),
         ("0, 0\n\n0.5, o.5\n", "got '0.5, o.5' in line 3"),
         ("0, o.5\n", "got '0, o.5' in line 1"),
