@@ -14,7 +14,7 @@ from launcher import Checkout, unsatisfied
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "acquisition", "reconstruction", "regularizer", "files", "pipeline", "ui", "commands",
-    "benchmarks",
+    "scripting", "benchmarks",
 )  # fmt: skip
 MODULES = [
     ROOT / "launcher.py",

@@ -2,7 +2,7 @@
 
 When idle it asks the processor for the newest tomogram, runs total variation on the spectrum of the
 raw tomogram, and publishes the comparison. Tomograms that arrive meanwhile are skipped. It runs at
-a low priority on the CPU, even if the live path uses a GPU.
+the lowest priority on the CPU, even if the live path uses a GPU.
 """
 
 import os

@@ -37,7 +37,6 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # a restart would not help
 HEARTBEAT_S = 0.25
-_NICENESS = 10
 KeptSetting = Literal["live", "regularizer", "constraint", "recording"]
 KeepSetting = Callable[[KeptSetting, bool | str], None]
 SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
@@ -206,12 +205,13 @@ def end_with_parent() -> threading.Event:
 
 
 def lower_priority() -> None:
-    """Lower the priority of this process for good.
+    """Give this process the lowest priority: it runs when the processor is otherwise idle.
 
-    Beside processes that want all cores it still gets about a twentieth of one, so that its work
-    gets done. On Windows the supervisor sets the priority when it starts the process.
+    On Windows the supervisor sets the priority when it starts the process.
     """
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):  # where it is refused, the process still uses few threads
-        os.nice(_NICENESS)
+        os.nice(19)
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -54,8 +54,8 @@ _THREADS = {
     "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
 }
 _OPTIONAL = ("quality",)  # the instrument works without it
-# lower priority where it can only be set from outside (POSIX: the process does it itself)
-_CREATION = {"quality": getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)}
+# lowest priority where it can only be set from outside (POSIX: the process does it itself)
+_CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
 
 
 class _Child:
