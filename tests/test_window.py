@@ -14,7 +14,7 @@ import pytest
 # Keys reach only an active window; offscreen every window is, and none covers the screen.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt  # after the platform
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer  # after the platform
 from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
@@ -24,6 +24,7 @@ from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramV
 from regularizer.quality_report import QualityReport
 from tests.recorded_session import RecordedSession, fringes, volumes
 from tests.windows import wait_until
+from ui.main import run_window
 from ui.sections.voxel_grid import X, Y, Z
 from ui.shortcuts import KEYS, HelpDialog
 from ui.style import signed
@@ -468,3 +469,48 @@ def test_mouse_wheel_zooms_and_drags_pan(window: Window) -> None:
     assert overlay.marks.along(QPointF(overlay.marks.pixel())) == pytest.approx(
         {X: window.state.position_um[X], Y: window.state.position_um[Y]}
     )
+
+
+def test_run_window_closes_once_and_leaves_nothing(
+    application: QApplication, session: RecordedSession
+) -> None:
+    before = set(threading.enumerate())
+    closed: list[bool] = []
+
+    def close_when_live() -> None:
+        shown = [w for w in QApplication.topLevelWidgets() if isinstance(w, Window)]
+        live = [w for w in shown if w.isVisible() and w.instrument is not None and w.tomogram]
+        if not live:
+            return
+        closer.stop()
+        (window,) = live
+        press(window, Qt.Key.Key_Space)
+        window.close()
+
+    closer = QTimer()
+    closer.timeout.connect(close_when_live)
+    session.announce()
+    closer.start(10)
+    assert run_window(session, title="LiveTomo", on_close=lambda: closed.append(True)) == 0
+    assert closed == [True]
+    assert [command for command, _ in session.commands] == ["stop"]
+    assert set(threading.enumerate()) == before
+    polls = session.polls
+    QTest.qWait(100)  # three periods of the poll timer
+    assert session.polls == polls > 0
+    windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, Window)]
+    assert not any(timer.isActive() for w in windows for timer in w.findChildren(QTimer))
+
+
+def test_run_window_calls_on_close_after_an_error(
+    application: QApplication, monkeypatch: pytest.MonkeyPatch, session: RecordedSession
+) -> None:
+    closed: list[bool] = []
+
+    def fails(*_: object, **__: object) -> None:
+        raise LiveTomoError("no screen")
+
+    monkeypatch.setattr("ui.main.Window", fails)
+    with pytest.raises(LiveTomoError):
+        run_window(session, title="LiveTomo", on_close=lambda: closed.append(True))
+    assert closed == [True]
