@@ -15,13 +15,14 @@ import pytest
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer  # after the platform
-from PySide6.QtGui import QImage, QWheelEvent
+from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from acquisition.errors import DeviceError, LiveTomoError
 from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramView
 from regularizer.quality_report import QualityReport
+from tests.hands import press, turn_wheel
 from tests.recorded_session import RecordedSession, fringes, volumes
 from tests.windows import wait_until
 from ui.main import run_window
@@ -63,32 +64,6 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
     window.finish_commands()
     window.deleteLater()
     application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-
-
-def turn_wheel(
-    widget: QWidget,
-    notches: int,
-    modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
-) -> None:
-    at = QPointF(90, 120)
-    QApplication.sendEvent(
-        widget,
-        QWheelEvent(
-            at,
-            widget.mapToGlobal(at),
-            QPoint(),
-            QPoint(0, 120 * notches),
-            Qt.MouseButton.NoButton,
-            modifiers,
-            Qt.ScrollPhase.NoScrollPhase,
-            False,
-        ),
-    )
-
-
-def press(window: Window, key: Qt.Key, *, shift: bool = False) -> None:
-    modifier = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
-    QTest.keyClick(window, key, modifier)
 
 
 def test_r_switches_between_raw_and_regularized(
