@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acquisition.errors import LiveTomoError
-    from scripting.microscope import Microscope, open_microscope
+    from scripting.microscope_handle import Microscope, open_microscope
     from scripting.recordings import Recording, Scan, open_recording, simulate_scan
     from scripting.tomogram_files import Tomograms, open_tomograms, save_tomograms
-    from scripting.tomograms import Tomogram, compare, reconstruct, regularize
+    from scripting.tomogram_handle import Tomogram, compare, reconstruct, regularize
 
 __all__ = [
     "LiveTomoError",
@@ -42,10 +42,10 @@ __all__ = [
 
 _MODULES = (
     "acquisition.errors",
-    "scripting.tomograms",
+    "scripting.tomogram_handle",
     "scripting.recordings",
     "scripting.tomogram_files",
-    "scripting.microscope",
+    "scripting.microscope_handle",
 )
 
 

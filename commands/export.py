@@ -15,7 +15,7 @@ from commands.options import add_json, add_positions
 from files.exporting.formats import FORMATS
 
 if TYPE_CHECKING:
-    from files.exporting.export import ExportedFile
+    from files.exporting.export_tomograms import ExportedFile
     from files.exporting.exported_image import ExportedImage
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
@@ -58,7 +58,7 @@ def run_export(
 ) -> int:
     """Export a tomogram file and print what was written; return 0."""
     from commands.progress import progress_bar
-    from files.exporting.export import export_tomograms
+    from files.exporting.export_tomograms import export_tomograms
 
     with progress_bar("Exporting", 1) as bar:
         files, warnings = export_tomograms(file, kind, output, volumes, positions, bar.update)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from commands.options import add_json, add_output
 
 if TYPE_CHECKING:
-    from files.importing.interferograms import ImportResult
+    from files.importing.import_interferograms import ImportResult
 
 __all__ = ["HELP", "add_options", "run", "run_import"]
 
@@ -47,7 +47,7 @@ def run_import(
 ) -> int:
     """Import frames of another program and print what was written; return 0."""
     from commands.progress import progress_bar
-    from files.importing.interferograms import import_interferograms
+    from files.importing.import_interferograms import import_interferograms
 
     with progress_bar("Importing", 1) as bar:
         made = import_interferograms(samples, background, description, output, bar.update)

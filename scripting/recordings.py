@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from acquisition.errors import ConfigurationError, DataError
-from scripting.tomograms import Tomogram, reconstruct
+from scripting.tomogram_handle import Tomogram, reconstruct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from acquisition.choices import REGULARIZERS
 from acquisition.errors import DataError
-from scripting.tomograms import Tomogram
+from scripting.tomogram_handle import Tomogram
 
 if TYPE_CHECKING:
     from acquisition.optics import Optics

@@ -9,7 +9,7 @@ from acquisition.configuration.microscope_file import AcquisitionConfig, load_co
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.gratings import DmdGeometry
-from acquisition.simulation.settings import SimulationSettings
+from acquisition.simulation.simulation_settings import SimulationSettings
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 

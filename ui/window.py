@@ -29,7 +29,7 @@ from ui.bars.toolbar import RUNNING, Toolbar
 from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
 from ui.sections.colour_bar import ContrastColumn
-from ui.sections.sections import OrthogonalView
+from ui.sections.orthogonal_views import OrthogonalView
 from ui.sections.voxel_grid import X, Y, Z
 from ui.shortcuts import HelpDialog, bind_keys
 from ui.viewed_client import Timeline, ViewedClient

@@ -37,7 +37,7 @@ from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import AngleSet
 from acquisition.optics import Optics
-from acquisition.simulation.settings import SimulationSettings
+from acquisition.simulation.simulation_settings import SimulationSettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

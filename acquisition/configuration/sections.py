@@ -23,7 +23,7 @@ from acquisition.illumination.angles import (
 from acquisition.illumination.gratings import UNCHANGED, DmdGeometry, lee_grating, time_multiplexed
 from acquisition.illumination.spots import PupilGeometry
 from acquisition.optics import Optics
-from acquisition.simulation.settings import SimulationSettings
+from acquisition.simulation.simulation_settings import SimulationSettings
 
 __all__ = [
     "SIMULATED_TAGS",

@@ -25,7 +25,7 @@ from acquisition.illumination.spots import PupilGeometry
 from acquisition.optics import Optics
 from acquisition.simulation.phantoms import make_phantom
 from acquisition.simulation.scene import Motion, Position, Scene, SceneObject
-from acquisition.simulation.settings import SimulationSettings
+from acquisition.simulation.simulation_settings import SimulationSettings
 
 __all__ = ["Illumination", "OpticalBench", "SimulationSettings", "build_bench"]
 

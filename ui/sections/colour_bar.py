@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from ui.sections.sections import lookup_table
+from ui.sections.orthogonal_views import lookup_table
 from ui.shortcuts import tooltip
 from ui.style import ACCENT, CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
 from ui.viewmodel import (
