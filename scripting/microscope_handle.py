@@ -1,4 +1,4 @@
-"""The microscope for scripts."""
+"""The microscope for scripts: opened from its file, it takes scans that can be reconstructed."""
 
 from __future__ import annotations  # what a type names is loaded when it is used
 

@@ -1,4 +1,4 @@
-"""Tomogram files for scripts."""
+"""Tomogram files for scripts: opened as a sequence, written from tomograms."""
 
 from __future__ import annotations  # what a type names is loaded when it is used
 
