@@ -31,7 +31,7 @@ from acquisition.scanning.device_errors import naming_device
 from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.scanning.stage import Stage
 
-if TYPE_CHECKING:  # the bench imports torch, which real hardware does not need
+if TYPE_CHECKING:  # the simulation takes time to import, which real hardware does not need
     from acquisition.devices.instrument import SimulatedInstrument
 
 __all__ = ["Microscope", "open_microscope"]

@@ -1,4 +1,4 @@
 """The physics of the simulated microscope: phantoms, scattering, interference, noise.
 
-Pure numpy, scipy and torch; the devices that a core loads are in ``acquisition.devices``.
+Pure numpy and scipy; the devices that a core loads are in ``acquisition.devices``.
 """

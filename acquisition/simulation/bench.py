@@ -11,6 +11,7 @@ that does not produce a single wave gives no light in the sample arm, and so no 
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,7 +118,7 @@ class OpticalBench:
         lights = [self.illuminate(plane).k for plane in bit_planes]
         k = np.array([light for light in lights if light is not None])
         if k.size:
-            self.scene.prepare(k)
+            self.scene.prepare(k, os.cpu_count() or 1)
 
     def expose(
         self, illumination: Illumination, time_s: float, stage_um: Position, exposure_ms: float

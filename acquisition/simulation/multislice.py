@@ -17,11 +17,11 @@ shadow. (Cropping the field at focus from the periodic grid gave errors of 7 to 
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-import torch
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
@@ -29,6 +29,9 @@ from acquisition.simulation.phantom import Phantom
 
 __all__ = ["Band", "ScatteredSpectra", "scattered_spectra"]
 
+_Complex = NDArray[np.complex64]
+
+_BATCH = 7  # angles that are carried together
 _EVANESCENT = 0.98  # |kt| / k beyond which waves are dropped: they never reach the objective
 
 
@@ -85,8 +88,7 @@ def scattered_spectra(
     k: NDArray[np.float64],
     period_um: float,
     *,
-    device: str | torch.device = "cpu",
-    batch: int = 7,
+    threads: int = 1,
 ) -> ScatteredSpectra:
     """Return the light scattered by a phantom that the objective collects.
 
@@ -100,15 +102,18 @@ def scattered_spectra(
         Transverse illumination wave vectors in cycles/um.
     period_um : float
         Period of the camera's field; sets the spacing of the frequencies.
+    threads : int
+        Angles are shared out to so many.
     """
     bands = tuple(Band.of(optics, (float(kx), float(ky)), period_um) for kx, ky in k)
-    volume = torch.tensor(phantom.contrast, device=device)
-    potential = (1 + volume / optics.medium_index) ** 2 - 1
-    parts = [
-        _Slices(potential, phantom.voxel_size_um, optics, bands[i : i + batch]).spectra()
-        for i in range(0, len(bands), batch)
-    ]
-    return ScatteredSpectra(bands, torch.cat(parts).cpu().numpy())
+    potential = (1 + phantom.contrast / np.float32(optics.medium_index)) ** 2 - 1
+    batches = [bands[i : i + _BATCH] for i in range(0, len(bands), _BATCH)]
+
+    def collected(batch: tuple[Band, ...]) -> _Complex:
+        return _Slices(potential, phantom.voxel_size_um, optics, batch).spectra()
+
+    with ThreadPoolExecutor(min(threads, len(batches)), "multislice") as pool:
+        return ScatteredSpectra(bands, np.concatenate(list(pool.map(collected, batches))))
 
 
 class _Slices:
@@ -116,7 +121,7 @@ class _Slices:
 
     def __init__(
         self,
-        potential: torch.Tensor,
+        potential: NDArray[np.float32],
         voxel_size_um: tuple[float, float, float],
         optics: Optics,
         bands: tuple[Band, ...],
@@ -125,8 +130,8 @@ class _Slices:
         self.dz, self.dx = voxel_size_um[0], voxel_size_um[2]
         self.optics = optics
         self.bands = bands
-        self.k = torch.tensor([band.k for band in bands], dtype=torch.float64)
-        self.k0z = torch.sqrt(optics.k_medium**2 - (self.k**2).sum(dim=1))
+        self.k = np.array([band.k for band in bands])
+        self.k0z = np.sqrt(optics.k_medium**2 - (self.k**2).sum(axis=1))
         self.n = self._period()
 
     def _period(self) -> int:
@@ -138,82 +143,80 @@ class _Slices:
         cosine = float(self.k0z.min()) / self.optics.k_medium
         return int(scipy.fft.next_fast_len(math.ceil(1.1 * max(rows, columns) / cosine)))
 
-    def spectra(self) -> torch.Tensor:
+    def spectra(self) -> _Complex:
         """Return the collected amplitudes (angles, size, size) complex64."""
         step, obliquity = self._propagator()
         collect = _Collector(self)
-        shape = (len(self.bands), self.n, self.n)
-        field = torch.zeros(shape, dtype=torch.complex64, device=self.potential.device)
-        source = torch.zeros_like(field)
-        inner = source[:, : self.potential.shape[1], : self.potential.shape[2]]
+        rows, columns = self.potential.shape[1:]
+        field = np.zeros((len(self.bands), self.n, self.n), np.complex64)
         for j, layer in enumerate(self.potential):
             field *= step
-            if not bool(layer.any()):
+            if not layer.any():
                 continue
-            torch.mul(self._transmission(layer) - 1, self._crop(field) + 1, out=inner)
-            collect.add(inner, j)
-            field += obliquity * torch.fft.fft2(source)
+            along_y = scipy.fft.ifft(field, axis=-2)[:, :rows]
+            source = scipy.fft.ifft(along_y, axis=-1)[:, :, :columns] + 1
+            source *= self._transmission(layer) - 1
+            collect.add(source, j)
+            along_x = scipy.fft.fft(source, self.n, axis=-1)  # rows of zeros are left out
+            scattered = scipy.fft.fft(along_x, self.n, axis=-2)
+            scattered *= obliquity
+            field += scattered
         return collect.result()
 
-    def _crop(self, field: torch.Tensor) -> torch.Tensor:
-        rows, columns = self.potential.shape[1:]
-        along_y = torch.fft.ifft(field, dim=-2)[:, :rows]
-        cropped: torch.Tensor = torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
-        return cropped
+    def _transmission(self, layer: NDArray[np.float32]) -> _Complex:
+        k0z = self.k0z.astype(np.float32)[:, None, None]
+        phase = np.sqrt(k0z**2 + np.float32(self.optics.k_medium**2) * layer) - k0z
+        return _wave(np.float32(2 * math.pi * self.dz) * phase)
 
-    def _transmission(self, layer: torch.Tensor) -> torch.Tensor:
-        k0z = self.k0z.to(layer)[:, None, None]
-        phase = torch.sqrt(k0z**2 + self.optics.k_medium**2 * layer) - k0z
-        return torch.polar(torch.ones_like(phase), 2 * math.pi * self.dz * phase)
-
-    def _propagator(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _propagator(self) -> tuple[_Complex, NDArray[np.float32]]:
         """Return exp(2 pi i dz (kz - k0z)), zero if evanescent, and k0z/kz on the periodic grid."""
-        frequency = torch.fft.fftfreq(self.n, self.dx, dtype=torch.float64)
+        frequency = scipy.fft.fftfreq(self.n, self.dx)
         transverse = (frequency[None, None, :] + self.k[:, 0, None, None]) ** 2
         transverse = transverse + (frequency[None, :, None] + self.k[:, 1, None, None]) ** 2
         radius = self.optics.k_medium
         k0z = self.k0z[:, None, None]
         propagating = transverse <= (_EVANESCENT * radius) ** 2
-        kz = torch.sqrt(torch.where(propagating, radius**2 - transverse, 1.0))
-        step = torch.exp(2j * math.pi * self.dz * (kz - k0z)) * propagating
-        device = self.potential.device
-        return step.to(device, torch.complex64), (propagating * k0z / kz).to(device, torch.float32)
+        kz = np.sqrt(np.where(propagating, radius**2 - transverse, 1.0))
+        step = _wave(2 * math.pi * self.dz * (kz - k0z)) * propagating
+        return step, (propagating * k0z / kz).astype(np.float32)
 
 
 class _Collector:
     """Sums the sources at the band's frequencies, with phases relative to the plane z = 0."""
 
     def __init__(self, slices: _Slices) -> None:
-        device = slices.potential.device
         depth, rows, columns = slices.potential.shape
-        y = (torch.arange(rows, dtype=torch.float64) - rows // 2) * slices.dx
-        x = (torch.arange(columns, dtype=torch.float64) - columns // 2) * slices.dx
-        kappa = [[torch.tensor(axis).flatten() for axis in band.axes()] for band in slices.bands]
-        kappa_y, kappa_x = (torch.stack(axis) for axis in zip(*kappa, strict=True))
-        self._to_y = torch.exp(-2j * math.pi * kappa_y[:, :, None] * y).to(device, torch.complex64)
-        self._to_x = torch.exp(-2j * math.pi * kappa_x[:, None, :] * x[:, None]).to(
-            device, torch.complex64
-        )
+        y = (np.arange(rows) - rows // 2) * slices.dx
+        x = (np.arange(columns) - columns // 2) * slices.dx
+        kappa = [[axis.ravel() for axis in band.axes()] for band in slices.bands]
+        kappa_y, kappa_x = (np.stack(axis) for axis in zip(*kappa, strict=True))
+        self._to_y = _wave(-2 * math.pi * kappa_y[:, :, None] * y)
+        self._to_x = _wave(-2 * math.pi * kappa_x[:, None, :] * x[:, None])
         axial = [band.axial(slices.optics) for band in slices.bands]
-        difference = torch.tensor(np.stack([part[0] for part in axial]))
-        pupil = torch.tensor(np.stack([part[1] for part in axial]))
+        difference, pupil = (np.stack(part) for part in zip(*axial, strict=True))
         k0z = slices.k0z[:, None, None]
         # dx^2 / period^2 turns the sum over pixels into amplitudes of plane waves
         scale = (slices.dx / slices.bands[0].period_um) ** 2
-        self._weight = (scale * pupil * k0z / (difference + k0z)).to(device, torch.float32)
-        dz = slices.dz
-        first = torch.exp(2j * math.pi * dz * (depth // 2) * difference)
-        self._phase = first.to(device, torch.complex64)  # exp(-2 pi i z_j (kz - k0z)), j = 0
-        self._step = torch.exp(-2j * math.pi * dz * difference).to(device, torch.complex64)
+        self._weight = (scale * pupil * k0z / (difference + k0z)).astype(np.float32)
+        self._phase = _wave(2 * math.pi * slices.dz * (depth // 2) * difference)  # of j = 0
+        self._step = _wave(-2 * math.pi * slices.dz * difference)
         self._at = 0
-        self._total = torch.zeros_like(self._phase)
+        self._total = np.zeros_like(self._phase)
 
-    def add(self, source: torch.Tensor, j: int) -> None:
+    def add(self, source: _Complex, j: int) -> None:
         """Add the source (angles, y, x) of slice j."""
         self._phase *= self._step ** (j - self._at)
         self._at = j
         self._total += self._phase * (self._to_y @ source @ self._to_x)
 
-    def result(self) -> torch.Tensor:
+    def result(self) -> _Complex:
         """Return the amplitudes within the pupil."""
         return self._total * self._weight
+
+
+def _wave(phase: NDArray[np.floating]) -> _Complex:
+    """Return exp(i phase) as complex64; cosine and sine are faster than a complex exponential."""
+    wave = np.empty(phase.shape, np.complex64)
+    wave.real = np.cos(phase)
+    wave.imag = np.sin(phase)
+    return wave

@@ -118,7 +118,7 @@ class Scene:
         """Edge length of the periodic world in um."""
         return self.size * self.optics.pixel_size_um
 
-    def prepare(self, k: NDArray[np.float64]) -> None:
+    def prepare(self, k: NDArray[np.float64], threads: int = 1) -> None:
         """Compute the scattered spectra of the angles k (angles, 2) that are not cached yet."""
         with self._lock:
             wanted = dict.fromkeys(_key(float(kx), float(ky)) for kx, ky in k)
@@ -126,7 +126,9 @@ class Scene:
             if missing.size == 0:
                 return
             spectra = [
-                scattered_spectra(thing.phantom, self.optics, missing, self.period_um)
+                scattered_spectra(
+                    thing.phantom, self.optics, missing, self.period_um, threads=threads
+                )
                 for thing in self.objects
             ]
             for i, key in enumerate(map(tuple, missing)):

@@ -1,4 +1,4 @@
-"""Settings of the simulated microscope, in a module of their own that does not import torch."""
+"""Settings of the simulated microscope, in a module of their own that the configuration imports."""
 
 from dataclasses import dataclass
 
