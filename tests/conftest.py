@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,37 +82,38 @@ def application() -> "QApplication":
 def nothing_left() -> Iterator[None]:
     """Fail a test that leaves a thread, a process or an open ZeroMQ socket behind.
 
-    Those of fixtures with a wider scope were there before, and stay out of it.
+    Those of fixtures with a wider scope were there before, and stay out of it; a process that such
+    an instrument starts again replaces the former one.
     """
-    looks: tuple[Callable[[], dict[int, str]], ...] = (_threads, _processes, _sockets)
+    looks: tuple[Callable[[], Counter[str]], ...] = (_threads, _processes, _sockets)
     before = [look() for look in looks]
     yield
     for look, known in zip(looks, before, strict=True):
         deadline = time.monotonic() + LEAVING_S
-        while (left := look().items() - known.items()) and time.monotonic() < deadline:
+        while (left := look() - known) and time.monotonic() < deadline:
             time.sleep(0.02)  # what has been told to end is on its way
-        assert not left, f"left behind by the test: {sorted(name for _, name in left)}"
+        assert not left, f"left behind by the test: {sorted(left)}"
 
 
-def _threads() -> dict[int, str]:
+def _threads() -> Counter[str]:
     # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy; split
     # Bregman keeps those that compute, as torch does where Python does not see it
     own = ("zmq.", "split-bregman")
-    return {
-        id(thread): f"thread {thread.name!r}"
+    return Counter(
+        f"thread {thread.name!r}"
         for thread in threading.enumerate()
         if not (type(thread).__module__.startswith(own) or thread.name.startswith(own))
-    }
+    )
 
 
-def _processes() -> dict[int, str]:
-    """Return the direct children and their command lines, on Linux."""
-    found = {}
+def _processes() -> Counter[str]:
+    """Return the command lines of the direct children, on Linux, up to settings in JSON."""
+    found: Counter[str] = Counter()
     for file in Path("/proc/self/task").glob("*/children"):
         for child in map(int, file.read_text().split()):
             command = _command_line(child)
             if "multiprocessing.resource_tracker" not in command:  # lives as long as Python does
-                found[child] = f"process {child}: {command}"
+                found[f"process: {command.partition(' {')[0]}"] += 1
     return found
 
 
@@ -139,7 +141,7 @@ def _remember_sockets() -> None:
 _remember_sockets()
 
 
-def _sockets() -> dict[int, str]:
+def _sockets() -> Counter[str]:
     own = collector.context if collector.is_alive() else None  # of the thread named above
     sockets = list(_OPENED.values())
-    return {id(s): f"socket {s!r}" for s in sockets if not s.closed and s.context is not own}
+    return Counter(f"socket {s!r}" for s in sockets if not s.closed and s.context is not own)

@@ -1,21 +1,14 @@
 """The live pipeline as processes, and the work behind the command line, on a small microscope."""
 
-import contextlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-import zmq
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
@@ -25,61 +18,20 @@ from commands.record_session import run_record
 from files.pictures import draw_grid, draw_tomograms, write_png
 from files.recording import read_recording
 from files.tomograms import read_tomograms
-from pipeline.live.instrument_client import InstrumentClient, merge
+from pipeline.live.instrument_client import merge
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
-from pipeline.wire.sockets import PipelineError, bind
 from pipeline.wire.state import (
-    InstrumentState,
-    InterferogramView,
     Phase,
     ProcessState,
-    QualityView,
-    TomogramView,
 )
+from tests.microscopes import LIVE_SMALL
 from tests.processors import process
 from tests.scans import CELL, interferograms
 
 pytestmark = pytest.mark.usefixtures("logs")
 
 STAMP = Stamp("test", 1)
-SMALL = """
-[microscope]
-name = "Small"
-[optics]
-preset = "cell"
-pixel_size_um = 0.07
-[camera]
-width = 96
-height = 96
-[illumination.circle]
-angles = 9
-[background]
-scans = 1
-[scan]
-patience_s = 20.0
-[reconstruction]
-slices = 32
-[processing]
-device = "cpu"
-regularizer = "none"
-"""
-# Two scans a second, of few pixels and mirrors: more would only keep the processes busy while a
-# test waits for something else.
-SLOW = SMALL.replace(" 96", " 64").replace("slices = 32", "slices = 16")
-LIVE_SMALL = (
-    SLOW
-    + """
-[dmd]
-picture_ms = 60.0
-shape = [480, 480]
-carrier = [0.22, 0.385]
-mirror_pitch_um = 0.05
-stop_radius = 0.118
-[simulation]
-phantom = "bead"
-"""
-)
 
 
 @pytest.fixture
@@ -89,187 +41,11 @@ def microscope(tmp_path: Path) -> Path:
     return path
 
 
-@dataclass
-class Received:
-    """All that a client has received."""
-
-    state: InstrumentState = field(
-        default_factory=lambda: InstrumentState(Phase.STARTING, "nothing heard yet")
-    )
-    frames: list[InterferogramView] = field(default_factory=list)
-    views: list[TomogramView] = field(default_factory=list)
-    checks: list[QualityView] = field(default_factory=list)
-
-
-def watch(client: InstrumentClient, enough: Callable[[Received], bool]) -> Received:
-    """Poll until ``enough``; the time limit of the test ends a hang."""
-    seen = Received()
-    while not enough(seen):
-        updates = client.poll(200)
-        seen.state = updates.state or seen.state
-        seen.frames += [updates.interferogram] if updates.interferogram is not None else []
-        seen.views += [updates.tomogram] if updates.tomogram is not None else []
-        seen.checks += [updates.quality] if updates.quality is not None else []
-    return seen
-
-
-def hurry(instrument: Instrument) -> bool:
-    """Give the quality check the priority of others: beside a busy machine it waits for ever."""
-    process = instrument.pids.get("quality", 0)
-    if process and hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):  # it has just ended, or this user may not
-            os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, process, 0)
-    return True
-
-
-def assert_released(endpoints: list[str]) -> None:
-    """No process listens at the addresses any more, or at least not for long."""
-    with zmq.Context() as context:
-        for endpoint in endpoints:
-            while True:
-                try:
-                    bind(context, zmq.REP, endpoint)[0].close()
-                    break
-                except PipelineError:
-                    continue  # it has waited; the test's own time limit ends a wait in vain
-
-
-def test_live_pipeline_survives_the_death_of_its_processor(microscope: Path) -> None:
-    unchecked = Instrument(microscope, quality=False)
-    with unchecked as instrument, instrument.client() as client:
-        endpoints = instrument.endpoints
-        assert_live(watch(client, is_live))
-
-        client.set_regularizer("tv-fast")
-        os.kill(instrument.pids["processor"], signal.SIGTERM)
-        watch(client, lambda s: any(p.restarts for p in s.state.processes))
-        before = watch(client, lambda s: s.state.scans > 0).state.scans
-        watch(client, lambda s: len(s.views) >= 2 and s.views[-1].sequence > before)
-        watch(client, lambda s: s.state.regularizer == "tv-fast" and bool(s.views))
-
-        with pytest.raises(PipelineError, match="regularizer must be one of"):
-            client.set_regularizer("magic")
-        client.stop()
-        watch(client, lambda s: s.state.phase is Phase.IDLE)
-        client.retake_background()
-        client.start()
-        watch(client, lambda s: s.state.phase is Phase.LIVE and bool(s.views))
-        assert client.malformed == 0
-    assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
-
-
-def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
-    microscope: Path,
-) -> None:
-    impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 0.3")
-    microscope.write_text(impatient + "[faults]\ntrigger_cable_cut = true\n")
-    with Instrument(microscope, quality=False) as instrument, instrument.client() as client:
-        seen = watch(client, lambda s: "retrying" in s.state.message)
-        assert "camera 'Camera' must deliver 9 frames" in seen.state.message
-        assert all(process.restarts == 0 for process in seen.state.processes)
-        watch(client, lambda s: any(p.restarts for p in s.state.processes))
-
-
-def test_live_tomograms_are_checked_and_nothing_waits_for_that(microscope: Path) -> None:
-    with Instrument(microscope, regularizer="gp") as instrument, instrument.client() as client:
-        seen = watch(client, lambda s: hurry(instrument) and bool(s.checks) and bool(s.views))
-        first = seen.checks[0]
-        assert first.report.method == "gp"
-        assert 0 < first.report.residual < 1
-        assert first.error.shape == seen.views[0].raw.shape
-        shown = [view for view in seen.views if view.sequence == first.sequence]
-        assert all(view.timestamp == first.timestamp for view in shown)
-        assert all(view.data_residual is not None for view in seen.views)
-
-        client.stop()  # the last one is on display for long: it is checked, too
-
-        def last_is_checked(seen: Received) -> bool:
-            checked = {check.sequence for check in (first, *seen.checks)}
-            return seen.state.phase is Phase.IDLE and seen.state.scans - 1 in checked
-
-        watch(client, last_is_checked)
-        assert client.malformed == 0
-
-
-def test_live_tomograms_go_on_without_their_checks_which_start_again(microscope: Path) -> None:
-    with Instrument(microscope) as instrument, instrument.client() as client:
-        watch(client, lambda s: all(process.alive for process in s.state.processes))
-        os.kill(instrument.pids["quality"], signal.SIGTERM)
-        watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
-        seen = watch(client, lambda s: hurry(instrument) and bool(s.views) and bool(s.checks))
-        assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
-        others = [p for p in seen.state.processes if p.name != "quality"]
-        assert len(others) == 2 and not any(process.restarts for process in others)
-
-
-def test_a_microscope_file_can_do_without_the_quality_check(microscope: Path) -> None:
-    microscope.write_text(LIVE_SMALL.replace("[processing]", "[processing]\nquality = false"))
-    with Instrument(microscope) as instrument, instrument.client() as client:
-        seen = watch(client, lambda s: len(s.views) >= 2)
-        assert set(instrument.pids) == {"acquirer", "processor"}
-        assert seen.state.quality == ""
-
-
-def is_live(seen: Received) -> bool:
-    """Statuses come from several processes: tomograms may arrive before "live" does."""
-    state = seen.state
-    known = state.phase is Phase.LIVE and state.reconstructed > 0
-    return known and len(seen.views) >= 2 and bool(seen.frames)
-
-
-def assert_live(seen: Received) -> None:
-    state, first, second = seen.state, *seen.views[:2]
-    assert (state.microscope, state.regularizer) == ("Small", "none")
-    assert first.raw.shape[0] == 16
-    assert first.regularized is None
-    assert first.optics is not None
-    assert {"scan", "wait", "reconstruction"} <= set(first.stages_s)
-    assert second.sequence > first.sequence
-    frame = seen.frames[-1]
-    assert frame.frame.shape == (64, 64)
-    assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
-
-
-def test_a_wrong_microscope_file_is_reported_and_not_retried(microscope: Path) -> None:
-    microscope.write_text("[camera]\nwidht = 128\n")
-    with Instrument(microscope) as instrument, instrument.client() as client:
-        state = watch(client, lambda s: s.state.phase is Phase.FAILED).state
-    assert "did you mean width" in state.message
-    assert all(process.restarts == 0 for process in state.processes)
-
-
 def test_what_cannot_be_started_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="must exist"):
         Instrument(tmp_path / "absent.toml")
     with pytest.raises(ConfigurationError, match="regularizer must be one of"):
         Instrument(regularizer="magic")
-
-
-ORPHAN = """
-import os, sys
-from pathlib import Path
-from pipeline.live.supervisor import Instrument
-instrument = Instrument(Path(sys.argv[1]))
-instrument.__enter__()
-e = instrument.endpoints
-print(e.stacks, e.acquirer_commands, e.processor_commands, flush=True)
-os._exit(1)
-"""
-
-
-def test_processes_end_when_their_parent_dies(microscope: Path) -> None:
-    root = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", ORPHAN, str(microscope)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
-    endpoints = done.stdout.split()
-    assert len(endpoints) == 3, done.stderr
-    assert_released(endpoints)
 
 
 def acquirer(phase: Phase, message: str) -> AcquirerStatus:

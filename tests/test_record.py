@@ -27,7 +27,7 @@ from files.reopening import sole_writer
 from files.tomograms import read_tomograms
 from pipeline.timelapse.plan import BackgroundPlan
 from pipeline.tomograms.follower_process import FollowerProcess
-from tests.test_pipeline import SMALL
+from tests.microscopes import SMALL
 
 pytestmark = pytest.mark.usefixtures("logs")
 

@@ -129,10 +129,16 @@ def primal_dual(asked: Problem) -> Volume:
 
 
 @pytest.mark.parametrize(
-    ("shape", "gradient"), [(EVEN, "voxels"), (ODD, "voxels"), (ODD, "micrometres")]
+    ("shape", "gradient", "isotropic", "nonnegative"),
+    [
+        (EVEN, "voxels", True, True),
+        (EVEN, "voxels", False, False),
+        (ODD, "voxels", True, False),
+        (ODD, "voxels", False, True),
+        (ODD, "micrometres", True, True),
+        (ODD, "micrometres", False, False),
+    ],
 )
-@pytest.mark.parametrize("isotropic", [True, False])
-@pytest.mark.parametrize("nonnegative", [True, False])
 def test_the_least_objective_is_an_independent_solvers(
     shape: Shape, gradient: Literal["voxels", "micrometres"], isotropic: bool, nonnegative: bool
 ) -> None:

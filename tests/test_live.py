@@ -1,0 +1,333 @@
+"""The instrument as its processes, live: what it shows, records and survives."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from files.recording import read_recording
+from files.tomograms import read_tomograms
+from pipeline.live.instrument_client import InstrumentClient
+from pipeline.live.supervisor import Instrument
+from pipeline.wire.sockets import PipelineError, bind
+from pipeline.wire.state import (
+    InstrumentState,
+    InterferogramView,
+    Phase,
+    QualityView,
+    RecordingState,
+    RecordRequest,
+    TomogramView,
+)
+from tests.microscopes import LIVE_SMALL
+
+UNCHECKED = LIVE_SMALL.replace("[processing]", "[processing]\nquality = false")
+
+
+@dataclass(frozen=True)
+class Live:
+    """An instrument that several tests use, since it takes seconds to start."""
+
+    instrument: Instrument
+    client: InstrumentClient
+
+
+@contextlib.contextmanager
+def started(
+    folder: Path, text: str, regularizer: str | None = None, quality: bool = True
+) -> Iterator[Live]:
+    """Start the instrument of a microscope.toml, with its logs out of the user's folder."""
+    (folder / "microscope.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+            patch.setenv(name, str(folder / "state"))
+        one = Instrument(folder / "microscope.toml", regularizer=regularizer, quality=quality)
+        with one as instrument, instrument.client() as client:
+            endpoints = instrument.endpoints
+            yield Live(instrument, client)
+            assert client.malformed == 0
+        assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with started(tmp_path_factory.mktemp("unchecked"), UNCHECKED) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def shared_checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with started(tmp_path_factory.mktemp("checked"), LIVE_SMALL, "gp") as live:
+        yield live
+
+
+@pytest.fixture
+def unchecked(shared: Live) -> Iterator[Live]:
+    """Yield a live instrument without its quality check, as its file asks for."""
+    with at_work(shared, "none"):
+        yield shared
+
+
+@pytest.fixture
+def checked(shared_checked: Live) -> Iterator[Live]:
+    """Yield a live instrument with all its processes."""
+    with at_work(shared_checked, "gp"):
+        yield shared_checked
+
+
+@contextlib.contextmanager
+def at_work(live: Live, regularizer: str) -> Iterator[None]:
+    """Bring the instrument to the state that tests expect, whatever the one before has done."""
+    watch(live.client, lambda s: s.state.phase in (Phase.LIVE, Phase.IDLE))
+    live.client.start()
+    watch(live.client, is_live)
+    live.client.set_regularizer(regularizer)
+    watch(live.client, lambda s: is_live(s) and s.state.regularizer == regularizer)
+    yield
+    live.client.stop()  # idle, it leaves the cores to other tests
+
+
+@dataclass
+class Received:
+    """All that a client has received."""
+
+    state: InstrumentState = field(
+        default_factory=lambda: InstrumentState(Phase.STARTING, "nothing heard yet")
+    )
+    frames: list[InterferogramView] = field(default_factory=list)
+    views: list[TomogramView] = field(default_factory=list)
+    checks: list[QualityView] = field(default_factory=list)
+
+
+def watch(client: InstrumentClient, enough: Callable[[Received], bool]) -> Received:
+    """Poll until ``enough``; the time limit of the test ends a hang."""
+    seen = Received()
+    while not enough(seen):
+        updates = client.poll(200)
+        seen.state = updates.state or seen.state
+        seen.frames += [updates.interferogram] if updates.interferogram is not None else []
+        seen.views += [updates.tomogram] if updates.tomogram is not None else []
+        seen.checks += [updates.quality] if updates.quality is not None else []
+    return seen
+
+
+def hurry(instrument: Instrument) -> bool:
+    """Give the quality check the priority of others: beside a busy machine it waits for ever."""
+    process = instrument.pids.get("quality", 0)
+    if process and hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):  # it has just ended, or this user may not
+            os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, process, 0)
+    return True
+
+
+def assert_released(endpoints: list[str]) -> None:
+    """No process listens at the addresses any more, or at least not for long."""
+    with zmq.Context() as context:
+        for endpoint in endpoints:
+            while True:
+                try:
+                    bind(context, zmq.REP, endpoint)[0].close()
+                    break
+                except PipelineError:
+                    continue  # it has waited; the test's own time limit ends a wait in vain
+
+
+def is_live(seen: Received) -> bool:
+    """Statuses come from several processes: tomograms may arrive before "live" does."""
+    state = seen.state
+    known = state.phase is Phase.LIVE and state.reconstructed > 0
+    return known and len(seen.views) >= 2 and bool(seen.frames)
+
+
+def test_it_shows_what_the_microscope_file_describes(unchecked: Live) -> None:
+    seen = watch(unchecked.client, is_live)
+    state, first, second = seen.state, *seen.views[:2]
+    assert (state.microscope, state.regularizer) == ("Small", "none")
+    assert set(unchecked.instrument.pids) == {"acquirer", "processor"}  # its file says so
+    assert state.quality == ""
+    assert first.raw.shape[0] == 16
+    assert first.regularized is None
+    assert first.optics is not None
+    assert {"scan", "wait", "reconstruction"} <= set(first.stages_s)
+    assert second.sequence > first.sequence
+    frame = seen.frames[-1]
+    assert frame.frame.shape == (64, 64)
+    assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
+
+
+def test_it_stops_and_starts_and_keeps_its_settings(unchecked: Live) -> None:
+    client = unchecked.client
+    client.set_regularizer("tv-fast")
+    watch(client, lambda s: s.state.regularizer == "tv-fast" and bool(s.views))
+    with pytest.raises(PipelineError, match="regularizer must be one of"):
+        client.set_regularizer("magic")
+    client.stop()
+    watch(client, lambda s: s.state.phase is Phase.IDLE)
+    client.retake_background()
+    client.start()
+    watch(client, lambda s: s.state.phase is Phase.LIVE and bool(s.views))
+
+
+def test_it_survives_the_death_of_its_processor(unchecked: Live) -> None:
+    instrument, client = unchecked.instrument, unchecked.client
+    client.set_regularizer("tv-fast")
+    os.kill(instrument.pids["processor"], signal.SIGTERM)
+    watch(client, lambda s: any(p.restarts for p in s.state.processes))
+    before = watch(client, lambda s: s.state.scans > 0).state.scans
+    watch(client, lambda s: len(s.views) >= 2 and s.views[-1].sequence > before)
+    watch(client, lambda s: s.state.regularizer == "tv-fast" and bool(s.views))
+
+
+def recording(state: InstrumentState, output: Path) -> RecordingState:
+    """Return what is known of the time-lapse in that file."""
+    known = state.recording
+    if known is None or known.output != str(output):
+        return RecordingState(str(output), "", running=True)
+    return known
+
+
+def test_it_is_recorded_whole_while_the_live_view_goes_on(unchecked: Live, tmp_path: Path) -> None:
+    output, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    request = RecordRequest(
+        str(output),
+        4,
+        1.5,
+        background_every_scans=2,
+        tomograms=str(tomograms),
+        regularizer="none",
+    )
+    client = unchecked.client
+    before = watch(client, lambda s: bool(s.views)).state.scans
+    client.record(request)
+    with pytest.raises(PipelineError, match="a time-lapse is running"):
+        client.record(request)
+    seen = watch(client, lambda s: recording(s.state, output).done >= 1)
+    assert "of 4" in recording(seen.state, output).summary
+    client.pause_recording()
+    paused = watch(client, lambda s: recording(s.state, output).paused).state
+    scans = paused.scans
+    watch(client, lambda s: s.state.scans > scans + 5 and bool(s.views))  # live goes on
+    assert len(read_recording(output)) <= 2
+    client.continue_recording()
+    done = watch(
+        client,
+        lambda s: recording(s.state, output).done == 4 and not recording(s.state, output).running,
+    )
+    watch(client, lambda s: recording(s.state, output).tomograms == 4)
+    assert done.state.scans > before + 4
+    with pytest.raises(PipelineError, match="not overwritten"):
+        client.record(request)
+    with pytest.raises(PipelineError, match="no time-lapse is running"):
+        client.finish_recording()
+    scans_read = list(read_recording(output).scans())
+    assert [scan.background_number for scan in scans_read] == [0, 0, 1, 1]
+    assert all(scan.stack.complete for scan in scans_read)
+    gaps = np.diff([scan.stack.timestamp for scan in scans_read])
+    assert np.median(gaps) > 1.0  # a scan takes half a second, and one may be late
+    assert read_tomograms(tomograms).scans.tolist() == [0, 1, 2, 3]
+
+
+def test_it_goes_on_in_its_file_after_the_acquirer_died_and_ends_when_told(
+    unchecked: Live, tmp_path: Path
+) -> None:
+    output, instrument, client = tmp_path / "scan.h5", unchecked.instrument, unchecked.client
+    watch(client, lambda s: bool(s.views))
+    client.record(RecordRequest(str(output), 1000, 0.2))
+    watch(client, lambda s: recording(s.state, output).done >= 3)
+    os.kill(instrument.pids["acquirer"], getattr(signal, "SIGKILL", signal.SIGTERM))
+    killed_after = len(read_recording(output))
+    watch(client, lambda s: recording(s.state, output).done >= killed_after + 2)
+    client.finish_recording()
+    ended = watch(client, lambda s: not recording(s.state, output).running)
+    assert recording(ended.state, output).error == ""
+    scans = list(read_recording(output).scans())
+    assert len(scans) >= killed_after + 2
+    assert [scan.background_number for scan in scans] == [0] * killed_after + [1] * (
+        len(scans) - killed_after
+    )
+
+
+def test_live_tomograms_are_checked_and_nothing_waits_for_that(checked: Live) -> None:
+    instrument, client = checked.instrument, checked.client
+    seen = watch(client, lambda s: hurry(instrument) and bool(s.checks) and bool(s.views))
+    first = seen.checks[0]
+    assert first.report.method == "gp"
+    assert 0 < first.report.residual < 1
+    assert first.error.shape == seen.views[0].raw.shape
+    shown = [view for view in seen.views if view.sequence == first.sequence]
+    assert all(view.timestamp == first.timestamp for view in shown)
+    assert all(view.data_residual is not None for view in seen.views)
+
+    client.stop()  # the last one is on display for long: it is checked, too
+
+    def last_is_checked(seen: Received) -> bool:
+        done = {check.sequence for check in (first, *seen.checks)}
+        return seen.state.phase is Phase.IDLE and seen.state.scans - 1 in done
+
+    watch(client, last_is_checked)
+
+
+def test_live_tomograms_go_on_without_their_checks_which_start_again(checked: Live) -> None:
+    instrument, client = checked.instrument, checked.client
+    os.kill(instrument.pids["quality"], signal.SIGTERM)
+    watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
+    seen = watch(client, lambda s: hurry(instrument) and bool(s.views) and bool(s.checks))
+    assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
+    others = [p for p in seen.state.processes if p.name != "quality"]
+    assert len(others) == 2 and not any(process.restarts for process in others)
+
+
+@pytest.mark.usefixtures("logs")
+def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_anew(
+    tmp_path: Path,
+) -> None:
+    impatient = UNCHECKED.replace("patience_s = 20.0", "patience_s = 0.3")
+    with started(tmp_path, impatient + "[faults]\ntrigger_cable_cut = true\n") as live:
+        seen = watch(live.client, lambda s: "retrying" in s.state.message)
+        assert "camera 'Camera' must deliver 9 frames" in seen.state.message
+        assert all(process.restarts == 0 for process in seen.state.processes)
+        watch(live.client, lambda s: any(p.restarts for p in s.state.processes))
+
+
+def test_a_wrong_microscope_file_is_reported_and_not_retried(tmp_path: Path) -> None:
+    with started(tmp_path, "[camera]\nwidht = 128\n", quality=False) as live:
+        state = watch(live.client, lambda s: s.state.phase is Phase.FAILED).state
+    assert "did you mean width" in state.message
+    assert all(process.restarts == 0 for process in state.processes)
+
+
+ORPHAN = """
+import os, sys
+from pathlib import Path
+from pipeline.live.supervisor import Instrument
+instrument = Instrument(Path(sys.argv[1]))
+instrument.__enter__()
+e = instrument.endpoints
+print(e.stacks, e.acquirer_commands, e.processor_commands, flush=True)
+os._exit(1)
+"""
+
+
+def test_processes_end_when_their_parent_dies(tmp_path: Path) -> None:
+    microscope = tmp_path / "microscope.toml"
+    microscope.write_text(LIVE_SMALL)
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN, str(microscope)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    endpoints = done.stdout.split()
+    assert len(endpoints) == 3, done.stderr
+    assert_released(endpoints)
