@@ -211,7 +211,7 @@ class _Collector:
 
     def result(self) -> _Complex:
         """Return the amplitudes within the pupil."""
-        return self._total * self._weight
+        return np.asarray(self._total * self._weight)
 
 
 def _wave(phase: NDArray[np.floating]) -> _Complex:
