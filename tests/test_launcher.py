@@ -114,12 +114,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(made: Project, tmp_path: Path) -> Iterator[Project]:
     """Return a copy of that project, for tests that damage it."""
-    shutil.copytree(made.root, tmp_path / "copy", symlinks=True)
+    copy_project(made.root, tmp_path / "copy")
     copy = Project((tmp_path / "copy").resolve())
     # the digest tells environments apart by their Python; on Windows that is in .venv
     assert os.name == "nt" or copy.checkout.is_ready(NONE)
     yield copy
     shutil.rmtree(copy.root)
+
+
+def copy_project(root: Path, copy: Path) -> None:
+    """Copy a project; pip, two thousand files that no test touches, is shared where it can be."""
+    found = () if os.name == "nt" else root.glob(".venv/lib/*/site-packages/pip")
+    shared = {str(path.parent): path for path in found}
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return ["pip"] if folder in shared and "pip" in names else []
+
+    shutil.copytree(root, copy, symlinks=True, ignore=left_out)
+    for path in shared.values():
+        (copy / path.relative_to(root)).symlink_to(path)
 
 
 # ---- Set-up --------------------------------------------------------------------------------------
