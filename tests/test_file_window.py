@@ -75,13 +75,12 @@ def shows(window: Window, seed: int) -> bool:
 def test_what_belongs_to_an_instrument_is_not_there(window: Window) -> None:
     assert shows(window, 10)
     for part in (
-        window.toolbar.background,
-        window.toolbar.record,
         window.sidebar.interferogram,
         window.sidebar.figures,
         window.sidebar.quality,
     ):
         assert not part.isVisible()
+    assert not {"live", "background", "record"} & {action.name for action in window.action_set}
     assert window.sidebar.file.title.text() == "cells.h5"
     values = {name: label.text() for name, label in window.sidebar.file.values.items()}
     assert values["Voxels"] == "67 x 70 x 9"

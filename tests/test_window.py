@@ -25,9 +25,10 @@ from regularizer.quality_report import QualityReport
 from tests.hands import press, turn_wheel
 from tests.recorded_session import RecordedSession, fringes, volumes
 from tests.windows import wait_until
+from ui.actions.help_dialog import HelpDialog
 from ui.main import run_window
 from ui.sections.voxel_grid import X, Y, Z
-from ui.shortcuts import KEYS, HelpDialog
+from ui.settings import Settings
 from ui.style import signed
 from ui.viewmodel import (
     COLORMAPS,
@@ -423,7 +424,7 @@ def test_the_help_names_every_key(window: Window) -> None:
     dialog = window.findChild(HelpDialog)
     assert dialog is not None and dialog.isVisible()
     texts = {label.text() for label in dialog.findChildren(QWidget) if hasattr(label, "text")}
-    assert {key.text for key in KEYS if key.text} <= texts
+    assert {action.help for action in window.action_set} <= texts
     dialog.close()
 
 
@@ -447,8 +448,9 @@ def test_mouse_wheel_zooms_and_drags_pan(window: Window) -> None:
 
 
 def test_run_window_closes_once_and_leaves_nothing(
-    application: QApplication, session: RecordedSession
+    application: QApplication, session: RecordedSession, tmp_path: Path
 ) -> None:
+    settings = Settings(tmp_path / "window.ini")
     before = set(threading.enumerate())
     closed: list[bool] = []
 
@@ -466,7 +468,10 @@ def test_run_window_closes_once_and_leaves_nothing(
     closer.timeout.connect(close_when_live)
     session.announce()
     closer.start(10)
-    assert run_window(session, title="LiveTomo", on_close=lambda: closed.append(True)) == 0
+    status = run_window(
+        session, title="LiveTomo", on_close=lambda: closed.append(True), settings=settings
+    )
+    assert status == 0
     assert closed == [True]
     assert [command for command, _ in session.commands] == ["stop"]
     assert set(threading.enumerate()) == before
@@ -478,14 +483,20 @@ def test_run_window_closes_once_and_leaves_nothing(
 
 
 def test_run_window_calls_on_close_after_an_error(
-    application: QApplication, monkeypatch: pytest.MonkeyPatch, session: RecordedSession
+    application: QApplication,
+    monkeypatch: pytest.MonkeyPatch,
+    session: RecordedSession,
+    tmp_path: Path,
 ) -> None:
     closed: list[bool] = []
+    settings = Settings(tmp_path / "window.ini")
 
     def fails(*_: object, **__: object) -> None:
         raise LiveTomoError("no screen")
 
     monkeypatch.setattr("ui.main.Window", fails)
     with pytest.raises(LiveTomoError):
-        run_window(session, title="LiveTomo", on_close=lambda: closed.append(True))
+        run_window(
+            session, title="LiveTomo", on_close=lambda: closed.append(True), settings=settings
+        )
     assert closed == [True]

@@ -21,6 +21,7 @@ class CommandRunner(QObject):
     started = Signal(str)
     succeeded = Signal(str)
     failed = Signal(str, str)
+    answered = Signal()  # after one of the two, when ``busy`` has ended
     _ended = Signal()  # after the others: the answer is shown before ``busy`` ends
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -54,6 +55,7 @@ class CommandRunner(QObject):
 
     def _finished(self) -> None:
         self._waiting -= 1
+        self.answered.emit()
 
     def close(self) -> None:
         """Drop queued commands and wait for the running one."""

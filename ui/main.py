@@ -8,7 +8,7 @@ from types import FrameType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from ui.style import apply_style
+from ui.settings import Settings
 from ui.viewed_client import Timeline, ViewedClient
 from ui.window import Window
 
@@ -23,6 +23,7 @@ def run_window(
     title: str,
     on_close: Callable[[], None],
     timeline: Timeline | None = None,
+    settings: Settings | None = None,
 ) -> int:
     """Show ``client`` in a window and return when it is closed.
 
@@ -36,6 +37,8 @@ def run_window(
         Called once when the window has closed and its last command has ended, also after an error.
     timeline : Timeline or None
         The client, if it plays a file.
+    settings : Settings or None
+        What the window remembers; None: that of the user.
 
     Returns
     -------
@@ -45,9 +48,10 @@ def run_window(
     try:
         application = QApplication.instance() or QApplication([title])
         assert isinstance(application, QApplication)
-        apply_style(application)
-        window = Window(client, title=title, timeline=timeline)
-        window.resize(*SIZE)
+        settings = settings or Settings()
+        window = Window(client, title=title, timeline=timeline, settings=settings)
+        if settings.geometry.isEmpty():
+            window.resize(*SIZE)
         window.show()
         try:
             with _closed_by_signals(window):

@@ -4,13 +4,13 @@ Nothing here blocks: a timer polls for news, and commands run in a worker thread
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QFileDialog,
     QHBoxLayout,
     QMainWindow,
@@ -21,6 +21,10 @@ from PySide6.QtWidgets import (
 
 from acquisition.errors import LiveTomoError
 from pipeline.wire.state import InstrumentState, RecordRequest, TomogramView
+from ui.actions.action import Situation
+from ui.actions.action_set import ActionSet
+from ui.actions.help_dialog import HelpDialog
+from ui.actions.search_dialog import SearchDialog
 from ui.bars.sidebar import Sidebar
 from ui.bars.status_bar import StatusBar
 from ui.bars.time_bar import TimeBar
@@ -30,31 +34,48 @@ from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
 from ui.sections.colour_bar import ContrastColumn
 from ui.sections.orthogonal_views import OrthogonalView
-from ui.sections.voxel_grid import X, Y, Z
-from ui.shortcuts import HelpDialog, bind_keys
+from ui.settings import Settings
+from ui.style import apply_style
+from ui.view_history import ViewHistory
 from ui.viewed_client import Timeline, ViewedClient
 from ui.viewmodel import ViewState, auto_contrast, displayed_volume
 
 __all__ = ["Window"]
 
 POLL_MS = 33
-ZOOM_STEP = 1.25
 LIVE_TV = "tv-fast"
 
 
 class Window(QMainWindow):
-    """The live view of one instrument, or a file with its ``timeline``."""
+    """The live view of one instrument, or a file with its ``timeline``.
+
+    Parameters
+    ----------
+    client : ViewedClient
+    title : str
+    timeline : Timeline or None
+        The client, if it plays a file.
+    settings : Settings or None
+        What is remembered from one start to the next; None: nothing.
+    """
 
     def __init__(
-        self, client: ViewedClient, *, title: str, timeline: Timeline | None = None
+        self,
+        client: ViewedClient,
+        *,
+        title: str,
+        timeline: Timeline | None = None,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__()
-        self._client, self._timeline = client, timeline
-        self.state = ViewState()
+        self._client, self._timeline, self._settings = client, timeline, settings
+        self.state: ViewState = ViewState() if settings is None else settings.view(ViewState())
+        self._history = ViewHistory()
+        self._theme = "dark" if settings is None else settings.theme
         self.tomogram: TomogramView | None = None
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
-        self._folder = Path.home()
+        self._folder = Path.home() if settings is None else settings.folder
         self._leaving = False
         self.commands = CommandRunner(self)
         self.setWindowTitle(title)
@@ -67,19 +88,24 @@ class Window(QMainWindow):
         self._timer.start(POLL_MS)
 
     def _build(self) -> None:
-        self.toolbar = Toolbar()
+        file = self._timeline is not None
+        self.action_set = ActionSet(self, file=file)
+        self.action_set.fill(self.menuBar())
+        self.toolbar = Toolbar(self.action_set, file=file)
         self.waiting = WaitingView()
         self.views = OrthogonalView()
-        self.contrast = ContrastColumn()
+        self.contrast = ContrastColumn(self.action_set)
         self.sidebar = Sidebar()
-        self.time = TimeBar()
+        self.time: TimeBar = TimeBar()
         self.recording = TimelapseBar()
         self.status = StatusBar()
         self.picture = QWidget()
         self.stack = QStackedWidget()
         self._arrange()
-        self.toolbar.draw_instrument(None, False)
+        self.set_theme(self._theme)
         self.toolbar.draw_view(self.state, None)
+        if self._settings is not None:
+            self.restoreGeometry(self._settings.geometry)
 
     def _arrange(self) -> None:
         picture = QHBoxLayout(self.picture)
@@ -108,14 +134,10 @@ class Window(QMainWindow):
         self.setCentralWidget(centre)
 
     def _connect(self) -> None:
-        actions = self._actions()
-        bind_keys(self, actions)
-        self.toolbar.triggered.connect(lambda name: actions[name](1))
         self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
         self.toolbar.constraint_chosen.connect(self.choose_constraint)
         self.views.requested.connect(self.show_state)
         self.contrast.changed.connect(lambda c: self.show_state(replace(self.state, contrast=c)))
-        self.contrast.automatic.connect(self.set_contrast)
         self.contrast.colormap_chosen.connect(
             lambda name: self.show_state(replace(self.state, colormap=name))
         )
@@ -127,49 +149,19 @@ class Window(QMainWindow):
         )
         self.recording.finished.connect(self._finish_recording)
         self.commands.started.connect(lambda name: self._draw_instrument())
-        self.commands.succeeded.connect(lambda name: self._answered(""))
-        self.commands.failed.connect(lambda name, why: self._answered(f"{name} failed: {why}"))
+        self.commands.succeeded.connect(lambda name: self.status.show_answer(""))
+        self.commands.failed.connect(
+            lambda name, why: self.status.show_answer(f"{name} failed: {why}", "error")
+        )
+        self.commands.answered.connect(self._draw_instrument)
 
     def _enter_file_mode(self, timeline: Timeline) -> None:
         """Replace the controls of an instrument with those of a file."""
-        self.toolbar.enter_file_mode()
         self.waiting.enter_file_mode()
         self.sidebar.enter_file_mode()
         self.time.show()
         self.time.sought.connect(timeline.seek)
         self.time.position_chosen.connect(timeline.select_position)
-
-    def _actions(self) -> dict[str, Callable[[int], object]]:
-        return {
-            "live": lambda _: self.toggle_live(),
-            "background": lambda _: self.retake_background(),
-            "record": lambda _: self.toggle_recording(),
-            "volume": lambda _: self.show_state(self.state.toggled("regularized")),
-            "tv": lambda _: self.toggle_tv(),
-            "projection": lambda _: self.show_state(self.state.toggled("projection")),
-            "smooth": lambda _: self.show_state(self.state.toggled("smooth")),
-            "crosshair": lambda _: self.show_state(self.state.toggled("crosshair")),
-            "auto": lambda _: self.set_contrast(),
-            "colormap": lambda _: self.show_state(self.state.next_colormap()),
-            "earlier": lambda _: self.time.step(-1),
-            "later": lambda _: self.time.step(1),
-            "left": lambda steps: self.move_cursor(X, -steps),
-            "right": lambda steps: self.move_cursor(X, steps),
-            "up": lambda steps: self.move_cursor(Y, -steps),
-            "down": lambda steps: self.move_cursor(Y, steps),
-            "shallower": lambda steps: self.move_cursor(Z, -steps),
-            "deeper": lambda steps: self.move_cursor(Z, steps),
-            "centre": lambda _: self.show_state(self.state.centred()),
-            "nearer": lambda _: self.show_state(self.state.zoomed(ZOOM_STEP)),
-            "farther": lambda _: self.show_state(self.state.zoomed(1 / ZOOM_STEP)),
-            "fit": lambda _: self.show_state(self.state.fitted()),
-            "save": lambda _: self.save(),
-            "fullscreen": lambda _: (
-                self.showNormal() if self.isFullScreen() else self.showFullScreen()
-            ),
-            "help": lambda _: HelpDialog(self).show(),
-            "quit": lambda _: self.close(),
-        }
 
     # --- updates from the client ---
 
@@ -218,10 +210,30 @@ class Window(QMainWindow):
         if state == self.state:
             self._draw_views()
         else:
-            self.show_state(state)
+            self._show(state)
+        if first:
+            self._draw_actions()
 
     def show_state(self, state: ViewState) -> None:
-        """Draw the current tomogram with another ViewState."""
+        """Draw the current tomogram with another ViewState; ``undo`` goes back."""
+        self._history.note(self.state, state, time.monotonic())
+        self._show(state)
+        self._draw_actions()
+
+    def undo(self) -> None:
+        """Go back to the view before the last change."""
+        self._show(self._on_this_grid(self._history.undo(self.state)))
+        self._draw_actions()
+
+    def redo(self) -> None:
+        """Return to the view before the last undo."""
+        self._show(self._on_this_grid(self._history.redo(self.state)))
+        self._draw_actions()
+
+    def _on_this_grid(self, state: ViewState) -> ViewState:
+        return state if self.tomogram is None else state.for_tomogram(self.tomogram)
+
+    def _show(self, state: ViewState) -> None:
         self.state = state
         self.contrast.draw(state, self.tomogram.medium_index if self.tomogram else None)
         self._draw_views()
@@ -237,8 +249,26 @@ class Window(QMainWindow):
         self.toolbar.draw_instrument(self.instrument, self.commands.busy)
         recording = self.instrument.recording if self.instrument is not None else None
         self.recording.draw(recording, busy=self.commands.busy)
+        self._draw_actions()
+
+    def _draw_actions(self) -> None:
+        self.action_set.draw(
+            Situation(
+                self.instrument,
+                busy=self.commands.busy,
+                file=self._timeline is not None,
+                tomogram=self.tomogram is not None,
+                undoable=self._history.undoable,
+                redoable=self._history.redoable,
+            )
+        )
+        self.action_set.draw_switches()
 
     # --- actions of the user ---
+
+    def switch(self, flag: str) -> None:
+        """Switch one of the flags of the view, by its name."""
+        self.show_state(self.state.toggled(flag))
 
     def move_cursor(self, axis: int, voxels: int) -> None:
         """Move the cursor along an axis and keep it in view."""
@@ -257,21 +287,18 @@ class Window(QMainWindow):
 
     def toggle_live(self) -> None:
         """Start live imaging or playing, or stop it."""
-        if self.instrument is None or self.commands.busy:
-            return
-        if self.instrument.phase in RUNNING:
+        if self.instrument is not None and self.instrument.phase in RUNNING:
             self.commands.submit("Stop", self._client.stop)
         else:
             self.commands.submit("Start", self._client.start)
 
     def retake_background(self) -> None:
         """Retake the background."""
-        if self.instrument is not None and self._timeline is None and not self.commands.busy:
-            self.commands.submit("Background", self._client.retake_background)
+        self.commands.submit("Background", self._client.retake_background)
 
     def toggle_recording(self) -> None:
         """Open the time-lapse dialog, or end the current time-lapse."""
-        if self.instrument is None or self._timeline is not None or self.commands.busy:
+        if self.instrument is None:
             return
         if self.instrument.recording is not None and self.instrument.recording.running:
             self._finish_recording()
@@ -298,7 +325,7 @@ class Window(QMainWindow):
 
     def toggle_tv(self) -> None:
         """Switch between live total variation and the regularizer before it."""
-        if self.instrument is None or self.commands.busy:
+        if self.instrument is None:
             return
         wanted = LIVE_TV if LIVE_TV in self.instrument.regularizers else "tv"  # in a file
         if self.instrument.regularizer == wanted:
@@ -307,22 +334,48 @@ class Window(QMainWindow):
             self._before_tv = self.instrument.regularizer
             self.choose_regularizer(wanted)
 
-    def _answered(self, error: str) -> None:
-        self.status.show_answer(error, "error")
-        self._draw_instrument()
-
     def toggle_fullscreen(self) -> None:
         """Switch between full screen and a window."""
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether the colours are light."""
+        return self._theme == "light"
+
+    def toggle_theme(self) -> None:
+        """Switch between dark colours and light ones."""
+        self.set_theme("dark" if self.is_light else "light")
+
+    def set_theme(self, name: str) -> None:
+        """Use the colours of a theme, by its name."""
+        self._theme = name
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        apply_style(application, name)
+        self.action_set.draw_icons()
+        if self.instrument is not None:
+            self.show_instrument(self.instrument)
+        else:
+            self._draw_instrument()
+
+    def open_search(self) -> None:
+        """Search the actions."""
+        SearchDialog(self, self.action_set).open()
+
+    def open_help(self) -> None:
+        """List all keys."""
+        HelpDialog(self, self.action_set).show()
 
     def save(self) -> None:
         """Ask for a file name and save an image of the views."""
         picture = self.picture.grab()
         name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.png")
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the views", str(Path.home() / name), "Images (*.png)"
+            self, "Save the views", str(self._folder / name), "Images (*.png)"
         )
         if path and picture.save(path, "PNG"):
+            self._folder = Path(path).parent
             self.status.show_answer(f"saved {path}")
         elif path:
             self.status.show_answer(
@@ -338,7 +391,16 @@ class Window(QMainWindow):
             confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
+        self._remember()
         super().closeEvent(event)
+
+    def _remember(self) -> None:
+        if self._settings is not None:
+            self._settings.theme = self._theme
+            self._settings.folder = self._folder
+            self._settings.geometry = self.saveGeometry()
+            self._settings.note_view(self.state)
+            self._settings.save()
 
     def close_without_asking(self) -> None:
         """Close without asking."""

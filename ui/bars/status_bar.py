@@ -4,8 +4,8 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from pipeline.wire.state import InstrumentState, Phase, ProcessState
-from ui.style import BUSY_PHASES, DIM, PHASE_COLOURS, RED
+from pipeline.wire.state import InstrumentState, ProcessState
+from ui.style import BUSY_PHASES, phase_colour, theme
 from ui.widgets.labels import ElidedLabel, set_text
 
 __all__ = ["PhaseDot", "StatusBar"]
@@ -19,7 +19,7 @@ class PhaseDot(QWidget):
     def __init__(self, size: int = 18) -> None:
         super().__init__()
         self.setFixedSize(size, size)
-        self._colour = QColor(DIM)
+        self._colour = QColor(theme().dim)
         self._busy = False
         self._turn = 0
 
@@ -95,7 +95,7 @@ class StatusBar(QFrame):
 
     def draw(self, state: InstrumentState) -> None:
         """Show a new state."""
-        self.dot.draw(PHASE_COLOURS[state.phase], state.phase in BUSY_PHASES)
+        self.dot.draw(phase_colour(state.phase), state.phase in BUSY_PHASES)
         self.message.setText(state.message)
         self.processes.setText("  ".join(_process(process) for process in state.processes))
         self.processes.setToolTip("\n".join(_process_tip(process) for process in state.processes))
@@ -107,7 +107,7 @@ class StatusBar(QFrame):
 
 
 def _process(process: ProcessState) -> str:
-    colour = PHASE_COLOURS[Phase.LIVE] if process.alive else RED
+    colour = theme().green if process.alive else theme().red
     return f'<span style="color:{colour}">●</span> {process.name}'
 
 

@@ -1,12 +1,13 @@
 """The row of buttons above the views."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QToolButton, QWidget
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.state import InstrumentState, Phase
-from ui.shortcuts import tooltip
-from ui.style import CONTROL_PX
+from ui.actions.action_set import ActionSet
+from ui.actions.icons import icon
+from ui.style import CONTROL_PX, theme
 from ui.viewmodel import DisplayedVolume, ViewState
 
 __all__ = ["RUNNING", "Toolbar"]
@@ -15,26 +16,31 @@ RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
 
 
 class Toolbar(QWidget):
-    """Start and stop, choice of volume and regularizer, display options, save and help."""
+    """Start and stop, choice of volume and regularizer, display options, save and help.
 
-    triggered = Signal(str)
+    Parameters
+    ----------
+    actions : ActionSet
+    file : bool
+        The window shows a file: play and pause instead of the controls of an instrument.
+    """
+
     regularizer_chosen = Signal(str)
     constraint_chosen = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, actions: ActionSet, *, file: bool) -> None:
         super().__init__()
-        self.live = self._button("live", "Start")
-        self.live.setObjectName("primary")
-        self.background = self._button("background", "Background")
-        self.record = self._button("record", "Record")
-        self.raw = self._button("volume", "Raw", checkable=True)
-        self.regularized = self._button("volume", "Regularized", checkable=True)
-        self.raw.setObjectName("left")
-        self.regularized.setObjectName("right")
+        self._actions, self._file = actions, file
+        self._words = ("Play", "Pause") if file else ("Start", "Stop")
+        self.live = actions.button("play" if file else "live", "primary")
+        self.commands = () if file else tuple(map(actions.button, ("background", "record")))
+        self.raw = self._volume("Raw", "left")
+        self.regularized = self._volume("Regularized", "right")
         self.volume = QButtonGroup(self)
         self.volume.addButton(self.raw)
         self.volume.addButton(self.regularized)
-        self.method = self._choice("Regularizer for the next scans", self.regularizer_chosen)
+        tip = "Regularized volume to show" if file else "Regularizer for the next scans"
+        self.method = self._choice(tip, self.regularizer_chosen)
         self.constraint = self._choice(
             "Constraint of the regularizer: whether the sample is denser than its medium, "
             "lighter, or both",
@@ -42,27 +48,17 @@ class Toolbar(QWidget):
         )
         for name, text in CONSTRAINTS.items():
             self.constraint.addItem(text, name)
-        self.projection = self._button("projection", "Projection", checkable=True)
-        self.smooth = self._button("smooth", "Interpolate", checkable=True)
-        self.crosshair = self._button("crosshair", "Crosshair", checkable=True)
-        self._words = ("Start", "Stop")
         self._arrange()
 
-    def enter_file_mode(self) -> None:
-        """Show play and pause instead of the controls of an instrument."""
-        self._words = ("Play", "Pause")
-        self.live.setText(self._words[0])
-        self.live.setToolTip("Play or pause (Space)")
-        self.method.setToolTip("Regularized volume to show")
-        self.background.hide()
-        self.record.hide()
-
-    def _button(self, action: str, text: str, checkable: bool = False) -> QPushButton:
-        button = QPushButton(text)
-        button.setCheckable(checkable)
-        button.setToolTip(tooltip(action))
+    def _volume(self, text: str, place: str) -> QToolButton:
+        button = QToolButton()
+        button.setObjectName("command")
+        button.setProperty("place", place)
+        button.setText(text)
+        button.setCheckable(True)
+        button.setToolTip(self._actions["volume"].toolTip())
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(lambda: self.triggered.emit(action))
+        button.clicked.connect(self._actions["volume"].trigger)
         return button
 
     def _choice(self, tip: str, chosen: SignalInstance) -> QComboBox:
@@ -78,9 +74,8 @@ class Toolbar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
-        row.addWidget(self.live)
-        row.addWidget(self.background)
-        row.addWidget(self.record)
+        for button in (self.live, *self.commands):
+            row.addWidget(button)
         row.addSpacing(10)
         pair = QHBoxLayout()
         pair.setSpacing(0)
@@ -90,23 +85,27 @@ class Toolbar(QWidget):
         row.addWidget(self.method)
         row.addWidget(self.constraint)
         row.addSpacing(10)
-        for button in (self.projection, self.smooth, self.crosshair, self._button("fit", "Fit")):
-            row.addWidget(button)
+        for name in ("projection", "smooth", "crosshair", "fit"):
+            row.addWidget(self._actions.button(name, "icon"))
         row.addStretch()
-        row.addWidget(self._button("save", "Save"))
-        row.addWidget(self._button("help", "?"))
+        for name in ("save", "search"):
+            row.addWidget(self._actions.button(name, "icon"))
 
     def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
         """Show the instrument's state; ``busy``: a command has not been answered yet."""
         running = state is not None and state.phase in RUNNING
-        self.live.setText(self._words[running])
-        self.live.setEnabled(state is not None and not busy)
-        self.background.setEnabled(state is not None and not busy)
+        live = self._actions["play" if self._file else "live"]
+        live.setText(self._words[running])
+        live.setIcon(icon("stop" if running else "play", theme().text))
         self.method.setEnabled(state is not None and not busy)
         self.constraint.setEnabled(state is not None and not busy)
-        recording = state.recording if state is not None else None
-        self.record.setText("Stop recording" if recording and recording.running else "Record")
-        self.record.setEnabled(state is not None and not busy)
+        if not self._file:
+            recording = state.recording if state is not None else None
+            stops = recording is not None and recording.running
+            self._actions["record"].setText("Stop recording" if stops else "Record")
+            self._actions["record"].setIcon(
+                icon("stop", theme().text) if stops else icon("record", theme().red)
+            )
         if state is not None and not busy:
             self._draw_methods(state)
             self.constraint.setVisible(bool(state.constraint))
@@ -124,12 +123,9 @@ class Toolbar(QWidget):
             self.method.setCurrentIndex(self.method.findData(state.regularizer))
 
     def draw_view(self, state: ViewState, on_display: DisplayedVolume | None) -> None:
-        """Show which volume is displayed, and the display options."""
+        """Show which volume is displayed."""
         regularized = on_display.regularized if on_display else state.regularized
         (self.regularized if regularized else self.raw).setChecked(True)
-        self.projection.setChecked(state.projection)
-        self.smooth.setChecked(state.smooth)
-        self.crosshair.setChecked(state.crosshair)
 
 
 def _title(name: str) -> str:

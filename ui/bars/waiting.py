@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from pipeline.wire.state import InstrumentState, Phase
 from ui.bars.status_bar import PhaseDot
-from ui.style import ACCENT, DIM, PHASE_COLOURS, TEXT
+from ui.style import phase_colour, theme
 from ui.widgets.labels import set_text
 
 __all__ = ["WaitingView"]
@@ -63,12 +63,12 @@ class WaitingView(QWidget):
     def draw(self, state: InstrumentState) -> None:
         """Show which step the instrument has reached."""
         if self._file:
-            self.dot.draw(ACCENT, True)
+            self.dot.draw(theme().accent, True)
             set_text(self.message, state.message)
             return
         phases = [phase for phase, _ in STEPS]
         reached = phases.index(state.phase) if state.phase in phases else -1
-        self.dot.draw(PHASE_COLOURS[state.phase], reached >= 0)
+        self.dot.draw(phase_colour(state.phase), reached >= 0)
         self.headline.setText(HEADLINES[state.phase])
         set_text(self.message, _message(state), "error" if state.phase is Phase.FAILED else "")
         for step, label in enumerate(self.steps):
@@ -85,7 +85,8 @@ def _message(state: InstrumentState) -> str:
 
 
 def _step(text: str, step: int, reached: int) -> str:
-    mark, colour = ("✓", ACCENT) if step < reached else ("●" if step == reached else "○", DIM)
+    now = theme()
+    mark, colour = ("✓", now.accent) if step < reached else ("●○"[step != reached], now.dim)
     return f'<span style="color:{colour}">{mark}</span>&nbsp;&nbsp;' + (
-        f'<span style="color:{TEXT if step <= reached else DIM}">{text}</span>'
+        f'<span style="color:{now.text if step <= reached else now.dim}">{text}</span>'
     )

@@ -15,9 +15,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ui.actions.action_set import ActionSet
 from ui.sections.orthogonal_views import lookup_table
-from ui.shortcuts import tooltip
-from ui.style import ACCENT, CONTROL_PX, DIM, EDGE, TEXT, digits_font, nice_step
+from ui.style import CONTROL_PX, digits_font, nice_step, theme
 from ui.viewmodel import (
     COLORMAPS,
     HIGHEST_INDEX,
@@ -97,7 +97,7 @@ class ColourBar(QWidget):
         strip = QRectF(6, margin, STRIP_PX, self.height() - 2 * margin)
         column = np.ascontiguousarray(self._colours[::-1])  # (256, 3): brightest on top
         painter.drawImage(strip, QImage(column.data, 1, 256, 3, QImage.Format.Format_RGB888))
-        painter.setPen(QPen(QColor(EDGE)))
+        painter.setPen(QPen(QColor(theme().edge)))
         painter.drawRect(strip)
         for value in ticks(self._contrast, int(strip.height() / TICK_PX)):
             self._paint_tick(painter, strip, value)
@@ -113,15 +113,15 @@ class ColourBar(QWidget):
         """Paint a notch at the strip's left edge."""
         tip = QPointF(strip.left() + 5, self._height(strip, medium))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(QColor(ACCENT))
+        painter.setBrush(QColor(theme().accent))
         back = QPointF(-9, 0)
         painter.drawPolygon([tip, tip + back + QPointF(0, 5), tip + back - QPointF(0, 5)])
 
     def _paint_tick(self, painter: QPainter, strip: QRectF, value: float) -> None:
         y = self._height(strip, value)
-        painter.setPen(QColor(DIM))
+        painter.setPen(QColor(theme().dim))
         painter.drawLine(QPointF(strip.right() + 1, y), QPointF(strip.right() + 5, y))
-        painter.setPen(QColor(TEXT))
+        painter.setPen(QColor(theme().text))
         label = QRectF(strip.right() + 8, y - 10, self.width() - strip.right() - 8, 20)
         painter.drawText(label, Qt.AlignmentFlag.AlignVCenter, f"{value:.3f}")
 
@@ -149,23 +149,23 @@ class ContrastColumn(QWidget):
     """Colour bar with its ends as numbers, automatic contrast, choice of colour map."""
 
     changed = Signal(Contrast)
-    automatic = Signal()
     colormap_chosen = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, actions: ActionSet) -> None:
         super().__init__()
         self.setFixedWidth(92)
         self.high = _spin_box("Highest RI of the colour scale")
         self.low = _spin_box("Lowest RI of the colour scale")
         self.bar = ColourBar()
         self.auto = QPushButton("Auto")
+        self.auto.clicked.connect(actions["auto"].trigger)
         self.colormap = QComboBox()
         self.colormap.addItems(COLORMAPS)
         for box in (self.high, self.low, self.colormap):
             box.setMinimumHeight(CONTROL_PX)
         self.bar.setToolTip(DRAG_TIP)
-        self.auto.setToolTip(tooltip("auto"))
-        self.colormap.setToolTip(tooltip("colormap"))
+        self.auto.setToolTip(actions["auto"].toolTip())
+        self.colormap.setToolTip(actions["colormap"].toolTip())
         self.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.colormap.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._contrast = Contrast(1.33, 1.4)
@@ -184,7 +184,6 @@ class ContrastColumn(QWidget):
 
     def _connect(self) -> None:
         self.bar.changed.connect(self.changed)
-        self.auto.clicked.connect(self.automatic)
         self.colormap.textActivated.connect(self.colormap_chosen)
         self.low.valueChanged.connect(lambda v: self.changed.emit(self._contrast.with_low(v)))
         self.high.valueChanged.connect(lambda v: self.changed.emit(self._contrast.with_high(v)))

@@ -18,7 +18,7 @@ from ui.sections.overlay import Badge, Marks, Overlay
 from ui.sections.readout import CursorReadout
 from ui.sections.view_scale import GAP_PX, PLANES, PanelLayout, Plane, arrange, round_length_um
 from ui.sections.voxel_grid import AXES, VoxelGrid
-from ui.style import ACCENT, TEXT, signed
+from ui.style import IMAGE, signed
 from ui.viewmodel import Sections, ViewState, Volume, displayed_volume, sections, warning_line
 
 __all__ = ["OrthogonalView", "SlicePanel", "lookup_table"]
@@ -168,5 +168,5 @@ class OrthogonalView(QWidget):
 
 def _badge(tomogram: TomogramView, state: ViewState) -> Badge:
     on_display = displayed_volume(tomogram, state)
-    colour = ACCENT if on_display.regularized else TEXT
+    colour = IMAGE.accent if on_display.regularized else IMAGE.text
     return Badge(on_display.label.upper(), colour, warning_line(tomogram, on_display))

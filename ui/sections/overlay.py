@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QWidget
 
 from ui.sections.view_scale import Plane
 from ui.sections.voxel_grid import AXES
-from ui.style import AMBER, AXIS_COLOURS, TEXT, digits_font
+from ui.style import AXIS_COLOURS, IMAGE, digits_font
 
 __all__ = ["Badge", "Marks", "Overlay"]
 
@@ -37,7 +37,7 @@ class Badge:
     """The label of the displayed volume; ``note`` holds its warnings."""
 
     text: str = ""
-    colour: str = TEXT
+    colour: str = IMAGE.text
     note: str = ""
 
 
@@ -166,11 +166,11 @@ class Overlay(QWidget):
         indent = painter.fontMetrics().horizontalAdvance(marks.plane.name + "  ")
         self._text(painter, 0, right, marks.badge.text, marks.badge.colour)
         painter.setFont(digits_font(self.font()))
-        self._text(painter, 0, left, marks.caption, TEXT, indent)
+        self._text(painter, 0, left, marks.caption, IMAGE.text, indent)
         note = painter.fontMetrics().elidedText(
             marks.badge.note, Qt.TextElideMode.ElideRight, self.width() - 2 * EDGE_PX
         )
-        self._text(painter, line, right, note, AMBER)
+        self._text(painter, line, right, note, IMAGE.amber)
 
     def _text(
         self,
@@ -199,9 +199,9 @@ class Overlay(QWidget):
         bar = QRectF(0, 0, marks.scale_bar_um / marks.um_per_pixel, 4)
         bar.moveBottomRight(QPointF(self.width() - EDGE_PX, self.height() - EDGE_PX))
         painter.fillRect(bar.adjusted(-1, -1, 1, 1), SHADOW)
-        painter.fillRect(bar, QColor(TEXT))
+        painter.fillRect(bar, QColor(IMAGE.text))
         label = QRectF(bar.right() - 200, bar.top() - 22, 200, 20)
-        painter.setPen(QColor(TEXT))
+        painter.setPen(QColor(IMAGE.text))
         painter.drawText(label, Qt.AlignmentFlag.AlignRight, f"{marks.scale_bar_um:g} µm")
 
 
