@@ -23,11 +23,12 @@ from ui.actions.action import Situation
 from ui.actions.action_set import keys_text
 from ui.actions.search_dialog import SearchDialog, matching
 from ui.actions.table import ACTIONS, GROUPS
+from ui.sections.contrast import Contrast
 from ui.sections.voxel_grid import X, Z
 from ui.settings import Settings
 from ui.style import THEMES, theme
 from ui.view_history import ViewHistory
-from ui.viewmodel import Contrast, ViewState
+from ui.viewmodel import ViewState
 from ui.window import Window
 
 
@@ -91,7 +92,9 @@ NOTHING = Situation()
 READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
 NEEDING_AN_ANSWER = {"live", "play", "background", "record", "tv"}
 NEEDING_A_TOMOGRAM = {
-    "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left", "right", "up", "down",
+    "raw beside", "tv beside", "difference", "tv difference", "xy", "xz", "yz", "line", "region",
+    "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
+    "right", "up", "down",
     "shallower", "deeper", "centre",
 }  # fmt: skip
 

@@ -224,11 +224,11 @@ def note(limit_s):
 
 path = Path(sys.argv[1])
 steps = [
-    Step("first", "", 1, [Task("die", die), Task("note", note)]),
-    Step("second", "", 1, [Task("hang", hang), Task("skipped", note)]),
-    Step("third", "", 1, [Task("note", note)]),
+    Step("first", "", 600, [Task("die", die), Task("note", note)]),
+    Step("second", "", 1, [Task("hang", hang), Task("skipped", note)]),  # a second of ten minutes
+    Step("third", "", 600, [Task("note", note)]),
 ]
-run_steps(steps, Report(path, {}, 0.05), lambda: None)
+run_steps(steps, Report(path, {}, 10.0), lambda: None)
 """
 
 

@@ -27,13 +27,11 @@ from tests.recorded_session import RecordedSession, fringes, volumes
 from tests.windows import wait_until
 from ui.actions.help_dialog import HelpDialog
 from ui.main import run_window
+from ui.sections.colours import COLORMAPS
+from ui.sections.contrast import Contrast
 from ui.sections.voxel_grid import X, Y, Z
 from ui.settings import Settings
 from ui.style import signed
-from ui.viewmodel import (
-    COLORMAPS,
-    Contrast,
-)
 from ui.window import Window
 
 VOXEL_UM = (0.36, 0.22, 0.24)
@@ -206,9 +204,10 @@ def test_auto_and_the_colour_bar_set_the_levels(window: Window) -> None:
     first = window.state.contrast
     assert first is not None
     bar = window.contrast.bar
-    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, 10))
-    QTest.mouseMove(bar, QPoint(8, 40))
-    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, 40))
+    limit = round(bar.height_of(first.high))
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, limit))
+    QTest.mouseMove(bar, QPoint(8, limit + 30))
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=QPoint(8, limit + 30))
     dragged = window.state.contrast
     assert dragged is not None and dragged.low == first.low and dragged.high < first.high
     assert window.contrast.high.value() == pytest.approx(dragged.high, abs=1e-4)
@@ -428,11 +427,11 @@ def test_the_help_names_every_key(window: Window) -> None:
     dialog.close()
 
 
-def test_mouse_wheel_zooms_and_drags_pan(window: Window) -> None:
+def test_the_mouse_wheel_steps_and_zooms_and_drags_pan(window: Window) -> None:
     overlay = window.views.panels[0].overlay
-    turn_wheel(overlay, 8)
+    turn_wheel(overlay, 8, Qt.KeyboardModifier.ControlModifier)
     assert window.state.camera.zoom == pytest.approx(1.2**8)
-    turn_wheel(overlay, -1, Qt.KeyboardModifier.ControlModifier)
+    turn_wheel(overlay, -1)
     assert window.state.cursor[Z] == 13
     centre = window.state.camera.centre_um
     QTest.mousePress(overlay, Qt.MouseButton.RightButton, pos=QPoint(100, 100))

@@ -6,12 +6,13 @@ from typing import Any
 
 from PySide6.QtCore import QByteArray, QSettings
 
+from ui.sections.colours import COLORMAPS
 from ui.style import THEMES
-from ui.viewmodel import COLORMAPS, ViewState
+from ui.viewmodel import ViewState
 
 __all__ = ["Settings"]
 
-_SWITCHES = ("smooth", "crosshair", "regularized")
+_SWITCHES = ("smooth", "crosshair")
 _OPENED = 10
 
 

@@ -144,11 +144,16 @@ QPushButton:disabled, QToolButton#command:disabled {{
 QPushButton:checked, QToolButton#command:checked {{
     background: {now.checked}; border-color: {now.accent}; color: {now.checked_text};
 }}
+QToolButton#command::menu-indicator {{ image: none; width: 0; }}
 QToolButton[place="left"] {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
 QToolButton[place="right"] {{
     border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none;
 }}
+QToolButton#command[place="icon"] {{ padding: 4px 7px; }}
 QToolButton[place="primary"] {{ font-weight: 600; min-width: 64px; }}
+QDockWidget {{ color: {now.dim}; }}
+QDockWidget::title {{ padding: 3px 8px; background: {now.window}; }}
+QMainWindow::separator {{ background: {now.window}; width: 6px; height: 6px; }}
 QPushButton#small {{ padding: 0 8px; min-height: 18px; }}
 QToolTip {{ background: {now.surface}; color: {now.text}; border: 1px solid {now.edge};
     padding: 4px; }}

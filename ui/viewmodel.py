@@ -5,100 +5,115 @@ widgets draw it. Volumes are (z, y, x) RI; positions are in micrometres from the
 of the volume.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.wire.state import TomogramView
+from pipeline.wire.state import QualityView, TomogramView
+from ui.sections.colours import COLORMAPS
+from ui.sections.contrast import Contrast, auto_contrast, percentile_contrast
+from ui.sections.displayed import DisplayedVolume, volume_of
+from ui.sections.object_following import Followed, follow, start_following
+from ui.sections.tools import Drawn
 from ui.sections.view_scale import Camera
 from ui.sections.voxel_grid import Position, Voxel, VoxelGrid, X, Y, Z
 
-__all__ = [
-    "COLORMAPS",
-    "Contrast",
-    "DisplayedVolume",
-    "ViewState",
-    "auto_contrast",
-    "displayed_volume",
-    "grid_of",
-    "sections",
-    "warning_line",
-]
-
-COLORMAPS = ("gray", "viridis", "inferno")
-NARROWEST = 0.0005
-LOWEST_INDEX, HIGHEST_INDEX = 1.0, 3.0
-
-Volume = NDArray[np.float32]
-Sections = tuple[Volume, Volume, Volume]
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """The RI drawn darkest and brightest."""
-
-    low: float
-    high: float
-
-    def with_low(self, low: float) -> "Contrast":
-        """Move the lower end; the upper end moves too where they would cross."""
-        low = min(max(low, LOWEST_INDEX), HIGHEST_INDEX - NARROWEST)
-        return Contrast(low, max(self.high, low + NARROWEST))
-
-    def with_high(self, high: float) -> "Contrast":
-        """Move the upper end; the lower end moves too where they would cross."""
-        high = max(min(high, HIGHEST_INDEX), LOWEST_INDEX + NARROWEST)
-        return Contrast(min(self.low, high - NARROWEST), high)
-
-    def shifted(self, by: float) -> "Contrast":
-        """Move both ends by the same amount."""
-        by = min(max(by, LOWEST_INDEX - self.low), HIGHEST_INDEX - self.high)
-        return Contrast(self.low + by, self.high + by)
-
-    def scaled(self, factor: float) -> "Contrast":
-        """Narrow or widen the range around its middle."""
-        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-        half = max(half * factor, NARROWEST / 2)
-        return Contrast(max(middle - half, LOWEST_INDEX), min(middle + half, HIGHEST_INDEX))
-
-
-@dataclass(frozen=True, slots=True)
-class DisplayedVolume:
-    """The displayed volume, its label, and a note if it is not the requested one."""
-
-    volume: Volume
-    regularized: bool
-    label: str
-    note: str = ""
+__all__ = ["ViewState", "grid_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """Cursor, choice of volume, contrast, colours and camera."""
+    """Cursor, choice of volumes, contrast, colours, tool and camera.
+
+    Parameters
+    ----------
+    grid : VoxelGrid or None
+        None: no tomogram yet.
+    cursor : (z, y, x)
+        Voxel.
+    volume : str
+        Kind of the displayed volume, one of KINDS.
+    beside : str
+        Kind of a second volume beside it; "": none.
+    projection, crosshair, smooth : bool
+    colormap : str
+    contrast : Contrast or None
+    autoscale : str
+        When the contrast is set anew, one of AUTOSCALES: by the user, or for each scan.
+    percentiles : (low, high)
+        Of the volume, 0 to 100, where ``autoscale`` is "percentiles".
+    camera : Camera
+    enlarged : str
+        Name of the plane that fills the views; "": all are shown.
+    tool : str
+        What dragging on a section does, one of TOOLS.
+    drawn : Drawn or None
+        The line or the rectangle on a section.
+    followed : Followed or None
+        The object that the cursor stays on; None: the cursor stays at its place.
+    """
 
     grid: VoxelGrid | None = None
     cursor: Voxel = (0, 0, 0)
-    regularized: bool = True
+    volume: str = "regularized"
+    beside: str = ""
     projection: bool = False
     crosshair: bool = True
     smooth: bool = True
     colormap: str = COLORMAPS[0]
     contrast: Contrast | None = None
+    autoscale: str = "once"
+    percentiles: tuple[float, float] = (1.0, 99.99)
     camera: Camera = field(default_factory=Camera)
+    enlarged: str = ""
+    tool: str = "cursor"
+    drawn: Drawn | None = None
+    followed: Followed | None = None
 
-    def for_tomogram(self, tomogram: TomogramView) -> "ViewState":
-        """Return the state for a new tomogram, changed only by the first one or another grid.
+    def for_tomogram(self, tomogram: TomogramView, check: QualityView | None = None) -> "ViewState":
+        """Return the state for a new tomogram.
 
-        The contrast is set once and then kept, so that a moving sample does not flicker.
+        The contrast is set by the first one and then kept, so that a moving sample does not
+        flicker, unless ``autoscale`` says otherwise; the cursor moves with the followed object.
         """
         state = self._on_grid(grid_of(tomogram))
-        if state.contrast is None:
-            volume = displayed_volume(tomogram, state).volume
-            state = replace(state, contrast=auto_contrast(volume, tomogram.medium_index))
-        return state
+        if state.contrast is None or state.autoscale != "once":
+            state = state.scaled(tomogram, check)
+        return state.keeping_up(tomogram, check)
+
+    def on_display(self, tomogram: TomogramView, check: QualityView | None) -> DisplayedVolume:
+        """Return the displayed volume of a tomogram."""
+        return volume_of(tomogram, self.volume, self.beside, check)
+
+    def beside_it(
+        self, tomogram: TomogramView, check: QualityView | None
+    ) -> DisplayedVolume | None:
+        """Return the volume displayed beside it; None if there is none."""
+        return volume_of(tomogram, self.beside, self.volume, check) if self.beside else None
+
+    def scaled(self, tomogram: TomogramView, check: QualityView | None = None) -> "ViewState":
+        """Fit the contrast to the volume, automatically or by the percentiles."""
+        on_display, medium = self.on_display(tomogram, check), tomogram.medium_index
+        volume = tomogram.raw if on_display.difference else on_display.volume
+        if self.autoscale == "percentiles":
+            return replace(self, contrast=percentile_contrast(volume, self.percentiles, medium))
+        return replace(self, contrast=auto_contrast(volume, medium))
+
+    def keeping_up(self, tomogram: TomogramView, check: QualityView | None) -> "ViewState":
+        """Move the cursor with the followed object."""
+        if self.followed is None or self.grid is None:
+            return self
+        volume = self.on_display(tomogram, check)
+        if volume.difference:
+            return self
+        found = follow(volume.volume, tomogram.medium_index, self.grid, self.followed)
+        return replace(self, followed=found, cursor=self.grid.voxel(found.cursor_um))
+
+    def following(self, tomogram: TomogramView, check: QualityView | None) -> "ViewState":
+        """Follow the object under the cursor, or no longer follow one."""
+        if self.followed is not None or self.grid is None:
+            return replace(self, followed=None)
+        volume, medium = self.on_display(tomogram, check).volume, tomogram.medium_index
+        return replace(self, followed=start_following(volume, medium, self.grid, self.position_um))
 
     def _on_grid(self, grid: VoxelGrid) -> "ViewState":
         if grid == self.grid:
@@ -116,18 +131,28 @@ class ViewState:
         if self.grid is None:
             return self
         z, y, x = (along.get(axis, self.position_um[axis]) for axis in (Z, Y, X))
-        return replace(self, cursor=self.grid.voxel((z, y, x)))
+        return self.with_cursor(self.grid.voxel((z, y, x)))
+
+    def with_cursor(self, cursor: Voxel) -> "ViewState":
+        """Move the cursor; its place on a followed object moves with it."""
+        assert self.grid is not None
+        followed = self.followed
+        if followed is not None:
+            at = self.grid.position_um(cursor)
+            z, y, x = (p - c for p, c in zip(at, followed.centre_um, strict=True))
+            followed = replace(followed, offset_um=(z, y, x))
+        return replace(self, cursor=cursor, followed=followed)
 
     def moved(self, axis: int, voxels: int) -> "ViewState":
         """Move the cursor along one axis, at most to the edge of the volume."""
         if self.grid is None:
             return self
         z, y, x = (c + voxels * (axis == a) for a, c in enumerate(self.cursor))
-        return replace(self, cursor=self.grid.clamped((z, y, x)))
+        return self.with_cursor(self.grid.clamped((z, y, x)))
 
     def centred(self) -> "ViewState":
         """Move the cursor to the centre voxel and show the whole volume."""
-        return replace(self.fitted(), cursor=self.grid.centre if self.grid else self.cursor)
+        return self.fitted().with_cursor(self.grid.centre) if self.grid else self
 
     def fitted(self) -> "ViewState":
         """Show the whole volume."""
@@ -148,7 +173,7 @@ class ViewState:
         return replace(self, camera=self.camera.panned((z, y, x), self.grid))
 
     def toggled(self, flag: str) -> "ViewState":
-        """Switch one of the flags: regularized, projection, crosshair or smooth."""
+        """Switch one of the flags: projection, crosshair or smooth."""
         switched: dict[str, Any] = {flag: not getattr(self, flag)}
         return replace(self, **switched)
 
@@ -157,59 +182,26 @@ class ViewState:
         following = (COLORMAPS.index(self.colormap) + 1) % len(COLORMAPS)
         return replace(self, colormap=COLORMAPS[following])
 
+    def with_raw(self) -> "ViewState":
+        """Switch between the raw and the regularized volume."""
+        return replace(self, volume="regularized" if self.volume == "raw" else "raw")
+
+    def with_beside(self, kind: str) -> "ViewState":
+        """Show a volume beside the displayed one, or no longer show it."""
+        return replace(self, beside="" if kind == self.beside else kind)
+
+    def with_enlarged(self, plane: str) -> "ViewState":
+        """Let a plane fill the views, or show all of them again."""
+        return replace(self, enlarged="" if plane == self.enlarged else plane)
+
+    def with_tool(self, tool: str) -> "ViewState":
+        """Take up a tool, or lay it down with what it drew."""
+        if tool == self.tool:
+            return replace(self, tool="cursor", drawn=None)
+        return replace(self, tool=tool, drawn=None)
+
 
 def grid_of(tomogram: TomogramView) -> VoxelGrid:
     """Return the voxel grid of a tomogram."""
     nz, ny, nx = tomogram.raw.shape
     return VoxelGrid((nz, ny, nx), tomogram.voxel_size_um)
-
-
-def displayed_volume(tomogram: TomogramView, state: ViewState) -> DisplayedVolume:
-    """Return the volume that ``state`` requests; if missing, the raw one and a note."""
-    if not state.regularized:
-        return DisplayedVolume(tomogram.raw, False, "raw")
-    if tomogram.regularized is None:
-        note = f"no regularized volume: the method is “{tomogram.method}”"
-        return DisplayedVolume(tomogram.raw, False, "raw", note)
-    return DisplayedVolume(tomogram.regularized, True, f"regularized · {tomogram.method}")
-
-
-def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:
-    """Return the warnings about this tomogram in one line; empty if there are none."""
-    lost = ", ".join(map(str, tomogram.lost_angles))
-    # the warnings of a reconstruction name all angles that it left out
-    parts = (*(tomogram.warnings or (lost and f"lost angles: {lost}",)), on_display.note)
-    return "; ".join(filter(None, parts))
-
-
-def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
-    """Return the XY, XZ and YZ images, rows down: (y, x), (z, x) and (y, z).
-
-    Through the cursor, or with ``projection`` the maximum along the viewing axis of each panel.
-    """
-    if projection:
-        return volume.max(axis=Z), volume.max(axis=Y), volume.max(axis=X).T
-    z, y, x = cursor
-    return volume[z], volume[:, y], volume[:, :, x].T
-
-
-def auto_contrast(volume: Volume, medium_index: float) -> Contrast:
-    """Return a contrast in which the medium is dark and the densest structures are not clipped.
-
-    Uses every second voxel in x and y. 0.005 % of the voxels may lie above the range (a nucleolus
-    is 0.02 % of a field). Indices below the medium (shadows of the missing cone in a raw volume)
-    get at most a fifth of the range.
-    """
-    low, high = np.percentile(volume[:, ::2, ::2], (0.5, 99.995)).tolist()
-    if not math.isfinite(low + high):
-        return _rounded(medium_index - 0.01, medium_index + 0.05)
-    above = max(high - medium_index, 0.0)
-    below = max(medium_index - low, 0.0)
-    if below > above:
-        return _rounded(medium_index - below, medium_index + max(above, 0.1 * below))
-    return _rounded(medium_index - min(below, above / 4), medium_index + above)
-
-
-def _rounded(low: float, high: float) -> Contrast:
-    spread = max(0.002 - (high - low), 0.0) / 2
-    return Contrast(round(low - spread, 3), round(high + spread, 3))

@@ -12,7 +12,6 @@ from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QApplication,
     QFileDialog,
-    QHBoxLayout,
     QMainWindow,
     QStackedWidget,
     QVBoxLayout,
@@ -20,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.errors import LiveTomoError
-from pipeline.wire.state import InstrumentState, RecordRequest, TomogramView
+from pipeline.wire.state import InstrumentState, QualityView, RecordRequest, TomogramView
 from ui.actions.action import Situation
 from ui.actions.action_set import ActionSet
 from ui.actions.help_dialog import HelpDialog
@@ -32,13 +31,14 @@ from ui.bars.timelapse_bar import RecordDialog, TimelapseBar, confirm_end
 from ui.bars.toolbar import RUNNING, Toolbar
 from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
-from ui.sections.colour_bar import ContrastColumn
-from ui.sections.orthogonal_views import OrthogonalView
+from ui.dock_area import DockArea
+from ui.panels.profile_panel import ProfilePanel
+from ui.picture_area import PictureArea
 from ui.settings import Settings
 from ui.style import apply_style
 from ui.view_history import ViewHistory
 from ui.viewed_client import Timeline, ViewedClient
-from ui.viewmodel import ViewState, auto_contrast, displayed_volume
+from ui.viewmodel import ViewState
 
 __all__ = ["Window"]
 
@@ -73,6 +73,7 @@ class Window(QMainWindow):
         self._history = ViewHistory()
         self._theme = "dark" if settings is None else settings.theme
         self.tomogram: TomogramView | None = None
+        self.check: QualityView | None = None
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
         self._folder = Path.home() if settings is None else settings.folder
@@ -93,36 +94,32 @@ class Window(QMainWindow):
         self.action_set.fill(self.menuBar())
         self.toolbar = Toolbar(self.action_set, file=file)
         self.waiting = WaitingView()
-        self.views = OrthogonalView()
-        self.contrast = ContrastColumn(self.action_set)
+        self.profile = ProfilePanel()
+        self.picture = PictureArea(self.action_set, self.profile)
+        self.views, self.contrast = self.picture.views, self.picture.contrast
         self.sidebar = Sidebar()
         self.time: TimeBar = TimeBar()
         self.recording = TimelapseBar()
         self.status = StatusBar()
-        self.picture = QWidget()
         self.stack = QStackedWidget()
+        self.docks: DockArea = DockArea(self.stack)
+        self.docks.add("instrument", "File" if file else "Instrument", self.sidebar, shown=True)
+        self.docks.add("profile", "Profile", self.profile, shown=False)
         self._arrange()
         self.set_theme(self._theme)
         self.toolbar.draw_view(self.state, None)
         if self._settings is not None:
             self.restoreGeometry(self._settings.geometry)
+            self.docks.restoreState(self._settings.layout)
 
     def _arrange(self) -> None:
-        picture = QHBoxLayout(self.picture)
-        picture.setContentsMargins(0, 0, 0, 0)
-        picture.addWidget(self.views, 1)
-        picture.addWidget(self.contrast)
         self.stack.addWidget(self.waiting)
         self.stack.addWidget(self.picture)
-        middle = QHBoxLayout()
-        middle.setSpacing(10)
-        middle.addWidget(self.stack, 1)
-        middle.addWidget(self.sidebar)
         body = QVBoxLayout()
         body.setContentsMargins(10, 8, 10, 8)
         body.setSpacing(8)
         body.addWidget(self.toolbar)
-        body.addLayout(middle, 1)
+        body.addWidget(self.docks, 1)
         centre = QWidget()
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
@@ -136,8 +133,17 @@ class Window(QMainWindow):
     def _connect(self) -> None:
         self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
         self.toolbar.constraint_chosen.connect(self.choose_constraint)
-        self.views.requested.connect(self.show_state)
-        self.contrast.changed.connect(lambda c: self.show_state(replace(self.state, contrast=c)))
+        self.picture.requested.connect(self.show_state)
+        self.docks.changed.connect(self._draw_actions)
+        self.contrast.changed.connect(
+            lambda c: self.show_state(replace(self.state, contrast=c, autoscale="once"))
+        )
+        self.contrast.autoscaled.connect(
+            lambda name: self._rescale(replace(self.state, autoscale=name))
+        )
+        self.contrast.percentiles_chosen.connect(
+            lambda low, high: self._rescale(replace(self.state, percentiles=(low, high)))
+        )
         self.contrast.colormap_chosen.connect(
             lambda name: self.show_state(replace(self.state, colormap=name))
         )
@@ -182,7 +188,7 @@ class Window(QMainWindow):
         if updates.tomogram is not None:
             self.show_tomogram(updates.tomogram)
         if updates.quality is not None:
-            self.sidebar.quality.draw(updates.quality)
+            self.show_check(updates.quality)
 
     def stop_polling(self) -> None:
         """Stop polling; the display stays."""
@@ -206,13 +212,20 @@ class Window(QMainWindow):
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
-        state = self.state.for_tomogram(tomogram)
+        state = self.state.for_tomogram(tomogram, self.check)
         if state == self.state:
             self._draw_views()
         else:
             self._show(state)
         if first:
             self._draw_actions()
+
+    def show_check(self, check: QualityView) -> None:
+        """Draw a new check against total variation."""
+        self.check = check
+        self.sidebar.quality.draw(check)
+        if "tv" in f"{self.state.volume} {self.state.beside}":
+            self._draw_views()
 
     def show_state(self, state: ViewState) -> None:
         """Draw the current tomogram with another ViewState; ``undo`` goes back."""
@@ -231,18 +244,18 @@ class Window(QMainWindow):
         self._draw_actions()
 
     def _on_this_grid(self, state: ViewState) -> ViewState:
-        return state if self.tomogram is None else state.for_tomogram(self.tomogram)
+        return state if self.tomogram is None else state.for_tomogram(self.tomogram, self.check)
 
     def _show(self, state: ViewState) -> None:
         self.state = state
-        self.contrast.draw(state, self.tomogram.medium_index if self.tomogram else None)
+        self.picture.draw_contrast(state, self.tomogram.medium_index if self.tomogram else None)
         self._draw_views()
 
     def _draw_views(self) -> None:
         on_display = None
         if self.tomogram is not None:
-            on_display = displayed_volume(self.tomogram, self.state)
-            self.views.draw(self.state, self.tomogram)
+            self.picture.draw(self.state, self.tomogram, self.check)
+            on_display = self.views.volume
         self.toolbar.draw_view(self.state, on_display)
 
     def _draw_instrument(self) -> None:
@@ -279,11 +292,45 @@ class Window(QMainWindow):
         self.show_state(state)
 
     def set_contrast(self) -> None:
-        """Set automatic contrast for the displayed volume."""
-        if self.tomogram is not None:
-            volume = displayed_volume(self.tomogram, self.state).volume
-            contrast = auto_contrast(volume, self.tomogram.medium_index)
-            self.show_state(replace(self.state, contrast=contrast))
+        """Fit the contrast to the displayed volume, once."""
+        self._rescale(replace(self.state, autoscale="once"))
+
+    def _rescale(self, state: ViewState) -> None:
+        """Draw another state with its contrast fitted to the volume."""
+        self.show_state(state.scaled(self.tomogram, self.check) if self.tomogram else state)
+
+    def take_up(self, tool: str) -> None:
+        """Take up a tool, or lay it down."""
+        self.show_state(self.state.with_tool(tool))
+        if self.state.tool != "cursor":
+            self.open_panel("profile")
+
+    def put_away(self) -> None:
+        """Lay down the tool and what it drew, and show all sections."""
+        self.show_state(replace(self.state, tool="cursor", drawn=None, enlarged=""))
+
+    def toggle_following(self) -> None:
+        """Follow the object under the cursor, or no longer follow one."""
+        if self.tomogram is None:
+            return
+        state = self.state.following(self.tomogram, self.check)
+        if state.followed is None and self.state.followed is None:
+            self.status.show_answer(
+                "there is nothing to follow at the cursor: move it onto an object", "warning"
+            )
+        self.show_state(state)
+
+    def open_panel(self, name: str) -> None:
+        """Show a panel in front of the others."""
+        self.docks.open(name)
+        self._draw_views()
+        self._draw_actions()
+
+    def toggle_panel(self, name: str) -> None:
+        """Show a panel, or close it."""
+        self.docks.toggle(name)
+        self._draw_views()
+        self._draw_actions()
 
     def toggle_live(self) -> None:
         """Start live imaging or playing, or stop it."""
@@ -354,6 +401,7 @@ class Window(QMainWindow):
         assert isinstance(application, QApplication)
         apply_style(application, name)
         self.action_set.draw_icons()
+        self.profile.draw_theme()
         if self.instrument is not None:
             self.show_instrument(self.instrument)
         else:
@@ -399,6 +447,7 @@ class Window(QMainWindow):
             self._settings.theme = self._theme
             self._settings.folder = self._folder
             self._settings.geometry = self.saveGeometry()
+            self._settings.layout = self.docks.saveState()
             self._settings.note_view(self.state)
             self._settings.save()
 

@@ -84,9 +84,11 @@ class _Tomograms:
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         scan, method, _ = wanted
         raw, found = self._series.raw(scan), self._series.regularized(method, scan)
+        reference = found if method == "tv" else self._series.regularized("tv", scan)
         return TomogramView(
             raw=raw.index.numpy(),
             regularized=None if found is None else found.index.numpy(),
+            total_variation=None if reference is None else reference.index.numpy(),
             method="none" if found is None else method,
             voxel_size_um=raw.voxel_size_um,
             medium_index=raw.optics.medium_index,

@@ -195,6 +195,8 @@ class TomogramView:
     ``data_residual`` is the distance of the regularized volume from the measured spectrum, over the
     norm of that. ``uncertainty`` is the standard deviation of the regularized RI, (z, y, x)
     float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
+    ``total_variation`` is the RI by total variation, (z, y, x) float32, where the file that is
+    played holds it beside ``regularized``.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -217,6 +219,7 @@ class TomogramView:
     data_residual: float | None = None
     uncertainty: NDArray[np.float32] | None = None
     constraint: str = "auto"
+    total_variation: NDArray[np.float32] | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 

@@ -20,7 +20,12 @@ from ui.widgets.labels import Card, dim_label, heading
 
 __all__ = ["HelpDialog"]
 
-_COLUMNS = (("File", "Edit", "Instrument", "Volume"), ("View", "Cursor"), ("Window", "Help"))
+_COLUMNS = (
+    ("File", "Edit", "Instrument", "Window"),
+    ("Volume", "View"),
+    ("Cursor", "Tools"),
+    ("Help",),
+)
 
 
 class HelpDialog(QDialog):

@@ -9,7 +9,17 @@ __all__ = ["ACTIONS", "GROUPS", "MOUSE"]
 
 _ZOOM_STEP: Final = 1.25
 
-GROUPS: Final = ("File", "Edit", "Instrument", "Volume", "View", "Cursor", "Window", "Help")
+GROUPS: Final = (
+    "File",
+    "Edit",
+    "Instrument",
+    "Volume",
+    "View",
+    "Cursor",
+    "Tools",
+    "Window",
+    "Help",
+)
 
 
 def _answers(situation: Situation) -> bool:
@@ -63,8 +73,32 @@ ACTIONS: Final = (
         lambda w, n: w.time.step(n), (".",), _shown, strides=True, where="file",
     ),
     Action(
-        "volume", "Regularized volume", "Switch between raw and regularized volume", "Volume",
-        lambda w, _: w.switch("regularized"), ("R",), checked=lambda w: w.state.regularized,
+        "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",
+        lambda w, _: w.show_state(w.state.with_raw()), ("R",),
+        checked=lambda w: w.state.volume == "raw",
+    ),
+    Action(
+        "raw beside", "Raw beside it", "Show the raw volume beside the displayed one", "Volume",
+        lambda w, _: w.show_state(w.state.with_beside("raw")), ("Shift+R",), _shown,
+        checked=lambda w: w.state.beside == "raw",
+    ),
+    Action(
+        "tv beside", "Total variation beside it",
+        "Show total variation on the same scan beside the displayed volume", "Volume",
+        lambda w, _: w.show_state(w.state.with_beside("tv")), ("Shift+T",), _shown,
+        checked=lambda w: w.state.beside == "tv",
+    ),
+    Action(
+        "difference", "Difference from raw",
+        "Show what the regularizer changed in the raw volume, about zero", "Volume",
+        lambda w, _: w.show_state(w.state.with_beside("regularized - raw")), ("D",), _shown,
+        checked=lambda w: w.state.beside == "regularized - raw",
+    ),
+    Action(
+        "tv difference", "Difference from total variation",
+        "Show how far the regularized volume is from total variation, about zero", "Volume",
+        lambda w, _: w.show_state(w.state.with_beside("regularized - tv")), ("Shift+D",), _shown,
+        checked=lambda w: w.state.beside == "regularized - tv",
     ),
     Action(
         "tv", "Total variation",
@@ -93,6 +127,21 @@ ACTIONS: Final = (
         "crosshair", "Crosshair", "Show or hide the crosshair", "View",
         lambda w, _: w.switch("crosshair"), icon="crosshair",
         keys=("X",), checked=lambda w: w.state.crosshair,
+    ),
+    Action(
+        "xy", "Enlarge XY", "Let the XY section fill the views, or show all again", "View",
+        lambda w, _: w.show_state(w.state.with_enlarged("XY")), ("1",), _shown,
+        checked=lambda w: w.state.enlarged == "XY",
+    ),
+    Action(
+        "xz", "Enlarge XZ", "Let the XZ section fill the views, or show all again", "View",
+        lambda w, _: w.show_state(w.state.with_enlarged("XZ")), ("2",), _shown,
+        checked=lambda w: w.state.enlarged == "XZ",
+    ),
+    Action(
+        "yz", "Enlarge YZ", "Let the YZ section fill the views, or show all again", "View",
+        lambda w, _: w.show_state(w.state.with_enlarged("YZ")), ("3",), _shown,
+        checked=lambda w: w.state.enlarged == "YZ",
     ),
     Action(
         "nearer", "Zoom in", "Zoom in around the cursor", "View",
@@ -135,6 +184,37 @@ ACTIONS: Final = (
         lambda w, _: w.show_state(w.state.centred()), ("Home",), _shown,
     ),
     Action(
+        "line", "Line profile", "Drag a line on a section to see the RI along it", "Tools",
+        lambda w, _: w.take_up("line"), ("L",), _shown, icon="line",
+        checked=lambda w: w.state.tool == "line",
+    ),
+    Action(
+        "region", "Region statistics",
+        "Drag a rectangle on a section to see mean, spread and extremes of its RI", "Tools",
+        lambda w, _: w.take_up("region"), ("S",), _shown, icon="region",
+        checked=lambda w: w.state.tool == "region",
+    ),
+    Action(
+        "follow", "Follow the object",
+        "Keep the cursor on the object under it, from scan to scan", "Tools",
+        lambda w, _: w.toggle_following(), ("O",), _shown, icon="follow",
+        checked=lambda w: w.state.followed is not None,
+    ),
+    Action(
+        "put away", "Put the tool away", "Put the tool away, and show all sections", "Tools",
+        lambda w, _: w.put_away(), ("Esc",), _shown,
+    ),
+    Action(
+        "instrument panel", "Instrument panel", "Show or close the panel of the instrument",
+        "Window", lambda w, _: w.toggle_panel("instrument"), ("F2",),
+        checked=lambda w: w.docks.is_open("instrument"),
+    ),
+    Action(
+        "profile panel", "Profile panel", "Show or close the panel of profiles and statistics",
+        "Window", lambda w, _: w.toggle_panel("profile"), ("F3",),
+        checked=lambda w: w.docks.is_open("profile"),
+    ),
+    Action(
         "light", "Light colours", "Switch between dark colours and light ones", "Window",
         lambda w, _: w.toggle_theme(), ("Ctrl+L",), checked=lambda w: w.is_light,
     ),
@@ -154,9 +234,10 @@ ACTIONS: Final = (
 
 MOUSE: Final = (
     ("Click or drag", "Move the cursor"),
-    ("Wheel", "Zoom around the pointer"),
-    ("Ctrl + wheel", "Step through the sections"),
+    ("Drag with a tool", "Draw its line or its rectangle"),
+    ("Wheel", "Step through the sections"),
+    ("Ctrl + wheel", "Zoom around the pointer"),
     ("Right drag, Shift + drag", "Move the view"),
-    ("Double click", "Show everything"),
-    ("Drag the colour bar", "Top: highest index; bottom: lowest; middle: both"),
+    ("Double click", "Let a section fill the views, or show all again"),
+    ("Drag on the colour bar", "Move a limit of the colours, or both"),
 )

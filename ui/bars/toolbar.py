@@ -7,8 +7,9 @@ from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.state import InstrumentState, Phase
 from ui.actions.action_set import ActionSet
 from ui.actions.icons import icon
+from ui.sections.displayed import DisplayedVolume
 from ui.style import CONTROL_PX, theme
-from ui.viewmodel import DisplayedVolume, ViewState
+from ui.viewmodel import ViewState
 
 __all__ = ["RUNNING", "Toolbar"]
 
@@ -39,6 +40,14 @@ class Toolbar(QWidget):
         self.volume = QButtonGroup(self)
         self.volume.addButton(self.raw)
         self.volume.addButton(self.regularized)
+        self.beside = QToolButton()
+        self.beside.setObjectName("command")
+        self.beside.setToolTip("Show a second volume of the same scan beside the displayed one")
+        self.beside.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.beside.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.beside.addActions(
+            [actions[name] for name in ("raw beside", "tv beside", "difference", "tv difference")]
+        )
         tip = "Regularized volume to show" if file else "Regularizer for the next scans"
         self.method = self._choice(tip, self.regularizer_chosen)
         self.constraint = self._choice(
@@ -82,10 +91,11 @@ class Toolbar(QWidget):
         pair.addWidget(self.raw)
         pair.addWidget(self.regularized)
         row.addLayout(pair)
+        row.addWidget(self.beside)
         row.addWidget(self.method)
         row.addWidget(self.constraint)
         row.addSpacing(10)
-        for name in ("projection", "smooth", "crosshair", "fit"):
+        for name in ("projection", "smooth", "crosshair", "fit", "line", "region", "follow"):
             row.addWidget(self._actions.button(name, "icon"))
         row.addStretch()
         for name in ("save", "search"):
@@ -124,8 +134,9 @@ class Toolbar(QWidget):
 
     def draw_view(self, state: ViewState, on_display: DisplayedVolume | None) -> None:
         """Show which volume is displayed."""
-        regularized = on_display.regularized if on_display else state.regularized
+        regularized = on_display.regularized if on_display else state.volume != "raw"
         (self.regularized if regularized else self.raw).setChecked(True)
+        self.beside.setIcon(icon("beside", theme().text))
 
 
 def _title(name: str) -> str:

@@ -1,6 +1,7 @@
 """The colour bar: the RI range of the colours, set by dragging or typing."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,33 +17,31 @@ from PySide6.QtWidgets import (
 )
 
 from ui.actions.action_set import ActionSet
-from ui.sections.orthogonal_views import lookup_table
+from ui.sections.colours import COLORMAPS, Colours, lookup_table
+from ui.sections.contrast import AUTOSCALES, HIGHEST_INDEX, LOWEST_INDEX, Contrast
 from ui.style import CONTROL_PX, digits_font, nice_step, theme
-from ui.viewmodel import (
-    COLORMAPS,
-    HIGHEST_INDEX,
-    LOWEST_INDEX,
-    Contrast,
-    ViewState,
-)
+from ui.viewmodel import ViewState
 from ui.widgets.labels import heading
 
 __all__ = ["ColourBar", "ContrastColumn"]
 
 Grip = Callable[[Contrast, float], Contrast]
 
-STRIP_PX = 18
+WIDTH_PX = 124
+STRIP_PX = 16
+HISTOGRAM_PX = 30
 TICK_PX = 42
+GRAB_PX = 9
 STEP = 0.001
 DRAG_TIP = (
-    "Drag near the top to change the highest index, near the bottom the lowest,\n"
-    "in between both. The wheel narrows or widens the range.\n"
-    "The notch at the left marks the medium."
+    "How many voxels have which RI, logarithmic, and the limits of the colours.\n"
+    "Drag a limit, or what lies between both. The wheel narrows or widens the range.\n"
+    "The notch marks the medium."
 )
 
 
 class ColourBar(QWidget):
-    """A strip of the colours with their indices, which can be dragged."""
+    """The colours with their indices beside the histogram, and limits that can be dragged."""
 
     changed = Signal(Contrast)
 
@@ -54,32 +53,59 @@ class ColourBar(QWidget):
         self._contrast = Contrast(1.33, 1.4)
         self._colours = lookup_table(COLORMAPS[0])
         self._medium: float | None = None
-        self._drag: tuple[float, Contrast, Grip] | None = None
+        self._histogram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._drag: tuple[float, float, Contrast, Grip] | None = None
 
-    def draw(
-        self, contrast: Contrast, colours: NDArray[np.uint8], medium: float | None = None
-    ) -> None:
+    def draw(self, contrast: Contrast, colours: Colours, medium: float | None = None) -> None:
         """Show colours, contrast and the index of the medium."""
         self._contrast, self._colours, self._medium = contrast, colours, medium
         self.update()
 
+    def draw_histogram(self, heights: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
+        """Show how many voxels (bins,), 0 to 1, lie between which indices (bins + 1,)."""
+        self._histogram = (heights, edges)
+        self.update()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest RI on the scale: the limits and what is about them."""
+        low, high = self._contrast.low, self._contrast.high
+        spare = 0.06 * (high - low)
+        if self._histogram is not None:
+            edges, most = self._histogram[1], 0.5 * (high - low)
+            low = min(low, max(float(edges[0]), low - most))
+            high = max(high, min(float(edges[-1]), high + most))
+        return low - spare, high + spare
+
+    def height_of(self, index: float) -> float:
+        """Return the y of an RI, in pixels from the top."""
+        low, high = self.range
+        return self._top() + (high - index) / (high - low) * self._length()
+
+    def _top(self) -> float:
+        return self.fontMetrics().height() / 2
+
+    def _length(self) -> float:
+        return max(self.height() - 2 * self._top(), 1.0)
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Grab one end, or both."""
+        """Grab the nearer limit, or both where neither is near."""
         y = event.position().y()
+        high, low = (self.height_of(end) for end in (self._contrast.high, self._contrast.low))
         grip: Grip = _shift_both
-        if y < self.height() / 3:
+        if abs(y - high) <= min(GRAB_PX, abs(y - low)) or y < high:
             grip = _shift_high
-        elif y > self.height() * 2 / 3:
+        elif abs(y - low) <= GRAB_PX or y > low:
             grip = _shift_low
-        self._drag = (y, self._contrast, grip)
+        bottom, top = self.range
+        self._drag = (y, (top - bottom) / self._length(), self._contrast, grip)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Change the contrast; dragging upwards raises the index."""
         if self._drag is None:
             return
-        start, contrast, grip = self._drag
-        by = (start - event.position().y()) / self.height() * (contrast.high - contrast.low)
-        self.changed.emit(grip(contrast, by))
+        start, index_per_pixel, contrast, grip = self._drag
+        self.changed.emit(grip(contrast, (start - event.position().y()) * index_per_pixel))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Stop dragging."""
@@ -90,35 +116,61 @@ class ColourBar(QWidget):
         self.changed.emit(self._contrast.scaled(1.1 ** (-event.angleDelta().y() / 120)))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the strip and its ticks."""
+        """Paint histogram, colours, ticks and limits."""
         painter = QPainter(self)
         painter.setFont(digits_font(self.font()))
-        margin = painter.fontMetrics().height() / 2
-        strip = QRectF(6, margin, STRIP_PX, self.height() - 2 * margin)
-        column = np.ascontiguousarray(self._colours[::-1])  # (256, 3): brightest on top
-        painter.drawImage(strip, QImage(column.data, 1, 256, 3, QImage.Format.Format_RGB888))
-        painter.setPen(QPen(QColor(theme().edge)))
-        painter.drawRect(strip)
-        for value in ticks(self._contrast, int(strip.height() / TICK_PX)):
+        strip = QRectF(HISTOGRAM_PX + 4, self._top(), STRIP_PX, self._length())
+        self._paint_strip(painter, strip)
+        self._paint_histogram(painter, strip)
+        low, high = self.range
+        for value in ticks(Contrast(low, high), int(strip.height() / TICK_PX)):
             self._paint_tick(painter, strip, value)
-        if self._medium is not None and self._contrast.low <= self._medium <= self._contrast.high:
+        for limit in (self._contrast.low, self._contrast.high):
+            y = self.height_of(limit)
+            painter.setPen(QPen(QColor(theme().accent), 2))
+            painter.drawLine(QPointF(2, y), QPointF(strip.right(), y))
+        if self._medium is not None and low <= self._medium <= high:
             self._paint_medium(painter, strip, self._medium)
         painter.end()
 
-    def _height(self, strip: QRectF, value: float) -> float:
-        share = (value - self._contrast.low) / (self._contrast.high - self._contrast.low)
-        return strip.bottom() - share * strip.height()
+    def _paint_strip(self, painter: QPainter, strip: QRectF) -> None:
+        low, high = self.range
+        values = np.linspace(high, low, 512)  # the highest index on top
+        share = (values - self._contrast.low) / (self._contrast.high - self._contrast.low)
+        rows = np.clip(np.rint(share * (len(self._colours) - 1)), 0, len(self._colours) - 1)
+        column = np.ascontiguousarray(self._colours[rows.astype(int)])
+        image = QImage(column.data, 1, len(column), 3, QImage.Format.Format_RGB888)
+        painter.drawImage(strip, image)
+        painter.setPen(QPen(QColor(theme().edge)))
+        painter.drawRect(strip)
+
+    def _paint_histogram(self, painter: QPainter, strip: QRectF) -> None:
+        if self._histogram is None:
+            return
+        heights, edges = self._histogram
+        right = strip.left() - 3
+        outline = [QPointF(right, self.height_of(float(edges[0])))]
+        for height, (below, above) in zip(heights, pairwise(edges), strict=True):
+            x = right - height * HISTOGRAM_PX
+            outline += [QPointF(x, self.height_of(float(edge))) for edge in (below, above)]
+        outline.append(QPointF(right, self.height_of(float(edges[-1]))))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(theme().dim))
+        painter.setClipRect(QRectF(0, strip.top(), right + 1, strip.height()))
+        painter.drawPolygon(outline)
+        painter.setClipping(False)
 
     def _paint_medium(self, painter: QPainter, strip: QRectF, medium: float) -> None:
-        """Paint a notch at the strip's left edge."""
-        tip = QPointF(strip.left() + 5, self._height(strip, medium))
+        """Paint a notch at the strip's right edge."""
+        tip = QPointF(strip.right() - 4, self.height_of(medium))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(QColor(theme().accent))
-        back = QPointF(-9, 0)
+        painter.setPen(QPen(QColor(theme().surface), 1))
+        painter.setBrush(QColor(theme().amber))
+        back = QPointF(9, 0)
         painter.drawPolygon([tip, tip + back + QPointF(0, 5), tip + back - QPointF(0, 5)])
 
     def _paint_tick(self, painter: QPainter, strip: QRectF, value: float) -> None:
-        y = self._height(strip, value)
+        y = self.height_of(value)
         painter.setPen(QColor(theme().dim))
         painter.drawLine(QPointF(strip.right() + 1, y), QPointF(strip.right() + 5, y))
         painter.setPen(QColor(theme().text))
@@ -146,28 +198,35 @@ def ticks(contrast: Contrast, count: int) -> list[float]:
 
 
 class ContrastColumn(QWidget):
-    """Colour bar with its ends as numbers, automatic contrast, choice of colour map."""
+    """Colour bar with its limits as numbers, when they are set anew, choice of colour map."""
 
     changed = Signal(Contrast)
+    autoscaled = Signal(str)
+    percentiles_chosen = Signal(float, float)
     colormap_chosen = Signal(str)
 
     def __init__(self, actions: ActionSet) -> None:
         super().__init__()
-        self.setFixedWidth(92)
+        self.setFixedWidth(WIDTH_PX)
         self.high = _spin_box("Highest RI of the colour scale")
         self.low = _spin_box("Lowest RI of the colour scale")
         self.bar = ColourBar()
         self.auto = QPushButton("Auto")
         self.auto.clicked.connect(actions["auto"].trigger)
+        self.autoscale = QComboBox()
+        for name, text in AUTOSCALES.items():
+            self.autoscale.addItem(text, name)
+        self.percentiles = (_percentile("Lower percentile"), _percentile("Upper percentile"))
         self.colormap = QComboBox()
         self.colormap.addItems(COLORMAPS)
-        for box in (self.high, self.low, self.colormap):
+        for box in (self.high, self.low, self.autoscale, *self.percentiles, self.colormap):
             box.setMinimumHeight(CONTROL_PX)
         self.bar.setToolTip(DRAG_TIP)
         self.auto.setToolTip(actions["auto"].toolTip())
         self.colormap.setToolTip(actions["colormap"].toolTip())
-        self.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.colormap.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.autoscale.setToolTip("When the limits of the colours are set anew")
+        for widget in (self.auto, self.colormap, self.autoscale):
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._contrast = Contrast(1.33, 1.4)
         self._arrange()
         self._connect()
@@ -179,27 +238,56 @@ class ContrastColumn(QWidget):
         column.addWidget(heading("RI"))
         column.addWidget(self.high)
         column.addWidget(self.bar, 1)
-        for widget in (self.low, self.auto, self.colormap):
+        for widget in (self.low, self.auto, self.autoscale, *self.percentiles, self.colormap):
             column.addWidget(widget)
 
     def _connect(self) -> None:
         self.bar.changed.connect(self.changed)
         self.colormap.textActivated.connect(self.colormap_chosen)
+        self.autoscale.activated.connect(
+            lambda row: self.autoscaled.emit(self.autoscale.itemData(row))
+        )
         self.low.valueChanged.connect(lambda v: self.changed.emit(self._contrast.with_low(v)))
         self.high.valueChanged.connect(lambda v: self.changed.emit(self._contrast.with_high(v)))
-        for box in (self.low, self.high):
+        for box in self.percentiles:
+            box.valueChanged.connect(self._choose_percentiles)
+        for box in (self.low, self.high, *self.percentiles):
             box.editingFinished.connect(box.clearFocus)
+
+    def _choose_percentiles(self) -> None:
+        low, high = sorted(box.value() for box in self.percentiles)
+        self.percentiles_chosen.emit(low, high)
 
     def draw(self, state: ViewState, medium: float | None) -> None:
         """Show the state's contrast and colours, and the index of the medium."""
         if state.contrast is None:
             return
         self._contrast = state.contrast
-        self.bar.draw(state.contrast, lookup_table(state.colormap), medium)
+        self.bar.draw(state.contrast, lookup_table(state.colormap, state.contrast, medium), medium)
         self.colormap.setCurrentText(state.colormap)
-        for box, value in ((self.low, state.contrast.low), (self.high, state.contrast.high)):
+        self.autoscale.setCurrentIndex(self.autoscale.findData(state.autoscale))
+        for box, value in (
+            (self.low, state.contrast.low),
+            (self.high, state.contrast.high),
+            *zip(self.percentiles, state.percentiles, strict=True),
+        ):
             with QSignalBlocker(box):
                 box.setValue(value)
+        for box in self.percentiles:
+            box.setVisible(state.autoscale == "percentiles")
+
+
+def _percentile(tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setLocale(QLocale.c())
+    box.setRange(0.0, 100.0)
+    box.setDecimals(3)
+    box.setSuffix(" %")
+    box.setKeyboardTracking(False)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setToolTip(f"{tip} of the volume: its RI is the limit")
+    return box
 
 
 def _spin_box(tip: str) -> QDoubleSpinBox:

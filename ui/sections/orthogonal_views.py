@@ -4,32 +4,25 @@ Each panel is a pyqtgraph image under an overlay. The panels share only the View
 draw; a mouse action emits the ViewState that it requests.
 """
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyqtgraph as pg
-from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from pipeline.wire.state import TomogramView
+from pipeline.wire.state import QualityView, TomogramView
+from ui.sections.colours import DIFFERENCE, Colours, lookup_table
+from ui.sections.displayed import DisplayedVolume, Sections, Volume, sections, warning_line
 from ui.sections.overlay import Badge, Marks, Overlay
 from ui.sections.readout import CursorReadout
 from ui.sections.view_scale import GAP_PX, PLANES, PanelLayout, Plane, arrange, round_length_um
-from ui.sections.voxel_grid import AXES, VoxelGrid
+from ui.sections.voxel_grid import AXES, VoxelGrid, Z
 from ui.style import IMAGE, signed
-from ui.viewmodel import Sections, ViewState, Volume, displayed_volume, sections, warning_line
+from ui.viewmodel import ViewState
 
-__all__ = ["OrthogonalView", "SlicePanel", "lookup_table"]
-
-
-def lookup_table(colormap: str) -> NDArray[np.uint8]:
-    """Return the 256 colours of one of the colour maps, (256, 3) uint8."""
-    if colormap == "gray":
-        return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-    table: NDArray[np.uint8] = pg.colormap.get(colormap).getLookupTable(nPts=256)
-    return table[:, :3]
+__all__ = ["OrthogonalView", "SlicePanel"]
 
 
 class SlicePanel(QWidget):
@@ -58,10 +51,11 @@ class SlicePanel(QWidget):
         right, down = self._box.viewRange()
         return tuple(right), tuple(down)
 
-    def draw_image(self, image: Volume, state: ViewState, lookup: NDArray[np.uint8]) -> None:
-        """Show a section with the contrast and colours of the state."""
-        assert state.grid is not None and state.contrast is not None
-        levels = (state.contrast.low, state.contrast.high)
+    def draw_image(
+        self, image: Volume, state: ViewState, levels: tuple[float, float], lookup: Colours
+    ) -> None:
+        """Show a section; ``levels`` are the darkest and the brightest value of ``lookup``."""
+        assert state.grid is not None
         self.image.setImage(image, autoLevels=False, levels=levels, lut=lookup)
         left, right = state.grid.edges_um(self.plane.right)
         top, bottom = state.grid.edges_um(self.plane.down)
@@ -88,6 +82,8 @@ class SlicePanel(QWidget):
                 scale_bar_um=round_length_um(layout.scale_bar_um / state.camera.zoom),
                 crosshair=state.crosshair,
                 badge=badge,
+                tool=state.tool,
+                drawn=state.drawn if state.drawn and state.drawn.plane == self.plane.name else None,
             )
         )
 
@@ -99,15 +95,23 @@ class SlicePanel(QWidget):
 
 
 class OrthogonalView(QWidget):
-    """The three sections and the readout at the cursor."""
+    """The three sections of one volume, and the readout at the cursor.
+
+    Parameters
+    ----------
+    beside : bool
+        Show the volume that the state asks for beside the displayed one, instead of that.
+    """
 
     requested = Signal(ViewState)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, beside: bool = False) -> None:
         super().__init__(parent)
+        self._beside = beside
         self._state = ViewState()
-        self._tomogram: TomogramView | None = None
+        self._shown: tuple[TomogramView, DisplayedVolume] | None = None
         self._projections: tuple[Volume, Sections] | None = None
+        self._made: tuple[TomogramView, QualityView | None, object, DisplayedVolume] | None = None
         self.panels = tuple(SlicePanel(plane, self) for plane in PLANES)
         self.readout = CursorReadout(self)
         for panel in self.panels:
@@ -118,18 +122,45 @@ class OrthogonalView(QWidget):
         overlay.panned.connect(lambda along: self.requested.emit(self._state.panned(along)))
         overlay.zoomed.connect(lambda by, at: self.requested.emit(self._state.zoomed(by, at)))
         overlay.stepped.connect(lambda axis, by: self.requested.emit(self._state.moved(axis, by)))
-        overlay.fitted.connect(lambda: self.requested.emit(self._state.fitted()))
+        overlay.enlarged.connect(lambda name: self.requested.emit(self._state.with_enlarged(name)))
+        overlay.drew.connect(lambda drawn: self.requested.emit(replace(self._state, drawn=drawn)))
 
-    def draw(self, state: ViewState, tomogram: TomogramView) -> None:
-        """Show a tomogram as the state says."""
-        on_display = displayed_volume(tomogram, state)
-        images = self._sections(on_display.volume, state)
-        lookup = lookup_table(state.colormap)
+    def draw(
+        self, state: ViewState, tomogram: TomogramView, check: QualityView | None = None
+    ) -> None:
+        """Show a tomogram, and its check against total variation, as the state says."""
+        volume = self._volume(state, tomogram, check)
+        images = self._sections(volume.volume, state)
+        levels, lookup = _colours(state, volume, tomogram.medium_index)
         for panel, image in zip(self.panels, images, strict=True):
-            panel.draw_image(image, state, lookup)
-        self._state, self._tomogram = state, tomogram
-        self.readout.draw(tomogram, state)
+            panel.draw_image(image, state, levels, lookup)
+        self._state, self._shown = state, (tomogram, volume)
+        self.readout.draw(tomogram, state, volume)
         self._draw_marks()
+
+    def _volume(
+        self, state: ViewState, tomogram: TomogramView, check: QualityView | None
+    ) -> DisplayedVolume:
+        """Return the volume to show; it is kept, since a difference takes time to compute."""
+        kinds = (state.volume, state.beside)
+        last = self._made
+        if last is not None and last[0] is tomogram and last[1] is check and last[2] == kinds:
+            return last[3]
+        volume = state.beside_it(tomogram, check) if self._beside else None
+        volume = volume or state.on_display(tomogram, check)
+        self._made = (tomogram, check, kinds, volume)
+        return volume
+
+    @property
+    def volume(self) -> DisplayedVolume | None:
+        """The volume that is shown; None before the first one."""
+        return self._shown[1] if self._shown is not None else None
+
+    def section(self, plane: str) -> Volume | None:
+        """Return the displayed image of a plane, by its name."""
+        panels = (panel for panel in self.panels if panel.plane.name == plane)
+        image: Volume | None = next(panels).image.image
+        return image
 
     def _sections(self, volume: Volume, state: ViewState) -> Sections:
         """Return the images; projections are cached, since the cursor does not change them."""
@@ -140,33 +171,47 @@ class OrthogonalView(QWidget):
         return self._projections[1]
 
     def _draw_marks(self) -> None:
-        if self._state.grid is None or self._tomogram is None:
+        if self._state.grid is None or self._shown is None:
             return
         layout = self._arranged(self._state.grid)
-        badges = (_badge(self._tomogram, self._state), Badge(), Badge())
-        for panel, badge in zip(self.panels, badges, strict=True):
+        warned = self._state.enlarged or PLANES[0].name
+        for panel in self.panels:
+            badge = _badge(*self._shown) if panel.plane.name == warned else Badge()
             panel.draw_marks(self._state, layout, badge)
 
     def _arranged(self, grid: VoxelGrid) -> PanelLayout:
-        layout = arrange(self.width(), self.height(), grid)
+        layout = self.layout_for(grid)
         far = (layout.columns[0] + GAP_PX, layout.rows[0] + GAP_PX)
         for panel in self.panels:
-            left = far[0] if panel.plane.right == 0 else 0
-            top = far[1] if panel.plane.down == 0 else 0
+            left = far[0] if panel.plane.right == Z and not layout.enlarged else 0
+            top = far[1] if panel.plane.down == Z and not layout.enlarged else 0
             panel.setGeometry(left, top, *layout.size_px(panel.plane))
+            panel.setVisible(layout.enlarged in ("", panel.plane.name))
         self.readout.setGeometry(*far, layout.columns[1], layout.rows[1])
+        self.readout.setVisible(not layout.enlarged)
         return layout
 
     def layout_for(self, grid: VoxelGrid) -> PanelLayout:
         """Return the layout of the panels at the current size."""
-        return arrange(self.width(), self.height(), grid)
+        return arrange(self.width(), self.height(), grid, self._state.enlarged)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Arrange the panels for the new size."""
         self._draw_marks()
 
 
-def _badge(tomogram: TomogramView, state: ViewState) -> Badge:
-    on_display = displayed_volume(tomogram, state)
-    colour = IMAGE.accent if on_display.regularized else IMAGE.text
-    return Badge(on_display.label.upper(), colour, warning_line(tomogram, on_display))
+def _colours(
+    state: ViewState, volume: DisplayedVolume, medium_index: float
+) -> tuple[tuple[float, float], Colours]:
+    """Return the levels and the colours of a volume; differences are drawn about zero."""
+    assert state.contrast is not None
+    low, high = state.contrast.low, state.contrast.high
+    if volume.difference:
+        half = (high - low) / 2
+        return (-half, half), lookup_table(DIFFERENCE)
+    return (low, high), lookup_table(state.colormap, state.contrast, medium_index)
+
+
+def _badge(tomogram: TomogramView, volume: DisplayedVolume) -> Badge:
+    colour = IMAGE.accent if volume.regularized else IMAGE.text
+    return Badge(volume.label.upper(), colour, warning_line(tomogram, volume))

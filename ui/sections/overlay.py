@@ -4,6 +4,7 @@ A transparent widget over the image: marks are painted in screen pixels, sharp a
 mouse positions are converted to micrometres in one place.
 """
 
+import math
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
@@ -19,6 +20,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from ui.sections.tools import Drawn
 from ui.sections.view_scale import Plane
 from ui.sections.voxel_grid import AXES
 from ui.style import AXIS_COLOURS, IMAGE, digits_font
@@ -53,21 +55,29 @@ class Marks:
     scale_bar_um: float
     crosshair: bool
     badge: Badge
+    tool: str = "cursor"
+    drawn: Drawn | None = None
 
     def pixel(self) -> QPointF:
         """Return the pixel of the cursor."""
-        right, down = (
-            (c - low) / self.um_per_pixel
-            for c, low in zip(self.cursor_um, self.low_um, strict=True)
-        )
-        return QPointF(right, down)
+        return self.point(self.cursor_um)
+
+    def place(self, point: QPointF) -> tuple[float, float]:
+        """Return the position of a pixel in um, along right and down."""
+        right, down = point.x() * self.um_per_pixel, point.y() * self.um_per_pixel
+        return self.low_um[0] + right, self.low_um[1] + down
 
     def along(self, point: QPointF) -> dict[int, float]:
         """Return the position of a pixel in um, by axis."""
-        return {
-            self.plane.right: self.low_um[0] + point.x() * self.um_per_pixel,
-            self.plane.down: self.low_um[1] + point.y() * self.um_per_pixel,
-        }
+        right, down = self.place(point)
+        return {self.plane.right: right, self.plane.down: down}
+
+    def point(self, place_um: tuple[float, float]) -> QPointF:
+        """Return the pixel of a position along right and down, in um."""
+        right, down = (
+            (at - low) / self.um_per_pixel for at, low in zip(place_um, self.low_um, strict=True)
+        )
+        return QPointF(right, down)
 
 
 class Overlay(QWidget):
@@ -78,7 +88,8 @@ class Overlay(QWidget):
     panned = Signal(object)
     zoomed = Signal(float, object)
     stepped = Signal(int, int)
-    fitted = Signal()
+    drew = Signal(object)  # a Drawn, or None: the last one is wiped off
+    enlarged = Signal(str)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -87,6 +98,8 @@ class Overlay(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._marks: Marks | None = None
         self._grabbed: QPointF | None = None
+        self._begun: QPointF | None = None
+        self._turned = 0.0
 
     @property
     def marks(self) -> Marks:
@@ -101,38 +114,53 @@ class Overlay(QWidget):
             self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Place the cursor, or grab the image."""
-        self._grabbed = None if _places_cursor(event) else event.position()
+        """Place the cursor, begin to draw, or grab the image."""
+        self._grabbed = self._begun = None
+        if not _with_the_tool(event):
+            self._grabbed = event.position()
+        elif self._marks is not None and self._marks.tool != "cursor":
+            self._begun = event.position()
+            self.drew.emit(None)
+            return
         self.mouseMoveEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Drag the cursor or the image."""
-        if self._marks is None:
+        """Drag the cursor, the end of what is drawn, or the image."""
+        marks = self._marks
+        if marks is None:
             return
-        if self._grabbed is None:
-            self.pointed.emit(self._marks.along(event.position()))
-            return
-        shift = (self._grabbed - event.position()) * self._marks.um_per_pixel
-        self._grabbed = event.position()
-        self.panned.emit({self._marks.plane.right: shift.x(), self._marks.plane.down: shift.y()})
+        if self._begun is not None:
+            begin, end = marks.place(self._begun), marks.place(event.position())
+            self.drew.emit(Drawn(marks.tool, marks.plane.name, begin, end))
+        elif self._grabbed is None:
+            self.pointed.emit(marks.along(event.position()))
+        else:
+            shift = (self._grabbed - event.position()) * marks.um_per_pixel
+            self._grabbed = event.position()
+            self.panned.emit({marks.plane.right: shift.x(), marks.plane.down: shift.y()})
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Stop dragging."""
-        self._grabbed = None
+        self._grabbed = self._begun = None
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Show everything."""
-        self.fitted.emit()
+        """Let this section fill the views, or show all of them again."""
+        if self._marks is not None:
+            self.enlarged.emit(self._marks.plane.name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Zoom around the pointer; with Ctrl, step through the sections."""
+        """Step through the sections; with Ctrl, zoom around the pointer."""
         notches = event.angleDelta().y() / 120
         if self._marks is None or notches == 0:
             return
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-            self.stepped.emit(self._marks.plane.cut, 1 if notches > 0 else -1)
-        else:
             self.zoomed.emit(ZOOM_PER_NOTCH**notches, self._marks.along(event.position()))
+            return
+        self._turned += notches  # a touchpad sends fractions
+        steps = math.trunc(self._turned)
+        self._turned -= steps
+        if steps:
+            self.stepped.emit(self._marks.plane.cut, steps)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the marks."""
@@ -142,6 +170,8 @@ class Overlay(QWidget):
         painter.setFont(digits_font(self.font()))
         if self._marks.crosshair:
             self._paint_crosshair(painter, self._marks)
+        if self._marks.drawn is not None:
+            self._paint_drawn(painter, self._marks, self._marks.drawn)
         self._paint_captions(painter, self._marks)
         self._paint_axes(painter, self._marks.plane)
         self._paint_scale_bar(painter, self._marks)
@@ -156,6 +186,18 @@ class Overlay(QWidget):
         painter.drawLine(QPointF(at.x(), 0), QPointF(at.x(), at.y() - hole))
         painter.drawLine(QPointF(at.x(), at.y() + hole), QPointF(at.x(), self.height()))
 
+    def _paint_drawn(self, painter: QPainter, marks: Marks, drawn: Drawn) -> None:
+        begin, end = marks.point(drawn.begin_um), marks.point(drawn.end_um)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for width, colour in ((3.5, SHADOW), (1.5, QColor(IMAGE.amber))):
+            painter.setPen(QPen(colour, width))
+            if drawn.tool == "line":
+                painter.drawLine(begin, end)
+            else:
+                painter.drawRect(QRectF(begin, end).normalized())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+
     def _paint_captions(self, painter: QPainter, marks: Marks) -> None:
         left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         line = painter.fontMetrics().height()
@@ -164,13 +206,16 @@ class Overlay(QWidget):
         painter.setFont(bold)
         self._text(painter, 0, left, marks.plane.name, AXIS_COLOURS[marks.plane.cut])
         indent = painter.fontMetrics().horizontalAdvance(marks.plane.name + "  ")
-        self._text(painter, 0, right, marks.badge.text, marks.badge.colour)
+        badge = painter.fontMetrics().horizontalAdvance(marks.badge.text)
+        caption = indent + painter.fontMetrics().horizontalAdvance(marks.caption)
+        below = line if caption + badge + 3 * EDGE_PX > self.width() else 0  # else side by side
+        self._text(painter, below, right, marks.badge.text, marks.badge.colour)
         painter.setFont(digits_font(self.font()))
         self._text(painter, 0, left, marks.caption, IMAGE.text, indent)
         note = painter.fontMetrics().elidedText(
             marks.badge.note, Qt.TextElideMode.ElideRight, self.width() - 2 * EDGE_PX
         )
-        self._text(painter, line, right, note, IMAGE.amber)
+        self._text(painter, below + line, right, note, IMAGE.amber)
 
     def _text(
         self,
@@ -205,7 +250,7 @@ class Overlay(QWidget):
         painter.drawText(label, Qt.AlignmentFlag.AlignRight, f"{marks.scale_bar_um:g} µm")
 
 
-def _places_cursor(event: QMouseEvent) -> bool:
+def _with_the_tool(event: QMouseEvent) -> bool:
     shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
     return event.button() == Qt.MouseButton.LeftButton and not shift
 

@@ -4,9 +4,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from pipeline.wire.state import TomogramView
+from ui.sections.displayed import DisplayedVolume
 from ui.sections.voxel_grid import AXES, X, Y, Z
 from ui.style import AXIS_COLOURS, signed
-from ui.viewmodel import ViewState, displayed_volume
+from ui.viewmodel import ViewState
 from ui.widgets.labels import Card, dim_label, heading, tabular_digits
 
 __all__ = ["CursorReadout"]
@@ -29,6 +30,7 @@ class CursorReadout(Card):
         column.setSpacing(2)
         column.addWidget(heading("RI at the cursor"))
         for label in (self.index, self.medium, self.other):
+            label.setWordWrap(True)
             column.addWidget(label)
         column.addSpacing(4)
         column.addLayout(self._places())
@@ -48,21 +50,24 @@ class CursorReadout(Card):
         grid.setColumnStretch(3, 1)
         return grid
 
-    def draw(self, tomogram: TomogramView, state: ViewState) -> None:
-        """Show the values under the state's cursor."""
-        on_display = displayed_volume(tomogram, state)
-        value = float(on_display.volume[state.cursor])
-        self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, on_display.regularized)}")
-        self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
-        self.other.setText(_other(tomogram, state, on_display.regularized))
+    def draw(self, tomogram: TomogramView, state: ViewState, volume: DisplayedVolume) -> None:
+        """Show the values of a volume under the state's cursor."""
+        value = float(volume.volume[state.cursor])
+        if volume.difference:
+            self.index.setText(signed(value, 4))
+            self.medium.setText(volume.label)
+        else:
+            self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, volume)}")
+            self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
+        self.other.setText(_other(tomogram, state, volume.regularized))
         for axis in (Z, Y, X):
             self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")
             self.voxels[axis].setText(f"voxel {state.cursor[axis]}")
 
 
-def _uncertainty(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:
+def _uncertainty(tomogram: TomogramView, state: ViewState, volume: DisplayedVolume) -> str:
     """Return the uncertainty of the displayed index, if the regularizer estimates it."""
-    if tomogram.uncertainty is None or not regularized:
+    if tomogram.uncertainty is None or volume.volume is not tomogram.regularized:
         return ""
     return f" ± {tomogram.uncertainty[state.cursor]:.4f}"
 

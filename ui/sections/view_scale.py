@@ -44,23 +44,35 @@ class PanelLayout:
     columns: tuple[int, int]
     rows: tuple[int, int]
     fit_um_per_pixel: float
+    enlarged: str = ""  # name of the plane that fills the widget
 
     def size_px(self, plane: Plane) -> tuple[int, int]:
         """Return (width, height) of a plane's panel."""
+        if self.enlarged:
+            return self.columns[0], self.rows[0]
         return self.columns[plane.right == Z], self.rows[plane.down == Z]
 
     @property
     def scale_bar_um(self) -> float:
         """Length of a scale bar that fits into every panel at zoom 1 (not rounded)."""
-        return min(self.columns) * SCALE_BAR_SHARE * self.fit_um_per_pixel
+        width = self.columns[0] if self.enlarged else min(self.columns)
+        return width * SCALE_BAR_SHARE * self.fit_um_per_pixel
 
     def span_px(self, axis: int) -> int:
         """Return the pixels along one axis of the volume (the smaller of the two for z)."""
+        if self.enlarged:
+            plane = next(plane for plane in PLANES if plane.name == self.enlarged)
+            return self.columns[0] if axis == plane.right else self.rows[0]
         return (min(self.columns[1], self.rows[1]), self.rows[0], self.columns[0])[axis]
 
 
-def arrange(width: int, height: int, grid: VoxelGrid) -> PanelLayout:
-    """Return the layout of the three panels in ``width`` x ``height`` pixels."""
+def arrange(width: int, height: int, grid: VoxelGrid, enlarged: str = "") -> PanelLayout:
+    """Return the layout of the three panels, or of one that fills ``width`` x ``height`` pixels."""
+    if enlarged:
+        plane = next(plane for plane in PLANES if plane.name == enlarged)
+        across, down = grid.extent_um[plane.right], grid.extent_um[plane.down]
+        scale = max(across / max(width, 1), down / max(height, 1))
+        return PanelLayout((width, 1), (height, 1), scale * MARGIN, enlarged)
     depth, *lateral = grid.extent_um
     columns = _split(width - GAP_PX, lateral[1], depth)
     rows = _split(height - GAP_PX, lateral[0], depth)

@@ -1,0 +1,1 @@
+"""The panels that dock beside the views."""

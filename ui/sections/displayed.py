@@ -1,0 +1,125 @@
+"""Which volumes of a scan are displayed, and what is said about them; without Qt."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.wire.state import QualityView, TomogramView
+from ui.sections.voxel_grid import Voxel, X, Y, Z
+
+__all__ = [
+    "KINDS",
+    "DisplayedVolume",
+    "displayed_volume",
+    "sections",
+    "volume_of",
+    "warning_line",
+]
+
+Volume = NDArray[np.float32]
+Sections = tuple[Volume, Volume, Volume]
+
+KINDS: Final = {
+    "regularized": "Regularized",
+    "raw": "Raw",
+    "tv": "Total variation",
+    "regularized - raw": "Regularized - raw",
+    "regularized - tv": "Regularized - TV",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayedVolume:
+    """The displayed volume, its label, and a note if it is not the requested one.
+
+    ``difference``: the volume holds differences of RI, drawn about zero.
+    """
+
+    volume: Volume
+    regularized: bool
+    label: str
+    note: str = ""
+    difference: bool = False
+
+
+def displayed_volume(
+    tomogram: TomogramView, kind: str, check: QualityView | None = None
+) -> DisplayedVolume:
+    """Return a volume of a scan by its kind; if missing, the raw one and a note.
+
+    Parameters
+    ----------
+    tomogram : TomogramView
+    kind : str
+        One of KINDS.
+    check : QualityView or None
+        The last check against total variation. While ``tomogram`` is of another scan than it,
+        kinds with total variation are those of the checked scan, and their labels say so.
+    """
+    if kind == "raw":
+        return DisplayedVolume(tomogram.raw, False, "raw")
+    if "tv" in kind:
+        return _checked(tomogram, kind, check)
+    if tomogram.regularized is None:
+        note = f"no regularized volume: the method is “{tomogram.method}”"
+        return DisplayedVolume(tomogram.raw, False, "raw", note)
+    if kind == "regularized - raw":
+        return DisplayedVolume(
+            tomogram.regularized - tomogram.raw, True, f"{tomogram.method} - raw", difference=True
+        )
+    return DisplayedVolume(tomogram.regularized, True, f"regularized · {tomogram.method}")
+
+
+def _checked(tomogram: TomogramView, kind: str, check: QualityView | None) -> DisplayedVolume:
+    if tomogram.total_variation is not None:
+        if kind == "tv":
+            return DisplayedVolume(tomogram.total_variation, True, "total variation")
+        if tomogram.regularized is not None:
+            volume = tomogram.regularized - tomogram.total_variation
+            return DisplayedVolume(volume, True, f"{tomogram.method} - TV", difference=True)
+    if check is None or check.reference.shape != tomogram.raw.shape:
+        note = "total variation: not computed yet for a scan of this volume"
+        return DisplayedVolume(tomogram.raw, False, "raw", note)
+    of = "" if check.sequence == tomogram.sequence else f" of scan {check.sequence}"
+    if kind == "tv":
+        return DisplayedVolume(check.reference, True, f"total variation{of}")
+    name = check.report.method if check.report.method != "none" else "raw"
+    return DisplayedVolume(check.error, True, f"{name} - TV{of}", difference=True)
+
+
+def volume_of(
+    tomogram: TomogramView, kind: str, other: str, check: QualityView | None
+) -> DisplayedVolume:
+    """Return the volume of a kind that is displayed beside another one, of the same scan.
+
+    Total variation is computed after the live view has gone on: beside it stands what was compared
+    with it, not a later scan.
+    """
+    compared = kind == "regularized" and "tv" in other and tomogram.total_variation is None
+    if not compared or check is None or check.reference.shape != tomogram.raw.shape:
+        return displayed_volume(tomogram, kind, check)
+    name = check.report.method
+    label = "raw" if name == "none" else f"regularized · {name}"
+    volume = check.reference + check.error
+    return DisplayedVolume(volume, name != "none", f"{label} of scan {check.sequence}")
+
+
+def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:
+    """Return the warnings about this tomogram in one line; empty if there are none."""
+    lost = ", ".join(map(str, tomogram.lost_angles))
+    # the warnings of a reconstruction name all angles that it left out
+    parts = (*(tomogram.warnings or (lost and f"lost angles: {lost}",)), on_display.note)
+    return "; ".join(filter(None, parts))
+
+
+def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
+    """Return the XY, XZ and YZ images, rows down: (y, x), (z, x) and (y, z).
+
+    Through the cursor, or with ``projection`` the maximum along the viewing axis of each panel.
+    """
+    if projection:
+        return volume.max(axis=Z), volume.max(axis=Y), volume.max(axis=X).T
+    z, y, x = cursor
+    return volume[z], volume[:, y], volume[:, :, x].T
