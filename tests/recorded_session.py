@@ -144,6 +144,9 @@ class RecordedSession:
         self._carry_out("stop")
         self.announce(phase=Phase.STOPPED, message="Stopped: the last tomogram stays")
 
+    def show_angle(self, angle: int | None) -> None:
+        self._carry_out(f"angle {angle}")
+
     def set_regularizer(self, name: str) -> None:
         self._carry_out(f"regularizer {name}")
         self.announce(regularizer=name)

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import zmq
 
+from acquisition.configuration.microscope_file import load_configuration
+from acquisition.scanning.scan import pictures
 from files.recording import read_recording
 from files.tomograms import read_tomograms
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.sockets import PipelineError, bind
 from pipeline.wire.state import (
+    CYCLE,
     InstrumentState,
     InterferogramView,
     Phase,
@@ -38,6 +41,7 @@ class Live:
 
     instrument: Instrument
     client: InstrumentClient
+    microscope: Path  # its file
 
 
 @contextlib.contextmanager
@@ -52,7 +56,7 @@ def started(
         one = Instrument(folder / "microscope.toml", regularizer=regularizer, quality=quality)
         with one as instrument, instrument.client() as client:
             endpoints = instrument.endpoints
-            yield Live(instrument, client)
+            yield Live(instrument, client, folder / "microscope.toml")
             assert client.malformed == 0
         assert_released([endpoints.stacks, endpoints.acquirer, endpoints.processor_commands])
 
@@ -162,6 +166,26 @@ def test_it_shows_what_the_microscope_file_describes(unchecked: Live) -> None:
     frame = seen.frames[-1]
     assert frame.frame.shape == (64, 64)
     assert (frame.angle, frame.angles, frame.bit_depth) == (0, 9, 8)
+
+
+def test_any_angle_is_shown_with_its_picture_and_its_light(unchecked: Live) -> None:
+    client = unchecked.client
+    config = load_configuration(unchecked.microscope)
+    k = config.build_angles().k
+    client.show_angle(5)
+    seen = watch(client, lambda s: bool(s.frames) and s.frames[-1].angle == 5 and bool(s.views))
+    picture = seen.frames[-1].picture
+    assert picture is not None
+    np.testing.assert_array_equal(picture, pictures(config, k[5])[0] != 0)
+    light = seen.views[-1].light
+    assert light is not None and not light.reasons
+    np.testing.assert_allclose(light.planned, k)
+    client.show_angle(CYCLE)
+    watch(client, lambda s: len({frame.angle for frame in s.frames}) >= 3)
+    with pytest.raises(PipelineError, match="must be the number of an angle"):
+        client.show_angle(-2)
+    client.show_angle(None)
+    watch(client, lambda s: bool(s.frames) and s.frames[-1].picture is None)
 
 
 def test_it_stops_and_starts_and_keeps_its_settings(unchecked: Live) -> None:

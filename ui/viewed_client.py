@@ -23,6 +23,9 @@ class ViewedClient(Protocol):
     def stop(self) -> None:
         """Stop live imaging; the last tomogram stays."""
 
+    def show_angle(self, angle: int | None) -> None:
+        """Show the interferograms of this angle; CYCLE: of each in turn; None: the normal one."""
+
     def set_regularizer(self, name: str) -> None:
         """Regularize the next scans with the method ``name``."""
 

@@ -32,6 +32,7 @@ from ui.bars.toolbar import RUNNING, Toolbar
 from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
 from ui.dock_area import DockArea
+from ui.panels.light_path_panel import LightPathPanel
 from ui.panels.profile_panel import ProfilePanel
 from ui.picture_area import PictureArea
 from ui.settings import Settings
@@ -104,6 +105,8 @@ class Window(QMainWindow):
         self.stack = QStackedWidget()
         self.docks: DockArea = DockArea(self.stack)
         self.docks.add("instrument", "File" if file else "Instrument", self.sidebar, shown=True)
+        self.light = LightPathPanel()
+        self.docks.add("light path", "Light path", self.light, shown=False)
         self.docks.add("profile", "Profile", self.profile, shown=False)
         self._arrange()
         self.set_theme(self._theme)
@@ -147,6 +150,10 @@ class Window(QMainWindow):
         self.contrast.colormap_chosen.connect(
             lambda name: self.show_state(replace(self.state, colormap=name))
         )
+        self.light.angle_chosen.connect(
+            lambda angle: self.commands.submit("Angle", lambda: self._client.show_angle(angle))
+        )
+        self.sidebar.place_asked.connect(self._show_place)
         self.recording.paused.connect(
             lambda: self.commands.submit("Pause", self._client.pause_recording)
         )
@@ -185,6 +192,7 @@ class Window(QMainWindow):
             self.show_instrument(updates.state)
         if updates.interferogram is not None:
             self.sidebar.interferogram.draw(updates.interferogram)
+            self.light.draw_frame(updates.interferogram)
         if updates.tomogram is not None:
             self.show_tomogram(updates.tomogram)
         if updates.quality is not None:
@@ -209,6 +217,7 @@ class Window(QMainWindow):
         first = self.tomogram is None
         self.tomogram = tomogram
         self.sidebar.draw_tomogram(tomogram)
+        self.light.draw_tomogram(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
@@ -326,6 +335,13 @@ class Window(QMainWindow):
         self._draw_views()
         self._draw_actions()
 
+    def _show_place(self, place: str) -> None:
+        """Show where a warning comes from: a panel, and its tab after a slash."""
+        name, _, tab = place.partition("/")
+        self.open_panel(name)
+        if name == "light path" and tab:
+            self.light.open(tab)
+
     def toggle_panel(self, name: str) -> None:
         """Show a panel, or close it."""
         self.docks.toggle(name)
@@ -402,6 +418,7 @@ class Window(QMainWindow):
         apply_style(application, name)
         self.action_set.draw_icons()
         self.profile.draw_theme()
+        self.light.draw_theme()
         if self.instrument is not None:
             self.show_instrument(self.instrument)
         else:

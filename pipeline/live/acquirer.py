@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import load_calibrated
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, open_microscope
+from acquisition.scanning.scan import pictures
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.wire.messages import (
@@ -28,7 +30,7 @@ from pipeline.wire.messages import (
     stack_message,
 )
 from pipeline.wire.sockets import PipelineError, Socket
-from pipeline.wire.state import InterferogramView, Phase
+from pipeline.wire.state import CYCLE, InterferogramView, Phase
 
 if TYPE_CHECKING:
     from acquisition.configuration.microscope_file import AcquisitionConfig
@@ -90,6 +92,8 @@ class Acquirer:
         self._config: AcquisitionConfig | None = None
         self._scan_s = 0.0  # how long the last live scan took
         self._failures, self._last_error = 0, ""
+        self._chosen: int | None = None  # the angle whose interferogram is published
+        self._pictures: dict[int, NDArray[np.uint8]] = {}  # packed, by angle
         if settings.live:
             self._live.set()
 
@@ -205,14 +209,27 @@ class Acquirer:
         return send(self._stacks, message)
 
     def _publish_interferogram(self, stack: InterferogramStack, microscope: Microscope) -> None:
-        """Publish the frame of the angle nearest to the optical axis."""
-        angle = int(np.argmin(np.hypot(*microscope.angles.k.T)))
+        """Publish the frame of the chosen angle, or of the one nearest to the optical axis."""
+        k = microscope.angles.k
+        angle, picture = int(np.argmin(np.hypot(*k.T))), None
+        if self._chosen is not None:
+            angle = self._chosen if self._chosen != CYCLE else stack.sequence % len(k)
+            angle = min(angle, len(k) - 1)
+            picture = self._picture(angle, microscope)
         stated = stack.provenance.get("bit_depth")
         bits = int(stated) if stated else full_scale(stack.frames).bit_length()
         view = InterferogramView(
-            stack.frames[angle], angle, len(stack.frames), stack.sequence, bits
+            stack.frames[angle], angle, len(stack.frames), stack.sequence, bits, picture
         )
         self._publisher.publish(interferogram_message(view, self._stamp))
+
+    def _picture(self, angle: int, microscope: Microscope) -> NDArray[np.uint8]:
+        """Return what the DMD shows for an angle; of several pictures the one in the middle."""
+        if angle not in self._pictures:
+            shown = pictures(microscope.config, microscope.angles.k[angle])
+            self._pictures[angle] = np.packbits(shown[len(shown) // 2] != 0, axis=1)
+        columns = microscope.config.dmd.shape[1]
+        return np.unpackbits(self._pictures[angle], axis=1, count=columns)
 
     def _handle(self, command: Command) -> str:
         match command.name:
@@ -226,6 +243,8 @@ class Acquirer:
                     self._abort_scan.set()  # the scan may be waiting for its minimum period
             case "background":
                 self._retake.set()
+            case "angle":
+                self._chosen = _angle(command.argument)
             case "resend":
                 if self._background is None:
                     raise PipelineError("resend: there is no background yet, wait for it")
@@ -269,3 +288,19 @@ class Acquirer:
             recording=self._timelapse.state(),
             **self._stamp(),
         )
+
+
+def _angle(argument: str) -> int | None:
+    """Return the angle of a command; None for "", the one nearest to the optical axis."""
+    if not argument:
+        return None
+    try:
+        angle = int(argument)
+    except ValueError:
+        angle = CYCLE - 1
+    if angle < CYCLE:
+        raise PipelineError(
+            f"angle: must be the number of an angle, {CYCLE} to cycle through them or nothing, "
+            f"got {argument!r}"
+        )
+    return angle

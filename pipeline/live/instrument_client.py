@@ -129,6 +129,14 @@ class InstrumentClient(Closing):
         """Retake the background."""
         self._request(self._endpoints.acquirer_commands, "background")
 
+    def show_angle(self, angle: int | None) -> None:
+        """Publish the interferograms of this angle; CYCLE: of each in turn; None: the normal one.
+
+        They come with the DMD's picture once an angle was chosen.
+        """
+        text = "" if angle is None else str(angle)
+        self._request(self._endpoints.acquirer_commands, "angle", text)
+
     def set_regularizer(self, name: str) -> None:
         """Regularize the next scans with the method ``name``."""
         self._request(self._endpoints.processor_commands, "regularizer", name)

@@ -7,25 +7,31 @@ file may still be growing.
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from acquisition.choices import REGULARIZERS, VOLUMES, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import DataError, LiveTomoError, Stopped
+from acquisition.interferograms import InterferogramStack, full_scale
 from files import hdf5, recording, tomograms
 from pipeline.tomograms.job import settings_for
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
+    CYCLE,
     InstrumentState,
+    InterferogramView,
     Phase,
     Playlist,
     RecordRequest,
     TomogramView,
     Updates,
 )
-from pipeline.wire.tomogram_view import view_of, windowed
+from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from regularizer.constraint import Constrained, check_constraint
 from regularizer.registry import regularizer
@@ -39,6 +45,7 @@ _RATE_HZ = 5.0  # of playing, if reading or computing keeps up
 _LOOK_S = 2.0  # between checks whether the file has grown
 _TICK_S = 0.05
 _KEPT_BYTES = 2**29  # of cached volumes
+_OF_RECORDING = "_tomograms"  # in the name of a file of tomograms made while recording
 
 
 # a scan, a regularizer, a constraint on the sign of the contrast
@@ -61,6 +68,9 @@ class PlaybackSource(Protocol):
 
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         """Return the requested tomogram; raise Stopped soon after ``stop`` is set."""
+
+    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
+        """Return an interferogram of a scan as ``show_angle`` chose it; None if it has none."""
 
 
 class _Tomograms:
@@ -98,6 +108,14 @@ class _Tomograms:
             optics=raw.optics,
         )
 
+    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
+        """Return it from the recording that lies beside the file, NAME.h5 of NAME_tomograms.h5."""
+        beside = self.path.with_name(self.path.name.replace(_OF_RECORDING, ""))
+        if beside == self.path or not beside.is_file():
+            return None
+        recorded = next(recording.read_recording(beside).scans(int(self._series.scans[scan])))
+        return _frame(recorded.stack, angle, scan)
+
 
 class _Recording:
     """The scans of a recording, each reconstructed and regularized on request."""
@@ -108,9 +126,10 @@ class _Recording:
         self.path = path
         self._recording = recording.read_recording(path)
         self._device = torch_device(device)
-        self._planned: tuple[object, Reconstructor] | None = None
+        self._planned: tuple[InterferogramStack, Reconstructor] | None = None
         self._regularizers: dict[str, Regularizer] = {}
         self._made: tuple[int, Reconstruction] | None = None
+        self._stack: tuple[int, InterferogramStack] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -140,7 +159,10 @@ class _Recording:
             "regularization": time.perf_counter() - middle,
         }
         warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
-        return windowed(view_of(made, regularized, method, stages_s, warnings))
+        assert self._planned is not None
+        background, reconstructor = self._planned
+        light = light_path(reconstructor.wave_vectors, background.illumination_k, made.report)
+        return windowed(view_of(made, regularized, method, stages_s, warnings, light=light))
 
     def _reconstructed(self, scan: int) -> Reconstruction:
         """Return the reconstruction of a scan; the last one is kept for other regularizers."""
@@ -151,7 +173,25 @@ class _Recording:
                 made = Reconstructor(recorded.background, self._device, settings)
                 self._planned = (recorded.background, made)
             self._made = (scan, self._planned[1](recorded.stack))
+            self._stack = (scan, recorded.stack)
         return self._made[1]
+
+    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
+        """Return it from the recording."""
+        if self._stack is None or self._stack[0] != scan:
+            self._stack = (scan, next(self._recording.scans(scan)).stack)
+        return _frame(self._stack[1], angle, scan)
+
+
+def _frame(stack: InterferogramStack, angle: int | None, scan: int) -> InterferogramView:
+    count = len(stack.frames)
+    if angle is None:
+        k = stack.illumination_k
+        angle = 0 if k is None else int(np.argmin(np.hypot(*np.nan_to_num(k, nan=np.inf).T)))
+    shown = scan % count if angle == CYCLE else min(angle, count - 1)
+    stated = stack.provenance.get("bit_depth")
+    bits = int(stated) if stated else full_scale(stack.frames).bit_length()
+    return InterferogramView(stack.frames[shown], shown, count, scan, bits)
 
 
 def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":
@@ -204,6 +244,8 @@ class Playback(Closing):
         self._message = "reading the first scan"
         self._updates = Updates(self._state())
         self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
+        self._angle: int | None = None
+        self._angle_asked = False
         self._changed = threading.Condition()
         self._stop = threading.Event()  # the running computation is no longer wanted
         self._closed = False
@@ -265,6 +307,12 @@ class Playback(Closing):
             self._playing = False
             self._tell()
 
+    def show_angle(self, angle: int | None) -> None:
+        """Show the interferogram of this angle, of the displayed scan."""
+        with self._changed:
+            self._angle, self._angle_asked = angle, True
+            self._changed.notify_all()
+
     def set_regularizer(self, name: str) -> None:
         """Show another volume of the file, or use another regularizer."""
         if name not in self._source.methods:
@@ -324,6 +372,8 @@ class Playback(Closing):
         looked = shown = time.monotonic()
         while not self._closed:
             wanted, now = self._wanted(), time.monotonic()
+            if self._angle_asked and self._shown[0] >= 0:
+                self._show_interferogram(self._shown[0])
             if wanted is not None:
                 self._show(wanted)
                 shown = now
@@ -345,7 +395,7 @@ class Playback(Closing):
     def _rest(self) -> None:
         """Wait a moment, or until something is requested."""
         with self._changed:
-            self._changed.wait_for(self._stop.is_set, _TICK_S)
+            self._changed.wait_for(lambda: self._stop.is_set() or self._angle_asked, _TICK_S)
 
     def _step(self) -> None:
         """Go to the next scan; pause at the last one."""
@@ -372,7 +422,18 @@ class Playback(Closing):
                 return
             self._keep(wanted, view)
             self._tell()
-            self._updates = Updates(self._updates.state, tomogram=view)
+            self._updates = replace(self._updates, tomogram=view)
+        self._show_interferogram(wanted[0])
+
+    def _show_interferogram(self, scan: int) -> None:
+        with self._changed:
+            angle, self._angle_asked = self._angle, False
+        try:
+            frame = self._source.interferogram(scan, angle)
+        except LiveTomoError:
+            return  # of a recording that was moved or is being written: the tomogram is shown
+        with self._changed:
+            self._updates = replace(self._updates, interferogram=frame)
 
     def _made(self, wanted: ViewRequest) -> TomogramView:
         with self._changed:
@@ -407,7 +468,7 @@ class Playback(Closing):
     def _tell(self, message: str = "") -> None:
         doing = "playing, " if self._playing else ""
         self._message = message or f"{doing}{self._called(self._scan)}"
-        self._updates = Updates(self._state(), tomogram=self._updates.tomogram)
+        self._updates = replace(self._updates, state=self._state())
 
     def _called(self, scan: int) -> str:
         """Return the number of a scan, and its position if there are several."""

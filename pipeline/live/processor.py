@@ -30,7 +30,7 @@ from pipeline.wire.messages import (
     tomogram_message,
 )
 from pipeline.wire.sockets import Context, PipelineError, Socket, command, connect, request
-from pipeline.wire.tomogram_view import view_of, windowed
+from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
@@ -241,7 +241,9 @@ class Processor:
         names = ("scan", "wait", "reconstruction", "regularization")
         stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
         latency_s = times[-1] - header.timestamp
-        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s)
+        planned = reconstructor.background.illumination_k
+        light = light_path(reconstructor.wave_vectors, planned, reconstruction.report)
+        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s, light)
         self._newest = whole = tomogram_message(view, self._stamp)
         shown = windowed(view)
         self._publisher.publish(whole if shown is view else tomogram_message(shown, self._stamp))

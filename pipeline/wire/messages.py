@@ -22,6 +22,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from pipeline.wire.state import (
     InterferogramView,
+    LightPath,
     Phase,
     ProcessState,
     QualityView,
@@ -115,12 +116,17 @@ class StackHeader(Header):
 
 
 class InterferogramHeader(Header):
-    """The latest interferogram of one angle; array: frame (y, x)."""
+    """The latest interferogram of one angle; arrays: frame (y, x), and the DMD's picture if asked.
+
+    The picture has one packed bit a mirror, (rows, columns / 8) uint8; ``mirrors`` is the number of
+    columns.
+    """
 
     kind: Literal["interferogram"] = "interferogram"
     angle: NonNegativeInt
     angles: int
     bit_depth: int
+    mirrors: NonNegativeInt = 0
 
 
 class TomogramHeader(Header):
@@ -143,6 +149,7 @@ class TomogramHeader(Header):
     data_residual: float | None = None
     constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
+    light: LightPath | None = None
 
 
 class QualityHeader(Header):
@@ -219,7 +226,7 @@ class Command(Header):
 
     kind: Literal["command"] = "command"
     name: Literal[
-        "start", "stop", "background", "resend", "regularizer", "constraint", "newest",
+        "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
         "record", "pause", "continue", "finish",
     ]  # fmt: skip
     argument: str = ""
@@ -392,19 +399,31 @@ def stack_from(header: StackHeader, arrays: Sequence[NDArray[Any]]) -> Interfero
 
 def interferogram_message(view: InterferogramView, stamp: Stamp) -> Message:
     """Return the message that carries the latest interferogram."""
+    picture = view.picture
     header = InterferogramHeader(
-        angle=view.angle, angles=view.angles, bit_depth=view.bit_depth, **stamp(view.sequence)
+        angle=view.angle,
+        angles=view.angles,
+        bit_depth=view.bit_depth,
+        mirrors=0 if picture is None else picture.shape[1],
+        **stamp(view.sequence),
     )
-    return Message(header, (view.frame,))
+    packed = () if picture is None else (np.packbits(picture, axis=1),)
+    return Message(header, (view.frame, *packed))
 
 
 def interferogram_view(
     header: InterferogramHeader, arrays: Sequence[NDArray[Any]]
 ) -> InterferogramView:
     """Return the interferogram that a message carries."""
-    _expect(len(arrays) == 1 and arrays[0].ndim == 2, header, arrays)
+    _expect(1 <= len(arrays) <= 2 and all(a.ndim == 2 for a in arrays), header, arrays)
+    picture = None
+    if len(arrays) == 2:
+        packed = arrays[1]
+        fits = packed.dtype == np.uint8 and (header.mirrors + 7) // 8 == packed.shape[1]
+        _expect(fits, header, arrays)
+        picture = np.unpackbits(packed, axis=1, count=header.mirrors)
     return InterferogramView(
-        arrays[0], header.angle, header.angles, header.sequence, header.bit_depth
+        arrays[0], header.angle, header.angles, header.sequence, header.bit_depth, picture
     )
 
 
@@ -423,6 +442,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         data_residual=view.data_residual,
         constraint=view.constraint,
         window=view.window,
+        light=view.light,
         **stamp(view.sequence),
     )
     arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
@@ -452,6 +472,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         data_residual=header.data_residual,
         constraint=header.constraint,
         window=header.window,
+        light=header.light,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 

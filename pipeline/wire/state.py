@@ -15,8 +15,10 @@ from acquisition.optics import Optics
 from regularizer.quality_report import QualityReport
 
 __all__ = [
+    "CYCLE",
     "InstrumentState",
     "InterferogramView",
+    "LightPath",
     "Phase",
     "Playlist",
     "ProcessState",
@@ -174,15 +176,61 @@ class Playlist:
         return max(bisect_right(self.scans, scan) - 1, 0)
 
 
+CYCLE = -1  # instead of the number of an angle: another one with each scan
+
+
 @dataclass(frozen=True, slots=True)
 class InterferogramView:
-    """The latest interferogram of one angle: (y, x) uint8 or uint16."""
+    """The latest interferogram of one angle: (y, x) uint8 or uint16.
+
+    ``picture`` is what the DMD showed for it, (rows, columns) uint8, 1 where a mirror was on; None
+    until a client has chosen the angle.
+    """
 
     frame: NDArray[np.uint8] | NDArray[np.uint16]
     angle: int
     angles: int
     sequence: int
     bit_depth: int
+    picture: NDArray[np.uint8] | None = None
+
+
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LightPath:
+    """Where the light of each angle of a scan was found, and how good it was; one entry an angle.
+
+    Parameters
+    ----------
+    carrier : (kx, ky)
+        Of the reference wave, cycles/um.
+    planned : tuple of (kx, ky)
+        Illumination wave vectors as planned, cycles/um; empty if there is no plan.
+    found : tuple of (kx, ky) or None
+        As measured in the background; None where its frame is unusable.
+    reasons : dict of int to str
+        Angles that are not in the tomogram, and the reason for each.
+    outliers : tuple of int
+        Angles whose light is not where it was planned, and which are used where it is.
+    visibility : tuple of float
+        Amplitude of the sideband over the zero order, relative to the background's.
+    drift_rad, tilt_rad : tuple of float
+        Change of the empty field's phase since the background, and from centre to border.
+    saturation : tuple of float
+        Share of the pixels at the highest grey value.
+    """
+
+    carrier: Place
+    planned: tuple[Place, ...]
+    found: tuple[Place | None, ...]
+    reasons: dict[int, str]
+    outliers: tuple[int, ...]
+    visibility: tuple[float, ...]
+    drift_rad: tuple[float, ...]
+    tilt_rad: tuple[float, ...]
+    saturation: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +244,8 @@ class TomogramView:
     norm of that. ``uncertainty`` is the standard deviation of the regularized RI, (z, y, x)
     float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
     ``total_variation`` is the RI by total variation, (z, y, x) float32, where the file that is
-    played holds it beside ``regularized``.
+    played holds it beside ``regularized``. ``light`` says how good its interferograms were, if it
+    was made from them now.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -220,6 +269,7 @@ class TomogramView:
     uncertainty: NDArray[np.float32] | None = None
     constraint: str = "auto"
     total_variation: NDArray[np.float32] | None = None
+    light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
 
 

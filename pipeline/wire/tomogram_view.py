@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.wire.state import TomogramView
-from reconstruction.reconstructor import Reconstruction
+from pipeline.wire.state import LightPath, TomogramView
+from reconstruction.reconstructor import Reconstruction, ScanReport
 from reconstruction.tomogram import Tomogram, VolumeWindow
+from reconstruction.wave_vectors import WaveVectors
 
-__all__ = ["view_of", "windowed"]
+__all__ = ["light_path", "view_of", "windowed"]
 
 
 def view_of(
@@ -21,6 +22,7 @@ def view_of(
     stages_s: Mapping[str, float],
     warnings: tuple[str, ...],
     latency_s: float = 0.0,
+    light: LightPath | None = None,
 ) -> TomogramView:
     """Return the whole tomogram of a scan; ``windowed`` cuts out the part for display.
 
@@ -35,6 +37,7 @@ def view_of(
     warnings : tuple of str
     latency_s : float
         From the start of the scan to now.
+    light : LightPath or None
     """
     raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
     uncertainty = None if regularized is None else regularized.uncertainty
@@ -56,7 +59,39 @@ def view_of(
         data_residual=(regularized or raw).data_residual,
         constraint=(regularized or raw).provenance.get("constraint", "auto"),
         window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
+        light=light,
     )
+
+
+def light_path(
+    vectors: WaveVectors, planned: NDArray[np.float64] | None, report: ScanReport
+) -> LightPath:
+    """Return where the light of a scan was found and how good it was.
+
+    Parameters
+    ----------
+    vectors : WaveVectors
+        Of the background.
+    planned : (angles, 2) float64 or None
+        Illumination wave vectors as planned, cycles/um.
+    report : ScanReport
+    """
+    usable, quality = vectors.usable_k(), report.quality
+    return LightPath(
+        carrier=vectors.carrier,
+        planned=() if planned is None else tuple((float(x), float(y)) for x, y in planned),
+        found=tuple((float(x), float(y)) if np.isfinite(x) else None for x, y in usable),
+        reasons=report.reasons,
+        outliers=report.outliers,
+        visibility=_numbers(quality.visibility),
+        drift_rad=_numbers(quality.drift_rad),
+        tilt_rad=_numbers(quality.tilt_rad),
+        saturation=_numbers(quality.saturation),
+    )
+
+
+def _numbers(values: NDArray[np.float32]) -> tuple[float, ...]:
+    return tuple(np.nan_to_num(values).tolist())
 
 
 def windowed(view: TomogramView) -> TomogramView:

@@ -210,6 +210,12 @@ ACTIONS: Final = (
         checked=lambda w: w.docks.is_open("instrument"),
     ),
     Action(
+        "light panel", "Light path panel",
+        "Show or close the panel of fringes, spectrum, angles and coverage",
+        "Window", lambda w, _: w.toggle_panel("light path"), ("F4",),
+        checked=lambda w: w.docks.is_open("light path"),
+    ),
+    Action(
         "profile panel", "Profile panel", "Show or close the panel of profiles and statistics",
         "Window", lambda w, _: w.toggle_panel("profile"), ("F3",),
         checked=lambda w: w.docks.is_open("profile"),

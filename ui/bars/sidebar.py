@@ -3,12 +3,13 @@
 from html import escape
 
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from acquisition.interferograms import full_scale
 from pipeline.wire.state import InstrumentState, InterferogramView, TomogramView
 from ui.bars.quality_panel import QualityPanel
+from ui.style import theme
 from ui.widgets.labels import Card, dim_label, heading, set_text, tabular_digits
 from ui.widgets.live_image import ImagePanel
 
@@ -79,7 +80,12 @@ def _titled(title: str, label: QLabel) -> Card:
 
 
 class Sidebar(QScrollArea):
-    """Interferogram, rates, quality and the last warning; the wheel scrolls it."""
+    """Interferogram, rates, quality and the last warning; the wheel scrolls it.
+
+    ``place_asked`` is emitted with the panel that shows where a warning comes from.
+    """
+
+    place_asked = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +107,8 @@ class Sidebar(QScrollArea):
         self.quality = QualityPanel()
         self.warning = QLabel()
         self.warning.setWordWrap(True)
+        self.warning.setTextFormat(Qt.TextFormat.RichText)
+        self.warning.linkActivated.connect(self.place_asked)
         self.warning.setProperty("tone", "warning")
         self.warnings = _titled("Last warning", self.warning)
         self.warnings.hide()
@@ -148,7 +156,8 @@ class Sidebar(QScrollArea):
         self.stages.setText(_stages(tomogram))
         self.times.setVisible(bool(tomogram.stages_s))
         if tomogram.warnings:
-            self.warning.setText(f"Scan {tomogram.sequence}: {'; '.join(tomogram.warnings)}")
+            said = "; ".join(map(_linked, tomogram.warnings))
+            self.warning.setText(f"Scan {tomogram.sequence}: {said}")
             self.warnings.show()
 
     def _draw_file(self, tomogram: TomogramView) -> None:
@@ -160,6 +169,28 @@ class Sidebar(QScrollArea):
         values["Medium"].setText(f"{tomogram.medium_index:.4f}")
         values["Regularizer"].setText(tomogram.method)
         values["Data residual"].setText("" if residual is None else f"{residual:.3f}")
+
+
+# Words of a warning, and the panel (and its tab) where a user sees what it is about.
+_PLACES = (
+    ("saturated", "light path/Fringes"),
+    ("not where it was planned", "light path/Angles"),
+    ("folded conjugate", "light path/Spectrum"),
+    ("outside the pupil", "light path/Spectrum"),
+    ("left out", "light path/Angles"),
+    ("lost", "light path/Angles"),
+    ("frame", "light path/Fringes"),
+    ("fringes", "light path/Fringes"),
+    ("drift", "light path/Trends"),
+)
+
+
+def _linked(warning: str) -> str:
+    """Return a warning as rich text, with a link to the place that shows it if there is one."""
+    text = escape(warning)
+    place = next((place for word, place in _PLACES if word in warning), None)
+    link = f'<a href="{place}" style="color:{theme().amber}">{text}</a>'
+    return text if place is None else link
 
 
 def _stages(tomogram: TomogramView) -> str:
