@@ -92,7 +92,8 @@ NOTHING = Situation()
 READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
 NEEDING_AN_ANSWER = {"live", "play", "background", "record", "tv"}
 NEEDING_A_TOMOGRAM = {
-    "raw beside", "tv beside", "difference", "tv difference", "xy", "xz", "yz", "line", "region",
+    "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map", "xy",
+    "xz", "yz", "line", "region",
     "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
     "shallower", "deeper", "centre",

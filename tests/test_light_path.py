@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_the_spectrum_has_its_peaks_at_the_carrier_and_its_conjugate(
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_saturated_pixels_are_red(dtype: type) -> None:
     full = 255 if dtype is np.uint8 else 4095
-    frame: Frames = np.array([[0, full // 2, full]], dtype)
+    frame: Any = np.array([[0, full // 2, full]], dtype)
     colours = with_saturation(frame, full)
     assert colours[0, 0].tolist() == [0, 0, 0]
     assert len(set(colours[0, 1].tolist())) == 1 and 120 < colours[0, 1, 0] < 130

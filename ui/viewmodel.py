@@ -32,6 +32,8 @@ class ViewState:
         Voxel.
     volume : str
         Kind of the displayed volume, one of KINDS.
+    overlay : str
+        What is painted over the sections: "error", "uncertainty"; "": nothing.
     beside : str
         Kind of a second volume beside it; "": none.
     projection, crosshair, smooth : bool
@@ -56,6 +58,7 @@ class ViewState:
     cursor: Voxel = (0, 0, 0)
     volume: str = "regularized"
     beside: str = ""
+    overlay: str = ""
     projection: bool = False
     crosshair: bool = True
     smooth: bool = True
@@ -189,6 +192,10 @@ class ViewState:
     def with_beside(self, kind: str) -> "ViewState":
         """Show a volume beside the displayed one, or no longer show it."""
         return replace(self, beside="" if kind == self.beside else kind)
+
+    def with_overlay(self, kind: str) -> "ViewState":
+        """Paint a map over the sections, or no longer paint it."""
+        return replace(self, overlay="" if kind == self.overlay else kind)
 
     def with_enlarged(self, plane: str) -> "ViewState":
         """Let a plane fill the views, or show all of them again."""

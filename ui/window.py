@@ -24,16 +24,13 @@ from ui.actions.action import Situation
 from ui.actions.action_set import ActionSet
 from ui.actions.help_dialog import HelpDialog
 from ui.actions.search_dialog import SearchDialog
-from ui.bars.sidebar import Sidebar
 from ui.bars.status_bar import StatusBar
 from ui.bars.time_bar import TimeBar
 from ui.bars.timelapse_bar import RecordDialog, TimelapseBar, confirm_end
 from ui.bars.toolbar import RUNNING, Toolbar
 from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
-from ui.dock_area import DockArea
-from ui.panels.light_path_panel import LightPathPanel
-from ui.panels.profile_panel import ProfilePanel
+from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
 from ui.settings import Settings
 from ui.style import apply_style
@@ -75,6 +72,7 @@ class Window(QMainWindow):
         self._theme = "dark" if settings is None else settings.theme
         self.tomogram: TomogramView | None = None
         self.check: QualityView | None = None
+        self._looked_back = False  # at a former check, which stays until the user returns
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
         self._folder = Path.home() if settings is None else settings.folder
@@ -95,19 +93,15 @@ class Window(QMainWindow):
         self.action_set.fill(self.menuBar())
         self.toolbar = Toolbar(self.action_set, file=file)
         self.waiting = WaitingView()
-        self.profile = ProfilePanel()
+        self.stack = QStackedWidget()
+        self.docks: PanelDocks = PanelDocks(self.stack, file=file)
+        self.sidebar, self.profile = self.docks.sidebar, self.docks.profile
+        self.light, self.trust = self.docks.light, self.docks.trust
         self.picture = PictureArea(self.action_set, self.profile)
         self.views, self.contrast = self.picture.views, self.picture.contrast
-        self.sidebar = Sidebar()
         self.time: TimeBar = TimeBar()
         self.recording = TimelapseBar()
         self.status = StatusBar()
-        self.stack = QStackedWidget()
-        self.docks: DockArea = DockArea(self.stack)
-        self.docks.add("instrument", "File" if file else "Instrument", self.sidebar, shown=True)
-        self.light = LightPathPanel()
-        self.docks.add("light path", "Light path", self.light, shown=False)
-        self.docks.add("profile", "Profile", self.profile, shown=False)
         self._arrange()
         self.set_theme(self._theme)
         self.toolbar.draw_view(self.state, None)
@@ -154,6 +148,7 @@ class Window(QMainWindow):
             lambda angle: self.commands.submit("Angle", lambda: self._client.show_angle(angle))
         )
         self.sidebar.place_asked.connect(self._show_place)
+        self.trust.scan_asked.connect(self.look_back)
         self.recording.paused.connect(
             lambda: self.commands.submit("Pause", self._client.pause_recording)
         )
@@ -191,8 +186,7 @@ class Window(QMainWindow):
         if updates.state is not None:
             self.show_instrument(updates.state)
         if updates.interferogram is not None:
-            self.sidebar.interferogram.draw(updates.interferogram)
-            self.light.draw_frame(updates.interferogram)
+            self.docks.draw_frame(updates.interferogram)
         if updates.tomogram is not None:
             self.show_tomogram(updates.tomogram)
         if updates.quality is not None:
@@ -216,8 +210,7 @@ class Window(QMainWindow):
         """Draw a new tomogram."""
         first = self.tomogram is None
         self.tomogram = tomogram
-        self.sidebar.draw_tomogram(tomogram)
-        self.light.draw_tomogram(tomogram)
+        self.docks.draw_tomogram(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
@@ -231,10 +224,25 @@ class Window(QMainWindow):
 
     def show_check(self, check: QualityView) -> None:
         """Draw a new check against total variation."""
+        self.docks.draw_check(check)
+        if self._looked_back:
+            return  # the user looks at a former one
         self.check = check
-        self.sidebar.quality.draw(check)
-        if "tv" in f"{self.state.volume} {self.state.beside}":
+        if "tv" in f"{self.state.volume} {self.state.beside}" or self.state.overlay == "error":
             self._draw_views()
+
+    def look_back(self, sequence: int) -> None:
+        """Show a checked scan of the past beside total variation; live scans go on unseen."""
+        check = self.trust.history.view(sequence)
+        if check is None:
+            self.status.show_answer(
+                f"scan {sequence} is no longer in memory: record a time-lapse to look back further",
+                "warning",
+            )
+            return
+        self._looked_back, self.check = True, check
+        self.show_state(replace(self.state, volume="regularized", beside="tv"))
+        self.status.show_answer(f"scan {sequence}, as it was checked; Esc returns to the newest")
 
     def show_state(self, state: ViewState) -> None:
         """Draw the current tomogram with another ViewState; ``undo`` goes back."""
@@ -316,6 +324,10 @@ class Window(QMainWindow):
 
     def put_away(self) -> None:
         """Lay down the tool and what it drew, and show all sections."""
+        if self._looked_back:
+            self._looked_back = False
+            self.status.show_answer("")
+            self.show_state(replace(self.state, beside=""))
         self.show_state(replace(self.state, tool="cursor", drawn=None, enlarged=""))
 
     def toggle_following(self) -> None:
@@ -336,11 +348,9 @@ class Window(QMainWindow):
         self._draw_actions()
 
     def _show_place(self, place: str) -> None:
-        """Show where a warning comes from: a panel, and its tab after a slash."""
-        name, _, tab = place.partition("/")
-        self.open_panel(name)
-        if name == "light path" and tab:
-            self.light.open(tab)
+        """Show where a warning comes from."""
+        self.docks.open_place(place)
+        self._draw_actions()
 
     def toggle_panel(self, name: str) -> None:
         """Show a panel, or close it."""
@@ -417,8 +427,7 @@ class Window(QMainWindow):
         assert isinstance(application, QApplication)
         apply_style(application, name)
         self.action_set.draw_icons()
-        self.profile.draw_theme()
-        self.light.draw_theme()
+        self.docks.draw_theme()
         if self.instrument is not None:
             self.show_instrument(self.instrument)
         else:

@@ -129,6 +129,18 @@ ACTIONS: Final = (
         keys=("X",), checked=lambda w: w.state.crosshair,
     ),
     Action(
+        "error map", "Errors over the views",
+        "Show over the views where the last checked volume differs from total variation", "View",
+        lambda w, _: w.show_state(w.state.with_overlay("error")), ("E",), _shown,
+        checked=lambda w: w.state.overlay == "error",
+    ),
+    Action(
+        "uncertainty map", "Uncertainty over the views",
+        "Show over the views where the network says that it is unsure", "View",
+        lambda w, _: w.show_state(w.state.with_overlay("uncertainty")), ("U",), _shown,
+        checked=lambda w: w.state.overlay == "uncertainty",
+    ),
+    Action(
         "xy", "Enlarge XY", "Let the XY section fill the views, or show all again", "View",
         lambda w, _: w.show_state(w.state.with_enlarged("XY")), ("1",), _shown,
         checked=lambda w: w.state.enlarged == "XY",
@@ -214,6 +226,12 @@ ACTIONS: Final = (
         "Show or close the panel of fringes, spectrum, angles and coverage",
         "Window", lambda w, _: w.toggle_panel("light path"), ("F4",),
         checked=lambda w: w.docks.is_open("light path"),
+    ),
+    Action(
+        "trust panel", "Trust panel",
+        "Show or close the panel of residuals and agreement with total variation over time",
+        "Window", lambda w, _: w.toggle_panel("trust"), ("F5",),
+        checked=lambda w: w.docks.is_open("trust"),
     ),
     Action(
         "profile panel", "Profile panel", "Show or close the panel of profiles and statistics",

@@ -182,6 +182,10 @@ _PLACES = (
     ("frame", "light path/Fringes"),
     ("fringes", "light path/Fringes"),
     ("drift", "light path/Trends"),
+    ("network", "trust"),
+    ("trained", "trust"),
+    ("residual", "trust"),
+    ("regulariz", "trust"),
 )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ui.sections.contrast import Contrast
 
-__all__ = ["ABOUT_MEDIUM", "COLORMAPS", "DIFFERENCE", "Colours", "lookup_table"]
+__all__ = ["ABOUT_MEDIUM", "COLORMAPS", "DIFFERENCE", "Colours", "lookup_table", "map_colours"]
 
 Colours = NDArray[np.uint8]
 
@@ -38,6 +38,15 @@ def lookup_table(
     fine = _table("CET-D1A", 4 * _SIZE)
     rows = np.rint((values / furthest + 1) / 2 * (len(fine) - 1)).astype(int)
     return np.asarray(fine[rows])
+
+
+def map_colours() -> NDArray[np.uint8]:
+    """Return the colours of maps over a section, (256, 4) uint8: from clear to strong magenta."""
+    strength = np.linspace(0, 1, _SIZE)
+    table = np.empty((_SIZE, 4), np.uint8)
+    table[:, :3] = (255, 40, 200)
+    table[:, 3] = 210 * strength
+    return table
 
 
 @lru_cache

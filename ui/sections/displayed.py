@@ -13,6 +13,7 @@ __all__ = [
     "KINDS",
     "DisplayedVolume",
     "displayed_volume",
+    "map_of",
     "sections",
     "volume_of",
     "warning_line",
@@ -104,6 +105,31 @@ def volume_of(
     label = "raw" if name == "none" else f"regularized · {name}"
     volume = check.reference + check.error
     return DisplayedVolume(volume, name != "none", f"{label} of scan {check.sequence}")
+
+
+def map_of(
+    tomogram: TomogramView, kind: str, check: QualityView | None
+) -> tuple[Volume | None, str]:
+    """Return the map that is painted over a volume, and a note; None and why if there is none.
+
+    Parameters
+    ----------
+    tomogram : TomogramView
+    kind : str
+        "error": the distance from total variation of the last checked scan. "uncertainty": the
+        standard deviation that the network states. "": none.
+    check : QualityView or None
+    """
+    if kind == "uncertainty":
+        if tomogram.uncertainty is None:
+            return None, "this regularizer states no uncertainty"
+        return tomogram.uncertainty, ""
+    if kind != "error":
+        return None, ""
+    if check is None or check.error.shape != tomogram.raw.shape:
+        return None, "no scan of this volume was compared with total variation yet"
+    old = check.sequence != tomogram.sequence
+    return np.abs(check.error), f"errors of scan {check.sequence}" if old else ""
 
 
 def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:

@@ -13,8 +13,15 @@ from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from pipeline.wire.state import QualityView, TomogramView
-from ui.sections.colours import DIFFERENCE, Colours, lookup_table
-from ui.sections.displayed import DisplayedVolume, Sections, Volume, sections, warning_line
+from ui.sections.colours import DIFFERENCE, Colours, lookup_table, map_colours
+from ui.sections.displayed import (
+    DisplayedVolume,
+    Sections,
+    Volume,
+    map_of,
+    sections,
+    warning_line,
+)
 from ui.sections.overlay import Badge, Marks, Overlay
 from ui.sections.readout import CursorReadout
 from ui.sections.view_scale import GAP_PX, PLANES, PanelLayout, Plane, arrange, round_length_um
@@ -38,6 +45,8 @@ class SlicePanel(QWidget):
         self.image: Any = pg.ImageItem(axisOrder="row-major")
         self._view.setCentralItem(self._box)
         self._box.addItem(self.image)
+        self.map: Any = pg.ImageItem(axisOrder="row-major", lut=map_colours())
+        self._box.addItem(self.map)
         self.overlay = Overlay(self)
         self._smooth: bool | None = None
 
@@ -57,12 +66,22 @@ class SlicePanel(QWidget):
         """Show a section; ``levels`` are the darkest and the brightest value of ``lookup``."""
         assert state.grid is not None
         self.image.setImage(image, autoLevels=False, levels=levels, lut=lookup)
-        left, right = state.grid.edges_um(self.plane.right)
-        top, bottom = state.grid.edges_um(self.plane.down)
-        self.image.setRect(QRectF(left, top, right - left, bottom - top))
+        self.image.setRect(self._place(state.grid))
         if state.smooth != self._smooth:
             self._smooth = state.smooth
             self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
+
+    def draw_map(self, image: Volume | None, grid: VoxelGrid, highest: float) -> None:
+        """Paint a map over the section, strongest at ``highest``; None: no map."""
+        self.map.setVisible(image is not None)
+        if image is not None:
+            self.map.setImage(image, autoLevels=False, levels=(0, highest))
+            self.map.setRect(self._place(grid))
+
+    def _place(self, grid: VoxelGrid) -> QRectF:
+        left, right = grid.edges_um(self.plane.right)
+        top, bottom = grid.edges_um(self.plane.down)
+        return QRectF(left, top, right - left, bottom - top)
 
     def draw_marks(self, state: ViewState, layout: PanelLayout, badge: Badge) -> None:
         """Set the displayed range from the camera, and mark the cursor."""
@@ -134,9 +153,21 @@ class OrthogonalView(QWidget):
         levels, lookup = _colours(state, volume, tomogram.medium_index)
         for panel, image in zip(self.panels, images, strict=True):
             panel.draw_image(image, state, levels, lookup)
+        note = self._draw_map(state, tomogram, check)
+        volume = replace(volume, note="; ".join(filter(None, (volume.note, note))))
         self._state, self._shown = state, (tomogram, volume)
         self.readout.draw(tomogram, state, volume)
         self._draw_marks()
+
+    def _draw_map(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> str:
+        """Paint the map that the state asks for; return what there is to say about it."""
+        assert state.grid is not None and state.contrast is not None
+        found, note = map_of(tomogram, state.overlay, check)
+        highest = (state.contrast.high - state.contrast.low) / 4
+        images = [None] * 3 if found is None else sections(found, state.cursor, state.projection)
+        for panel, image in zip(self.panels, images, strict=True):
+            panel.draw_map(image, state.grid, highest)
+        return note
 
     def _volume(
         self, state: ViewState, tomogram: TomogramView, check: QualityView | None

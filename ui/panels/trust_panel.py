@@ -1,0 +1,137 @@
+"""How far the regularized tomogram can be trusted: curves over the last hour, and by slice."""
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from pipeline.wire.state import QualityView, TomogramView
+from ui.panels.trust_history import TrustHistory
+from ui.style import theme
+from ui.widgets.labels import dim_label, heading, set_text
+
+__all__ = ["TrustPanel"]
+
+_FIRST_SLICE = 3  # the first one with room for SSIM's window of 7 voxels
+_TRUSTED = (
+    "The network was trained on samples like this one, as far as its input can tell. Agreement "
+    "with total variation and with the data is shown below."
+)
+
+
+class TrustPanel(QWidget):
+    """SSIM to total variation and residuals over time, SSIM by slice, and words.
+
+    ``scan_asked`` is emitted with the number of the scan whose point was clicked.
+    """
+
+    scan_asked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = TrustHistory()
+        self.words = QLabel(_TRUSTED)
+        self.words.setWordWrap(True)
+        self.ssim_plot = _plot("SSIM to TV", time_axis=True)
+        self.residual_plot = _plot("Data residual", time_axis=True)
+        self.slices_plot = _plot("SSIM by slice", time_axis=False)
+        self.ssim: Any = pg.ScatterPlotItem(size=8, pen=None, hoverable=True, hoverSize=11)
+        self.ssim_line: Any = pg.PlotCurveItem()
+        self.residual: Any = pg.PlotCurveItem()
+        self.residual_tv: Any = pg.ScatterPlotItem(size=6, pen=None, symbol="x")
+        self.slices: Any = pg.PlotCurveItem()
+        for item in (self.ssim_line, self.ssim):
+            self.ssim_plot.addItem(item)
+        for item in (self.residual, self.residual_tv):
+            self.residual_plot.addItem(item)
+        self.slices_plot.addItem(self.slices)
+        self.slices_plot.setLabel("bottom", "z (µm)")
+        self.ssim_plot.setYRange(0, 1)
+        self.slices_plot.setYRange(0, 1)
+        self.ssim.sigClicked.connect(self._clicked)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.addWidget(self.words)
+        for title, plot in (
+            ("SSIM to total variation: click a point to see its scan", self.ssim_plot),
+            ("Data residual: line, each tomogram; crosses, total variation", self.residual_plot),
+            ("SSIM by slice, of the last check", self.slices_plot),
+        ):
+            label = heading(title)
+            label.setWordWrap(True)
+            column.addWidget(label)
+            column.addWidget(plot, 1)
+        self.note = dim_label()
+        self.note.setWordWrap(True)
+        column.addWidget(self.note)
+        self.draw_theme()
+
+    def draw_theme(self) -> None:
+        """Use the colours of the theme."""
+        now = theme()
+        for plot in (self.ssim_plot, self.residual_plot, self.slices_plot):
+            plot.setBackground(now.surface)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(now.dim)
+                plot.getAxis(side).setTextPen(now.text)
+        self.ssim.setBrush(QColor(now.accent))
+        self.ssim_line.setPen(pg.mkPen(now.dim, width=1))
+        self.residual.setPen(pg.mkPen(now.accent, width=1.5))
+        self.residual_tv.setBrush(QColor(now.amber))
+        self.residual_tv.setPen(pg.mkPen(now.amber))
+        self.slices.setPen(pg.mkPen(now.accent, width=1.5))
+
+    def draw_tomogram(self, tomogram: TomogramView) -> None:
+        """Note a new tomogram, and say whether its network is at home with it."""
+        self.history.note_tomogram(tomogram)
+        doubts = [said for said in tomogram.warnings if _is_doubt(said)]
+        set_text(self.words, "; ".join(doubts) or _TRUSTED, "warning" if doubts else "")
+        self._draw()
+
+    def draw_check(self, check: QualityView) -> None:
+        """Note a new check against total variation."""
+        self.history.note_check(check)
+        z = np.arange(len(check.report.ssim_z)) + _FIRST_SLICE - check.error.shape[0] // 2
+        self.slices.setData(z * check.voxel_size_um[0], np.array(check.report.ssim_z))
+        self.note.setText(f"the last check is of scan {check.sequence}, by {check.report.method}")
+        self._draw()
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what has arrived while the panel was closed."""
+        super().showEvent(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.isVisible():
+            return
+        checks = list(self.history.checks)
+        times, ssim = [c.time_s for c in checks], [c.ssim for c in checks]
+        self.ssim.setData(times, ssim, data=[check.sequence for check in checks])
+        self.ssim_line.setData(times, ssim)
+        residuals = self.history.residuals
+        self.residual.setData(residuals[:, 0], residuals[:, 1])
+        self.residual_tv.setData(times, [check.residual_tv for check in checks])
+
+    def _clicked(self, _: object, points: Any, *__: object) -> None:
+        if len(points):
+            self.scan_asked.emit(int(points[0].data()))
+
+
+def _is_doubt(warning: str) -> bool:
+    """Return whether a warning is about the regularizer, not about the light."""
+    return any(word in warning for word in ("network", "trained", "residual", "regulariz"))
+
+
+def _plot(name: str, *, time_axis: bool) -> Any:
+    axes = {"bottom": pg.DateAxisItem()} if time_axis else {}
+    plot = pg.PlotWidget(axisItems=axes)
+    plot.setObjectName(name)
+    plot.setMenuEnabled(False)
+    plot.hideButtons()
+    plot.setMouseEnabled(x=False, y=False)
+    plot.setMinimumHeight(70)
+    plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return plot
