@@ -20,15 +20,21 @@ def prepare_window() -> str | None:
     return display_problem()
 
 
-def open_live_window(microscope: Path | None, device: str | None) -> int:
+def open_live_window(
+    microscope: Path | None, device: str | None, replay: Path | None = None
+) -> int:
     """Open the window on the instrument of a microscope.toml; None: the simulated one.
+
+    ``replay`` is a recording that is played in its place.
 
     Returns the exit status of the window.
     """
     from pipeline.live.supervisor import open_instrument
 
     title = f"LiveTomo - {microscope.stem if microscope else 'simulated microscope'}"
-    with open_instrument(microscope, device) as instrument:
+    if replay is not None:
+        title = f"LiveTomo - replay of {replay.name}"
+    with open_instrument(microscope, device, replay) as instrument:
         from ui.main import run_window  # Qt loads while the instrument's processes start
 
         client = instrument.client()

@@ -46,14 +46,19 @@ class Live:
 
 @contextlib.contextmanager
 def started(
-    folder: Path, text: str, regularizer: str | None = None, quality: bool = True
+    folder: Path,
+    text: str,
+    regularizer: str | None = None,
+    quality: bool = True,
+    replay: Path | None = None,
 ) -> Iterator[Live]:
     """Start the instrument of a microscope.toml, with its logs out of the user's folder."""
     (folder / "microscope.toml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
             patch.setenv(name, str(folder / "state"))
-        one = Instrument(folder / "microscope.toml", regularizer=regularizer, quality=quality)
+        file = folder / "microscope.toml"
+        one = Instrument(file, regularizer=regularizer, quality=quality, replay=replay)
         with one as instrument, instrument.client() as client:
             endpoints = instrument.endpoints
             yield Live(instrument, client, folder / "microscope.toml")

@@ -6,6 +6,7 @@ A time-lapse takes its scans when they are due; live scans fill the time between
 the processor; recorded scans are written to the file first.
 """
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import load_calibrated
-from acquisition.errors import DeviceError, ScanStopped
+from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, full_scale
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
 from pipeline.live.live_timelapse import LiveTimelapse
+from pipeline.live.replay import Replay
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.wire.messages import (
     AcquirerStatus,
@@ -33,6 +35,8 @@ from pipeline.wire.sockets import PipelineError, Socket
 from pipeline.wire.state import CYCLE, InterferogramView, Phase
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from acquisition.configuration.microscope_file import AcquisitionConfig
 
 __all__ = ["Acquirer"]
@@ -101,6 +105,9 @@ class Acquirer:
         """Open the microscope and serve until ``ending`` is set."""
         self._server.start()
         try:
+            if self._settings.replay is not None:
+                self._replay(self._settings.replay, ending)
+                return
             calibrated = load_calibrated(self._settings.microscope_file)
             self._config = calibrated.config
             self._timelapse.resume_after_restart(self._settings.recording)
@@ -115,12 +122,54 @@ class Acquirer:
         finally:
             self._server.end()
 
-    def _serve(self, microscope: Microscope, ending: threading.Event) -> None:
-        def abort_at_the_end() -> None:
+    def _replay(self, recording: "Path", ending: threading.Event) -> None:
+        """Serve a recording in place of a microscope."""
+        self._show(Phase.STARTING, f"opening {recording.name}")
+        try:
+            replay = Replay(recording)
+        except DataError as error:  # another start would not make it a recording
+            raise ConfigurationError(str(error)) from error
+        self._microscope = f"replay of {replay.name}"
+        self._abort_at(ending)
+        while not ending.is_set():
+            self._wake.clear()
+            if replay.background is not self._background:
+                self._take_over(replay.background)
+            if self._resend.is_set():
+                self._send_background()
+            self._retake.clear()
+            if not self._live.is_set():
+                self._show(Phase.IDLE, "idle: the replay is stopped")
+                self._wake.wait(0.1)
+                continue
+            self._show(Phase.LIVE, "live")
+            with contextlib.suppress(ScanStopped):
+                stack = replay.scan(self._abort_scan)
+                if replay.background is not self._background:
+                    self._take_over(replay.background)
+                    self._send_background()
+                self._pass_on(stack, replay.k, None)
+            if not ending.is_set():
+                self._abort_scan.clear()
+        self._show(Phase.STOPPED, "stopped")
+
+    def _take_over(self, background: InterferogramStack) -> None:
+        """Use another background for the scans from now on."""
+        self._background = background
+        self._backgrounds += 1
+        self._resend.set()
+
+    def _abort_at(self, ending: threading.Event) -> None:
+        """Cut the running scan short at the end."""
+
+        def abort() -> None:
             ending.wait()
             self._abort_scan.set()
 
-        threading.Thread(target=abort_at_the_end, name="abort", daemon=True).start()
+        threading.Thread(target=abort, name="abort", daemon=True).start()
+
+    def _serve(self, microscope: Microscope, ending: threading.Event) -> None:
+        self._abort_at(ending)
         self._retake.set()
         while not ending.is_set():
             self._wake.clear()
@@ -167,10 +216,9 @@ class Acquirer:
 
     def _take_background(self, microscope: Microscope) -> None:
         self._show(Phase.BACKGROUND, "taking the background", microscope.remark)
-        self._background = microscope.background(stop=self._abort_scan)
+        background = microscope.background(stop=self._abort_scan)
         self._retake.clear()
-        self._backgrounds += 1
-        self._resend.set()
+        self._take_over(background)
 
     def _send_background(self) -> None:
         """Send the background; if the processor is not connected yet, retry after the next scan."""
@@ -182,16 +230,17 @@ class Acquirer:
         stack = self._timelapse.step(microscope, self._background, self._abort_scan)
         background = self._timelapse.background
         if background is not None and background is not self._background:
-            self._background = background
-            self._backgrounds += 1
-            self._resend.set()
+            self._take_over(background)
         if stack is not None:
-            self._pass_on(stack, microscope)
+            self._pass_on(stack, microscope.angles.k, microscope.config)
 
     def _scan(self, microscope: Microscope) -> None:
-        self._pass_on(microscope.scan(stop=self._abort_scan), microscope)
+        stack = microscope.scan(stop=self._abort_scan)
+        self._pass_on(stack, microscope.angles.k, microscope.config)
 
-    def _pass_on(self, stack: InterferogramStack, microscope: Microscope) -> None:
+    def _pass_on(
+        self, stack: InterferogramStack, k: NDArray[np.float64], config: "AcquisitionConfig | None"
+    ) -> None:
         stack = replace(stack, sequence=self._counts.scans)
         sent = self._send(stack, "stack")
         self._rate.tick()
@@ -200,7 +249,7 @@ class Acquirer:
             self._counts.incomplete + (not stack.complete),
             self._counts.unsent + (not sent),
         )
-        self._publish_interferogram(stack, microscope)
+        self._publish_interferogram(stack, k, config)
 
     def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
         message = stack_message(
@@ -208,14 +257,15 @@ class Acquirer:
         )
         return send(self._stacks, message)
 
-    def _publish_interferogram(self, stack: InterferogramStack, microscope: Microscope) -> None:
+    def _publish_interferogram(
+        self, stack: InterferogramStack, k: NDArray[np.float64], config: "AcquisitionConfig | None"
+    ) -> None:
         """Publish the frame of the chosen angle, or of the one nearest to the optical axis."""
-        k = microscope.angles.k
         angle, picture = int(np.argmin(np.hypot(*k.T))), None
         if self._chosen is not None:
             angle = self._chosen if self._chosen != CYCLE else stack.sequence % len(k)
             angle = min(angle, len(k) - 1)
-            picture = self._picture(angle, microscope)
+            picture = None if config is None else self._picture(angle, k[angle], config)
         stated = stack.provenance.get("bit_depth")
         bits = int(stated) if stated else full_scale(stack.frames).bit_length()
         view = InterferogramView(
@@ -223,13 +273,14 @@ class Acquirer:
         )
         self._publisher.publish(interferogram_message(view, self._stamp))
 
-    def _picture(self, angle: int, microscope: Microscope) -> NDArray[np.uint8]:
+    def _picture(
+        self, angle: int, k: NDArray[np.float64], config: "AcquisitionConfig"
+    ) -> NDArray[np.uint8]:
         """Return what the DMD shows for an angle; of several pictures the one in the middle."""
         if angle not in self._pictures:
-            shown = pictures(microscope.config, microscope.angles.k[angle])
+            shown = pictures(config, k)
             self._pictures[angle] = np.packbits(shown[len(shown) // 2] != 0, axis=1)
-        columns = microscope.config.dmd.shape[1]
-        return np.unpackbits(self._pictures[angle], axis=1, count=columns)
+        return np.unpackbits(self._pictures[angle], axis=1, count=config.dmd.shape[1])
 
     def _handle(self, command: Command) -> str:
         match command.name:
@@ -264,6 +315,8 @@ class Acquirer:
                 answer = self._timelapse.unpause()
             case "finish":
                 answer = self._timelapse.finish()
+            case _ if self._settings.replay is not None:
+                raise PipelineError("record: a replay is a recording already, copy its file")
             case _:
                 if self._config is None or self._background is None:
                     raise PipelineError("record: the microscope is still starting, try again soon")

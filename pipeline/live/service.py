@@ -51,6 +51,7 @@ class ProcessSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Literal["acquirer", "processor", "quality"]
     microscope_file: Path | None = None
+    replay: Path | None = None  # a recording in place of the microscope
     device: str | None = None
     regularizer: str | None = None
     constraint: str | None = None

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from acquisition.choices import check_regularizer
 from acquisition.closing import Closing
-from acquisition.errors import ConfigurationError
+from acquisition.errors import ConfigurationError, DataError
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.service import (
     EXIT_CONFIGURATION,
@@ -189,6 +189,7 @@ class _Child:
 @dataclass(frozen=True, slots=True)
 class _Options:
     microscope_file: Path | None
+    replay: Path | None
     device: str | None
     regularizer: str | None
     live: bool
@@ -212,6 +213,9 @@ class Instrument(Closing):
         Whether to start live imaging once the background is taken.
     quality : bool
         Whether to run the quality check, if the microscope file allows it.
+    replay : Path or None
+        A recording that is played in place of the microscope; the microscope file then says how
+        its scans are processed.
     """
 
     def __init__(
@@ -222,13 +226,17 @@ class Instrument(Closing):
         regularizer: str | None = None,
         live: bool = True,
         quality: bool = True,
+        replay: Path | None = None,
     ) -> None:
         if microscope_file is not None and not microscope_file.is_file():
             raise ConfigurationError(f"the microscope file must exist, got {microscope_file}")
         if regularizer is not None:
             check_regularizer(regularizer)
+        if replay is not None and not replay.is_file():
+            raise DataError(f"the recording to replay must exist, got {replay}")
         file = microscope_file.resolve() if microscope_file else None
-        self._options = _Options(file, device, regularizer, live, quality)
+        played = replay.resolve() if replay else None
+        self._options = _Options(file, played, device, regularizer, live, quality)
         self._children: dict[str, _Child] = {}
         self._failure = ""
         self._ending = threading.Event()
@@ -295,6 +303,7 @@ class Instrument(Closing):
             {
                 "name": name,
                 "microscope_file": self._options.microscope_file,
+                "replay": self._options.replay,
                 "device": self._options.device,
                 "regularizer": self._options.regularizer,
                 "live": self._options.live,
@@ -372,9 +381,11 @@ def _wants_quality(microscope_file: Path | None) -> bool:
         return False  # the acquirer reports the error
 
 
-def open_instrument(microscope: Path | None = None, device: str | None = None) -> Instrument:
+def open_instrument(
+    microscope: Path | None = None, device: str | None = None, replay: Path | None = None
+) -> Instrument:
     """Return the instrument of a microscope file, or the simulated one; not yet started."""
-    return Instrument(microscope, device)
+    return Instrument(microscope, device, replay=replay)
 
 
 def _forget_old_logs(folder: Path) -> None:
