@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError, ScanStopped
 from acquisition.interferograms import InterferogramStack
-from files.recording import RecordedScan, read_recording
+from files.recording import read_recording
+from files.series import RecordedScan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
