@@ -13,7 +13,7 @@ from launcher import Checkout, unsatisfied
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "acquisition", "reconstruction", "regularizer", "files", "pipeline", "ui", "commands",
+    "acquisition", "reconstruction", "regularizer", "measuring", "files", "pipeline", "ui", "commands",
     "scripting", "benchmarks",
 )  # fmt: skip
 MODULES = [
