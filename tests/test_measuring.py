@@ -9,7 +9,7 @@ import pytest
 
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.accuracy_cases import Sphere, View, record
-from measuring.measure import Measurement, measure_volume
+from measuring.measure_volume import Measurement, measure_volume
 from measuring.measured_object import MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
 from reconstruction.reconstructor import Reconstructor
