@@ -19,6 +19,7 @@ from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
     InstrumentState,
+    MeasuringRequest,
     Phase,
     Playlist,
     RecordRequest,
@@ -283,6 +284,10 @@ class Playback(Closing):
         with self._changed:
             self._constraint = check_constraint(name)
             self._ask()
+
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        """Refuse: a file has no instrument."""
+        raise self._refused()
 
     def retake_background(self) -> None:
         """Refuse: a file has no instrument."""
