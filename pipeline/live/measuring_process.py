@@ -8,13 +8,13 @@ it; objects are followed over the gaps. Its priority is that of the quality chec
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher
@@ -123,17 +123,26 @@ class MeasuringProcess:
         self._context, self._publisher, self._stamp = context, publisher, stamp
         self._keep_setting, self._life = keep_setting, settings.life
         self._processor = settings.endpoint("processor_commands")
-        self._request = _first_request(settings)
+        self._settings = settings
+        self._request = MeasuringRequest(False)
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = ""
         self._last = ""  # the tomogram that was measured last
         self._woken = threading.Event()
         self._measure: ViewMeasurer | None = None
 
-    def run(self, ending: threading.Event) -> None:
-        """Serve until ``ending`` is set."""
+    def run(
+        self, ending: threading.Event, lower_priority: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve until ``ending`` is set.
+
+        ``lower_priority`` is called once commands are answered: their thread keeps its priority, so
+        that they are answered on a busy computer, too.
+        """
+        self._request = _first_request(self._settings)
         threading.Thread(target=self._wake_at_end, args=(ending,), daemon=True).start()
         self._server.start()
+        lower_priority()
         try:
             known = None
             while not ending.is_set():
@@ -206,6 +215,12 @@ def _first_request(settings: ProcessSettings) -> MeasuringRequest:
     """Return the last request before a restart, or else what microscope.toml asks for."""
     if settings.measuring:
         return _read_request(settings.measuring)
+    if settings.microscope_file is None:
+        return MeasuringRequest(False)
+    from acquisition.configuration.microscope_file import (
+        load_configuration,  # with scipy: half a second while all processes start
+    )
+
     section = load_configuration(settings.microscope_file).measuring
     request = MeasuringRequest(section.live)
     return replace(request, settings=MeasuringSettings(**section.model_dump(exclude={"live"})))

@@ -64,13 +64,12 @@ def main(argument: str) -> int:
                 QualityCheck(settings, context, commands, publisher, stamp).run(ending)
             else:
                 _report(reports, ProcessReport(endpoints=bound))
-                lower_priority()
                 from pipeline.live.measuring_process import MeasuringProcess
 
                 objects = MeasuringProcess(
                     settings, context, commands, publisher, stamp, keep_setting
                 )
-                objects.run(ending)
+                objects.run(ending, lower_priority)
         except LiveTomoError as error:
             traceback.print_exc()
             _report(reports, ProcessReport(error=str(error)))
