@@ -7,6 +7,7 @@
     better = livetomo.regularize(tomogram, "deep")
     better.index_array            # (z, y, x) float32: the refractive index
     livetomo.save_tomograms("cells-tomograms.h5", [better])
+    livetomo.measure(better).objects      # volume, dry mass, place, ... of each object
 
 What a function needs is loaded when it is called: importing this module takes no time. Lengths are
 micrometres, arrays (z, y, x) or (angle, y, x), times seconds since the epoch. All errors are
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acquisition.errors import LiveTomoError
+    from scripting.measured import measure
     from scripting.microscope_handle import Microscope, open_microscope
     from scripting.recordings import Recording, Scan, open_recording, simulate_scan
     from scripting.tomogram_files import Tomograms, open_tomograms, save_tomograms
@@ -31,6 +33,7 @@ __all__ = [
     "Tomogram",
     "Tomograms",
     "compare",
+    "measure",
     "open_microscope",
     "open_recording",
     "open_tomograms",
@@ -46,6 +49,7 @@ _MODULES = (
     "scripting.recordings",
     "scripting.tomogram_files",
     "scripting.microscope_handle",
+    "scripting.measured",
 )
 
 

@@ -372,9 +372,10 @@ def messages_page() -> str:
         "| `acquirer` | PUB | interferograms, the acquirer's status |",
         "| `processor` | PUB | tomograms, the processor's status |",
         "| `quality` | PUB | comparisons with total variation, their status |",
+        "| `measuring` | PUB | objects of a tomogram, the measuring process's status |",
         "| `supervisor` | PUB | which processes are up |",
-        "| `acquirer_commands`, `processor_commands`, `quality_commands` | REP | a command, "
-        "answered by a reply |",
+        "| `acquirer_commands`, `processor_commands`, `quality_commands`, `measuring_commands` | "
+        "REP | a command, answered by a reply |",
         "",
         _described(_after_title(inspect.getdoc(messages) or "")),
         "",

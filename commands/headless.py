@@ -38,7 +38,7 @@ def run_headless(
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     print(f"Running without a window: {scans} tomograms, then a file and an image.", flush=True)
-    running = Instrument(microscope, device, quality=False)
+    running = Instrument(microscope, device, quality=False, measuring=False)
     with running as instrument, instrument.client() as client:
         views = _collect(client, scans)
         whole = client.newest()

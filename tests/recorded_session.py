@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
+    MeasuringRequest,
+    MeasuringState,
     Phase,
     ProcessState,
     QualityView,
@@ -154,6 +156,10 @@ class RecordedSession:
     def set_constraint(self, name: str) -> None:
         self._carry_out(f"constraint {name}")
         self.announce(constraint=name)
+
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        self._carry_out(f"measuring {request.on}")
+        self.announce(measuring=MeasuringState("off", request.on, request.settings))
 
     def retake_background(self) -> None:
         self._carry_out("background")

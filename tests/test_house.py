@@ -13,8 +13,8 @@ from launcher import Checkout, unsatisfied
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "acquisition", "reconstruction", "regularizer", "files", "pipeline", "ui", "commands",
-    "scripting", "benchmarks",
+    "acquisition", "reconstruction", "regularizer", "measuring", "files", "pipeline", "ui",
+    "commands", "scripting", "benchmarks",
 )  # fmt: skip
 MODULES = [
     ROOT / "launcher.py",
@@ -73,7 +73,7 @@ assert "torch" not in sys.modules
 
 
 def test_set_up_and_command_line_need_the_standard_library_only() -> None:
-    own = {"launcher", "commands", "acquisition", "regularizer", "files"}
+    own = {"launcher", "commands", "acquisition", "regularizer", "measuring", "files"}
     code = (
         "import sys, launcher; from commands.command_line import parse; parse([]); "
         "print(*{name.partition('.')[0] for name in sys.modules})"

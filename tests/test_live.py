@@ -17,6 +17,7 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.scanning.scan import pictures
 from files.recording import read_recording
 from files.tomograms import read_tomograms
+from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.sockets import PipelineError, bind
@@ -24,6 +25,8 @@ from pipeline.wire.state import (
     CYCLE,
     InstrumentState,
     InterferogramView,
+    MeasuredView,
+    MeasuringRequest,
     Phase,
     QualityView,
     RecordingState,
@@ -114,6 +117,7 @@ class Received:
     frames: list[InterferogramView] = field(default_factory=list)
     views: list[TomogramView] = field(default_factory=list)
     checks: list[QualityView] = field(default_factory=list)
+    measured: list[MeasuredView] = field(default_factory=list)
 
 
 def watch(client: InstrumentClient, enough: Callable[[Received], bool]) -> Received:
@@ -125,12 +129,13 @@ def watch(client: InstrumentClient, enough: Callable[[Received], bool]) -> Recei
         seen.frames += [updates.interferogram] if updates.interferogram is not None else []
         seen.views += [updates.tomogram] if updates.tomogram is not None else []
         seen.checks += [updates.quality] if updates.quality is not None else []
+        seen.measured += [updates.measured] if updates.measured is not None else []
     return seen
 
 
-def hurry(instrument: Instrument) -> bool:
-    """Give the quality check the priority of others: beside a busy machine it waits for ever."""
-    process = instrument.pids.get("quality", 0)
+def hurry(instrument: Instrument, name: str = "quality") -> bool:
+    """Give a process the priority of others: beside a busy machine it waits for ever."""
+    process = instrument.pids.get(name, 0)
     if process and hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):  # it has just ended, or this user may not
             os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
@@ -161,7 +166,9 @@ def test_it_shows_what_the_microscope_file_describes(unchecked: Live) -> None:
     seen = watch(unchecked.client, is_live)
     state, first, second = seen.state, *seen.views[:2]
     assert (state.microscope, state.regularizer) == ("Small", "none")
-    assert set(unchecked.instrument.pids) == {"acquirer", "processor"}  # its file says so
+    # its file says so, and nothing is measured until somebody asks for it
+    assert set(unchecked.instrument.pids) == {"acquirer", "processor", "measuring"}
+    assert state.measuring is not None and not state.measuring.on
     assert state.quality == ""
     assert first.raw.shape[0] == 16
     assert first.regularized is None
@@ -311,8 +318,61 @@ def test_live_tomograms_go_on_without_their_checks_which_start_again(checked: Li
     watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
     seen = watch(client, lambda s: hurry(instrument) and bool(s.views) and bool(s.checks))
     assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
-    others = [p for p in seen.state.processes if p.name != "quality"]
+    others = [p for p in seen.state.processes if p.name not in ("quality", "measuring")]
     assert len(others) == 2 and not any(process.restarts for process in others)
+
+
+@contextlib.contextmanager
+def measuring(client: InstrumentClient) -> Iterator[MeasuringRequest]:
+    """Measure objects of at least 1.345, so that a bead that fills the field is one, too."""
+    request = MeasuringRequest(True, MeasuringSettings(1.345, increment_ml_per_g=0.2))
+    client.set_measuring(request)
+    yield request
+    client.set_measuring(MeasuringRequest(False))
+    watch(client, lambda s: s.state.measuring is not None and not s.state.measuring.on)
+
+
+def test_objects_are_measured_once_somebody_asks_for_it(unchecked: Live) -> None:
+    instrument, client = unchecked.instrument, unchecked.client
+    with measuring(client) as request:
+        seen = watch(
+            client,
+            lambda s: hurry(instrument, "measuring") and len(s.measured) >= 2 and bool(s.views),
+        )
+        first, second = seen.measured[:2]
+        assert second.sequence > first.sequence  # it goes on; those between were skipped
+        assert first.settings == request.settings
+        assert (first.method, first.threshold) == ("none", 1.345)
+        assert first.labels.shape == seen.views[0].raw.shape
+        assert first.objects[0].dry_mass_pg > 0
+        assert first.labels.max() == len(first.objects)
+        client.stop()  # the last one is on display for long: it is measured, too
+        done = {view.sequence for view in seen.measured}
+
+        def last_is_measured(seen: Received) -> bool:
+            done.update(view.sequence for view in seen.measured)
+            return seen.state.phase is Phase.IDLE and seen.state.scans - 1 in done
+
+        watch(client, last_is_measured)
+        client.set_measuring(MeasuringRequest(True, MeasuringSettings(1.35)))
+        again = watch(client, lambda s: bool(s.measured)).measured[0]
+        assert (again.sequence, again.threshold) == (max(done), 1.35)
+
+
+def test_live_tomograms_go_on_without_measuring_which_starts_again(unchecked: Live) -> None:
+    instrument, client = unchecked.instrument, unchecked.client
+    with measuring(client) as request:
+        watch(client, lambda s: hurry(instrument, "measuring") and bool(s.measured))
+        os.kill(instrument.pids["measuring"], signal.SIGTERM)
+        watch(
+            client, lambda s: any(p.name == "measuring" and p.restarts for p in s.state.processes)
+        )
+        seen = watch(
+            client,
+            lambda s: hurry(instrument, "measuring") and bool(s.views) and bool(s.measured),
+        )
+        assert seen.measured[-1].settings == request.settings  # on, as before
+        assert seen.state.phase is Phase.LIVE
 
 
 @pytest.mark.usefixtures("logs")

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "acquisition", "reconstruction", "regularizer", "files", "pipeline", "ui", "commands",
+    "acquisition", "reconstruction", "regularizer", "measuring", "files", "pipeline", "ui", "commands",
     "scripting",
 )  # fmt: skip
 

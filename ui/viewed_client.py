@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.wire.state import Playlist, RecordRequest, Updates
+from pipeline.wire.state import MeasuringRequest, Playlist, RecordRequest, Updates
 
 __all__ = ["Timeline", "ViewedClient"]
 
@@ -31,6 +31,9 @@ class ViewedClient(Protocol):
 
     def set_constraint(self, name: str) -> None:
         """Regularize the next scans with this constraint on the sign of the contrast."""
+
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        """Measure the objects of live tomograms from now on, or do not."""
 
     def retake_background(self) -> None:
         """Retake the background."""

@@ -23,6 +23,7 @@ from acquisition.configuration.sections import (
     FaultsSection,
     FrameTagSection,
     IlluminationSection,
+    MeasuringSection,
     MicroscopeSection,
     OpticsSection,
     Pair,
@@ -63,6 +64,7 @@ class AcquisitionConfig(Section):
     faults: FaultsSection = FaultsSection()
     reconstruction: ReconstructionSection = ReconstructionSection()
     processing: ProcessingSection = ProcessingSection()
+    measuring: MeasuringSection = MeasuringSection()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -34,6 +34,7 @@ __all__ = [
     "FaultsSection",
     "FrameTagSection",
     "IlluminationSection",
+    "MeasuringSection",
     "MicroscopeSection",
     "OpticsSection",
     "Pair",
@@ -48,6 +49,7 @@ __all__ = [
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Index = Annotated[float, Field(ge=1, le=3)]
 Pair = tuple[float, float]
 if TYPE_CHECKING:
     RegularizerName = str  # a type checker cannot follow a Literal that is made
@@ -340,6 +342,20 @@ class ProcessingSection(Section):
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether total variation checks some of the live tomograms
+
+
+class MeasuringSection(Section):
+    """How the objects of live tomograms are found and measured.
+
+    The keys are explained in ``measuring.measuring_settings.MeasuringSettings``. The window and
+    clients switch measuring on and off as well, and change its settings.
+    """
+
+    live: bool = False  # whether it is on from the start
+    threshold: Index | None = None
+    increment_ml_per_g: Positive = 0.19
+    minimum_um3: NotNegative = 0.2
+    lipid_threshold: Index | None = None
 
 
 class ReconstructionSection(Section):

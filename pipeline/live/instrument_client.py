@@ -14,10 +14,14 @@ from pydantic import TypeAdapter
 
 from acquisition.closing import Closing
 from acquisition.errors import DataError
+from pipeline.live.service import OPTIONAL
+from pipeline.wire.measuring_messages import measured_view
 from pipeline.wire.messages import (
     AcquirerStatus,
     Inbox,
     InterferogramHeader,
+    MeasuredHeader,
+    MeasuringStatus,
     Message,
     ProcessorStatus,
     QualityHeader,
@@ -41,6 +45,8 @@ from pipeline.wire.sockets import (
 )
 from pipeline.wire.state import (
     InstrumentState,
+    MeasuringRequest,
+    MeasuringState,
     Phase,
     RecordRequest,
     TomogramView,
@@ -68,8 +74,8 @@ class InstrumentClient(Closing):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # A queue each: a tomogram that is read late must not hold up the interferograms
         addresses = [endpoints.supervisor, endpoints.acquirer, endpoints.processor]
-        if endpoints.quality != ANY_PORT:  # the instrument has one
-            addresses.append(endpoints.quality)
+        optional = (endpoints.quality, endpoints.measuring)
+        addresses += [one for one in optional if one != ANY_PORT]  # the instrument has it
         self._inboxes = [Inbox(connect(self._context, zmq.SUB, a)) for a in addresses]
         self._poller = zmq.Poller()
         for inbox in self._inboxes:
@@ -79,6 +85,7 @@ class InstrumentClient(Closing):
         self._acquirer: AcquirerStatus | None = None
         self._processor: ProcessorStatus | None = None
         self._quality: QualityStatus | None = None
+        self._measuring: MeasuringStatus | None = None
         self._state: InstrumentState | None = None
         self._unusable = 0
 
@@ -101,6 +108,7 @@ class InstrumentClient(Closing):
             self._viewed(newest.get("interferogram"), interferogram_view, InterferogramHeader),
             self._viewed(newest.get("tomogram"), tomogram_view, TomogramHeader),
             self._viewed(newest.get("quality"), quality_view, QualityHeader),
+            self._viewed(newest.get("measured"), measured_view, MeasuredHeader),
         )
 
     def newest(self) -> TomogramView:
@@ -145,6 +153,16 @@ class InstrumentClient(Closing):
         """Regularize the next scans with this constraint on the sign of the contrast."""
         self._request(self._endpoints.processor_commands, "constraint", name)
 
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        """Measure the objects of live tomograms from now on, or do not.
+
+        The newest tomogram is measured first, also while live imaging is stopped.
+        """
+        if self._endpoints.measuring_commands == ANY_PORT:
+            raise PipelineError("this instrument was started without measuring")
+        text = TypeAdapter(MeasuringRequest).dump_json(request).decode()
+        self._request(self._endpoints.measuring_commands, "measure", text)
+
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse; PipelineError if it is impossible or does not fit on the disk."""
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
@@ -182,9 +200,13 @@ class InstrumentClient(Closing):
                 self._processor = message.header
             case QualityStatus():
                 self._quality = message.header
+            case MeasuringStatus():
+                self._measuring = message.header
 
     def _changed_state(self) -> InstrumentState | None:
-        state = merge(self._supervisor, self._acquirer, self._processor, self._quality)
+        state = merge(
+            self._supervisor, self._acquirer, self._processor, self._quality, self._measuring
+        )
         if state == self._state:
             return None
         self._state = state
@@ -211,6 +233,7 @@ def merge(
     acquirer: AcquirerStatus | None,
     processor: ProcessorStatus | None,
     quality: QualityStatus | None = None,
+    measuring: MeasuringStatus | None = None,
 ) -> InstrumentState:
     """Return the state of the instrument from the last statuses of its processes."""
     # the status of a process from before its restart no longer holds
@@ -244,6 +267,7 @@ def merge(
         message=message,
         processes=() if supervisor is None else supervisor.processes,
         quality=_checking(supervisor, quality),
+        measuring=_measuring(supervisor, measuring),
         recording=None if acquirer is None else acquirer.recording,
         **scanned,
         **processed,
@@ -259,7 +283,7 @@ def _summary(
     if supervisor is not None and supervisor.failure:
         return Phase.FAILED, supervisor.failure
     down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
-    down = [process for process in down if process.name != "quality"]  # it is optional
+    down = [process for process in down if process.name not in OPTIONAL]
     if down:
         phase = Phase.STARTING if acquirer is None else acquirer.phase
         return phase, f"restarting the {down[0].name}: {down[0].detail}"
@@ -294,3 +318,19 @@ def _checking(supervisor: SupervisorStatus | None, quality: QualityStatus | None
     if not here.alive:
         return f"stopped: {here.detail}"
     return quality.message if quality is not None and quality.life >= here.restarts else "starting"
+
+
+def _measuring(
+    supervisor: SupervisorStatus | None, measuring: MeasuringStatus | None
+) -> MeasuringState | None:
+    """Return the state of the measuring process; None if there is none."""
+    processes = () if supervisor is None else supervisor.processes
+    here = next((process for process in processes if process.name == "measuring"), None)
+    if here is None:
+        return None
+    if measuring is None:
+        return MeasuringState("starting" if here.alive else f"stopped: {here.detail}")
+    known = here.alive and measuring.life >= here.restarts
+    message = measuring.message if known else "starting"
+    message = message if here.alive else f"stopped: {here.detail}"
+    return MeasuringState(message, measuring.on, measuring.settings)

@@ -25,6 +25,7 @@ from pipeline.wire.state import (
     CYCLE,
     InstrumentState,
     InterferogramView,
+    MeasuringRequest,
     Phase,
     Playlist,
     RecordRequest,
@@ -333,6 +334,10 @@ class Playback(Closing):
         with self._changed:
             self._constraint = check_constraint(name)
             self._ask()
+
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        """Refuse: a file has no instrument."""
+        raise self._refused()
 
     def retake_background(self) -> None:
         """Refuse: a file has no instrument."""

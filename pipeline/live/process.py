@@ -56,12 +56,20 @@ def main(argument: str) -> int:
                 from pipeline.live.processor import Processor
 
                 Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
-            else:
+            elif settings.name == "quality":
                 _report(reports, ProcessReport(endpoints=bound))
                 lower_priority()
                 from pipeline.live.quality_process import QualityCheck
 
                 QualityCheck(settings, context, commands, publisher, stamp).run(ending)
+            else:
+                _report(reports, ProcessReport(endpoints=bound))
+                from pipeline.live.measuring_process import MeasuringProcess
+
+                objects = MeasuringProcess(
+                    settings, context, commands, publisher, stamp, keep_setting
+                )
+                objects.run(ending, lower_priority)
         except LiveTomoError as error:
             traceback.print_exc()
             _report(reports, ProcessReport(error=str(error)))

@@ -24,6 +24,7 @@ from pipeline.wire.sockets import ANY_PORT, Context, Socket, bind
 
 __all__ = [
     "EXIT_CONFIGURATION",
+    "OPTIONAL",
     "CommandServer",
     "KeepSetting",
     "KeptSetting",
@@ -37,7 +38,8 @@ __all__ = [
 
 EXIT_CONFIGURATION = 3  # a restart would not help
 HEARTBEAT_S = 0.25
-KeptSetting = Literal["live", "regularizer", "constraint", "recording"]
+OPTIONAL = ("quality", "measuring")  # processes that the instrument works without
+KeptSetting = Literal["live", "regularizer", "constraint", "recording", "measuring"]
 KeepSetting = Callable[[KeptSetting, bool | str], None]
 SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
 
@@ -45,11 +47,12 @@ SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
 class ProcessSettings(BaseModel):
     """The settings that a process is started with.
 
-    ``recording`` is the ``RecordRequest`` of a time-lapse that was interrupted by a restart.
+    ``recording`` is the ``RecordRequest`` of a time-lapse that was interrupted by a restart,
+    ``measuring`` the last ``MeasuringRequest``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Literal["acquirer", "processor", "quality"]
+    name: Literal["acquirer", "processor", "quality", "measuring"]
     microscope_file: Path | None = None
     replay: Path | None = None  # a recording in place of the microscope
     device: str | None = None
@@ -57,6 +60,7 @@ class ProcessSettings(BaseModel):
     constraint: str | None = None
     live: bool = True
     recording: str = ""
+    measuring: str = ""
     life: int = 0
     endpoints: dict[str, str] = {}
 

@@ -24,6 +24,7 @@ from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.service import (
     EXIT_CONFIGURATION,
     HEARTBEAT_S,
+    OPTIONAL,
     ProcessReport,
     ProcessSettings,
     Publisher,
@@ -52,10 +53,10 @@ _THREADS = {
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no further processes: a kernel or two to compile
     },
     "quality": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
+    "measuring": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
 }
-_OPTIONAL = ("quality",)  # the instrument works without it
 # lowest priority where it can only be set from outside (POSIX: the process does it itself)
-_CREATION = {"quality": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)}
+_CREATION = dict.fromkeys(OPTIONAL, getattr(subprocess, "IDLE_PRIORITY_CLASS", 0))
 
 
 class _Child:
@@ -194,6 +195,7 @@ class _Options:
     regularizer: str | None
     live: bool
     quality: bool
+    measuring: bool
 
 
 class Instrument(Closing):
@@ -216,6 +218,8 @@ class Instrument(Closing):
     replay : Path or None
         A recording that is played in place of the microscope; the microscope file then says how
         its scans are processed.
+    measuring : bool
+        Whether to start the process that measures objects once it is switched on.
     """
 
     def __init__(
@@ -227,6 +231,7 @@ class Instrument(Closing):
         live: bool = True,
         quality: bool = True,
         replay: Path | None = None,
+        measuring: bool = True,
     ) -> None:
         if microscope_file is not None and not microscope_file.is_file():
             raise ConfigurationError(f"the microscope file must exist, got {microscope_file}")
@@ -236,7 +241,7 @@ class Instrument(Closing):
             raise DataError(f"the recording to replay must exist, got {replay}")
         file = microscope_file.resolve() if microscope_file else None
         played = replay.resolve() if replay else None
-        self._options = _Options(file, played, device, regularizer, live, quality)
+        self._options = _Options(file, played, device, regularizer, live, quality, measuring)
         self._children: dict[str, _Child] = {}
         self._failure = ""
         self._ending = threading.Event()
@@ -326,7 +331,7 @@ class Instrument(Closing):
             problems = [
                 problem
                 for child in self._children.values()
-                if (problem := child.restart_if_due()) and child.name not in _OPTIONAL
+                if (problem := child.restart_if_due()) and child.name not in OPTIONAL
             ]
         except OSError as error:  # the system cannot start another process
             return f"a process cannot be restarted: {error}"
@@ -340,10 +345,15 @@ class Instrument(Closing):
             processor.start()
             self._await(processor)
             self._bound = True
-            if self._options.quality and _wants_quality(self._options.microscope_file):
-                quality = self._child("quality", folder)
-                quality.start()
-                self._await(quality)
+            optional = {"measuring": self._options.measuring}
+            optional["quality"] = self._options.quality and _wants_quality(
+                self._options.microscope_file
+            )
+            started = [self._child(name, folder) for name, wanted in optional.items() if wanted]
+            for child in started:
+                child.start()
+            for child in started:
+                self._await(child)
         except (PipelineError, OSError) as error:
             if not self._bound:
                 self._failure = str(error)

@@ -10,16 +10,18 @@ scan number for stacks, interferograms and tomograms, the message number for all
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from pipeline.wire.header import ArraySpec, Header, expect_arrays
+from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
 from pipeline.wire.state import (
     InterferogramView,
     LightPath,
@@ -37,6 +39,8 @@ __all__ = [
     "Header",
     "Inbox",
     "InterferogramHeader",
+    "MeasuredHeader",
+    "MeasuringStatus",
     "Message",
     "ProcessorStatus",
     "QualityHeader",
@@ -64,41 +68,6 @@ Socket = zmq.Socket[bytes]
 HEADER_LIMIT = 1_000_000  # bytes; a header is a few hundred
 
 
-class ArraySpec(BaseModel):
-    """Type and shape of one array part."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    dtype: Literal["|u1", "<u2", "<f4", "<f8"]
-    shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)]
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> Self:
-        """Return the description of an array; an unsupported dtype is refused."""
-        try:
-            return cls.model_validate({"dtype": array.dtype.str, "shape": array.shape})
-        except ValidationError as error:
-            raise DataError(f"{array.dtype} {array.shape} cannot be sent: {error}") from error
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the array in bytes, as a Python integer: a forged shape cannot overflow."""
-        size = np.dtype(self.dtype).itemsize
-        for length in self.shape:
-            size *= length
-        return size
-
-
-class Header(BaseModel):
-    """The header fields of every message."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    schema_version: Literal[1] = 1
-    sender: str
-    session: NonNegativeInt
-    sequence: NonNegativeInt
-    arrays: tuple[ArraySpec, ...] = ()
-
-
 class StackHeader(Header):
     """A scan; arrays: frames (angles, y, x) and, if known, k (angles, 2).
 
@@ -110,7 +79,7 @@ class StackHeader(Header):
     optics: Optics
     timestamp: float
     lost: tuple[NonNegativeInt, ...] = ()
-    provenance: dict[str, str] = {}
+    provenance: dict[str, str] = {}  # noqa: RUF012  # pydantic copies it
     background: NonNegativeInt
     sent_at: float
 
@@ -144,7 +113,7 @@ class TomogramHeader(Header):
     timestamp: float
     latency_s: float
     lost_angles: tuple[NonNegativeInt, ...] = ()
-    stages_s: dict[str, float] = {}
+    stages_s: dict[str, float] = {}  # noqa: RUF012  # pydantic copies it
     warnings: tuple[str, ...] = ()
     data_residual: float | None = None
     constraint: str = "auto"
@@ -221,13 +190,14 @@ class SupervisorStatus(Header):
 class Command(Header):
     """A request; answered by a Reply.
 
-    The argument of "record" is a ``RecordRequest`` as JSON.
+    The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
+    JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish",
+        "record", "pause", "continue", "finish", "measure",
     ]  # fmt: skip
     argument: str = ""
 
@@ -245,9 +215,11 @@ AnyHeader = (
     | InterferogramHeader
     | TomogramHeader
     | QualityHeader
+    | MeasuredHeader
     | AcquirerStatus
     | ProcessorStatus
     | QualityStatus
+    | MeasuringStatus
     | SupervisorStatus
     | Command
     | Reply
@@ -385,7 +357,7 @@ def stack_message(
 
 def stack_from(header: StackHeader, arrays: Sequence[NDArray[Any]]) -> InterferogramStack:
     """Return the scan that a message carries."""
-    _expect(1 <= len(arrays) <= 2, header, arrays)
+    expect_arrays(1 <= len(arrays) <= 2, header, arrays)
     return InterferogramStack(
         arrays[0],
         header.optics,
@@ -415,12 +387,12 @@ def interferogram_view(
     header: InterferogramHeader, arrays: Sequence[NDArray[Any]]
 ) -> InterferogramView:
     """Return the interferogram that a message carries."""
-    _expect(1 <= len(arrays) <= 2 and all(a.ndim == 2 for a in arrays), header, arrays)
+    expect_arrays(1 <= len(arrays) <= 2 and all(a.ndim == 2 for a in arrays), header, arrays)
     picture = None
     if len(arrays) == 2:
         packed = arrays[1]
         fits = packed.dtype == np.uint8 and (header.mirrors + 7) // 8 == packed.shape[1]
-        _expect(fits, header, arrays)
+        expect_arrays(fits, header, arrays)
         picture = np.unpackbits(packed, axis=1, count=header.mirrors)
     return InterferogramView(
         arrays[0], header.angle, header.angles, header.sequence, header.bit_depth, picture
@@ -454,7 +426,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
     volumes = [array for array in arrays if array.ndim == 3]
     masks = [array for array in arrays if array.ndim == 1 and array.dtype == np.uint8]
     fits = 1 <= len(volumes) <= 3 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
-    _expect(fits, header, arrays)
+    expect_arrays(fits, header, arrays)
     return TomogramView(
         raw=volumes[0],
         regularized=volumes[1] if len(volumes) > 1 else None,
@@ -491,7 +463,7 @@ def quality_message(view: QualityView, stamp: Stamp) -> Message:
 
 def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> QualityView:
     """Return the result of a quality check that a message carries."""
-    _expect(len(arrays) == 2 and all(a.ndim == 3 for a in arrays), header, arrays)
+    expect_arrays(len(arrays) == 2 and all(a.ndim == 3 for a in arrays), header, arrays)
     return QualityView(
         report=header.report,
         reference=arrays[0],
@@ -501,11 +473,3 @@ def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> Quali
         timestamp=header.timestamp,
         seconds=header.seconds,
     )
-
-
-def _expect(fits: bool, header: AnyHeader, arrays: Sequence[NDArray[Any]]) -> None:
-    if not fits:
-        raise DataError(
-            f"a message of kind {header.kind!r} cannot have arrays of shapes "
-            f"{[array.shape for array in arrays]}"
-        )

@@ -48,6 +48,8 @@ class Endpoints:
     processor_commands: str = ANY_PORT
     quality: str = ANY_PORT
     quality_commands: str = ANY_PORT
+    measuring: str = ANY_PORT
+    measuring_commands: str = ANY_PORT
     supervisor: str = ANY_PORT
 
     @classmethod

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from acquisition.choices import REGULARIZERS
 from acquisition.optics import Optics
+from measuring.measured_object import MeasuredObject
+from measuring.measuring_settings import MeasuringSettings
 from regularizer.quality_report import QualityReport
 
 __all__ = [
@@ -19,6 +21,9 @@ __all__ = [
     "InstrumentState",
     "InterferogramView",
     "LightPath",
+    "MeasuredView",
+    "MeasuringRequest",
+    "MeasuringState",
     "Phase",
     "Playlist",
     "ProcessState",
@@ -118,11 +123,29 @@ class RecordingState:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuringRequest:
+    """Whether the objects of live tomograms are to be measured, and how."""
+
+    on: bool
+    settings: MeasuringSettings = field(default_factory=MeasuringSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringState:
+    """The state of the measuring process: ``message`` is one line on what it does."""
+
+    message: str
+    on: bool = False
+    settings: MeasuringSettings = field(default_factory=MeasuringSettings)
+
+
+@dataclass(frozen=True, slots=True)
 class InstrumentState:
     """The instrument as a whole; ``message`` is one line for the status bar, never empty.
 
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
-    the sign of the contrast, "" if it cannot be chosen.
+    the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
+    process that measures objects.
     """
 
     phase: Phase
@@ -141,6 +164,7 @@ class InstrumentState:
     microscope: str = ""
     quality: str = ""
     recording: RecordingState | None = None
+    measuring: MeasuringState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +327,45 @@ class QualityView:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredView:
+    """The objects of one tomogram.
+
+    Parameters
+    ----------
+    objects : tuple of MeasuredObject
+        The largest first; their numbers last from scan to scan.
+    labels : (z, y, x) uint8 or uint16
+        On the voxels of the displayed tomogram: 0 outside of objects, ``i + 1`` where
+        ``objects[i]`` is.
+    voxel_size_um : (dz, dy, dx)
+    medium_index : float
+    method : str
+        Regularizer of the measured volume; "none": the raw one was measured.
+    threshold : float or None
+        Index that found the objects; None where there was only noise.
+    settings : MeasuringSettings
+        How they were measured.
+    sequence : int
+        Number of the scan.
+    timestamp : float
+        Start of the scan, seconds since the epoch.
+    seconds : float
+        Duration of the measuring.
+    """
+
+    objects: tuple[MeasuredObject, ...]
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    voxel_size_um: tuple[float, float, float]
+    medium_index: float
+    method: str
+    threshold: float | None
+    settings: MeasuringSettings
+    sequence: int
+    timestamp: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Updates:
     """The newest of each kind since the last poll; None if there is nothing new."""
 
@@ -310,3 +373,4 @@ class Updates:
     interferogram: InterferogramView | None = None
     tomogram: TomogramView | None = None
     quality: QualityView | None = None
+    measured: MeasuredView | None = None
