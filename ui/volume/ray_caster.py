@@ -1,0 +1,400 @@
+"""Draws a volume with OpenGL 3.3 into a picture, off the screen, in the thread that made it.
+
+Qt brings the functions of OpenGL, so that nothing else need be installed. The picture is read back
+instead of being composed into the window: a QOpenGLWidget would have the whole window, the sections
+too, composed by OpenGL, and would draw in the thread of the window.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QImage, QOffscreenSurface, QOpenGLContext, QSurfaceFormat
+from PySide6.QtOpenGL import (
+    QOpenGLFramebufferObject,
+    QOpenGLShader,
+    QOpenGLShaderProgram,
+    QOpenGLTexture,
+    QOpenGLTimerQuery,
+    QOpenGLVertexArrayObject,
+)
+from shiboken6 import VoidPtr
+
+from acquisition.errors import LiveTomoError
+from ui.viewmodel import Contrast
+from ui.volume.pace import Quality
+from ui.volume.prepared_volume import BRICK, PreparedVolume
+from ui.volume.ray_shader import FRAGMENT, MOST_SURFACES, VERTEX
+from ui.volume.volume_state import Kept, Mode, VolumeState
+
+__all__ = ["GraphicsError", "RayCaster", "Scene", "surface_format"]
+
+# OpenGL's own numbers
+TRIANGLES, COLOUR_BUFFER, SCISSOR_TEST = 0x0004, 0x4000, 0x0C11
+TEXTURE_2D, TEXTURE_3D, TEXTURE0 = 0x0DE1, 0x806F, 0x84C0
+MAG_FILTER, MIN_FILTER, NEAREST, LINEAR = 0x2800, 0x2801, 0x2600, 0x2601
+WRAPS, CLAMP_TO_EDGE = (0x2802, 0x2803, 0x8072), 0x812F
+RED, RG, RGB, RGBA = 0x1903, 0x8227, 0x1907, 0x1908
+R16, RG16, RGB8 = 0x822A, 0x822C, 0x8051
+UNSIGNED_BYTE, UNSIGNED_SHORT = 0x1401, 0x1403
+UNPACK_ALIGNMENT, MAX_3D_TEXTURE_SIZE, RENDERER = 0x0CF5, 0x8073, 0x1F01
+
+VOXELS, BRICKS, COLOURS = 0, 1, 2  # texture units
+MODES = {Mode.MAXIMUM: 0, Mode.ATTENUATED: 1, Mode.SURFACES: 2}
+OBLIQUE: Final = 1e-6  # rays are never quite parallel to a face
+POLL_S = 0.001
+BAND_S = 0.03
+SOFTWARE = ("llvmpipe", "softpipe", "swrast", "microsoft basic render", "gdi generic")
+
+Colours = NDArray[np.uint8]
+
+
+class GraphicsError(LiveTomoError):
+    """OpenGL does not do what the 3D view needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a picture shows, beside the volume.
+
+    Parameters
+    ----------
+    state : VolumeState
+    cursor_um : (z, y, x)
+        Where the cuts are.
+    medium_index : float
+        RI of the medium.
+    contrast : Contrast
+    colours : (256, 3) uint8
+    width, height : int
+        Of the view, in pixels of the screen.
+    """
+
+    state: VolumeState
+    cursor_um: tuple[float, float, float]
+    medium_index: float
+    contrast: Contrast
+    colours: Colours
+    width: int
+    height: int
+
+
+def surface_format() -> QSurfaceFormat:
+    """Return the kind of OpenGL that the shaders are written for."""
+    wanted = QSurfaceFormat()
+    wanted.setRenderableType(QSurfaceFormat.RenderableType.OpenGL)
+    wanted.setVersion(3, 3)
+    wanted.setProfile(QSurfaceFormat.OpenGLContextProfile.CoreProfile)
+    return wanted
+
+
+class RayCaster:
+    """A context of OpenGL with the volume and the shaders; used in one thread only.
+
+    Parameters
+    ----------
+    surface : QOffscreenSurface
+        Made in the thread of the window, which must also delete it.
+
+    Raises
+    ------
+    GraphicsError
+        Where there is no OpenGL 3.3.
+    """
+
+    def __init__(self, surface: QOffscreenSurface) -> None:
+        self._surface = surface
+        self._context = QOpenGLContext()
+        self._context.setFormat(surface_format())
+        if not (surface.isValid() and self._context.create()):
+            raise GraphicsError("no OpenGL context can be made here")
+        self.check()
+        version = self._context.format().version()
+        if version < (3, 3):
+            raise GraphicsError(f"OpenGL must be 3.3 or later, this is {version[0]}.{version[1]}")
+        self._gl: Any = self._context.extraFunctions()
+        self.renderer = str(self._gl.glGetString(RENDERER))
+        self._program = self._linked()
+        self._places: dict[str, int] = {}
+        self._corners = QOpenGLVertexArrayObject()
+        self._corners.create()
+        self._textures = [_texture(target) for target in (3, 3, 2)]
+        self._frame: QOpenGLFramebufferObject | None = None
+        self._query = QOpenGLTimerQuery()
+        self._timed = self._query.create()
+        self._volume: PreparedVolume | None = None
+        self._colours: Colours | None = None
+
+    @property
+    def software(self) -> bool:
+        """Whether the processor does the work of a graphics card."""
+        return any(name in self.renderer.lower() for name in SOFTWARE)
+
+    def check(self) -> None:
+        """Make the context current; raise GraphicsError if it is lost."""
+        if not (self._context.isValid() and self._context.makeCurrent(self._surface)):
+            raise GraphicsError("the OpenGL context is lost")
+
+    def _linked(self) -> QOpenGLShaderProgram:
+        program = QOpenGLShaderProgram()
+        kind = QOpenGLShader.ShaderTypeBit
+        added = program.addShaderFromSourceCode(kind.Vertex, VERTEX)
+        added = added and program.addShaderFromSourceCode(kind.Fragment, FRAGMENT)
+        if not (added and program.link()):
+            raise GraphicsError(f"the shaders do not compile here: {program.log().strip()}")
+        return program
+
+    # --- volume and colours ---
+
+    def upload(self, volume: PreparedVolume) -> None:
+        """Give the graphics card a volume."""
+        self.check()
+        largest = max(volume.voxels.shape)
+        most = _limit(self._gl)
+        if largest > most:
+            raise GraphicsError(
+                f"an edge of the volume must have at most {most} voxels here, it has {largest}"
+            )
+        same = self._volume is not None and self._volume.voxels.shape == volume.voxels.shape
+        self._fill(VOXELS, volume.voxels, R16, RED, LINEAR, again=same)
+        self._fill(BRICKS, volume.bricks, RG16, RG, NEAREST, again=same)
+        self._volume = volume
+
+    def _fill(
+        self, unit: int, data: Any, internal: int, order: int, filtered: int, *, again: bool
+    ) -> None:
+        gl = self._gl
+        self._bind(unit, TEXTURE_3D)
+        gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
+        depth, height, width = data.shape[:3]
+        pixels = VoidPtr(np.ascontiguousarray(data))
+        if again:
+            size = (0, 0, 0, width, height, depth)
+            gl.glTexSubImage3D(TEXTURE_3D, 0, *size, order, UNSIGNED_SHORT, pixels)
+            return
+        _filtered(gl, TEXTURE_3D, filtered)
+        size = (width, height, depth, 0)
+        gl.glTexImage3D(TEXTURE_3D, 0, internal, *size, order, UNSIGNED_SHORT, pixels)
+
+    def _bind(self, unit: int, target: int) -> None:
+        self._gl.glActiveTexture(TEXTURE0 + unit)
+        self._gl.glBindTexture(target, self._textures[unit].textureId())
+
+    def _paint_with(self, colours: Colours) -> None:
+        if self._colours is not None and np.array_equal(colours, self._colours):
+            return
+        gl = self._gl
+        self._bind(COLOURS, TEXTURE_2D)
+        _filtered(gl, TEXTURE_2D, LINEAR)
+        gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
+        pixels = VoidPtr(np.ascontiguousarray(colours))
+        gl.glTexImage2D(TEXTURE_2D, 0, RGB8, len(colours), 1, 0, RGB, UNSIGNED_BYTE, pixels)
+        self._colours = colours.copy()
+
+    # --- pictures ---
+
+    def draw(
+        self, scene: Scene, quality: Quality, given_up: Callable[[], bool] = lambda: False
+    ) -> tuple[QImage, float] | None:
+        """Draw the volume; call ``upload`` first.
+
+        It is drawn in bands, and between them ``given_up`` is asked. Python's other threads run
+        while the graphics card, or the processor in its place, works.
+
+        Returns
+        -------
+        picture : QImage
+            Premultiplied RGBA, ``width`` x ``height`` times the scale of the quality, or smaller
+            by the averaging of a scale above 1.
+        seconds : float
+            What it took.
+        None if it was given up.
+        """
+        start = time.perf_counter()
+        self.check()
+        width = max(round(scene.width * quality.scale), 1)
+        height = max(round(scene.height * quality.scale), 1)
+        self._begin(scene, quality, width, height)
+        if not self._drawn_in_bands(width, height, given_up):
+            return None
+        picture = self._read(width, height)
+        if quality.scale > 1:
+            picture = _averaged(picture, scene.width, scene.height)
+        return picture, time.perf_counter() - start
+
+    def _begin(self, scene: Scene, quality: Quality, width: int, height: int) -> None:
+        gl = self._gl
+        if self._frame is None or self._frame.size() != QSize(width, height):
+            self._frame = QOpenGLFramebufferObject(width, height)
+        if not self._frame.bind():
+            raise GraphicsError(f"a picture of {width} x {height} pixels cannot be drawn here")
+        gl.glViewport(0, 0, width, height)
+        self._paint_with(scene.colours)
+        self._program.bind()
+        self._corners.bind()
+        for unit, target in ((VOXELS, TEXTURE_3D), (BRICKS, TEXTURE_3D), (COLOURS, TEXTURE_2D)):
+            self._bind(unit, target)
+        assert self._volume is not None
+        for name, value in uniforms(scene, quality, self._volume).items():
+            self._set(name, value)
+
+    def _drawn_in_bands(self, width: int, height: int, given_up: Callable[[], bool]) -> bool:
+        """Draw bands of rows, each as high as fits into ``BAND_S``; False if given up."""
+        gl = self._gl
+        gl.glEnable(SCISSOR_TEST)
+        try:
+            top, rows = 0, max(height // 16, 8)
+            while top < height:
+                if given_up():
+                    return False
+                begun = time.perf_counter()
+                gl.glScissor(0, top, width, min(rows, height - top))
+                self._draw_and_wait()
+                top += rows
+                taken = max(time.perf_counter() - begun, 1e-4)
+                rows = max(8, min(int(rows * min(BAND_S / taken, 4.0)), height))
+        finally:
+            gl.glDisable(SCISSOR_TEST)
+        return True
+
+    def _draw_and_wait(self) -> None:
+        """Draw, and sleep until it is done: PySide6 holds Python's lock in every call of OpenGL."""
+        gl = self._gl
+        if not self._timed:
+            gl.glDrawArrays(TRIANGLES, 0, 3)
+            gl.glFinish()
+            return
+        self._query.begin()
+        gl.glDrawArrays(TRIANGLES, 0, 3)
+        self._query.end()
+        gl.glFlush()
+        while not self._query.isResultAvailable():
+            time.sleep(POLL_S)
+
+    def _read(self, width: int, height: int) -> QImage:
+        pixels = np.empty((height, width, 4), np.uint8)
+        self._gl.glReadPixels(0, 0, width, height, RGBA, UNSIGNED_BYTE, VoidPtr(pixels))
+        kind = QImage.Format.Format_RGBA8888_Premultiplied
+        return QImage(pixels.data, width, height, kind).copy()
+
+    def _set(self, name: str, value: Any) -> None:
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = self._program.uniformLocation(name)
+        if isinstance(value, int):
+            self._gl.glUniform1i(place, value)
+            return
+        numbers = [float(v) for v in np.atleast_1d(value)]
+        getattr(self._gl, f"glUniform{len(numbers)}f")(place, *numbers)
+
+    def close(self) -> None:
+        """Free what the graphics card holds; call it in the thread of the caster."""
+        if self._context.makeCurrent(self._surface):
+            self._frame = None
+            for texture in self._textures:
+                texture.destroy()
+            if self._timed:
+                self._query.destroy()
+            self._corners.destroy()
+            self._program.removeAllShaders()
+            self._context.doneCurrent()
+
+
+def _limit(gl: Any) -> int:
+    """Return the most voxels along an edge of a texture; OpenGL 3.3 has at least 256."""
+    found = gl.glGetIntegerv(MAX_3D_TEXTURE_SIZE)
+    return int(np.atleast_1d(found)[0]) or 256
+
+
+def _texture(dimensions: int) -> QOpenGLTexture:
+    target = QOpenGLTexture.Target
+    texture = QOpenGLTexture(target.Target3D if dimensions == 3 else target.Target2D)
+    texture.create()
+    return texture
+
+
+def _filtered(gl: Any, target: int, filtered: int) -> None:
+    gl.glTexParameteri(target, MIN_FILTER, filtered)
+    gl.glTexParameteri(target, MAG_FILTER, filtered)
+    for wrap in WRAPS:
+        gl.glTexParameteri(target, wrap, CLAMP_TO_EDGE)
+
+
+def _averaged(picture: QImage, width: int, height: int) -> QImage:
+    """Return the means of 2 x 2 pixels."""
+    from PySide6.QtCore import Qt
+
+    return picture.scaled(
+        width,
+        height,
+        Qt.AspectRatioMode.IgnoreAspectRatio,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+
+
+def uniforms(scene: Scene, quality: Quality, volume: PreparedVolume) -> dict[str, Any]:
+    """Return the values of the shader's uniforms: lengths in texture coordinates (x, y, z)."""
+    state = scene.state
+    grid = state.grid
+    assert grid is not None
+    extent = np.array(grid.extent_um)
+    corner = np.array([grid.edges_um(axis)[0] for axis in range(3)])
+    right, down, ahead = state.camera.directions
+    half_um = state.camera.um_per_pixel(scene.width, scene.height, grid) / 2
+    ahead = np.where(np.abs(ahead) < OBLIQUE, OBLIQUE, ahead)
+    away = float(np.linalg.norm(extent)) * 2
+    start = (np.array(state.camera.centre_um) - corner - ahead * away) / extent
+    low, high = ((np.array(c) - corner) / extent for c in state.bounds_um(scene.cursor_um))
+    shape = np.array(volume.voxels.shape)
+    voxel_um = extent / shape
+    values: dict[str, Any] = {
+        "origin": start[::-1],
+        "right": (right * half_um * scene.width / extent)[::-1],
+        "down": (down * half_um * scene.height / extent)[::-1],
+        "ahead": (ahead / extent)[::-1],
+        "lowest": low[::-1],
+        "highest": high[::-1],
+        "cut_low": [float(kept is Kept.HIGH) for kept in reversed(state.kept)],
+        "cut_high": [float(kept is Kept.LOW) for kept in reversed(state.kept)],
+        "per_voxel": shape[::-1].astype(float),
+        "per_brick": shape[::-1] / BRICK,
+        "voxel_um": voxel_um[::-1],
+        "stride": quality.step * min(grid.voxel_size_um),
+        "mode": MODES[state.mode],
+        "opacity": state.opacity,
+        "filled": float(state.filled),
+        "voxels": VOXELS,
+        "bricks": BRICKS,
+        "colours": COLOURS,
+    }
+    for name, axis in (("axis_x", 2), ("axis_y", 1), ("axis_z", 0)):
+        values[name] = state.camera.directions[:, axis]
+    return values | _indices(scene, volume)
+
+
+def _indices(scene: Scene, volume: PreparedVolume) -> dict[str, Any]:
+    """Return the uniforms that are RI, as the graphics card sees them."""
+    contrast, medium = scene.contrast, scene.medium_index
+    top = contrast.high if contrast.high > medium else min(contrast.low, medium - 1e-6)
+    span = volume.high - volume.low
+    surfaces = scene.state.drawn_surfaces[:MOST_SURFACES]
+    outer, sign = scene.state.outermost(medium)
+    values: dict[str, Any] = {
+        "contrast": [volume.share(contrast.low), volume.share(contrast.high)],
+        "over_medium": [volume.share(medium), (top - medium) / span],
+        "count": len(surfaces),
+        "outer": [volume.share(outer), float(sign)],
+    }
+    for number, surface in enumerate(surfaces):
+        values[f"levels[{number}]"] = volume.share(surface.level)
+        values[f"paints[{number}]"] = [*rgb(surface.colour), surface.opacity]
+    return values
+
+
+def rgb(colour: str) -> Sequence[float]:
+    """Return "#rrggbb" as three numbers from 0 to 1."""
+    return [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
