@@ -2,8 +2,9 @@
 
 Otsu's threshold ("A threshold selection method from gray-level histograms", IEEE Trans. SMC 9,
 1979) divides voxels into two classes whose means lie as far apart as possible. Applied to the
-contrast |n - n_m| of all voxels it finds the object; applied again to the voxels above it, what is
-denser inside (nucleoli); and once more, the densest (lipid droplets).
+contrast |n - n_m| of all voxels it finds the object; to the voxels above it, the denser half of the
+object, which is no thing of its own; and from there on what is denser than its surroundings:
+nucleoli, and again, lipid droplets.
 """
 
 import numpy as np
@@ -41,16 +42,14 @@ def surface_levels(
     sign = _sign(contrast)
     contrast *= sign
     top = max(float(contrast.max(initial=0.0)), 1e-3)
-    levels: list[float] = []
-    inside = contrast[contrast > 0]
-    while len(levels) < count and len(inside) >= _FEWEST:
-        threshold = otsu_threshold(inside)
-        above = inside[inside > threshold]
-        if len(above) < _FEWEST:
-            break
-        # the first: half way to the mean of the object, whose dense parts drew the threshold up
-        levels.append(threshold if levels else float(np.median(above)) / 2)
-        inside = above
+    thresholds, inside = [], contrast[contrast > 0]
+    while len(thresholds) <= count and len(inside) >= _FEWEST:
+        thresholds.append(otsu_threshold(inside))
+        inside = inside[inside > thresholds[-1]]
+        if len(thresholds) == 1 and inside.size:
+            # half way to the mean of the object, whose dense parts drew the threshold up
+            object_level = float(np.median(inside)) / 2
+    levels = [object_level, *thresholds[2:]] if len(thresholds) > 1 else []
     missing = count - len(levels)
     start = levels[-1] if levels else 0.0
     levels += [start + (top - start) * (n + 1) / (missing + 1) for n in range(missing)]

@@ -7,7 +7,7 @@ too, composed by OpenGL, and would draw in the thread of the window.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -69,18 +69,21 @@ class Scene:
     medium_index : float
         RI of the medium.
     contrast : Contrast
-    colours : (256, 3) uint8
+    colormap : str
     width, height : int
         Of the view, in pixels of the screen.
+    colours : (256, 3) uint8
+        Those of the colour map.
     """
 
     state: VolumeState
     cursor_um: tuple[float, float, float]
     medium_index: float
     contrast: Contrast
-    colours: Colours
+    colormap: str
     width: int
     height: int
+    colours: Colours = field(compare=False)
 
 
 def surface_format() -> QSurfaceFormat:

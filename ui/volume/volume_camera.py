@@ -20,7 +20,7 @@ Quaternion = tuple[float, float, float, float]
 Vectors = NDArray[np.float64]
 
 NEAREST, FARTHEST = 40.0, 0.5  # zoom
-MARGIN = 1.12  # for the labels of the scale box
+MARGIN = 1.2  # for the labels of the scale box
 
 
 def turn(axis: int, degrees: float) -> Quaternion:
@@ -111,10 +111,12 @@ class VolumeCamera:
         kept = 1 - self.zoom / zoom
         return replace(self.panned(-right_um * kept, -down_um * kept), zoom=zoom)
 
-    def seen_from(self, preset: str) -> "VolumeCamera":
-        """Return the camera at one of the ``PRESETS``."""
-        return replace(self, orientation=PRESETS[preset])
+    def seen_from(self, preset: str, grid: VoxelGrid) -> "VolumeCamera":
+        """Show the whole volume from one of the ``PRESETS``."""
+        return replace(self, orientation=PRESETS[preset]).fitted(grid)
 
     def fitted(self, grid: VoxelGrid) -> "VolumeCamera":
-        """Show the whole volume from the same side."""
-        return replace(self, zoom=1.0, centre_um=grid.middle_um)
+        """Show the whole volume from the same side, as large as a square view allows."""
+        spans = np.abs(self.directions[:2]) @ np.array(grid.extent_um)
+        zoom = math.hypot(*grid.extent_um) / float(spans.max())
+        return replace(self, zoom=zoom, centre_um=grid.middle_um)
