@@ -16,7 +16,7 @@ from files.exporting.surfaces import Mesh, surface_mesh
 
 __all__ = ["PaintedSurface", "save_surfaces", "write_ply", "write_stl"]
 
-_COLOURS = ("#9db8d9", "#e2725b", "#f2c14e")
+_COLOURS = ("#b4cdec", "#e2725b", "#f2c14e")
 _TRIANGLE = np.dtype(
     [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")], align=False
 )

@@ -6,7 +6,7 @@ picture, and the next one is drawn at the finest quality that fits into its time
 
 from dataclasses import dataclass, replace
 
-__all__ = ["FINEST", "QUALITIES", "Pace", "Quality"]
+__all__ = ["FINEST", "FULL", "QUALITIES", "Pace", "Quality"]
 
 SMOOTHING = 0.5  # weight of the newest measurement
 
@@ -40,10 +40,11 @@ QUALITIES = (
     Quality(1 / 2, 2.0),
     Quality(1 / 2, 1.0),
     Quality(1.0, 1.0),
-    Quality(1.0, 0.5),
-    Quality(2.0, 0.5),
+    Quality(1.0, 0.6),
+    Quality(2.0, 0.6),
 )
-FINEST = QUALITIES[-1]
+FULL, FINEST = QUALITIES[-2], QUALITIES[-1]
+BLINK_S, PATIENCE_S = 0.1, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,12 @@ class Pace:
     def finer(self, quality: Quality, pixels: int) -> tuple[Quality, ...]:
         """Return what is drawn next while at rest: full resolution, then the finest.
 
-        The step between is left out where the finest takes no longer than a blink.
+        The finest is left out where nobody would wait for it, full resolution where the finest
+        takes no longer than a blink.
         """
-        finer = tuple(q for q in QUALITIES if q.scale >= 1 and q.cost > quality.cost)
-        if self.expected(FINEST, pixels) < 0.1:
-            return finer[-1:]
-        return tuple(q for q in finer if q.step == 1.0 or q is FINEST)
+        finer = [q for q in (FULL, FINEST) if q.cost > quality.cost]
+        if finer and self.expected(FINEST, pixels) < BLINK_S:
+            return (FINEST,)
+        if len(finer) > 1 and self.expected(FINEST, pixels) > PATIENCE_S:
+            return (FULL,)
+        return tuple(finer)

@@ -70,7 +70,7 @@ class MarkPainter:
         state = self.scene.state
         if not state.box or state.grid is None:
             return
-        self.painter.setPen(QPen(self._line_colour(70 if behind else 150), 1.0))
+        self.painter.setPen(QPen(self._line_colour(70 if behind else 110), 1.0))
         for edge in box_edges(state.camera, state.grid):
             if edge.behind is behind:
                 self.painter.drawLine(QLineF(self._pixel(edge.start), self._pixel(edge.end)))
@@ -106,8 +106,9 @@ class MarkPainter:
         self._centred(place, f"{AXES[scale.axis]} / µm", QColor(AXIS_COLOURS[scale.axis]))
 
     def _centred(self, place: QPointF, text: str, colour: QColor) -> None:
-        box = QRectF(place.x() - 40, place.y() - 10, 80, 20)
-        self.painter.setPen(QColor(self.background))
+        width = self.painter.fontMetrics().horizontalAdvance(text) + 2
+        left = min(max(place.x() - width / 2, 4.0), self.width - width - 4)
+        box = QRectF(left, place.y() - 10, width, 20)
         self.painter.setPen(colour)
         self.painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 

@@ -28,8 +28,8 @@ from acquisition.errors import LiveTomoError
 from ui.viewmodel import Contrast
 from ui.volume.pace import Quality
 from ui.volume.prepared_volume import BRICK, PreparedVolume
-from ui.volume.ray_shader import FRAGMENT, MOST_SURFACES, VERTEX
-from ui.volume.volume_state import Kept, Mode, VolumeState
+from ui.volume.ray_shader import MOST_SURFACES, VERTEX, fragment
+from ui.volume.volume_state import Kept, VolumeState
 
 __all__ = ["GraphicsError", "RayCaster", "Scene", "surface_format"]
 
@@ -44,7 +44,6 @@ UNSIGNED_BYTE, UNSIGNED_SHORT = 0x1401, 0x1403
 UNPACK_ALIGNMENT, MAX_3D_TEXTURE_SIZE, RENDERER = 0x0CF5, 0x8073, 0x1F01
 
 VOXELS, BRICKS, COLOURS = 0, 1, 2  # texture units
-MODES = {Mode.MAXIMUM: 0, Mode.ATTENUATED: 1, Mode.SURFACES: 2}
 OBLIQUE: Final = 1e-6  # rays are never quite parallel to a face
 POLL_S = 0.001
 BAND_S = 0.03
@@ -95,6 +94,37 @@ def surface_format() -> QSurfaceFormat:
     return wanted
 
 
+class _Program:
+    """A linked program of shaders and the places of its uniforms."""
+
+    def __init__(self, gl: Any, source: str) -> None:
+        self._gl = gl
+        self._linked = QOpenGLShaderProgram()
+        self._places: dict[str, int] = {}
+        kind = QOpenGLShader.ShaderTypeBit
+        added = self._linked.addShaderFromSourceCode(kind.Vertex, VERTEX)
+        added = added and self._linked.addShaderFromSourceCode(kind.Fragment, source)
+        if not (added and self._linked.link()):
+            raise GraphicsError(f"the shaders do not compile here: {self._linked.log().strip()}")
+
+    def bind(self) -> None:
+        """Draw with it from now on."""
+        self._linked.bind()
+
+    def set(self, name: str, value: Any) -> None:
+        """Set a uniform; one that this program does not use is left out."""
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = self._linked.uniformLocation(name)
+        if place < 0:
+            return
+        if isinstance(value, int):
+            self._gl.glUniform1i(place, value)
+            return
+        numbers = [float(v) for v in np.atleast_1d(value)]
+        getattr(self._gl, f"glUniform{len(numbers)}f")(place, *numbers)
+
+
 class RayCaster:
     """A context of OpenGL with the volume and the shaders; used in one thread only.
 
@@ -121,8 +151,7 @@ class RayCaster:
             raise GraphicsError(f"OpenGL must be 3.3 or later, this is {version[0]}.{version[1]}")
         self._gl: Any = self._context.extraFunctions()
         self.renderer = str(self._gl.glGetString(RENDERER))
-        self._program = self._linked()
-        self._places: dict[str, int] = {}
+        self._programs: dict[tuple[str, int], _Program] = {}
         self._corners = QOpenGLVertexArrayObject()
         self._corners.create()
         self._textures = [_texture(target) for target in (3, 3, 2)]
@@ -142,14 +171,12 @@ class RayCaster:
         if not (self._context.isValid() and self._context.makeCurrent(self._surface)):
             raise GraphicsError("the OpenGL context is lost")
 
-    def _linked(self) -> QOpenGLShaderProgram:
-        program = QOpenGLShaderProgram()
-        kind = QOpenGLShader.ShaderTypeBit
-        added = program.addShaderFromSourceCode(kind.Vertex, VERTEX)
-        added = added and program.addShaderFromSourceCode(kind.Fragment, FRAGMENT)
-        if not (added and program.link()):
-            raise GraphicsError(f"the shaders do not compile here: {program.log().strip()}")
-        return program
+    def _program(self, mode: str, surfaces: int) -> "_Program":
+        """Return the program of a mode, compiled when it is first used."""
+        key = (mode, surfaces)
+        if key not in self._programs:
+            self._programs[key] = _Program(self._gl, fragment(mode, surfaces))
+        return self._programs[key]
 
     # --- volume and colours ---
 
@@ -237,13 +264,15 @@ class RayCaster:
             raise GraphicsError(f"a picture of {width} x {height} pixels cannot be drawn here")
         gl.glViewport(0, 0, width, height)
         self._paint_with(scene.colours)
-        self._program.bind()
+        surfaces = min(len(scene.state.drawn_surfaces), MOST_SURFACES)
+        program = self._program(scene.state.mode, surfaces)
+        program.bind()
         self._corners.bind()
         for unit, target in ((VOXELS, TEXTURE_3D), (BRICKS, TEXTURE_3D), (COLOURS, TEXTURE_2D)):
             self._bind(unit, target)
         assert self._volume is not None
         for name, value in uniforms(scene, quality, self._volume).items():
-            self._set(name, value)
+            program.set(name, value)
 
     def _drawn_in_bands(self, width: int, height: int, given_up: Callable[[], bool]) -> bool:
         """Draw bands of rows, each as high as fits into ``BAND_S``; False if given up."""
@@ -284,16 +313,6 @@ class RayCaster:
         kind = QImage.Format.Format_RGBA8888_Premultiplied
         return QImage(pixels.data, width, height, kind).copy()
 
-    def _set(self, name: str, value: Any) -> None:
-        place = self._places.get(name)
-        if place is None:
-            place = self._places[name] = self._program.uniformLocation(name)
-        if isinstance(value, int):
-            self._gl.glUniform1i(place, value)
-            return
-        numbers = [float(v) for v in np.atleast_1d(value)]
-        getattr(self._gl, f"glUniform{len(numbers)}f")(place, *numbers)
-
     def close(self) -> None:
         """Free what the graphics card holds; call it in the thread of the caster."""
         if self._context.makeCurrent(self._surface):
@@ -303,7 +322,7 @@ class RayCaster:
             if self._timed:
                 self._query.destroy()
             self._corners.destroy()
-            self._program.removeAllShaders()
+            self._programs.clear()
             self._context.doneCurrent()
 
 
@@ -367,7 +386,6 @@ def uniforms(scene: Scene, quality: Quality, volume: PreparedVolume) -> dict[str
         "per_brick": shape[::-1] / BRICK,
         "voxel_um": voxel_um[::-1],
         "stride": quality.step * min(grid.voxel_size_um),
-        "mode": MODES[state.mode],
         "opacity": state.opacity,
         "filled": float(state.filled),
         "voxels": VOXELS,
@@ -389,7 +407,6 @@ def _indices(scene: Scene, volume: PreparedVolume) -> dict[str, Any]:
     values: dict[str, Any] = {
         "contrast": [volume.share(contrast.low), volume.share(contrast.high)],
         "over_medium": [volume.share(medium), (top - medium) / span],
-        "count": len(surfaces),
         "outer": [volume.share(outer), float(sign)],
     }
     for number, surface in enumerate(surfaces):

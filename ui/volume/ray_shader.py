@@ -2,11 +2,14 @@
 
 Rays are parallel; coordinates are those of the texture, 0 to 1 from face to face (x, y, z). A brick
 in which nothing is drawn is skipped in one step. The picture has premultiplied alpha.
+
+Each mode is a program of its own, and what is rarely needed is a loop that ends at once: Mesa's
+llvmpipe, which draws where there is no graphics card, executes both sides of every ``if``.
 """
 
 from typing import Final
 
-__all__ = ["FRAGMENT", "MOST_SURFACES", "VERTEX"]
+__all__ = ["MOST_SURFACES", "VERTEX", "fragment"]
 
 MOST_SURFACES: Final = 3
 
@@ -20,7 +23,7 @@ void main() {
 }
 """
 
-FRAGMENT: Final = """#version 330 core
+_FRAGMENT: Final = """
 uniform sampler3D voxels;
 uniform sampler3D bricks;
 uniform sampler2D colours;
@@ -32,11 +35,9 @@ uniform vec3 per_brick, per_voxel;     // bricks and voxels over the whole textu
 uniform vec3 axis_x, axis_y, axis_z;   // of the volume, in the view (right, down, ahead)
 uniform vec3 voxel_um;
 uniform float stride;                  // um
-uniform int mode;                      // 0 maximum, 1 attenuated, 2 surfaces
 uniform vec2 contrast;                 // values drawn darkest and brightest
 uniform vec2 over_medium;              // value of the medium; the full contrast over it
 uniform float opacity;                 // 1/um
-uniform int count;
 uniform float levels[3];
 uniform vec4 paints[3];
 uniform float filled;
@@ -56,11 +57,15 @@ float absorption(float value) {
 
 // In a brick of this range, may anything be drawn?
 bool shows(vec2 range, float best) {
-    if (mode == 0) return range.y > best;
-    if (mode == 1) return max(absorption(range.x), absorption(range.y)) > 1e-4;
+#if MODE == MAXIMUM
+    return range.y > best;
+#elif MODE == ATTENUATED
+    return max(absorption(range.x), absorption(range.y)) > 1e-4;
+#else
     bool any = false;
-    for (int i = 0; i < count; i++) any = any || (range.x < levels[i] && range.y >= levels[i]);
+    for (int i = 0; i < COUNT; i++) any = any || (range.x < levels[i] && range.y >= levels[i]);
     return any;
+#endif
 }
 
 // The normal in the view, (right, down, ahead): against the gradient.
@@ -81,12 +86,25 @@ const vec3 HALF = vec3(-0.2272, -0.3029, -0.9249);
 vec4 shaded(vec4 paint, vec3 normal) {
     if (normal.z > 0.0) normal = -normal;        // seen from inside
     float facing = max(-normal.z, 0.05);
-    float lit = 0.30 + 0.55 * max(dot(normal, LIGHT), 0.0) + 0.15 * facing;
+    float lit = 0.34 + 0.62 * max(dot(normal, LIGHT), 0.0) + 0.12 * facing;
     float gloss = 0.30 * pow(max(dot(normal, HALF), 0.0), 40.0);
     // a thin skin covers more where the ray grazes it
     float alpha = 1.0 - pow(1.0 - min(paint.a, 0.9999), 1.0 / facing);
     alpha = paint.a >= 0.9999 ? 1.0 : alpha;
     return vec4(min(paint.rgb * lit + gloss, 1.0) * alpha, alpha);
+}
+
+// The surface that is met first on the way from one value to the next; -1 if none is.
+int first_met(float former, float value) {
+    int first = -1;
+    float nearest = 2.0;
+    for (int i = 0; i < COUNT; i++) {
+        float away = abs(levels[i] - former);
+        bool met = (former < levels[i]) != (value < levels[i]) && away < nearest;
+        first = met ? i : first;
+        nearest = met ? away : nearest;
+    }
+    return first;
 }
 
 // A cheap hash: the first samples of neighbouring rays lie at different depths, against rings.
@@ -104,54 +122,69 @@ void main() {
     float best = -1.0, through = 1.0, former = 0.0;
     vec3 light = vec3(0.0);
     vec3 forward = step(vec3(0.0), ahead);
-    if (mode == 2 && count > 0) {
-        vec3 inside = clamp(o + t * ahead, lowest, highest);
-        former = texture(voxels, inside).r;
-        vec3 face = vec3(equal(enter, vec3(t)));
-        float cut = dot(face, mix(cut_high, cut_low, forward));
-        if (outer.y * (former - outer.x) >= 0.0 && filled > 0.0 && cut > 0.5) {
-            picture = vec4(coloured(former), 1.0);
-            return;
-        }
+#if MODE == ATTENUATED
+    t += stride * jitter();
+#elif MODE == SURFACES
+    former = texture(voxels, clamp(o + t * ahead, lowest, highest)).r;
+    float cut = dot(vec3(equal(enter, vec3(t))), mix(cut_high, cut_low, forward));
+    if (outer.y * (former - outer.x) >= 0.0 && filled > 0.0 && cut > 0.5) {
+        picture = vec4(coloured(former), 1.0);
+        return;
     }
-    if (mode == 1) t += stride * jitter();
+#endif
     while (t < end && through > 0.01) {
-        vec3 cell = clamp(floor((o + (t + 1e-3 * stride) * ahead) * per_brick), vec3(0.0), ceil(per_brick) - 1.0);
-        vec3 faces = ((cell + forward) / per_brick - o) * inverse;
-        float brick_end = min(min(min(faces.x, faces.y), faces.z), end);
-        float steps = max(ceil((brick_end - t) / stride), 1.0);
-        if (!shows(texelFetch(bricks, ivec3(cell), 0).rg, best)) {
-            t += steps * stride;
-            if (mode == 2) former = texture(voxels, o + (t - stride) * ahead).r;
-            continue;
+        // skip bricks in which nothing is drawn
+        float brick_end = t;
+        while (brick_end <= t && t < end) {
+            vec3 cell = floor((o + (t + 1e-3 * stride) * ahead) * per_brick);
+            vec3 faces = ((cell + forward) / per_brick - o) * inverse;
+            brick_end = t + max(ceil((min(min(faces.x, faces.y), faces.z) - t) / stride), 1.0) * stride;
+            ivec3 place = ivec3(clamp(cell, vec3(0.0), ceil(per_brick) - 1.0));
+            if (!shows(texelFetch(bricks, place, 0).rg, best)) t = brick_end;
         }
-        for (float k = 0.0; k < steps; k += 1.0) {
+        brick_end = min(brick_end - 0.5 * stride, end);
+#if MODE == SURFACES
+        former = texture(voxels, o + (t - stride) * ahead).r;
+#endif
+        while (t < brick_end && through > 0.01) {
             float value = texture(voxels, o + t * ahead).r;
-            if (mode == 0) {
-                best = max(best, value);
-            } else if (mode == 1) {
-                float alpha = 1.0 - exp(-absorption(value) * stride);
-                light += through * alpha * coloured(value);
-                through *= 1.0 - alpha;
-            } else {
-                for (int i = 0; i < count; i++) {
-                    int n = value > former ? i : count - 1 - i;  // in the order in which they are met
-                    if ((former < levels[n]) == (value < levels[n])) continue;
-                    float back = (value - levels[n]) / (value - former);
-                    vec3 p = o + (t - back * stride) * ahead;
-                    // one more step of the secant: the value between samples is not a straight line
-                    float there = texture(voxels, p).r;
-                    float slope = (value - former) / stride;
-                    p += clamp((levels[n] - there) / slope, -0.5 * stride, 0.5 * stride) * ahead;
-                    vec4 skin = shaded(paints[n], normal_at(p));
-                    light += through * skin.rgb;
-                    through *= 1.0 - skin.a;
-                }
-                former = value;
+#if MODE == MAXIMUM
+            best = max(best, value);
+#elif MODE == ATTENUATED
+            float alpha = 1.0 - exp(-absorption(value) * stride);
+            light += through * alpha * coloured(value);
+            through *= 1.0 - alpha;
+#else
+            float slope = (value - former) / stride;
+            int next = first_met(former, value);
+            while (next >= 0 && through > 0.01) {
+                vec3 p = o + (t - (value - levels[next]) / slope) * ahead;
+                // one more step of the secant: values between samples are not on a straight line
+                float off = (levels[next] - texture(voxels, p).r) / slope;
+                p += clamp(off, -0.5 * stride, 0.5 * stride) * ahead;
+                vec4 skin = shaded(paints[next], normal_at(p));
+                light += through * skin.rgb;
+                through *= 1.0 - skin.a;
+                former = value > former ? levels[next] : levels[next] - 1e-6;
+                next = first_met(former, value);
             }
+            former = value;
+#endif
             t += stride;
         }
     }
-    picture = mode == 0 ? vec4(coloured(best), 1.0) : vec4(light, 1.0 - through);
+#if MODE == MAXIMUM
+    picture = vec4(coloured(best), 1.0);
+#else
+    picture = vec4(light, 1.0 - through);
+#endif
 }
 """
+
+
+def fragment(mode: str, surfaces: int) -> str:
+    """Return the fragment shader of a mode ("maximum", "attenuated" or "surfaces")."""
+    modes = ("MAXIMUM", "ATTENUATED", "SURFACES")
+    numbers = [f"#define {name} {number}" for number, name in enumerate(modes)]
+    chosen = [f"#define MODE {mode.upper()}", f"#define COUNT {surfaces}"]
+    return "\n".join(["#version 330 core", *numbers, *chosen, _FRAGMENT])

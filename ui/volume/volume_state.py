@@ -14,9 +14,6 @@ from ui.volume.volume_camera import VolumeCamera
 
 __all__ = ["Kept", "Mode", "Surface", "VolumeState", "start_surfaces"]
 
-NO_CUTS: "tuple[Kept, Kept, Kept]"
-
-
 class Mode(StrEnum):
     """How the volume is drawn."""
 
@@ -66,7 +63,7 @@ class Surface:
 
 
 KINDS = (
-    Surface("membrane", 0.0, "#9db8d9", 0.22),
+    Surface("membrane", 0.0, "#b4cdec", 0.26),
     Surface("nucleoli", 0.0, "#e2725b", 0.75),
     Surface("lipid", 0.0, "#f2c14e", 1.0),
 )
