@@ -101,9 +101,7 @@ def save_surfaces(
         _replace(path, lambda partial: write_ply(partial, surfaces, meshes))
         return [path]
     if path.suffix.lower() != ".stl":
-        raise ConfigurationError(
-            f"a file of surfaces must end in .stl or .ply, got {path.name!r}"
-        )
+        raise ConfigurationError(f"a file of surfaces must end in .stl or .ply, got {path.name!r}")
     paths = _stl_paths(path, [surface.name for surface in surfaces])
     for target, surface, mesh in zip(paths, surfaces, meshes, strict=True):
         _replace(target, lambda partial, s=surface, m=mesh: write_stl(partial, s, m))  # type: ignore[misc]

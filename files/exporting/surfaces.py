@@ -1,10 +1,10 @@
 """Closed surfaces of constant refractive index as triangles, in um.
 
-Marching cubes (Lewiner et al., "Efficient implementation of marching cubes' cases with topological
-guarantees", J. Graphics Tools 8, 2003; scikit-image's) on the volume with a layer of voxels around
-it, so that an object that leaves the volume is closed by the volume's outer face. Vertices are
-(x, y, z) in um from the centre voxel n//2, as positions are elsewhere; triangles turn counter-clockwise
-seen from outside.
+Marching cubes (Lorensen and Cline, Computer Graphics 21, 1987; scikit-image's, whose variant by
+Lewiner left edges with four triangles on noise) on the volume with a layer of voxels around it, so
+that an object that leaves the volume is closed by the volume's outer face. Vertices are
+(x, y, z) in um from the centre voxel n//2, as positions are elsewhere; triangles turn
+counter-clockwise seen from outside.
 """
 
 from dataclasses import dataclass
@@ -111,7 +111,9 @@ def surface_mesh(
             f"the volume has {volume.min():.4f} to {volume.max():.4f}"
         )
     inside[np.abs(inside) < _APART] = -_APART
-    vertices, faces, _, _ = marching_cubes(_enclosed(inside), 0.0, spacing=voxel_size_um)
+    vertices, faces, _, _ = marching_cubes(
+        _enclosed(inside), 0.0, spacing=voxel_size_um, method="lorensen"
+    )
     centre = [(n // 2 + 1) * size for n, size in zip(volume.shape, voxel_size_um, strict=True)]
     return _outwards(
         Mesh((vertices - centre)[:, ::-1].astype(np.float32), np.asarray(faces, np.int32))

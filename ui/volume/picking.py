@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ui.sections.voxel_grid import Position
 from ui.viewmodel import Contrast, Volume
+from ui.volume.ray_shader import CLEAR
 from ui.volume.volume_state import Mode, VolumeState
 
 __all__ = ["absorption", "interpolated", "picked", "visible"]
@@ -30,7 +31,9 @@ def interpolated(volume: Volume, places: Vectors) -> Values:
     total = np.zeros(places.shape[:-1], np.float32)
     for corner in np.ndindex(2, 2, 2):
         at = [(following if up else first)[..., axis] for axis, up in enumerate(corner)]
-        weight = np.prod([share[..., a] if u else 1 - share[..., a] for a, u in enumerate(corner)], axis=0)
+        weight = np.prod(
+            [share[..., a] if u else 1 - share[..., a] for a, u in enumerate(corner)], axis=0
+        )
         total += weight * volume[at[0], at[1], at[2]]
     return total
 
@@ -45,7 +48,7 @@ def absorption(values: Values, medium: float, contrast: Contrast, opacity: float
     if span <= 0:
         span = min(contrast.low - medium, -1e-6)
     relative = np.clip((values - np.float32(medium)) / np.float32(span), 0, 1)
-    return np.asarray(np.float32(opacity) * relative * relative)
+    return np.asarray(np.float32(opacity) * np.maximum(relative * relative - np.float32(CLEAR), 0))
 
 
 def _span(state: VolumeState, start_um: Vectors, cursor_um: Position) -> tuple[float, float]:

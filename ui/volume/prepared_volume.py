@@ -1,7 +1,7 @@
 """A volume as the graphics card gets it: 16-bit steps of RI, and the range of every brick.
 
-Rays skip bricks in which nothing is drawn. 16 bits of the volume's own range are finer than 1e-5 RI,
-are sampled twice as fast as float32 where the processor draws, and take half of the memory.
+Rays skip bricks in which nothing is drawn. 16 bits of the volume's own range are finer than 1e-5
+RI, are sampled twice as fast as float32 where the processor draws, and take half of the memory.
 """
 
 from dataclasses import dataclass

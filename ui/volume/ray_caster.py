@@ -141,7 +141,7 @@ class RayCaster:
 
     def __init__(self, surface: QOffscreenSurface) -> None:
         self._surface = surface
-        self._context = QOpenGLContext()
+        self._context: QOpenGLContext | None = QOpenGLContext()
         self._context.setFormat(surface_format())
         if not (surface.isValid() and self._context.create()):
             raise GraphicsError("no OpenGL context can be made here")
@@ -168,7 +168,8 @@ class RayCaster:
 
     def check(self) -> None:
         """Make the context current; raise GraphicsError if it is lost."""
-        if not (self._context.isValid() and self._context.makeCurrent(self._surface)):
+        context = self._context
+        if context is None or not (context.isValid() and context.makeCurrent(self._surface)):
             raise GraphicsError("the OpenGL context is lost")
 
     def _program(self, mode: str, surfaces: int) -> "_Program":
@@ -228,12 +229,12 @@ class RayCaster:
     # --- pictures ---
 
     def draw(
-        self, scene: Scene, quality: Quality, given_up: Callable[[], bool] = lambda: False
+        self, scene: Scene, quality: Quality, given_up: Callable[[], bool] | None = None
     ) -> tuple[QImage, float] | None:
         """Draw the volume; call ``upload`` first.
 
-        It is drawn in bands, and between them ``given_up`` is asked. Python's other threads run
-        while the graphics card, or the processor in its place, works.
+        With ``given_up`` it is drawn in bands, and that is asked between them. Python's other
+        threads run while the graphics card, or the processor in its place, works.
 
         Returns
         -------
@@ -274,14 +275,14 @@ class RayCaster:
         for name, value in uniforms(scene, quality, self._volume).items():
             program.set(name, value)
 
-    def _drawn_in_bands(self, width: int, height: int, given_up: Callable[[], bool]) -> bool:
+    def _drawn_in_bands(self, width: int, height: int, given_up: Callable[[], bool] | None) -> bool:
         """Draw bands of rows, each as high as fits into ``BAND_S``; False if given up."""
         gl = self._gl
         gl.glEnable(SCISSOR_TEST)
         try:
-            top, rows = 0, max(height // 16, 8)
+            top, rows = 0, height if given_up is None else max(height // 16, 8)
             while top < height:
-                if given_up():
+                if given_up is not None and given_up():
                     return False
                 begun = time.perf_counter()
                 gl.glScissor(0, top, width, min(rows, height - top))
@@ -314,16 +315,22 @@ class RayCaster:
         return QImage(pixels.data, width, height, kind).copy()
 
     def close(self) -> None:
-        """Free what the graphics card holds; call it in the thread of the caster."""
-        if self._context.makeCurrent(self._surface):
-            self._frame = None
+        """Free what the graphics card holds; call it in the thread of the caster, which ends so."""
+        if self._context is None:
+            return
+        current = self._context.makeCurrent(self._surface)
+        self._frame = None
+        self._programs.clear()
+        if current:
             for texture in self._textures:
                 texture.destroy()
-            if self._timed:
-                self._query.destroy()
+            self._query.destroy()
             self._corners.destroy()
-            self._programs.clear()
             self._context.doneCurrent()
+        # before the surface, and before Python ends: Qt's objects must not outlive their context
+        self._textures.clear()
+        del self._query, self._corners, self._gl
+        self._context = None
 
 
 def _limit(gl: Any) -> int:

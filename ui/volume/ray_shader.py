@@ -9,9 +9,10 @@ llvmpipe, which draws where there is no graphics card, executes both sides of ev
 
 from typing import Final
 
-__all__ = ["MOST_SURFACES", "VERTEX", "fragment"]
+__all__ = ["CLEAR", "MOST_SURFACES", "VERTEX", "fragment"]
 
 MOST_SURFACES: Final = 3
+CLEAR: Final = 0.0064  # squared share of the contrast below which the attenuated volume is clear
 
 # one triangle that covers the picture, without a buffer
 VERTEX: Final = """#version 330 core
@@ -52,15 +53,13 @@ vec3 coloured(float value) {
 
 float absorption(float value) {
     float relative = clamp((value - over_medium.x) / over_medium.y, 0.0, 1.0);
-    return opacity * relative * relative;
+    return opacity * max(relative * relative - CLEAR, 0.0);
 }
 
 // In a brick of this range, may anything be drawn?
-bool shows(vec2 range, float best) {
-#if MODE == MAXIMUM
-    return range.y > best;
-#elif MODE == ATTENUATED
-    return max(absorption(range.x), absorption(range.y)) > 1e-4;
+bool shows(vec2 range) {
+#if MODE == ATTENUATED
+    return max(absorption(range.x), absorption(range.y)) > 0.0;
 #else
     bool any = false;
     for (int i = 0; i < COUNT; i++) any = any || (range.x < levels[i] && range.y >= levels[i]);
@@ -108,7 +107,9 @@ int first_met(float former, float value) {
 }
 
 // A cheap hash: the first samples of neighbouring rays lie at different depths, against rings.
-float jitter() { return fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))); }
+float jitter() {
+    return fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715))));
+}
 
 void main() {
     vec3 o = origin + at.x * right + at.y * down;
@@ -133,15 +134,20 @@ void main() {
     }
 #endif
     while (t < end && through > 0.01) {
+#if MODE == MAXIMUM
+        float brick_end = end + stride;  // skipping costs more than it saves: noise is everywhere
+#else
         // skip bricks in which nothing is drawn
         float brick_end = t;
         while (brick_end <= t && t < end) {
             vec3 cell = floor((o + (t + 1e-3 * stride) * ahead) * per_brick);
             vec3 faces = ((cell + forward) / per_brick - o) * inverse;
-            brick_end = t + max(ceil((min(min(faces.x, faces.y), faces.z) - t) / stride), 1.0) * stride;
+            float out_of = min(min(faces.x, faces.y), faces.z);
+            brick_end = t + max(ceil((out_of - t) / stride), 1.0) * stride;
             ivec3 place = ivec3(clamp(cell, vec3(0.0), ceil(per_brick) - 1.0));
-            if (!shows(texelFetch(bricks, place, 0).rg, best)) t = brick_end;
+            if (!shows(texelFetch(bricks, place, 0).rg)) t = brick_end;
         }
+#endif
         brick_end = min(brick_end - 0.5 * stride, end);
 #if MODE == SURFACES
         former = texture(voxels, o + (t - stride) * ahead).r;
@@ -186,5 +192,5 @@ def fragment(mode: str, surfaces: int) -> str:
     """Return the fragment shader of a mode ("maximum", "attenuated" or "surfaces")."""
     modes = ("MAXIMUM", "ATTENUATED", "SURFACES")
     numbers = [f"#define {name} {number}" for number, name in enumerate(modes)]
-    chosen = [f"#define MODE {mode.upper()}", f"#define COUNT {surfaces}"]
+    chosen = [f"#define MODE {mode.upper()}", f"#define COUNT {surfaces}", f"#define CLEAR {CLEAR}"]
     return "\n".join(["#version 330 core", *numbers, *chosen, _FRAGMENT])

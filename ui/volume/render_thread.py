@@ -47,7 +47,7 @@ class _Request:
 
 
 class RenderThread(QObject):
-    """Draws what was asked for last; ``drawn`` brings every picture, ``failed`` why there is none."""
+    """Draws what was asked for last; ``drawn`` brings pictures, ``failed`` why there is none."""
 
     drawn = Signal(object)
     failed = Signal(str)
@@ -162,8 +162,7 @@ class RenderThread(QObject):
     def _draw(
         self, caster: RayCaster, request: _Request, quality: Quality, *, patient: bool
     ) -> None:
-        given_up = self._overtaken if patient else (lambda: self._closing)
-        done = caster.draw(request.scene, quality, given_up)
+        done = caster.draw(request.scene, quality, self._overtaken if patient else None)
         if done is None:
             return
         picture, seconds = done

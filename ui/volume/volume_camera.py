@@ -96,8 +96,8 @@ class VolumeCamera:
         return diagonal * MARGIN / max(min(width, height), 1) / self.zoom
 
     def turned(self, right_degrees: float, down_degrees: float) -> "VolumeCamera":
-        """Turn the volume as if pulled to the right and down by so many degrees."""
-        pulled = _after(turn(1, right_degrees), turn(0, -down_degrees))
+        """Turn the volume as if its front were pulled to the right and down, by so many degrees."""
+        pulled = _after(turn(1, -right_degrees), turn(0, down_degrees))
         return replace(self, orientation=_after(pulled, self.orientation))
 
     def panned(self, right_um: float, down_um: float) -> "VolumeCamera":

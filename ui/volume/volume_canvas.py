@@ -61,9 +61,7 @@ class VolumeCanvas(QWidget):
 
     def _marks(self, painter: Any) -> MarkPainter:
         assert self.drawn is not None
-        return MarkPainter(
-            painter, self.drawn.scene, self.width(), self.height(), self._background
-        )
+        return MarkPainter(painter, self.drawn.scene, self.width(), self.height(), self._background)
 
     def _um(self, point: QPointF) -> tuple[float, float]:
         scale = self.um_per_pixel()

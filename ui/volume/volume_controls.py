@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QColorDialog,
     QDoubleSpinBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSizePolicy,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from ui.sections.voxel_grid import AXES, X, Y, Z
-from ui.style import AXIS_COLOURS, DIM
+from ui.style import DIM
 from ui.viewmodel import HIGHEST_INDEX, LOWEST_INDEX
 from ui.volume.volume_camera import PRESETS
 from ui.volume.volume_state import Kept, Mode, Surface, VolumeState
@@ -40,7 +39,11 @@ PRESET_TIPS = {
     "YZ": "From the side, as the YZ section",
     "oblique": "Oblique view",
 }
-CUT_MARKS = {Kept.BOTH: "", Kept.LOW: " \N{LESS-THAN OR EQUAL TO}", Kept.HIGH: " \N{GREATER-THAN OR EQUAL TO}"}
+CUT_MARKS = {
+    Kept.BOTH: "",
+    Kept.LOW: " \N{LESS-THAN OR EQUAL TO}",
+    Kept.HIGH: " \N{GREATER-THAN OR EQUAL TO}",
+}
 LOWEST_OPACITY, HIGHEST_OPACITY = 0.05, 20.0  # 1/um, on a logarithmic slider
 SLIDER = 100
 
@@ -84,7 +87,10 @@ class SurfaceRow(QWidget):
             self.colour.setIcon(_swatch(surface.colour))
         self._surface = surface
         self.shown.setChecked(surface.shown)
-        for widget, value in ((self.level, surface.level), (self.opacity, surface.opacity * SLIDER)):
+        for widget, value in (
+            (self.level, surface.level),
+            (self.opacity, surface.opacity * SLIDER),
+        ):
             with QSignalBlocker(widget):
                 widget.setValue(value if widget is self.level else round(value))
         if not self.name.hasFocus():
@@ -123,7 +129,9 @@ class VolumeControls(QWidget):
         self.opacity = _slider("How fast structures absorb light")
         self.rows = tuple(SurfaceRow(number) for number in range(3))
         self.auto = _button("Auto RI", "Find the RI of membrane, nucleoli and lipid in this volume")
-        self.export = _button("Export\N{HORIZONTAL ELLIPSIS}", "Save the surfaces as STL or PLY, in µm")
+        self.export = _button(
+            "Export\N{HORIZONTAL ELLIPSIS}", "Save the surfaces as STL or PLY, in µm"
+        )
         self._build()
         self._connect()
 

@@ -14,6 +14,7 @@ from ui.volume.volume_camera import VolumeCamera
 
 __all__ = ["Kept", "Mode", "Surface", "VolumeState", "start_surfaces"]
 
+
 class Mode(StrEnum):
     """How the volume is drawn."""
 
@@ -146,7 +147,7 @@ class VolumeState:
         return tuple(sorted(shown, key=lambda surface: surface.level))
 
     def outermost(self, medium_index: float) -> tuple[float, int]:
-        """Return the level of the outermost drawn surface, and 1 if it is denser inside, else -1."""
+        """Return the level of the outermost surface, and 1 if it is denser inside, else -1."""
         levels = [surface.level for surface in self.drawn_surfaces]
         if levels and levels[-1] < medium_index:
             return levels[-1], -1

@@ -241,9 +241,7 @@ class VolumeView(QWidget):
     def save_surfaces(self, path: Path) -> None:
         """Save the surfaces to a .stl or .ply file; ``exported`` or ``export_failed`` says how."""
         assert self._tomogram is not None
-        self.export.save(
-            path, self._displayed().volume, self.state, self._tomogram.medium_index
-        )
+        self.export.save(path, self._displayed().volume, self.state, self._tomogram.medium_index)
 
     # --- the thread ---
 
@@ -300,4 +298,3 @@ class VolumeView(QWidget):
         """End the thread."""
         self.close_renderer()
         super().closeEvent(event)
-
