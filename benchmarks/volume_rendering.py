@@ -3,8 +3,8 @@
 Each runs in a process of its own on the same volume (64 x 320 x 320, a cell with noise) at
 500 x 500 pixels: LiveTomo's own ray caster, and those of vispy, pygfx and pyqtgraph.opengl that are
 installed (``pip install vispy``; ``pygfx rendercanvas``; ``PyOpenGL``). A picture counts when its
-pixels have been read back. Reduced sampling is half of the pixels along an edge and half of the samples along a
-ray. ``Processor`` is the time of all cores for a picture: on a busy machine it tells more.
+pixels have been read back. Reduced sampling is half of the pixels along an edge and half of the
+samples along a ray. The processor's time is that of all cores: on a busy machine it tells more.
 """
 
 import argparse

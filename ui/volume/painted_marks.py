@@ -1,5 +1,6 @@
 """What is painted over the 3D picture: box, scale, crosshair, captions; sharp at any resolution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,23 +88,24 @@ class MarkPainter:
 
     def _paint_scale(self, scale: AxisScale) -> None:
         out = QPointF(*scale.outwards)
-        for number, tick in enumerate(scale.ticks):
-            at = self._pixel(tick.at)
+        places = [self._pixel(tick.at) for tick in scale.ticks]
+        for at, tick in zip(places, scale.ticks, strict=True):
             self.painter.setPen(QPen(self._line_colour(190), 1.0))
             self.painter.drawLine(QLineF(at, at + out * TICK_PX))
-            last = number == len(scale.ticks) - 1
             text = f"{tick.value_um:g}".replace("-", "\N{MINUS SIGN}")
-            place = at + out * LABEL_PX
-            self._centred(place, text, self._line_colour(235))
-            if last:
-                self._name_axis(scale, place)
+            self._centred(at + out * LABEL_PX, text, self._line_colour(235))
+        self._name_axis(scale, places)
 
-    def _name_axis(self, scale: AxisScale, last: QPointF) -> None:
-        """Write the name of an axis between its last two numbers, farther out."""
-        edge = scale.edge
-        middle = (self._pixel(edge.start) + self._pixel(edge.end)) / 2
-        place = middle + QPointF(*scale.outwards) * (LABEL_PX * 2.2)
-        self._centred(place, f"{AXES[scale.axis]} / µm", QColor(AXIS_COLOURS[scale.axis]))
+    def _name_axis(self, scale: AxisScale, ticks: Sequence[QPointF]) -> None:
+        """Write the name of an axis: under its numbers, or beside the box between two of them."""
+        out = QPointF(*scale.outwards)
+        middle = (self._pixel(scale.edge.start) + self._pixel(scale.edge.end)) / 2
+        away = LABEL_PX * 2.2
+        if abs(out.x()) > abs(out.y()) and len(ticks) > 1:
+            half = len(ticks) // 2
+            middle, away = (ticks[half - 1] + ticks[half]) / 2, LABEL_PX * 1.5
+        name = f"{AXES[scale.axis]} / µm"
+        self._centred(middle + out * away, name, QColor(AXIS_COLOURS[scale.axis]))
 
     def _centred(self, place: QPointF, text: str, colour: QColor) -> None:
         width = self.painter.fontMetrics().horizontalAdvance(text) + 2
