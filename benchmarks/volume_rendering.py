@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ def _own(volumes: tuple[Volume, Volume], seconds: float, begun: float) -> Figure
     caster.upload(prepare(volumes[0], 10**9))
     figures: Figures = {"import_s": loaded, "renderer": caster.renderer}
     for mode in Mode:
-        figures[f"{mode}"] = _rate(lambda m=mode: draw(m, full), seconds)  # type: ignore[misc]
-        figures[f"{mode} reduced"] = _rate(lambda m=mode: draw(m, reduced), seconds)  # type: ignore[misc]
+        figures[f"{mode}"] = _rate(partial(draw, mode, full), seconds)
+        figures[f"{mode} reduced"] = _rate(partial(draw, mode, reduced), seconds)
     figures["upload_ms"] = _uploads(take, volumes)
     caster.close()
     screen.destroy()
@@ -172,10 +173,8 @@ def _vispy(volumes: tuple[Volume, Volume], seconds: float, begun: float) -> Figu
             volume.threshold = 0.3
         for suffix, pixels, step in (("", _PIXELS, 1.0), (" reduced", _PIXELS // 2, 2.0)):
             volume.relative_step_size = step
-            figures[mode + suffix] = _rate(
-                lambda p=pixels: canvas.render(size=(p, p)),
-                seconds,  # type: ignore[misc]
-            )
+            render = partial(canvas.render, size=(pixels, pixels))
+            figures[mode + suffix] = _rate(render, seconds)
     volume.method, volume.relative_step_size = "mip", 1.0
 
     def take(data: Volume) -> None:

@@ -151,7 +151,8 @@ def _write(
     module, _, name = chosen.write.partition(":")
     write: Write = getattr(importlib.import_module(module), name)
     if chosen.surfaces:
-        write = partial(write, levels=levels, tell=tell)
+        with_levels: Callable[..., None] = write
+        write = partial(with_levels, levels=levels, tell=tell)
     total = sum(math.prod(image.shape[:2]) for file in files for image in file.images)
     done = 0
 

@@ -42,7 +42,8 @@ def surface_levels(
     sign = _sign(contrast)
     contrast *= sign
     top = max(float(contrast.max(initial=0.0)), 1e-3)
-    thresholds, inside = [], contrast[contrast > 0]
+    thresholds: list[float] = []
+    inside = contrast[contrast > 0]
     while len(thresholds) <= count and len(inside) >= _FEWEST:
         thresholds.append(otsu_threshold(inside))
         inside = inside[inside > thresholds[-1]]

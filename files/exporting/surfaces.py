@@ -8,6 +8,7 @@ counter-clockwise seen from outside.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,9 @@ def surface_mesh(
     DataError
         If no voxel lies beyond the level, or a voxel has no index.
     """
-    from skimage.measure import marching_cubes  # half a second, and for surfaces only
+    from skimage import measure  # half a second, and for surfaces only
+
+    marching_cubes: Any = measure.marching_cubes  # untyped
 
     if not np.isfinite(volume).all():
         raise DataError("a surface needs an index in every voxel, some have none (NaN or infinite)")

@@ -1,5 +1,6 @@
 """What is painted over the 3D picture: box, scale, crosshair, captions; sharp at any resolution."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ EDGE_PX = 10
 TICK_PX, LABEL_PX = 5, 16
 CLOSEST_PX, SHORTEST_PX = 46, 40  # between two ticks; an edge with a scale
 HOLE_PX = 6
+LIGHT_STEPS = 8  # of the crosshair: neighbouring pieces of the same one are one line
 FAINT = 0.16  # of a line behind something opaque
 SCALE_BAR_SHARE = 0.3
 SHADOW = QColor(0, 0, 0, 190)
@@ -123,15 +125,14 @@ class MarkPainter:
         middle = self._pixel(state.camera.projected(np.array(self.scene.cursor_um)))
         for axis in range(3):
             colour = QColor(AXIS_COLOURS[axis])
-            for piece, share in enumerate(light[axis].tolist()):
-                start, end = (self._pixel(lines[axis, piece + n]) for n in (0, 1))
-                if QLineF((start + end) / 2, middle).length() < HOLE_PX:
-                    continue
+            for first, last, share in evenly_lit(light[axis]):
                 colour.setAlphaF(FAINT + (0.9 - FAINT) * share)
                 pen = QPen(colour, 1.4)
                 pen.setCapStyle(Qt.PenCapStyle.FlatCap)
                 self.painter.setPen(pen)
-                self.painter.drawLine(QLineF(start, end))
+                start, end = (self._pixel(lines[axis, number]) for number in (first, last))
+                for part in around(QLineF(start, end), middle):
+                    self.painter.drawLine(part)
         self.painter.setBrush(Qt.BrushStyle.NoBrush)
         self.painter.setPen(QPen(QColor("#ffffff"), 1.4))
         self.painter.drawEllipse(middle, HOLE_PX - 2, HOLE_PX - 2)
@@ -188,3 +189,30 @@ class MarkPainter:
             self.painter.drawLine(QLineF(origin, tip))
             if np.hypot(right, down) > 0.25:
                 self._centred(origin + QPointF(right, down) * 33, AXES[axis], colour)
+
+
+def evenly_lit(light: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+    """Return runs of pieces of about the same light: first and last point, light."""
+    steps = np.round(light * LIGHT_STEPS)
+    starts = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(light)]
+    return [
+        (first, last, float(steps[first]) / LIGHT_STEPS)
+        for first, last in itertools.pairwise(starts)
+    ]
+
+
+def around(line: QLineF, middle: QPointF) -> list[QLineF]:
+    """Return the parts of a line that keep ``HOLE_PX`` away from a point on its course."""
+    length = line.length()
+    if length < 1e-6:
+        return []
+    along = QPointF(line.dx(), line.dy()) / length
+    offset = middle - line.p1()
+    at = offset.x() * along.x() + offset.y() * along.y()
+    before, after = min(at - HOLE_PX, length), max(at + HOLE_PX, 0.0)
+    parts = []
+    if before > 0:
+        parts.append(QLineF(line.p1(), line.p1() + along * before))
+    if after < length:
+        parts.append(QLineF(line.p1() + along * after, line.p2()))
+    return parts

@@ -5,9 +5,11 @@ instead of being composed into the window: a QOpenGLWidget would have the whole 
 too, composed by OpenGL, and would draw in the thread of the window.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +49,7 @@ VOXELS, BRICKS, COLOURS = 0, 1, 2  # texture units
 OBLIQUE: Final = 1e-6  # rays are never quite parallel to a face
 POLL_S = 0.001
 BAND_S = 0.03
+LOW_PRIORITY = 15  # nice
 SOFTWARE = ("llvmpipe", "softpipe", "swrast", "microsoft basic render", "gdi generic")
 
 Colours = NDArray[np.uint8]
@@ -151,6 +154,8 @@ class RayCaster:
             raise GraphicsError(f"OpenGL must be 3.3 or later, this is {version[0]}.{version[1]}")
         self._gl: Any = self._context.extraFunctions()
         self.renderer = str(self._gl.glGetString(RENDERER))
+        if self.software:
+            _lower_priority_of_llvmpipe()
         self._programs: dict[tuple[str, int], _Program] = {}
         self._corners = QOpenGLVertexArrayObject()
         self._corners.create()
@@ -202,10 +207,12 @@ class RayCaster:
         self._bind(unit, TEXTURE_3D)
         gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
         depth, height, width = data.shape[:3]
-        pixels = VoidPtr(np.ascontiguousarray(data))
+        array: Any = np.ascontiguousarray(data)
+        pixels = VoidPtr(array)
         if again:
-            size = (0, 0, 0, width, height, depth)
-            gl.glTexSubImage3D(TEXTURE_3D, 0, *size, order, UNSIGNED_SHORT, pixels)
+            gl.glTexSubImage3D(
+                TEXTURE_3D, 0, 0, 0, 0, width, height, depth, order, UNSIGNED_SHORT, pixels
+            )
             return
         _filtered(gl, TEXTURE_3D, filtered)
         size = (width, height, depth, 0)
@@ -222,7 +229,8 @@ class RayCaster:
         self._bind(COLOURS, TEXTURE_2D)
         _filtered(gl, TEXTURE_2D, LINEAR)
         gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
-        pixels = VoidPtr(np.ascontiguousarray(colours))
+        array: Any = np.ascontiguousarray(colours)
+        pixels = VoidPtr(array)
         gl.glTexImage2D(TEXTURE_2D, 0, RGB8, len(colours), 1, 0, RGB, UNSIGNED_BYTE, pixels)
         self._colours = colours.copy()
 
@@ -309,7 +317,7 @@ class RayCaster:
             time.sleep(POLL_S)
 
     def _read(self, width: int, height: int) -> QImage:
-        pixels = np.empty((height, width, 4), np.uint8)
+        pixels: Any = np.empty((height, width, 4), np.uint8)
         self._gl.glReadPixels(0, 0, width, height, RGBA, UNSIGNED_BYTE, VoidPtr(pixels))
         kind = QImage.Format.Format_RGBA8888_Premultiplied
         return QImage(pixels.data, width, height, kind).copy()
@@ -331,6 +339,16 @@ class RayCaster:
         self._textures.clear()
         del self._query, self._corners, self._gl
         self._context = None
+
+
+def _lower_priority_of_llvmpipe() -> None:
+    """Let the threads that draw in a graphics card's place run after all others (Linux)."""
+    for task in Path("/proc/self/task").glob("*"):
+        try:
+            if (task / "comm").read_text().startswith("llvmpipe"):
+                os.setpriority(os.PRIO_PROCESS, int(task.name), LOW_PRIORITY)
+        except OSError:  # it has just ended
+            continue
 
 
 def _limit(gl: Any) -> int:

@@ -70,7 +70,7 @@ class RenderThread(QObject):
             self.failed.emit("this session draws off the screen")
             return
         if not QOpenGLContext.supportsThreadedOpenGL():
-            self.failed.emit("OpenGL works in one thread only here")
+            self.failed.emit("Qt has no OpenGL here that works in a thread of its own")
             return
         self._surface.setFormat(surface_format())
         self._surface.create()

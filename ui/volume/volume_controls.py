@@ -1,5 +1,6 @@
 """The control strip of the 3D view: mode, sides to look from, cuts, surfaces, opacity, export."""
 
+import math
 from dataclasses import replace
 
 from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
@@ -87,12 +88,10 @@ class SurfaceRow(QWidget):
             self.colour.setIcon(_swatch(surface.colour))
         self._surface = surface
         self.shown.setChecked(surface.shown)
-        for widget, value in (
-            (self.level, surface.level),
-            (self.opacity, surface.opacity * SLIDER),
-        ):
-            with QSignalBlocker(widget):
-                widget.setValue(value if widget is self.level else round(value))
+        with QSignalBlocker(self.level):
+            self.level.setValue(surface.level)
+        with QSignalBlocker(self.opacity):
+            self.opacity.setValue(round(surface.opacity * SLIDER))
         if not self.name.hasFocus():
             self.name.setText(surface.name)
 
@@ -312,7 +311,5 @@ def _opacity(place: int) -> float:
 
 
 def _slider_place(opacity: float) -> int:
-    import math
-
     share = math.log(opacity / LOWEST_OPACITY) / math.log(HIGHEST_OPACITY / LOWEST_OPACITY)
     return round(SLIDER * min(max(share, 0.0), 1.0))
