@@ -7,7 +7,7 @@ its own, and only while it is visible.
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QColor, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
@@ -15,7 +15,7 @@ from pipeline.wire.state import TomogramView
 from ui.sections.orthogonal_views import lookup_table
 from ui.sections.overlay import Badge
 from ui.style import ACCENT, TEXT
-from ui.viewmodel import DisplayedVolume, ViewState, displayed_volume, warning_line
+from ui.viewmodel import DisplayedVolume, ViewState, Volume, displayed_volume, warning_line
 from ui.volume.picking import picked
 from ui.volume.ray_caster import Scene
 from ui.volume.render_thread import Drawn, RenderThread
@@ -57,7 +57,7 @@ class VolumeView(QWidget):
         self.state = VolumeState()
         self._view: ViewState | None = None
         self._tomogram: TomogramView | None = None
-        self._asked: tuple[int, Scene] | None = None
+        self._asked: tuple[Volume, Scene] | None = None
         self.problem = ""
         self.canvas = VolumeCanvas()
         self.controls = VolumeControls()
@@ -109,6 +109,9 @@ class VolumeView(QWidget):
         self._spin.timeout.connect(self._spin_on)
         self.export.succeeded.connect(self.exported)
         self.export.failed.connect(self.export_failed)
+        application = QCoreApplication.instance()
+        assert application is not None
+        application.aboutToQuit.connect(self.close_renderer)
 
     # --- what is shown ---
 
@@ -168,8 +171,8 @@ class VolumeView(QWidget):
         if scene is None:
             return
         volume = self._displayed().volume
-        if self._asked is None or self._asked[0] != id(volume) or self._asked[1] != scene:
-            self._asked = (id(volume), scene)
+        if self._asked is None or self._asked[0] is not volume or self._asked[1] != scene:
+            self._asked = (volume, scene)
             self.renderer.ask(volume, scene)
 
     def _scene(self) -> Scene | None:
