@@ -155,11 +155,12 @@ def test_an_empty_volume_has_levels_too(volume: NDArray[np.float64]) -> None:
 
 def test_prepared_voxels_are_the_volume_and_bricks_hold_their_range() -> None:
     volume = np.random.default_rng(1).uniform(1.33, 1.4, (13, 20, 9)).astype(np.float32)
-    ready = prepare(volume, 10**6)
+    ready, coarse = prepare(volume, 10**6)
     back = ready.low + ready.voxels / 65535 * (ready.high - ready.low)
     assert np.abs(back - volume).max() < 1e-6
     assert ready.share(ready.low) == 0 and ready.share(ready.high) == 1
     assert ready.bricks.shape == (2, 3, 2, 2)
+    assert coarse.voxels.shape == (7, 5, 9)  # at most a quarter
     # the voxels between which a sample in the brick is interpolated
     region = ready.voxels[BRICK - 1 : 13, 0 : BRICK + 1, 0 : BRICK + 1]
     assert ready.bricks[1, 0, 0].tolist() == [region.min(), region.max()]
@@ -168,7 +169,7 @@ def test_prepared_voxels_are_the_volume_and_bricks_hold_their_range() -> None:
 def test_voxels_without_an_index_are_the_lowest() -> None:
     volume = ball()
     volume[3, 4, 5] = np.nan
-    assert prepare(volume, 10**6).voxels[3, 4, 5] == 0
+    assert prepare(volume, 10**6)[0].voxels[3, 4, 5] == 0
 
 
 def test_a_large_volume_is_shrunk_by_means() -> None:
@@ -383,9 +384,16 @@ def test_a_filled_cut_shows_the_index_and_a_hollow_one_the_far_wall(drawn: Drawn
     assert hollow[3] == 255 and hollow[0] > 2 * hollow[1]
 
 
-def test_coarse_and_fine_pictures_have_their_size(drawn: Drawn) -> None:
-    assert drawn.pictures["coarse"].shape[:2] == (PIXELS // 4, PIXELS // 4)
-    assert drawn.pictures["fine"].shape[:2] == (PIXELS, PIXELS)
+def test_coarse_and_fine_pictures_show_the_same(drawn: Drawn) -> None:
+    coarse, fine = drawn.pictures["coarse"], drawn.pictures["fine"]
+    assert coarse.shape[:2] == (PIXELS // 4, PIXELS // 4) and fine.shape[:2] == (PIXELS, PIXELS)
+    right, down, scale = expected_pixel("XY")
+    for picture, pixel in ((coarse, 4), (fine, 1)):
+        rows, columns = np.nonzero(picture[..., 3] > 127)
+        assert columns.mean() * pixel == pytest.approx(right, abs=2 * pixel)
+        assert rows.mean() * pixel == pytest.approx(down, abs=2 * pixel)
+        radius = math.sqrt(len(rows) / math.pi) * scale * pixel
+        assert radius == pytest.approx(RADIUS_UM, rel=0.15)
 
 
 def test_the_widget_draws_sharpens_and_picks(drawn: Drawn) -> None:

@@ -146,8 +146,9 @@ def draw_all(caster: Any) -> dict[str, NDArray[np.uint8]]:
             colours=grey,
         )
         pictures[name] = pixels(caster.draw(scene, Quality(1.0, 0.5))[0])
-    pictures["coarse"] = pixels(caster.draw(scene, Quality(0.25, 2.0))[0])
-    pictures["fine"] = pixels(caster.draw(scene, Quality(2.0, 0.5))[0])
+    plain = replace(scene, state=states()["surfaces XY"])
+    pictures["coarse"] = pixels(caster.draw(plain, Quality(0.25, 2.0))[0])
+    pictures["fine"] = pixels(caster.draw(plain, Quality(2.0, 0.5))[0])
     return pictures
 
 

@@ -15,6 +15,7 @@ __all__ = ["BRICK", "PreparedVolume", "prepare", "shrunk"]
 
 BRICK = 8  # voxels along an edge
 STEPS = 65535
+COARSER = 4
 NARROWEST = 1e-4  # RI: of a volume that is the same everywhere
 
 Steps = NDArray[np.uint16]
@@ -44,8 +45,8 @@ class PreparedVolume:
         return (index - self.low) / (self.high - self.low)
 
 
-def prepare(volume: Volume, largest: int) -> PreparedVolume:
-    """Return a volume (z, y, x) of RI for the graphics card.
+def prepare(volume: Volume, largest: int) -> tuple[PreparedVolume, PreparedVolume]:
+    """Return a volume (z, y, x) of RI for the graphics card, and one of a quarter of its voxels.
 
     Parameters
     ----------
@@ -54,7 +55,11 @@ def prepare(volume: Volume, largest: int) -> PreparedVolume:
     largest : int
         Voxels; a larger volume is shrunk by means of its voxels.
     """
-    volume = shrunk(volume, largest)
+    full = shrunk(volume, largest)
+    return _prepared(full), _prepared(shrunk(full, full.size // COARSER))
+
+
+def _prepared(volume: Volume) -> PreparedVolume:
     low, high = _limits(volume)
     voxels = np.empty(volume.shape, np.uint16)
     for image, out in zip(volume, voxels, strict=True):  # a section at a time stays in the cache

@@ -49,6 +49,7 @@ VOXELS, BRICKS, COLOURS = 0, 1, 2  # texture units
 OBLIQUE: Final = 1e-6  # rays are never quite parallel to a face
 POLL_S = 0.001
 BAND_S = 0.03
+COARSE_STEP = 2.0  # from here on samples are taken in the coarser volume
 LOW_PRIORITY = 15  # nice
 SOFTWARE = ("llvmpipe", "softpipe", "swrast", "microsoft basic render", "gdi generic")
 
@@ -95,6 +96,15 @@ def surface_format() -> QSurfaceFormat:
     wanted.setVersion(3, 3)
     wanted.setProfile(QSurfaceFormat.OpenGLContextProfile.CoreProfile)
     return wanted
+
+
+@dataclass(slots=True)
+class _Uploaded:
+    """A volume and the textures that hold it."""
+
+    volume: PreparedVolume
+    voxels: QOpenGLTexture
+    bricks: QOpenGLTexture
 
 
 class _Program:
@@ -159,11 +169,11 @@ class RayCaster:
         self._programs: dict[tuple[str, int], _Program] = {}
         self._corners = QOpenGLVertexArrayObject()
         self._corners.create()
-        self._textures = [_texture(target) for target in (3, 3, 2)]
+        self._paints = _texture(2)
+        self._volumes: list[_Uploaded] = []
         self._frame: QOpenGLFramebufferObject | None = None
         self._query = QOpenGLTimerQuery()
         self._timed = self._query.create()
-        self._volume: PreparedVolume | None = None
         self._colours: Colours | None = None
 
     @property
@@ -186,25 +196,43 @@ class RayCaster:
 
     # --- volume and colours ---
 
-    def upload(self, volume: PreparedVolume) -> None:
-        """Give the graphics card a volume."""
+    def upload(self, volumes: Sequence[PreparedVolume]) -> None:
+        """Give the graphics card a volume: in full, and coarser for pictures with long steps."""
         self.check()
-        largest = max(volume.voxels.shape)
+        largest = max(max(volume.voxels.shape) for volume in volumes)
         most = _limit(self._gl)
         if largest > most:
             raise GraphicsError(
                 f"an edge of the volume must have at most {most} voxels here, it has {largest}"
             )
-        same = self._volume is not None and self._volume.voxels.shape == volume.voxels.shape
-        self._fill(VOXELS, volume.voxels, R16, RED, LINEAR, again=same)
-        self._fill(BRICKS, volume.bricks, RG16, RG, NEAREST, again=same)
-        self._volume = volume
+        shapes = [volume.voxels.shape for volume in volumes]
+        again = shapes == [uploaded.volume.voxels.shape for uploaded in self._volumes]
+        if not again:
+            self._forget_volumes()
+            self._volumes = [_Uploaded(v, _texture(3), _texture(3)) for v in volumes]
+        for uploaded, volume in zip(self._volumes, volumes, strict=True):
+            uploaded.volume = volume
+            self._fill(uploaded.voxels, volume.voxels, (R16, RED), LINEAR, again=again)
+            self._fill(uploaded.bricks, volume.bricks, (RG16, RG), NEAREST, again=again)
+
+    def _forget_volumes(self) -> None:
+        for uploaded in self._volumes:
+            uploaded.voxels.destroy()
+            uploaded.bricks.destroy()
+        self._volumes = []
 
     def _fill(
-        self, unit: int, data: Any, internal: int, order: int, filtered: int, *, again: bool
+        self,
+        texture: QOpenGLTexture,
+        data: Any,
+        kind: tuple[int, int],
+        filtered: int,
+        *,
+        again: bool,
     ) -> None:
         gl = self._gl
-        self._bind(unit, TEXTURE_3D)
+        internal, order = kind
+        self._bind(VOXELS, TEXTURE_3D, texture)
         gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
         depth, height, width = data.shape[:3]
         array: Any = np.ascontiguousarray(data)
@@ -218,15 +246,15 @@ class RayCaster:
         size = (width, height, depth, 0)
         gl.glTexImage3D(TEXTURE_3D, 0, internal, *size, order, UNSIGNED_SHORT, pixels)
 
-    def _bind(self, unit: int, target: int) -> None:
+    def _bind(self, unit: int, target: int, texture: QOpenGLTexture) -> None:
         self._gl.glActiveTexture(TEXTURE0 + unit)
-        self._gl.glBindTexture(target, self._textures[unit].textureId())
+        self._gl.glBindTexture(target, texture.textureId())
 
     def _paint_with(self, colours: Colours) -> None:
         if self._colours is not None and np.array_equal(colours, self._colours):
             return
         gl = self._gl
-        self._bind(COLOURS, TEXTURE_2D)
+        self._bind(COLOURS, TEXTURE_2D, self._paints)
         _filtered(gl, TEXTURE_2D, LINEAR)
         gl.glPixelStorei(UNPACK_ALIGNMENT, 1)
         array: Any = np.ascontiguousarray(colours)
@@ -277,10 +305,12 @@ class RayCaster:
         program = self._program(scene.state.mode, surfaces)
         program.bind()
         self._corners.bind()
-        for unit, target in ((VOXELS, TEXTURE_3D), (BRICKS, TEXTURE_3D), (COLOURS, TEXTURE_2D)):
-            self._bind(unit, target)
-        assert self._volume is not None
-        for name, value in uniforms(scene, quality, self._volume).items():
+        # rays far apart miss the cache on each sample of the full volume
+        shown = self._volumes[-1 if quality.step >= COARSE_STEP else 0]
+        self._bind(VOXELS, TEXTURE_3D, shown.voxels)
+        self._bind(BRICKS, TEXTURE_3D, shown.bricks)
+        self._bind(COLOURS, TEXTURE_2D, self._paints)
+        for name, value in uniforms(scene, quality, shown.volume).items():
             program.set(name, value)
 
     def _drawn_in_bands(self, width: int, height: int, given_up: Callable[[], bool] | None) -> bool:
@@ -330,14 +360,13 @@ class RayCaster:
         self._frame = None
         self._programs.clear()
         if current:
-            for texture in self._textures:
-                texture.destroy()
+            self._forget_volumes()
+            self._paints.destroy()
             self._query.destroy()
             self._corners.destroy()
             self._context.doneCurrent()
         # before the surface, and before Python ends: Qt's objects must not outlive their context
-        self._textures.clear()
-        del self._query, self._corners, self._gl
+        del self._query, self._corners, self._paints, self._gl
         self._context = None
 
 
