@@ -1,4 +1,4 @@
-"""Export tomograms to the format of another program: OME-TIFF, OME-Zarr or TCF.
+"""Export tomograms to the format of another program: OME-TIFF, OME-Zarr, TCF, STL or PLY.
 
 docs/how-to/exporting.md describes what each format keeps, and which programs read it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
 
-HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF"
+HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF, or their surfaces to STL or PLY"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -33,6 +33,8 @@ def add_options(parser: ArgumentParser) -> None:
     text = "volumes, each a channel; default: the regularized ones if complete, else raw"
     volumes = ("raw", *VOLUMES)
     parser.add_argument("--volume", nargs="+", choices=volumes, default=[], help=text)
+    text = "RI of the surfaces in an STL (one) or PLY; default: one, half way to the object's"
+    parser.add_argument("--level", nargs="+", type=float, metavar="RI", default=[], help=text)
     add_positions(parser)
 
 
@@ -45,6 +47,7 @@ def run(options: Namespace) -> int:
         options.volume,
         options.json,
         options.position,
+        options.level,
     )
 
 
@@ -55,13 +58,16 @@ def run_export(
     volumes: Sequence[str] = (),
     as_json: bool = False,
     positions: Sequence[str] = (),
+    levels: Sequence[float] = (),
 ) -> int:
     """Export a tomogram file and print what was written; return 0."""
     from commands.progress import progress_bar
     from files.exporting.export_tomograms import export_tomograms
 
     with progress_bar("Exporting", 1) as bar:
-        files, warnings = export_tomograms(file, kind, output, volumes, positions, bar.update)
+        files, warnings = export_tomograms(
+            file, kind, output, volumes, positions, bar.update, levels
+        )
     if as_json:
         print(json.dumps(_figures(kind, files, warnings)))
     else:

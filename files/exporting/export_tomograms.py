@@ -9,7 +9,8 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from acquisition.errors import ConfigurationError
@@ -44,6 +45,7 @@ def export_tomograms(
     volumes: Sequence[str] = (),
     positions: Sequence[str] = (),
     progress: ProgressCallback = lambda what, done, total: None,
+    levels: Sequence[float] = (),
 ) -> tuple[list[ExportedFile], list[str]]:
     """Write a tomogram file in another format.
 
@@ -63,6 +65,8 @@ def export_tomograms(
         Names or numbers (from 1) of stage positions; empty: all that have a scan.
     progress : callable
         Called with ("writing", done, total) after every volume.
+    levels : sequence of float
+        RI of the surfaces, for the formats that hold surfaces. Empty: one, found in each volume.
 
     Returns
     -------
@@ -78,6 +82,11 @@ def export_tomograms(
     if kind not in FORMATS:
         raise ConfigurationError(f"--to must be one of {', '.join(FORMATS)}, got {kind!r}")
     chosen = FORMATS[kind]
+    if levels and not chosen.surfaces:
+        raise ConfigurationError(
+            f"--level is for surfaces ({', '.join(k for k, f in FORMATS.items() if f.surfaces)}), "
+            f"and {kind} holds voxels: leave it out"
+        )
     series = read_tomograms(file)
     images = select_images(series, volumes, positions)
     files = _files(chosen, output, images)
@@ -85,9 +94,10 @@ def export_tomograms(
         check_output(one.path)
     size = int(chosen.relative_size * sum(image.nbytes for image in images))
     check_space(files[0].path, size, ", ".join(one.path.name for one in files))
-    _write(chosen, files, progress)
+    found: list[str] = []
+    _write(chosen, files, progress, levels, found.append)
     warnings = [*time_warnings(images), *_uneven(chosen, images), *_unvisited(series, positions)]
-    return files, warnings
+    return files, [*warnings, *found]
 
 
 def _files(
@@ -98,9 +108,23 @@ def _files(
     one = output or source.path.with_name(source.path.stem + chosen.suffix)
     own_name = source.positions.multiple and output is None  # one of several positions
     if chosen.holds_several_images or (len(images) == 1 and not own_name):
-        return [ExportedFile(one, images)]
-    names = _named(one, [image.label for image in images])
-    return [ExportedFile(path, (image,)) for path, image in zip(names, images, strict=True)]
+        files = [ExportedFile(one, images)]
+    else:
+        names = _named(one, [image.label for image in images])
+        files = [ExportedFile(path, (image,)) for path, image in zip(names, images, strict=True)]
+    return [part for file in files for part in _by_scan(file)] if chosen.surfaces else files
+
+
+def _by_scan(file: ExportedFile) -> list[ExportedFile]:
+    """Return a file for each scan of a file: ``cells_0007.stl`` for the scan number 7."""
+    (image,) = file.images
+    if len(image.times) == 1:
+        return [file]
+    names = (file.path.with_stem(f"{file.path.stem}_{time:04d}") for time in image.times.tolist())
+    return [
+        ExportedFile(path, (replace(image, times=image.times[number : number + 1]),))
+        for number, path in enumerate(names)
+    ]
 
 
 def _named(output: Path, labels: Sequence[str]) -> list[Path]:
@@ -120,10 +144,15 @@ def _write(
     chosen: ExportFormat,
     files: Sequence[ExportedFile],
     progress: ProgressCallback,
+    levels: Sequence[float],
+    tell: Callable[[str], None],
 ) -> None:
     """Write under temporary names; rename them only if all of it succeeds."""
     module, _, name = chosen.write.partition(":")
     write: Write = getattr(importlib.import_module(module), name)
+    if chosen.surfaces:
+        with_levels: Callable[..., None] = write
+        write = partial(with_levels, levels=levels, tell=tell)
     total = sum(math.prod(image.shape[:2]) for file in files for image in file.images)
     done = 0
 

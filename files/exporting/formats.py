@@ -21,6 +21,9 @@ class ExportFormat:
         Whether one file can hold several images (stage positions).
     uneven_times : str
         How times that are not evenly spaced are stored, for the warning.
+    surfaces : bool
+        Whether it holds surfaces of constant RI, of one scan a file, instead of voxels. ``write``
+        is then called with their RI, too.
     """
 
     write: str
@@ -28,6 +31,7 @@ class ExportFormat:
     relative_size: float
     holds_several_images: bool = True
     uneven_times: str = ""
+    surfaces: bool = False
 
 
 FORMATS = {
@@ -45,5 +49,11 @@ FORMATS = {
         0.5,
         holds_several_images=False,
         uneven_times="TimeInterval is 0, and each time is in RecordingTime of its dataset",
+    ),
+    "stl": ExportFormat(
+        "files.exporting.surface_images:write_stl_image", ".stl", 0.5, False, surfaces=True
+    ),
+    "ply": ExportFormat(
+        "files.exporting.surface_images:write_ply_image", ".ply", 0.5, False, surfaces=True
     ),
 }
