@@ -93,7 +93,7 @@ READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
 NEEDING_AN_ANSWER = {"live", "play", "background", "record", "tv"}
 NEEDING_A_TOMOGRAM = {
     "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map", "xy",
-    "xz", "yz", "line", "region",
+    "xz", "yz", "3d", "enlarge 3d", "line", "region",
     "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
     "shallower", "deeper", "centre",

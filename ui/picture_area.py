@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ui.volume.volume_view import VolumeView
+
 __all__ = ["PictureArea"]
 
 _HISTOGRAM_S = 0.5  # between two histograms of live tomograms
@@ -34,6 +36,7 @@ class PictureArea(QWidget):
     """
 
     requested = Signal(ViewState)
+    said = Signal(str, str)  # a text for the status bar, and its tone
 
     def __init__(self, actions: ActionSet, profile: ProfilePanel) -> None:
         super().__init__()
@@ -42,13 +45,31 @@ class PictureArea(QWidget):
         self._profile = profile
         self._counted: tuple[NDArray[np.float32], float] | None = None
         self.beside.hide()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.views, 1)
-        row.addWidget(self.beside, 1)
-        row.addWidget(self.contrast)
+        self.solid: VolumeView | None = None
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.addWidget(self.views, 1)
+        self._row.addWidget(self.beside, 1)
+        self._row.addWidget(self.contrast)
         for views in (self.views, self.beside):
             views.requested.connect(self.requested)
+
+    def _show_solid(self) -> None:
+        """Show the 3D view; what it needs is loaded now, not at the start of the window."""
+        if self.solid is None:
+            from ui.volume.volume_view import VolumeView
+
+            self.solid = VolumeView()
+            self.solid.requested.connect(self.requested)
+            self.solid.exported.connect(lambda text: self.said.emit(text, ""))
+            self.solid.export_failed.connect(lambda text: self.said.emit(text, "error"))
+            self._row.insertWidget(2, self.solid, 1)
+        self.solid.show()
+
+    def close_solid(self) -> None:
+        """End the thread of the 3D view."""
+        if self.solid is not None:
+            self.solid.close_renderer()
 
     def draw_contrast(self, state: ViewState, medium_index: float | None) -> None:
         """Show the limits and the colours."""
@@ -56,7 +77,15 @@ class PictureArea(QWidget):
 
     def draw(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> None:
         """Show a tomogram, and its check against total variation, as the state says."""
-        self.beside.setVisible(bool(state.beside))
+        alone = state.enlarged == "3D"
+        self.views.setVisible(not alone)
+        self.beside.setVisible(bool(state.beside) and not alone)
+        if state.solid:
+            self._show_solid()
+        elif self.solid is not None:
+            self.solid.hide()
+        if state.solid and self.solid is not None:
+            self.solid.draw(state, tomogram, check)
         shown = [self.views, self.beside] if state.beside else [self.views]
         for views in shown:
             views.draw(state, tomogram, check)

@@ -45,7 +45,9 @@ class ViewState:
         Of the volume, 0 to 100, where ``autoscale`` is "percentiles".
     camera : Camera
     enlarged : str
-        Name of the plane that fills the views; "": all are shown.
+        Name of the plane that fills the views, or "3D"; "": all are shown.
+    solid : bool
+        Whether the 3D view is shown beside the sections.
     tool : str
         What dragging on a section does, one of TOOLS.
     drawn : Drawn or None
@@ -68,6 +70,7 @@ class ViewState:
     percentiles: tuple[float, float] = (1.0, 99.99)
     camera: Camera = field(default_factory=Camera)
     enlarged: str = ""
+    solid: bool = False
     tool: str = "cursor"
     drawn: Drawn | None = None
     followed: Followed | None = None
@@ -176,7 +179,7 @@ class ViewState:
         return replace(self, camera=self.camera.panned((z, y, x), self.grid))
 
     def toggled(self, flag: str) -> "ViewState":
-        """Switch one of the flags: projection, crosshair or smooth."""
+        """Switch one of the flags: projection, crosshair, smooth or solid."""
         switched: dict[str, Any] = {flag: not getattr(self, flag)}
         return replace(self, **switched)
 
@@ -198,8 +201,9 @@ class ViewState:
         return replace(self, overlay="" if kind == self.overlay else kind)
 
     def with_enlarged(self, plane: str) -> "ViewState":
-        """Let a plane fill the views, or show all of them again."""
-        return replace(self, enlarged="" if plane == self.enlarged else plane)
+        """Let a plane, or the 3D view, fill the views, or show all of them again."""
+        enlarged = "" if plane == self.enlarged else plane
+        return replace(self, enlarged=enlarged, solid=self.solid or enlarged == "3D")
 
     def with_tool(self, tool: str) -> "ViewState":
         """Take up a tool, or lay it down with what it drew."""

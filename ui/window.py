@@ -131,6 +131,7 @@ class Window(QMainWindow):
         self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
         self.toolbar.constraint_chosen.connect(self.choose_constraint)
         self.picture.requested.connect(self.show_state)
+        self.picture.said.connect(self.status.show_answer)
         self.docks.changed.connect(self._draw_actions)
         self.contrast.changed.connect(
             lambda c: self.show_state(replace(self.state, contrast=c, autoscale="once"))
@@ -465,6 +466,7 @@ class Window(QMainWindow):
             confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
+        self.picture.close_solid()
         self._remember()
         super().closeEvent(event)
 

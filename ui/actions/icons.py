@@ -24,6 +24,7 @@ _STROKES: Final = {
     '<path d="M2.5 11 8 14l5.5-3"/>',
     "smooth": '<path d="M2 12C5 12 5 4 8 4s3 8 6 8"/>',
     "crosshair": '<circle cx="8" cy="8" r="2"/><path d="M8 1.5v4M8 10.5v4M1.5 8h4M10.5 8h4"/>',
+    "cube": '<path d="M8 2l5.5 3v6L8 14l-5.5-3V5zM2.5 5 8 8l5.5-3M8 8v6"/>',
     "line": '<path d="M3 13 13 3M1.8 11.8l2.4 2.4M11.8 1.8l2.4 2.4"/>',
     "region": '<rect x="2.5" y="4" width="11" height="8" stroke-dasharray="2.4 1.8"/>',
     "follow": '<circle cx="9" cy="7" r="3"/><path d="M1.5 14c1.5-2.5 2.5-3.5 4.5-4.5"/>',

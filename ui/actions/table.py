@@ -156,6 +156,16 @@ ACTIONS: Final = (
         checked=lambda w: w.state.enlarged == "YZ",
     ),
     Action(
+        "3d", "3D view", "Show the volume in three dimensions beside the sections", "View",
+        lambda w, _: w.switch("solid"), ("4",), _shown, icon="cube",
+        checked=lambda w: w.state.solid,
+    ),
+    Action(
+        "enlarge 3d", "Enlarge 3D", "Let the 3D view fill the views, or show all again", "View",
+        lambda w, _: w.show_state(w.state.with_enlarged("3D")), ("Shift+4",), _shown,
+        checked=lambda w: w.state.enlarged == "3D",
+    ),
+    Action(
         "nearer", "Zoom in", "Zoom in around the cursor", "View",
         lambda w, _: w.show_state(w.state.zoomed(_ZOOM_STEP)), ("+", "="), _shown,
     ),

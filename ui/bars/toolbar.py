@@ -95,7 +95,7 @@ class Toolbar(QWidget):
         row.addWidget(self.method)
         row.addWidget(self.constraint)
         row.addSpacing(10)
-        for name in ("projection", "smooth", "crosshair", "fit", "line", "region", "follow"):
+        for name in ("projection", "smooth", "crosshair", "fit", "3d", "line", "region", "follow"):
             row.addWidget(self._actions.button(name, "icon"))
         row.addStretch()
         for name in ("save", "search"):

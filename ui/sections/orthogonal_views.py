@@ -224,7 +224,9 @@ class OrthogonalView(QWidget):
 
     def layout_for(self, grid: VoxelGrid) -> PanelLayout:
         """Return the layout of the panels at the current size."""
-        return arrange(self.width(), self.height(), grid, self._state.enlarged)
+        enlarged = self._state.enlarged
+        known = enlarged in {plane.name for plane in PLANES}  # the 3D view hides the sections
+        return arrange(self.width(), self.height(), grid, enlarged if known else "")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Arrange the panels for the new size."""
