@@ -3,7 +3,8 @@
 The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, and a client
 instead of the window. It is compared with the machine's own limit in the same run: the rate of the
 real 3D transforms of one tomogram (forward and inverse). With ``--quality`` the rates with and
-without the quality check are measured alternately and compared.
+without the quality check are measured alternately and compared, with ``--measuring`` those with and
+without the measuring of objects.
 """
 
 import argparse
@@ -18,27 +19,40 @@ import torch
 
 from benchmarks.machine import machine
 from pipeline.live.supervisor import Instrument
-from pipeline.wire.state import Phase, TomogramView
+from pipeline.wire.state import MeasuringRequest, Phase, TomogramView
 
 __all__ = ["main", "measure"]
 
 _RESULTS = Path(__file__).parent / "results"
+# what is compared: its title, what it makes, and the rate of that
+_COMPARED = {
+    "quality": ("the quality check", "a quality report", "checks_per_s"),
+    "measuring": ("measuring of objects", "a measured tomogram", "measured_per_s"),
+}
 
 
 def measure(
-    regularizer: str, seconds: float, microscope: Path | None = None, *, quality: bool = True
+    regularizer: str,
+    seconds: float,
+    microscope: Path | None = None,
+    *,
+    quality: bool = True,
+    measuring: bool = False,
 ) -> dict[str, float]:
     """Return rates per second, and the latency and stage times of a tomogram in seconds."""
     running = Instrument(microscope, regularizer=regularizer, quality=quality)
     with running as instrument, instrument.client() as client:
+        if measuring:
+            client.set_measuring(MeasuringRequest(True))
         views: list[TomogramView] = []
         skipped = [0, 0]
-        checks = 0
+        checks = measured = 0
         begin = None
         while begin is None or time.monotonic() - begin < seconds:
             updates = client.poll(100)
             state, view = updates.state, updates.tomogram
             checks += updates.quality is not None and begin is not None
+            measured += updates.measured is not None and begin is not None
             if state is not None:
                 if state.phase is Phase.FAILED:
                     raise RuntimeError(state.message)
@@ -55,6 +69,7 @@ def measure(
         "latency_s": float(np.median([view.latency_s for view in counted])),
         "skipped_per_s": (skipped[1] - skipped[0]) / elapsed,
         "checks_per_s": checks / elapsed,
+        "measured_per_s": measured / elapsed,
     }
     for stage in counted[0].stages_s:
         figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
@@ -93,25 +108,28 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
     )
 
 
-def with_and_without(regularizer: str, seconds: float, microscope: Path | None, rounds: int) -> str:
-    """Measure alternately with and without the quality check; return the report."""
+def with_and_without(
+    what: str, regularizer: str, seconds: float, microscope: Path | None, rounds: int
+) -> str:
+    """Measure alternately with and without "quality" or "measuring"; return the report."""
     rates: dict[bool, list[float]] = {True: [], False: []}
-    checks = []
+    done = []
+    title, result, count = _COMPARED[what]
     for turn in range(rounds):
-        for quality in (True, False) if turn % 2 == 0 else (False, True):
-            figures = measure(regularizer, seconds, microscope, quality=quality)
-            rates[quality].append(figures["tomograms_per_s"])
-            checks += [figures["checks_per_s"]] * quality
-    with_it, without = (float(np.mean(rates[quality])) for quality in (True, False))
-    each = {quality: ", ".join(f"{rate:.2f}" for rate in rates[quality]) for quality in rates}
+        for on in (True, False) if turn % 2 == 0 else (False, True):
+            figures = measure(regularizer, seconds, microscope, **{what: on})
+            rates[on].append(figures["tomograms_per_s"])
+            done += [figures[count]] * on
+    with_it, without = (float(np.mean(rates[on])) for on in (True, False))
+    each = {on: ", ".join(f"{rate:.2f}" for rate in rates[on]) for on in rates}
     return "\n".join(
         [
-            f"Live pipeline with and without the quality check, regularizer {regularizer}, "
+            f"Live pipeline with and without {title}, regularizer {regularizer}, "
             f"{rounds} turns of {seconds:g} s",
             f"machine: {machine()}",
             f"tomograms with it: {with_it:.3f} /s ({each[True]}), without: {without:.3f} /s "
             f"({each[False]}), ratio {with_it / without:.3f}",
-            f"a quality report every {1 / max(float(np.mean(checks)), 1e-6):.0f} s",
+            f"{result} every {1 / max(float(np.mean(done)), 1e-6):.1f} s",
         ]
     )
 
@@ -125,14 +143,17 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     text = "compare the rates with and without the quality check, in so many turns"
     parser.add_argument("--quality", type=int, metavar="TURNS", default=0, help=text)
+    text = "compare the rates with and without measuring objects, in so many turns"
+    parser.add_argument("--measuring", type=int, metavar="TURNS", default=0, help=text)
     options = parser.parse_args(argv)
-    if options.quality:
-        how = (options.regularizer, options.seconds, options.microscope, options.quality)
-        report = with_and_without(*how)
-        print(report)
-        name = f"live_rate_{options.regularizer}_quality.txt"
-        (_RESULTS / name).write_text(report + "\n", encoding="utf-8")
-        return 0
+    for what in _COMPARED:
+        if turns := getattr(options, what):
+            how = (options.regularizer, options.seconds, options.microscope, turns)
+            report = with_and_without(what, *how)
+            print(report)
+            name = f"live_rate_{options.regularizer}_{what}.txt"
+            (_RESULTS / name).write_text(report + "\n", encoding="utf-8")
+            return 0
     figures = measure(options.regularizer, options.seconds, options.microscope)
     report = _report(options.regularizer, figures)
     print(json.dumps(figures | {"machine": machine()}) if options.json else report)

@@ -92,7 +92,8 @@ NOTHING = Situation()
 READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
 NEEDING_AN_ANSWER = {"live", "play", "background", "record", "tv"}
 NEEDING_A_TOMOGRAM = {
-    "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map", "xy",
+    "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map",
+    "outlines", "xy",
     "xz", "yz", "3d", "enlarge 3d", "line", "region",
     "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from pipeline.wire.state import QualityView, TomogramView
+from pipeline.wire.state import MeasuredView, QualityView, TomogramView
 from ui.actions.action_set import ActionSet
 from ui.panels.profile_panel import ProfilePanel
 from ui.sections.colour_bar import ContrastColumn
@@ -75,8 +75,14 @@ class PictureArea(QWidget):
         """Show the limits and the colours."""
         self.contrast.draw(state, medium_index)
 
-    def draw(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> None:
-        """Show a tomogram, and its check against total variation, as the state says."""
+    def draw(
+        self,
+        state: ViewState,
+        tomogram: TomogramView,
+        check: QualityView | None,
+        measured: MeasuredView | None = None,
+    ) -> None:
+        """Show a tomogram, its check against total variation and its objects, as the state says."""
         alone = state.enlarged == "3D"
         self.views.setVisible(not alone)
         self.beside.setVisible(bool(state.beside) and not alone)
@@ -89,6 +95,7 @@ class PictureArea(QWidget):
         shown = [self.views, self.beside] if state.beside else [self.views]
         for views in shown:
             views.draw(state, tomogram, check)
+            views.draw_objects(state, measured)
         self._count(tomogram)
         if self._profile.isVisible():
             self._draw_profile(state, tomogram, shown)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSettings
+from PySide6.QtWidgets import QMainWindow
 
 from ui.sections.colours import COLORMAPS
 from ui.style import THEMES
@@ -104,6 +105,15 @@ class Settings:
     def save(self) -> None:
         """Write the file now."""
         self._kept.sync()
+
+    def keep(
+        self, theme: str, folder: Path, window: QMainWindow, docks: QMainWindow, view: ViewState
+    ) -> None:
+        """Remember all of a window that is being closed."""
+        self.theme, self.folder = theme, folder
+        self.geometry, self.layout = window.saveGeometry(), docks.saveState()
+        self.note_view(view)
+        self.save()
 
 
 def _bytes(value: object) -> QByteArray:

@@ -34,6 +34,8 @@ class ViewState:
         Kind of the displayed volume, one of KINDS.
     overlay : str
         What is painted over the sections: "error", "uncertainty"; "": nothing.
+    outlines : bool
+        Whether the outlines of measured objects are painted.
     beside : str
         Kind of a second volume beside it; "": none.
     projection, crosshair, smooth : bool
@@ -61,6 +63,7 @@ class ViewState:
     volume: str = "regularized"
     beside: str = ""
     overlay: str = ""
+    outlines: bool = True
     projection: bool = False
     crosshair: bool = True
     smooth: bool = True

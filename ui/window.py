@@ -11,7 +11,6 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QApplication,
-    QFileDialog,
     QMainWindow,
     QStackedWidget,
     QVBoxLayout,
@@ -19,7 +18,13 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.errors import LiveTomoError
-from pipeline.wire.state import InstrumentState, QualityView, RecordRequest, TomogramView
+from pipeline.wire.state import (
+    InstrumentState,
+    MeasuredView,
+    QualityView,
+    RecordRequest,
+    TomogramView,
+)
 from ui.actions.action import Situation
 from ui.actions.action_set import ActionSet
 from ui.actions.help_dialog import HelpDialog
@@ -32,6 +37,7 @@ from ui.bars.waiting import WaitingView
 from ui.command_thread import CommandRunner
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
+from ui.save_image import save_image
 from ui.settings import Settings
 from ui.style import apply_style
 from ui.view_history import ViewHistory
@@ -72,6 +78,7 @@ class Window(QMainWindow):
         self._theme = "dark" if settings is None else settings.theme
         self.tomogram: TomogramView | None = None
         self.check: QualityView | None = None
+        self.measured: MeasuredView | None = None
         self._looked_back = False  # at a former check, which stays until the user returns
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
@@ -97,6 +104,7 @@ class Window(QMainWindow):
         self.docks: PanelDocks = PanelDocks(self.stack, file=file)
         self.sidebar, self.profile = self.docks.sidebar, self.docks.profile
         self.light, self.trust = self.docks.light, self.docks.trust
+        self.objects = self.docks.objects
         self.picture = PictureArea(self.action_set, self.profile)
         self.views, self.contrast = self.picture.views, self.picture.contrast
         self.time: TimeBar = TimeBar()
@@ -150,6 +158,15 @@ class Window(QMainWindow):
         )
         self.sidebar.place_asked.connect(self._show_place)
         self.trust.scan_asked.connect(self.look_back)
+        self.objects.wanted.connect(
+            lambda request: self.commands.submit(
+                "Measure", lambda: self._client.set_measuring(request)
+            )
+        )
+        self.objects.chosen.connect(
+            lambda at: self.show_state(self.state.cursor_at(dict(enumerate(at))))
+        )
+        self.objects.said.connect(self.status.show_answer)
         self.recording.paused.connect(
             lambda: self.commands.submit("Pause", self._client.pause_recording)
         )
@@ -192,6 +209,8 @@ class Window(QMainWindow):
             self.show_tomogram(updates.tomogram)
         if updates.quality is not None:
             self.show_check(updates.quality)
+        if updates.measured is not None:
+            self.show_objects(updates.measured)
 
     def stop_polling(self) -> None:
         """Stop polling; the display stays."""
@@ -203,6 +222,7 @@ class Window(QMainWindow):
         self.status.draw(state)
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
+        self.objects.draw_state(state.measuring)
         if self._timeline is not None:
             self.time.draw_playlist(self._timeline.playlist)
         self._draw_instrument()
@@ -231,6 +251,12 @@ class Window(QMainWindow):
         self.check = check
         if "tv" in f"{self.state.volume} {self.state.beside}" or self.state.overlay == "error":
             self._draw_views()
+
+    def show_objects(self, measured: MeasuredView) -> None:
+        """Draw the measured objects of a scan."""
+        self.measured = measured
+        self.objects.draw(measured)
+        self._draw_views()
 
     def look_back(self, sequence: int) -> None:
         """Show a checked scan of the past beside total variation; live scans go on unseen."""
@@ -272,7 +298,7 @@ class Window(QMainWindow):
     def _draw_views(self) -> None:
         on_display = None
         if self.tomogram is not None:
-            self.picture.draw(self.state, self.tomogram, self.check)
+            self.picture.draw(self.state, self.tomogram, self.check, self.measured)
             on_display = self.views.volume
         self.toolbar.draw_view(self.state, on_display)
 
@@ -444,19 +470,11 @@ class Window(QMainWindow):
 
     def save(self) -> None:
         """Ask for a file name and save an image of the views."""
-        picture = self.picture.grab()
-        name = time.strftime("livetomo_%Y-%m-%d_%H%M%S.png")
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the views", str(self._folder / name), "Images (*.png)"
-        )
-        if path and picture.save(path, "PNG"):
-            self._folder = Path(path).parent
-            self.status.show_answer(f"saved {path}")
-        elif path:
-            self.status.show_answer(
-                f"the image could not be written to {path}: check the folder and its permissions",
-                "error",
-            )
+        saved = save_image(self, self.picture, self._folder)
+        if saved is not None:
+            path, why = saved
+            self._folder = path.parent if not why else self._folder
+            self.status.show_answer(why or f"saved {path}", "error" if why else "")
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close; ask first if that would end a recording."""
@@ -467,17 +485,9 @@ class Window(QMainWindow):
             return
         self.stop_polling()
         self.picture.close_solid()
-        self._remember()
-        super().closeEvent(event)
-
-    def _remember(self) -> None:
         if self._settings is not None:
-            self._settings.theme = self._theme
-            self._settings.folder = self._folder
-            self._settings.geometry = self.saveGeometry()
-            self._settings.layout = self.docks.saveState()
-            self._settings.note_view(self.state)
-            self._settings.save()
+            self._settings.keep(self._theme, self._folder, self, self.docks, self.state)
+        super().closeEvent(event)
 
     def close_without_asking(self) -> None:
         """Close without asking."""

@@ -141,6 +141,11 @@ ACTIONS: Final = (
         checked=lambda w: w.state.overlay == "uncertainty",
     ),
     Action(
+        "outlines", "Outlines of objects", "Show or hide the outlines of measured objects", "View",
+        lambda w, _: w.switch("outlines"), ("M",), _shown,
+        checked=lambda w: w.state.outlines,
+    ),
+    Action(
         "xy", "Enlarge XY", "Let the XY section fill the views, or show all again", "View",
         lambda w, _: w.show_state(w.state.with_enlarged("XY")), ("1",), _shown,
         checked=lambda w: w.state.enlarged == "XY",
@@ -242,6 +247,12 @@ ACTIONS: Final = (
         "Show or close the panel of residuals and agreement with total variation over time",
         "Window", lambda w, _: w.toggle_panel("trust"), ("F5",),
         checked=lambda w: w.docks.is_open("trust"),
+    ),
+    Action(
+        "objects panel", "Objects panel",
+        "Show or close the panel that measures objects: volume, dry mass, speed and more",
+        "Window", lambda w, _: w.toggle_panel("objects"), ("F6",),
+        checked=lambda w: w.docks.is_open("objects"), where="instrument",
     ),
     Action(
         "profile panel", "Profile panel", "Show or close the panel of profiles and statistics",

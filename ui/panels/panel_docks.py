@@ -6,6 +6,7 @@ from pipeline.wire.state import InterferogramView, QualityView, TomogramView
 from ui.bars.sidebar import Sidebar
 from ui.dock_area import DockArea
 from ui.panels.light_path_panel import LightPathPanel
+from ui.panels.objects_panel import ObjectsPanel
 from ui.panels.profile_panel import ProfilePanel
 from ui.panels.trust_panel import TrustPanel
 
@@ -29,6 +30,8 @@ class PanelDocks(DockArea):
         self.add("instrument", "File" if file else "Instrument", self.sidebar, shown=True)
         self.add("light path", "Light path", self.light, shown=False)
         self.add("trust", "Trust", self.trust, shown=False)
+        self.objects = ObjectsPanel()
+        self.add("objects", "Objects", self.objects, shown=False)
         self.add("profile", "Profile", self.profile, shown=False)
 
     def draw_frame(self, frame: InterferogramView) -> None:
@@ -49,7 +52,7 @@ class PanelDocks(DockArea):
 
     def draw_theme(self) -> None:
         """Use the colours of the theme."""
-        for panel in (self.profile, self.light, self.trust):
+        for panel in (self.profile, self.light, self.trust, self.objects):
             panel.draw_theme()
 
     def open_place(self, place: str) -> None:

@@ -1,7 +1,8 @@
 """The colours that stand for refractive indices."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
@@ -9,7 +10,16 @@ from numpy.typing import NDArray
 
 from ui.sections.contrast import Contrast
 
-__all__ = ["ABOUT_MEDIUM", "COLORMAPS", "DIFFERENCE", "Colours", "lookup_table", "map_colours"]
+__all__ = [
+    "ABOUT_MEDIUM",
+    "COLORMAPS",
+    "DIFFERENCE",
+    "Colours",
+    "lookup_table",
+    "map_colours",
+    "object_colour",
+    "outlines",
+]
 
 Colours = NDArray[np.uint8]
 
@@ -17,6 +27,8 @@ ABOUT_MEDIUM: Final = "about medium"
 DIFFERENCE: Final = ABOUT_MEDIUM  # of differences: about zero, the middle of the colours
 COLORMAPS: Final = ("gray", "viridis", "inferno", "cividis", ABOUT_MEDIUM)
 _SIZE = 256
+# Okabe and Ito (2008), told apart with any colour vision, without black
+_OBJECTS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
 
 
 def lookup_table(
@@ -47,6 +59,31 @@ def map_colours() -> NDArray[np.uint8]:
     table[:, :3] = (255, 40, 200)
     table[:, 3] = 210 * strength
     return table
+
+
+def object_colour(number: int) -> str:
+    """Return the colour of an object by its number, as #rrggbb; neighbours differ clearly."""
+    return _OBJECTS[number % len(_OBJECTS)]
+
+
+def outlines(labels: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the outlines of labelled objects as colours with alpha, (rows, columns, 4) uint8.
+
+    Parameters
+    ----------
+    labels : (rows, columns)
+        0 outside of objects, ``i + 1`` in the object ``numbers[i]``.
+    numbers : sequence of int
+        Numbers of the objects.
+    """
+    table = np.zeros((len(numbers) + 1, 4), np.uint8)
+    for row, number in enumerate(numbers, 1):
+        table[row] = (*bytes.fromhex(object_colour(number)[1:]), 255)
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for step in (1, -1):
+            edge |= labels != np.roll(labels, step, axis)
+    return table[np.where(edge, labels, 0)]
 
 
 @lru_cache

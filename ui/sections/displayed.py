@@ -1,7 +1,7 @@
 """Which volumes of a scan are displayed, and what is said about them; without Qt."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ __all__ = [
 ]
 
 Volume = NDArray[np.float32]
-Sections = tuple[Volume, Volume, Volume]
+T = TypeVar("T", bound=np.generic)
+Triple = tuple[NDArray[T], NDArray[T], NDArray[T]]
+Sections = Triple[np.float32]
 
 KINDS: Final = {
     "regularized": "Regularized",
@@ -140,7 +142,7 @@ def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:
     return "; ".join(filter(None, parts))
 
 
-def sections(volume: Volume, cursor: Voxel, projection: bool) -> Sections:
+def sections(volume: NDArray[T], cursor: Voxel, projection: bool) -> Triple[T]:
     """Return the XY, XZ and YZ images, rows down: (y, x), (z, x) and (y, z).
 
     Through the cursor, or with ``projection`` the maximum along the viewing axis of each panel.

@@ -12,8 +12,8 @@ from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from pipeline.wire.state import QualityView, TomogramView
-from ui.sections.colours import DIFFERENCE, Colours, lookup_table, map_colours
+from pipeline.wire.state import MeasuredView, QualityView, TomogramView
+from ui.sections.colours import DIFFERENCE, Colours, lookup_table, map_colours, outlines
 from ui.sections.displayed import (
     DisplayedVolume,
     Sections,
@@ -47,6 +47,8 @@ class SlicePanel(QWidget):
         self._box.addItem(self.image)
         self.map: Any = pg.ImageItem(axisOrder="row-major", lut=map_colours())
         self._box.addItem(self.map)
+        self.outlines: Any = pg.ImageItem(axisOrder="row-major")
+        self._box.addItem(self.outlines)
         self.overlay = Overlay(self)
         self._smooth: bool | None = None
 
@@ -77,6 +79,13 @@ class SlicePanel(QWidget):
         if image is not None:
             self.map.setImage(image, autoLevels=False, levels=(0, highest))
             self.map.setRect(self._place(grid))
+
+    def draw_outlines(self, picture: Colours | None, grid: VoxelGrid) -> None:
+        """Paint the outlines of objects over the section; None: none."""
+        self.outlines.setVisible(picture is not None)
+        if picture is not None:
+            self.outlines.setImage(picture, autoLevels=False, levels=(0, 255))
+            self.outlines.setRect(self._place(grid))
 
     def _place(self, grid: VoxelGrid) -> QRectF:
         left, right = grid.edges_um(self.plane.right)
@@ -158,6 +167,18 @@ class OrthogonalView(QWidget):
         self._state, self._shown = state, (tomogram, volume)
         self.readout.draw(tomogram, state, volume)
         self._draw_marks()
+
+    def draw_objects(self, state: ViewState, measured: MeasuredView | None) -> None:
+        """Paint the outlines of the measured objects over the sections, if the state wants them."""
+        shown = measured if state.outlines and state.grid is not None else None
+        if shown is not None and state.grid is not None and shown.labels.shape != state.grid.shape:
+            shown = None  # measured before the volume changed
+        numbers = [found.number for found in shown.objects] if shown is not None else []
+        images = sections(shown.labels, state.cursor, state.projection) if shown is not None else ()
+        for number, panel in enumerate(self.panels):
+            assert state.grid is not None
+            picture = outlines(images[number], numbers) if images else None
+            panel.draw_outlines(picture, state.grid)
 
     def _draw_map(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> str:
         """Paint the map that the state asks for; return what there is to say about it."""

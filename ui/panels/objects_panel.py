@@ -1,0 +1,248 @@
+"""The measured objects of the live tomograms: what is measured, a table, a plot over time."""
+
+import csv
+import math
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import Any, Final
+
+import pyqtgraph as pg
+from PySide6.QtCore import QLocale, Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from measuring.measured_object import COLUMNS, MeasuredObject
+from measuring.measuring_settings import MeasuringSettings
+from pipeline.wire.state import MeasuredView, MeasuringRequest, MeasuringState
+from ui.sections.colours import object_colour
+from ui.style import theme
+from ui.widgets.labels import ElidedLabel
+
+__all__ = ["FIGURES", "ObjectsPanel"]
+
+# figure: title of its column, unit, decimals
+FIGURES: Final = {
+    "volume_um3": ("Volume", "µm³", 1),
+    "dry_mass_pg": ("Dry mass", "pg", 1),
+    "mean_index": ("Mean RI", "", 4),
+    "max_index": ("Max RI", "", 4),
+    "density_pg_per_um3": ("Density", "pg/µm³", 3),
+    "surface_um2": ("Surface", "µm²", 1),
+    "sphericity": ("Sphericity", "", 2),
+    "lipid_fraction": ("Lipid", "", 2),
+    "speed_um_per_s": ("Speed", "µm/s", 2),
+}
+_MOST = 20_000  # points of an object's curve
+
+
+class ObjectsPanel(QWidget):
+    """Switches measuring on, and shows the objects of the last measured scan.
+
+    ``wanted`` is emitted with a MeasuringRequest; ``chosen`` with the place (z, y, x) in um of the
+    object whose row was clicked; ``said`` with a text for the status bar and its tone.
+    """
+
+    wanted = Signal(object)
+    chosen = Signal(object)
+    said = Signal(str, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: MeasuredView | None = None
+        self._rows: deque[tuple[float, MeasuredObject]] = deque(maxlen=100 * _MOST)
+        self._over_time: dict[int, deque[tuple[float, MeasuredObject]]] = defaultdict(
+            lambda: deque(maxlen=_MOST)
+        )
+        self.on = QCheckBox("Measure objects of live tomograms")
+        self.on.setToolTip("Find, follow and measure the objects of as many scans as there is time")
+        self.threshold = _box(0.0, 3.0, 4, "automatic", "RI at an object's surface")
+        self.minimum = _box(0.0, 1e5, 2, "", "Smaller objects are left out", " µm³")
+        self.increment = _box(0.01, 1.0, 3, "", "Rise of the RI per g/ml of dry matter", " ml/g")
+        self.lipid = _box(0.0, 3.0, 4, "not measured", "RI above which matter counts as lipid")
+        self.doing = ElidedLabel()
+        self.doing.setObjectName("dim")
+        self.table = QTableWidget(0, len(FIGURES) + 1)
+        self.figure = QComboBox()
+        for name, (title, unit, _) in FIGURES.items():
+            self.figure.addItem(f"{title} ({unit})" if unit else title, name)
+        self.plot: Any = pg.PlotWidget(axisItems={"bottom": pg.DateAxisItem()})
+        self.save = QPushButton("Save table")
+        self.save.setToolTip("Save all measured figures as CSV")
+        self._settings = MeasuringSettings()
+        self._arrange()
+        self._connect()
+        self._show_settings(self._settings)
+        self.draw_theme()
+
+    def _arrange(self) -> None:
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        for title, box in (
+            ("Threshold", self.threshold), ("Minimum", self.minimum),
+            ("Increment", self.increment), ("Lipid above", self.lipid),
+        ):  # fmt: skip
+            form.addRow(title, box)
+        self.table.setHorizontalHeaderLabels(["", *(title for title, *_ in FIGURES.values())])
+        self.table.verticalHeader().hide()
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.plot.setMenuEnabled(False)
+        self.plot.hideButtons()
+        self.plot.setMouseEnabled(x=False, y=False)
+        self.plot.setMinimumHeight(80)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.addWidget(self.on)
+        column.addLayout(form)
+        column.addWidget(self.doing)
+        column.addWidget(self.table, 2)
+        column.addWidget(self.figure)
+        column.addWidget(self.plot, 1)
+        column.addWidget(self.save)
+        for widget in (self.on, self.figure, self.save):
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def _connect(self) -> None:
+        self.on.clicked.connect(self._ask)
+        for box in (self.threshold, self.minimum, self.increment, self.lipid):
+            box.valueChanged.connect(self._ask)
+        self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
+        self.table.cellClicked.connect(self._choose)
+        self.save.clicked.connect(self._save)
+
+    def request(self) -> MeasuringRequest:
+        """Return what the panel asks for."""
+        settings = MeasuringSettings(
+            threshold=self.threshold.value() if self.threshold.value() >= 1 else None,
+            increment_ml_per_g=self.increment.value(),
+            minimum_um3=self.minimum.value(),
+            lipid_threshold=self.lipid.value() if self.lipid.value() >= 1 else None,
+        )
+        return MeasuringRequest(self.on.isChecked(), settings)
+
+    def _ask(self) -> None:
+        self.wanted.emit(self.request())
+
+    def draw_theme(self) -> None:
+        """Use the colours of the theme."""
+        now = theme()
+        self.plot.setBackground(now.surface)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setPen(now.dim)
+            self.plot.getAxis(side).setTextPen(now.text)
+
+    def draw_state(self, state: MeasuringState | None) -> None:
+        """Show what the measuring process does, and how it measures."""
+        self.setEnabled(state is not None)
+        if state is None:
+            self.doing.setText("this instrument has no process that measures")
+            return
+        self.doing.setText(state.message)
+        self.on.setChecked(state.on)
+        if state.settings != self._settings:
+            self._show_settings(state.settings)
+
+    def _show_settings(self, settings: MeasuringSettings) -> None:
+        self._settings = settings
+        for box, value in (
+            (self.threshold, settings.threshold),
+            (self.minimum, settings.minimum_um3),
+            (self.increment, settings.increment_ml_per_g),
+            (self.lipid, settings.lipid_threshold),
+        ):
+            if not box.hasFocus():
+                box.blockSignals(True)
+                box.setValue(value or 0.0)
+                box.blockSignals(False)
+
+    def draw(self, view: MeasuredView) -> None:
+        """Show the objects of another scan."""
+        self.view = view
+        for found in view.objects:
+            self._rows.append((view.timestamp, found))
+            self._over_time[found.number].append((view.timestamp, found))
+        self.table.setRowCount(len(view.objects))
+        for row, found in enumerate(view.objects):
+            self._fill(row, found)
+        self._draw_plot()
+
+    def _fill(self, row: int, found: MeasuredObject) -> None:
+        name = QTableWidgetItem(f"{found.number}{' (cut)' if found.cut else ''}")
+        name.setForeground(QColor(object_colour(found.number)))
+        self.table.setItem(row, 0, name)
+        for column, (figure, (_, unit, decimals)) in enumerate(FIGURES.items(), 1):
+            value = getattr(found, figure)
+            text = "" if value is None else f"{value:.{decimals}f} {unit}".rstrip()
+            item = QTableWidgetItem(text)
+            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.table.setItem(row, column, item)
+
+    def _draw_plot(self) -> None:
+        figure = self.figure.currentData()
+        self.plot.clear()
+        for number, points in self._over_time.items():
+            values = [(time, getattr(found, figure)) for time, found in points]
+            known = [(time, value) for time, value in values if value is not None]
+            pen = pg.mkPen(object_colour(number), width=1.5)
+            self.plot.plot([t for t, _ in known], [v for _, v in known], pen=pen)
+
+    def _choose(self, row: int, _: int) -> None:
+        if self.view is not None and row < len(self.view.objects):
+            self.chosen.emit(self.view.objects[row].centroid_um)
+
+    def _save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the measured figures", str(Path.home() / "objects.csv"), "Tables (*.csv)"
+        )
+        if path:
+            self.save_table(Path(path))
+
+    def save_table(self, path: Path) -> None:
+        """Save all figures measured so far; ``said`` tells how it went."""
+        try:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                table = csv.writer(file)
+                table.writerow(["time_s", "object", *COLUMNS])
+                for time_s, found in self._rows:
+                    values = (getattr(found, column) for column in COLUMNS)
+                    table.writerow([f"{time_s:.3f}", found.number, *map(_number, values)])
+        except OSError as error:
+            self.said.emit(f"the table could not be written to {path}: {error.strerror}", "error")
+        else:
+            self.said.emit(f"saved {path}", "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _box(
+    low: float, high: float, decimals: int, special: str, tip: str, suffix: str = ""
+) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setLocale(QLocale.c())
+    box.setRange(low, high)
+    box.setDecimals(decimals)
+    box.setSingleStep(10.0 ** (1 - decimals))
+    box.setSpecialValueText(special or "")
+    box.setSuffix(suffix)
+    box.setKeyboardTracking(False)
+    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setToolTip(tip)
+    return box
