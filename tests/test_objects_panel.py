@@ -150,7 +150,8 @@ def test_figures_are_plotted_over_time_and_saved(window: Window, tmp_path: Path)
 
 
 def test_the_3d_view_opens_beside_the_sections_and_alone(window: Window) -> None:
-    assert window.picture.solid is None  # not loaded before it is asked for
+    before = window.picture.solid
+    assert before is None  # not loaded before it is asked for
     press(window, Qt.Key.Key_4)
     solid = window.picture.solid
     assert solid is not None and solid.isVisible() and window.views.isVisible()
