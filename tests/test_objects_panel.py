@@ -122,6 +122,9 @@ def test_objects_are_listed_outlined_and_found(window: Window) -> None:
     assert xy.outlines.isVisible()
     expected = outlines(measured(0, 30.0).labels[window.state.cursor[Z]], [7, 3])
     np.testing.assert_array_equal(xy.outlines.image, expected)
+    assert xy.overlay.marks.badge.note == ""
+    window.poll()  # the instrument goes on: whose outlines they are is said
+    assert xy.overlay.marks.badge.note == "outlines of scan 0"
     panel.table.cellClicked.emit(1, 0)  # as a click on its row does
     assert window.state.position_um[X] == pytest.approx(1.92)
     assert window.state.position_um[Y] == pytest.approx(-1.1)

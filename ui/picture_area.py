@@ -94,8 +94,7 @@ class PictureArea(QWidget):
             self.solid.draw(state, tomogram, check)
         shown = [self.views, self.beside] if state.beside else [self.views]
         for views in shown:
-            views.draw(state, tomogram, check)
-            views.draw_objects(state, measured)
+            views.draw(state, tomogram, check, measured)
         self._count(tomogram)
         if self._profile.isVisible():
             self._draw_profile(state, tomogram, shown)

@@ -154,22 +154,32 @@ class OrthogonalView(QWidget):
         overlay.drew.connect(lambda drawn: self.requested.emit(replace(self._state, drawn=drawn)))
 
     def draw(
-        self, state: ViewState, tomogram: TomogramView, check: QualityView | None = None
+        self,
+        state: ViewState,
+        tomogram: TomogramView,
+        check: QualityView | None = None,
+        measured: MeasuredView | None = None,
     ) -> None:
-        """Show a tomogram, and its check against total variation, as the state says."""
+        """Show a tomogram, its check against total variation and its objects, as the state says."""
         volume = self._volume(state, tomogram, check)
         images = self._sections(volume.volume, state)
         levels, lookup = _colours(state, volume, tomogram.medium_index)
         for panel, image in zip(self.panels, images, strict=True):
             panel.draw_image(image, state, levels, lookup)
-        note = self._draw_map(state, tomogram, check)
-        volume = replace(volume, note="; ".join(filter(None, (volume.note, note))))
+        notes = (
+            volume.note,
+            self._draw_map(state, tomogram, check),
+            self._draw_objects(state, tomogram, measured),
+        )
+        volume = replace(volume, note="; ".join(filter(None, notes)))
         self._state, self._shown = state, (tomogram, volume)
         self.readout.draw(tomogram, state, volume)
         self._draw_marks()
 
-    def draw_objects(self, state: ViewState, measured: MeasuredView | None) -> None:
-        """Paint the outlines of the measured objects over the sections, if the state wants them."""
+    def _draw_objects(
+        self, state: ViewState, tomogram: TomogramView, measured: MeasuredView | None
+    ) -> str:
+        """Paint the outlines of the measured objects, if the state wants them; return a note."""
         shown = measured if state.outlines and state.grid is not None else None
         if shown is not None and state.grid is not None and shown.labels.shape != state.grid.shape:
             shown = None  # measured before the volume changed
@@ -179,6 +189,8 @@ class OrthogonalView(QWidget):
             assert state.grid is not None
             picture = outlines(images[number], numbers) if images else None
             panel.draw_outlines(picture, state.grid)
+        old = shown is not None and shown.sequence != tomogram.sequence
+        return f"outlines of scan {shown.sequence}" if old and shown is not None else ""
 
     def _draw_map(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> str:
         """Paint the map that the state asks for; return what there is to say about it."""
