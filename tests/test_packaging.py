@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "acquisition", "reconstruction", "regularizer", "measuring", "files", "pipeline", "ui", "commands",
-    "scripting",
+    "acquisition", "reconstruction", "regularizer", "measuring", "files", "pipeline", "ui",
+    "commands", "scripting",
 )  # fmt: skip
 
 
