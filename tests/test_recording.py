@@ -53,7 +53,8 @@ def test_a_time_lapse_from_the_window(
     window: Window, session: RecordedSession, tmp_path: Path
 ) -> None:
     assert not window.recording.isVisible()
-    window.toolbar.record.click()
+    _, record = window.toolbar.commands
+    record.click()
     dialog = dialog_of(window)
     dialog.output.setText(str(tmp_path / "cells.h5"))
     dialog.stacks.setValue(7)
@@ -69,11 +70,11 @@ def test_a_time_lapse_from_the_window(
     window.recording.pause.click()
     settle(window)
     assert [command for command, _ in session.commands[-2:]] == ["pause", "continue"]
-    assert window.toolbar.record.text() == "Stop recording"
-    window.toolbar.record.click()
+    assert record.text() == "Stop recording"
+    record.click()
     settle(window)
     assert session.commands[-1][0] == "finish"
-    assert window.toolbar.record.text() == "Record"
+    assert record.text() == "Record"
     window.recording.dismiss.click()
     assert not window.recording.isVisible()
     window.show_instrument(session.state)

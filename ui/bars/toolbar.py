@@ -34,6 +34,7 @@ class Toolbar(QWidget):
         self._actions, self._file = actions, file
         self._words = ("Play", "Pause") if file else ("Start", "Stop")
         self.live = actions.button("play" if file else "live", "primary")
+        # background and record
         self.commands = () if file else tuple(map(actions.button, ("background", "record")))
         self.raw = self._volume("Raw", "left")
         self.regularized = self._volume("Regularized", "right")
