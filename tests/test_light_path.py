@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -37,7 +37,7 @@ from reconstruction.settings import ReconstructionSettings
 from tests.hands import press
 from tests.recorded_session import RecordedSession, volumes
 from tests.scans import CELL, interferograms
-from tests.windows import wait_until
+from tests.windows import shown, wait_until
 from ui.panels.light_figures import coverage, dots, log_spectrum, with_saturation
 from ui.panels.light_path_panel import TABS
 from ui.window import Window
@@ -207,18 +207,8 @@ def session() -> RecordedSession:
 
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    session.announce()
-    window.poll()
-    application.processEvents()
-    yield window
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with shown(application, session) as window:
+        yield window
 
 
 def test_the_panel_draws_each_of_its_pictures(window: Window) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -19,7 +19,7 @@ from measuring.measuring_settings import MeasuringSettings
 from pipeline.wire.state import MeasuredView, MeasuringState
 from tests.hands import press
 from tests.recorded_session import MEDIUM, RecordedSession, volumes
-from tests.windows import wait_until
+from tests.windows import shown, wait_until
 from ui.panels.objects_panel import FIGURES
 from ui.sections.colours import object_colour, outlines
 from ui.sections.voxel_grid import X, Y, Z
@@ -38,18 +38,9 @@ def session() -> RecordedSession:
 
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    window.poll()
-    application.processEvents()
-    press(window, Qt.Key.Key_F6)
-    yield window
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with shown(application, session) as window:
+        press(window, Qt.Key.Key_F6)
+        yield window
 
 
 def measured(sequence: int, volume_um3: float) -> MeasuredView:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -19,6 +19,7 @@ from pipeline.wire.state import QualityView, TomogramView
 from regularizer.quality_report import QualityReport
 from tests.hands import press
 from tests.recorded_session import MEDIUM, RecordedSession, volumes
+from tests.windows import shown
 from ui.sections.colours import ABOUT_MEDIUM, COLORMAPS, lookup_table
 from ui.sections.contrast import Contrast, auto_contrast, histogram, percentile_contrast
 from ui.sections.displayed import displayed_volume, volume_of
@@ -46,18 +47,8 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    session.announce()
-    window.poll()
-    application.processEvents()
-    yield window
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with shown(application, session) as window:
+        yield window
 
 
 def drag(window: Window, panel: int, begin: tuple[int, int], end: tuple[int, int]) -> None:

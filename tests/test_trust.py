@@ -9,13 +9,14 @@ import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
 from pipeline.wire.state import QualityView, TomogramView
 from regularizer.quality_report import QualityReport
 from tests.hands import press
 from tests.recorded_session import RecordedSession, volumes
+from tests.windows import shown
 from ui.panels.trust_history import TrustHistory
 from ui.sections.voxel_grid import Z
 from ui.window import Window
@@ -31,19 +32,8 @@ def tomograms() -> list[TomogramView]:
 
 @pytest.fixture
 def window(application: QApplication, tomograms: list[TomogramView]) -> Iterator[Window]:
-    session = RecordedSession(list(tomograms))
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    session.announce()
-    window.poll()
-    application.processEvents()
-    yield window
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with shown(application, RecordedSession(list(tomograms))) as window:
+        yield window
 
 
 def check_of(tomogram: TomogramView, sequence: int, ssim: float = 0.8) -> QualityView:

@@ -14,7 +14,7 @@ import pytest
 # Keys reach only an active window; offscreen every window is, and none covers the screen.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer  # after the platform
+from PySide6.QtCore import QPoint, QPointF, Qt, QTimer  # after the platform
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
@@ -24,7 +24,7 @@ from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramV
 from regularizer.quality_report import QualityReport
 from tests.hands import press, turn_wheel
 from tests.recorded_session import RecordedSession, fringes, volumes
-from tests.windows import wait_until
+from tests.windows import shown, wait_until
 from ui.actions.help_dialog import HelpDialog
 from ui.main import run_window
 from ui.sections.colours import COLORMAPS
@@ -51,18 +51,8 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 @pytest.fixture
 def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
     """Yield a window that has the state and shows the first tomogram of the session."""
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    session.announce()
-    window.poll()
-    application.processEvents()
-    yield window
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with shown(application, session) as window:
+        yield window
 
 
 def test_r_switches_between_raw_and_regularized(

@@ -1,11 +1,33 @@
 """Helpers shared by the tests of the window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from PySide6.QtCore import QEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-__all__ = ["wait_until"]
+from tests.recorded_session import RecordedSession
+from ui.window import Window
+
+__all__ = ["shown", "wait_until"]
+
+
+@contextmanager
+def shown(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+    """Open a window that has the state of a session and shows its first tomogram."""
+    window = Window(session, title="LiveTomo")
+    window.stop_polling()
+    window.resize(1280, 800)
+    window.show()
+    session.announce()
+    window.poll()
+    application.processEvents()
+    yield window
+    window.close()
+    window.finish_commands()
+    window.deleteLater()
+    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
