@@ -108,6 +108,14 @@ def _threads() -> Counter[str]:
 
 def _processes() -> Counter[str]:
     """Return the command lines of the direct children, on Linux, up to settings in JSON."""
+    while True:
+        try:
+            return _children()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread has ended meanwhile: its children are now another thread's
+
+
+def _children() -> Counter[str]:
     found: Counter[str] = Counter()
     for file in Path("/proc/self/task").glob("*/children"):
         for child in map(int, file.read_text().split()):
