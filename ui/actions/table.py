@@ -34,6 +34,22 @@ def _shown(situation: Situation) -> bool:
     return situation.tomogram
 
 
+def _enlarging(name: str, plane: str, key: str) -> Action:
+    return Action(
+        name, f"Enlarge {plane}", f"Let the {plane} section fill the views, or show all again",
+        "View", lambda w, _: w.show_state(w.state.with_enlarged(plane)), (key,), _shown,
+        checked=lambda w: w.state.enlarged == plane,
+    )  # fmt: skip
+
+
+def _panel(panel: str, name: str, shows: str, key: str, where: str = "") -> Action:
+    return Action(
+        name, f"{panel.capitalize()} panel", f"Show or close the panel {shows}", "Window",
+        lambda w, _: w.toggle_panel(panel), (key,),
+        checked=lambda w: w.docks.is_open(panel), where=where,
+    )  # fmt: skip
+
+
 ACTIONS: Final = (
     Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
@@ -145,21 +161,9 @@ ACTIONS: Final = (
         lambda w, _: w.switch("outlines"), ("M",), _shown,
         checked=lambda w: w.state.outlines,
     ),
-    Action(
-        "xy", "Enlarge XY", "Let the XY section fill the views, or show all again", "View",
-        lambda w, _: w.show_state(w.state.with_enlarged("XY")), ("1",), _shown,
-        checked=lambda w: w.state.enlarged == "XY",
-    ),
-    Action(
-        "xz", "Enlarge XZ", "Let the XZ section fill the views, or show all again", "View",
-        lambda w, _: w.show_state(w.state.with_enlarged("XZ")), ("2",), _shown,
-        checked=lambda w: w.state.enlarged == "XZ",
-    ),
-    Action(
-        "yz", "Enlarge YZ", "Let the YZ section fill the views, or show all again", "View",
-        lambda w, _: w.show_state(w.state.with_enlarged("YZ")), ("3",), _shown,
-        checked=lambda w: w.state.enlarged == "YZ",
-    ),
+    _enlarging("xy", "XY", "1"),
+    _enlarging("xz", "XZ", "2"),
+    _enlarging("yz", "YZ", "3"),
     Action(
         "3d", "3D view", "Show the volume in three dimensions beside the sections", "View",
         lambda w, _: w.switch("solid"), ("4",), _shown, icon="cube",
@@ -231,33 +235,21 @@ ACTIONS: Final = (
         "put away", "Put the tool away", "Put the tool away, and show all sections", "Tools",
         lambda w, _: w.put_away(), ("Esc",), _shown,
     ),
-    Action(
-        "instrument panel", "Instrument panel", "Show or close the panel of the instrument",
-        "Window", lambda w, _: w.toggle_panel("instrument"), ("F2",),
-        checked=lambda w: w.docks.is_open("instrument"),
+    _panel(
+        "instrument", "instrument panel", "of the instrument", "F2",
     ),
-    Action(
-        "light panel", "Light path panel",
-        "Show or close the panel of fringes, spectrum, angles and coverage",
-        "Window", lambda w, _: w.toggle_panel("light path"), ("F4",),
-        checked=lambda w: w.docks.is_open("light path"),
+    _panel(
+        "light path", "light panel", "of fringes, spectrum, angles and coverage", "F4",
     ),
-    Action(
-        "trust panel", "Trust panel",
-        "Show or close the panel of residuals and agreement with total variation over time",
-        "Window", lambda w, _: w.toggle_panel("trust"), ("F5",),
-        checked=lambda w: w.docks.is_open("trust"),
+    _panel(
+        "trust", "trust panel", "of residuals and agreement with total variation over time", "F5",
     ),
-    Action(
-        "objects panel", "Objects panel",
-        "Show or close the panel that measures objects: volume, dry mass, speed and more",
-        "Window", lambda w, _: w.toggle_panel("objects"), ("F6",),
-        checked=lambda w: w.docks.is_open("objects"), where="instrument",
+    _panel(
+        "objects", "objects panel", "that measures objects: volume, dry mass, speed and more",
+        "F6", where="instrument",
     ),
-    Action(
-        "profile panel", "Profile panel", "Show or close the panel of profiles and statistics",
-        "Window", lambda w, _: w.toggle_panel("profile"), ("F3",),
-        checked=lambda w: w.docks.is_open("profile"),
+    _panel(
+        "profile", "profile panel", "of profiles and statistics", "F3",
     ),
     Action(
         "light", "Light colours", "Switch between dark colours and light ones", "Window",
