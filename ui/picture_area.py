@@ -90,11 +90,11 @@ class PictureArea(QWidget):
             self._show_solid()
         elif self.solid is not None:
             self.solid.hide()
-        if state.solid and self.solid is not None:
-            self.solid.draw(state, tomogram, check)
         shown = [self.views, self.beside] if state.beside else [self.views]
         for views in shown:
             views.draw(state, tomogram, check, measured)
+        if state.solid and self.solid is not None:
+            self.solid.draw(state, tomogram, self.views.volume)
         self._count(tomogram)
         if self._profile.isVisible():
             self._draw_profile(state, tomogram, shown)

@@ -245,8 +245,9 @@ class LightPathPanel(QWidget):
         if self.light is None or self.optics is None:
             return
         _place(self.pupil, (0.0, 0.0), self.optics.cutoff)
-        planned = [dot for dot in dots(self.light) if dot.state == "planned"]
-        others = [dot for dot in dots(self.light) if dot.state != "planned"]
+        found = dots(self.light)
+        planned = [dot for dot in found if dot.state == "planned"]
+        others = [dot for dot in found if dot.state != "planned"]
         self.planned.setData([dot.k[0] for dot in planned], [dot.k[1] for dot in planned])
         self.measured.setData(
             [dot.k[0] for dot in others],

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pyqtgraph as pg
 from PySide6.QtCore import QLocale, Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -177,8 +177,18 @@ class ObjectsPanel(QWidget):
         for found in view.objects:
             self._rows.append((view.timestamp, found))
             self._over_time[found.number].append((view.timestamp, found))
-        self.table.setRowCount(len(view.objects))
-        for row, found in enumerate(view.objects):
+        self._draw()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what has arrived while the panel was closed."""
+        super().showEvent(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.view is None or not self.isVisible():
+            return
+        self.table.setRowCount(len(self.view.objects))
+        for row, found in enumerate(self.view.objects):
             self._fill(row, found)
         self._draw_plot()
 

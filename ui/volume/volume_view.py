@@ -11,7 +11,7 @@ from PySide6.QtCore import QCoreApplication, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QColor, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
-from pipeline.wire.state import QualityView, TomogramView
+from pipeline.wire.state import TomogramView
 from ui.sections.colours import lookup_table
 from ui.sections.displayed import DisplayedVolume, Volume, warning_line
 from ui.sections.overlay import Badge
@@ -58,7 +58,6 @@ class VolumeView(QWidget):
         self.state = VolumeState()
         self._view: ViewState | None = None
         self._tomogram: TomogramView | None = None
-        self._source: tuple[TomogramView, QualityView | None, object] | None = None
         self._on_display: DisplayedVolume | None = None
         self._asked: tuple[Volume, Scene] | None = None
         self.problem = ""
@@ -119,14 +118,13 @@ class VolumeView(QWidget):
     # --- what is shown ---
 
     def draw(
-        self, state: ViewState, tomogram: TomogramView, check: QualityView | None = None
+        self, state: ViewState, tomogram: TomogramView, shown: DisplayedVolume | None = None
     ) -> None:
-        """Show a tomogram with cursor, contrast and colours of the sections; returns at once."""
-        last, kinds = self._source, (state.volume, state.beside)
-        known = last is not None and last[0] is tomogram and last[1] is check and last[2] == kinds
-        if not known:
-            self._source = (tomogram, check, kinds)
-            self._on_display = state.on_display(tomogram, check)
+        """Show a tomogram with cursor, contrast and colours of the sections; returns at once.
+
+        ``shown`` is the volume that the sections show; None: that which the state asks for.
+        """
+        self._on_display = shown or state.on_display(tomogram, None)
         self._view, self._tomogram = state, tomogram
         if state.grid is not None and self.isVisible():
             self._take_up()
