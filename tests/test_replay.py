@@ -43,7 +43,9 @@ def test_scans_come_again_and_again_at_their_pace(
 ) -> None:
     monkeypatch.setattr("pipeline.live.replay._LONGEST_WAIT_S", 0.6)
     replay, stop = Replay(recording), threading.Event()
-    np.testing.assert_array_equal(replay.k, K)
+    planned = replay.background.illumination_k
+    assert planned is not None
+    np.testing.assert_array_equal(planned, K)
     begun = time.time()
     scans, times = [], []
     for _ in range(4):

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import load_calibrated
 from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanStopped
-from acquisition.interferograms import InterferogramStack, full_scale
+from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
+from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
@@ -32,7 +33,7 @@ from pipeline.wire.messages import (
     stack_message,
 )
 from pipeline.wire.sockets import PipelineError, Socket
-from pipeline.wire.state import CYCLE, InterferogramView, Phase
+from pipeline.wire.state import CYCLE, Phase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +149,7 @@ class Acquirer:
                 if replay.background is not self._background:
                     self._take_over(replay.background)
                     self._send_background()
-                self._pass_on(stack, replay.k, None)
+                self._pass_on(stack, None)
             if not ending.is_set():
                 self._abort_scan.clear()
         self._show(Phase.STOPPED, "stopped")
@@ -232,15 +233,12 @@ class Acquirer:
         if background is not None and background is not self._background:
             self._take_over(background)
         if stack is not None:
-            self._pass_on(stack, microscope.angles.k, microscope.config)
+            self._pass_on(stack, microscope.config)
 
     def _scan(self, microscope: Microscope) -> None:
-        stack = microscope.scan(stop=self._abort_scan)
-        self._pass_on(stack, microscope.angles.k, microscope.config)
+        self._pass_on(microscope.scan(stop=self._abort_scan), microscope.config)
 
-    def _pass_on(
-        self, stack: InterferogramStack, k: NDArray[np.float64], config: "AcquisitionConfig | None"
-    ) -> None:
+    def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
         stack = replace(stack, sequence=self._counts.scans)
         sent = self._send(stack, "stack")
         self._rate.tick()
@@ -249,7 +247,7 @@ class Acquirer:
             self._counts.incomplete + (not stack.complete),
             self._counts.unsent + (not sent),
         )
-        self._publish_interferogram(stack, k, config)
+        self._publish_interferogram(stack, config)
 
     def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
         message = stack_message(
@@ -258,19 +256,14 @@ class Acquirer:
         return send(self._stacks, message)
 
     def _publish_interferogram(
-        self, stack: InterferogramStack, k: NDArray[np.float64], config: "AcquisitionConfig | None"
+        self, stack: InterferogramStack, config: "AcquisitionConfig | None"
     ) -> None:
         """Publish the frame of the chosen angle, or of the one nearest to the optical axis."""
-        angle, picture = int(np.argmin(np.hypot(*k.T))), None
-        if self._chosen is not None:
-            angle = self._chosen if self._chosen != CYCLE else stack.sequence % len(k)
-            angle = min(angle, len(k) - 1)
-            picture = None if config is None else self._picture(angle, k[angle], config)
-        stated = stack.provenance.get("bit_depth")
-        bits = int(stated) if stated else full_scale(stack.frames).bit_length()
-        view = InterferogramView(
-            stack.frames[angle], angle, len(stack.frames), stack.sequence, bits, picture
-        )
+        angle, picture = shown_angle(stack, self._chosen, stack.sequence), None
+        k = stack.illumination_k
+        if self._chosen is not None and config is not None and k is not None:
+            picture = self._picture(angle, k[angle], config)
+        view = shown_frame(stack, angle, stack.sequence, picture)
         self._publisher.publish(interferogram_message(view, self._stamp))
 
     def _picture(

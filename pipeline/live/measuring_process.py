@@ -17,10 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 from measuring.measuring_settings import MeasuringSettings
+from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher
 from pipeline.wire.measuring_messages import MeasuringStatus, measured_message
-from pipeline.wire.messages import Command, Stamp, TomogramHeader, tomogram_view
-from pipeline.wire.sockets import Context, PipelineError, Socket, command, fetch
+from pipeline.wire.messages import Command, Stamp
+from pipeline.wire.sockets import Context, PipelineError, Socket
 from pipeline.wire.state import MeasuredView, MeasuringRequest, TomogramView
 
 __all__ = ["MeasuringProcess", "ViewMeasurer"]
@@ -120,14 +121,13 @@ class MeasuringProcess:
         stamp: Stamp,
         keep_setting: KeepSetting,
     ) -> None:
-        self._context, self._publisher, self._stamp = context, publisher, stamp
+        self._publisher, self._stamp = publisher, stamp
         self._keep_setting, self._life = keep_setting, settings.life
-        self._processor = settings.endpoint("processor_commands")
+        self._tomograms = NewestTomogram(context, settings.endpoint("processor_commands"), stamp)
         self._settings = settings
         self._request = MeasuringRequest(False)
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = ""
-        self._last = ""  # the tomogram that was measured last
         self._woken = threading.Event()
         self._measure: ViewMeasurer | None = None
 
@@ -148,7 +148,8 @@ class MeasuringProcess:
             while not ending.is_set():
                 request = self._request
                 if request is not known:  # the newest tomogram is measured (again)
-                    known, self._last = request, ""
+                    known = request
+                    self._tomograms.forget()
                 view = self._newest() if request.on else None
                 if view is not None:
                     self._publish(view, request.settings)
@@ -165,16 +166,13 @@ class MeasuringProcess:
     def _newest(self) -> TomogramView | None:
         """Return the newest tomogram of the processor; None if it was measured already."""
         try:
-            wish = command("newest", self._last, stamp=self._stamp)
-            message = fetch(self._context, self._processor, wish)
-            if message is None or not isinstance(message.header, TomogramHeader):
-                self._message = self._message or "waiting for a tomogram"
-                return None
-            self._last = message.identity
-            return tomogram_view(message.header, message.arrays)
+            view = self._tomograms.take()
         except (PipelineError, DataError) as error:
             self._message = f"waiting for a tomogram: {error}"
             return None
+        if view is None:
+            self._message = self._message or "waiting for a tomogram"
+        return view
 
     def _publish(self, view: TomogramView, settings: MeasuringSettings) -> None:
         self._message = f"measuring scan {view.sequence}"

@@ -11,18 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from acquisition.choices import REGULARIZERS, VOLUMES, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import DataError, LiveTomoError, Stopped
-from acquisition.interferograms import InterferogramStack, full_scale
 from files import hdf5, recording, tomograms
+from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.tomograms.job import settings_for
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
-    CYCLE,
     InstrumentState,
     InterferogramView,
     MeasuringRequest,
@@ -38,6 +35,7 @@ from regularizer.constraint import Constrained, check_constraint
 from regularizer.registry import regularizer
 
 if TYPE_CHECKING:
+    from acquisition.interferograms import InterferogramStack
     from regularizer.interface import Regularizer
 
 __all__ = ["Playback", "open_playback"]
@@ -115,7 +113,8 @@ class _Tomograms:
         if beside == self.path or not beside.is_file():
             return None
         recorded = next(recording.read_recording(beside).scans(int(self._series.scans[scan])))
-        return _frame(recorded.stack, angle, scan)
+        stack = recorded.stack
+        return shown_frame(stack, shown_angle(stack, angle, scan), scan)
 
 
 class _Recording:
@@ -181,18 +180,8 @@ class _Recording:
         """Return it from the recording."""
         if self._stack is None or self._stack[0] != scan:
             self._stack = (scan, next(self._recording.scans(scan)).stack)
-        return _frame(self._stack[1], angle, scan)
-
-
-def _frame(stack: InterferogramStack, angle: int | None, scan: int) -> InterferogramView:
-    count = len(stack.frames)
-    if angle is None:
-        k = stack.illumination_k
-        angle = 0 if k is None else int(np.argmin(np.hypot(*np.nan_to_num(k, nan=np.inf).T)))
-    shown = scan % count if angle == CYCLE else min(angle, count - 1)
-    stated = stack.provenance.get("bit_depth")
-    bits = int(stated) if stated else full_scale(stack.frames).bit_length()
-    return InterferogramView(stack.frames[shown], shown, count, scan, bits)
+        stack = self._stack[1]
+        return shown_frame(stack, shown_angle(stack, angle, scan), scan)
 
 
 def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":

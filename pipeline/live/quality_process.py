@@ -14,16 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError, LiveTomoError, Stopped
+from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, ProcessSettings, Publisher
 from pipeline.wire.messages import (
     Command,
     QualityStatus,
     Stamp,
-    TomogramHeader,
     quality_message,
-    tomogram_view,
 )
-from pipeline.wire.sockets import Context, PipelineError, Socket, command, fetch
+from pipeline.wire.sockets import Context, PipelineError, Socket
 from pipeline.wire.state import QualityView, TomogramView
 from pipeline.wire.tomogram_view import windowed
 from reconstruction.tomogram import (
@@ -64,12 +63,11 @@ class QualityCheck:
         publisher: Publisher,
         stamp: Stamp,
     ) -> None:
-        self._context, self._publisher, self._stamp = context, publisher, stamp
-        self._processor = settings.endpoint("processor_commands")
+        self._publisher, self._stamp = publisher, stamp
+        self._tomograms = NewestTomogram(context, settings.endpoint("processor_commands"), stamp)
         self._life = settings.life
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = "waiting for a tomogram"
-        self._last = ""
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
 
     def run(self, ending: threading.Event) -> None:
@@ -88,12 +86,7 @@ class QualityCheck:
     def _newest(self) -> TomogramView | None:
         """Return the newest tomogram of the processor; None if it was checked already."""
         try:
-            wish = command("newest", self._last, stamp=self._stamp)
-            message = fetch(self._context, self._processor, wish)
-            if message is None or not isinstance(message.header, TomogramHeader):
-                return None
-            self._last = message.identity
-            return tomogram_view(message.header, message.arrays)
+            return self._tomograms.take()
         except (PipelineError, DataError) as error:
             self._message = f"waiting for a tomogram: {error}"
             return None

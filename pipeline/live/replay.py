@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from acquisition.errors import DataError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from files.recording import read_recording
@@ -34,8 +31,6 @@ class Replay:
     ----------
     background : InterferogramStack
         That of the last scan.
-    k : (angles, 2) float64
-        Planned illumination wave vectors in cycles/um; zero where none are stored.
 
     Raises
     ------
@@ -53,12 +48,6 @@ class Replay:
         self.background = self._next.background
         self._last_s: float | None = None  # time of the last scan in the recording
         self._shown_s = 0.0  # when it was replayed
-
-    @property
-    def k(self) -> NDArray[np.float64]:
-        """Planned illumination wave vectors."""
-        stored = self.background.illumination_k
-        return np.zeros((len(self.background.frames), 2)) if stored is None else stored
 
     def _following(self) -> RecordedScan:
         """Return the next scan; after the last one, the first."""
