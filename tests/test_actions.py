@@ -275,6 +275,6 @@ def test_a_command_gives_the_buttons_back_when_it_is_answered(
 ) -> None:
     press(window, Qt.Key.Key_B)
     assert not window.action_set["background"].isEnabled()
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert window.action_set["background"].isEnabled()  # without news of the instrument
     assert [command for command, _ in session.commands] == ["background"]

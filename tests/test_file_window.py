@@ -88,7 +88,7 @@ def test_what_belongs_to_an_instrument_is_not_there(window: Window) -> None:
     assert (values["Regularizer"], values["Data residual"]) == ("deep", "")
     QTest.keyClick(window, Qt.Key.Key_B)
     QTest.keyClick(window, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
-    assert not window.commands.busy
+    assert not window.experiment.busy
     assert QApplication.activeModalWidget() is None
 
 
@@ -146,7 +146,7 @@ def test_the_volumes_of_the_file_can_be_chosen(window: Window) -> None:
     assert [method.itemData(i) for i in range(method.count())] == ["deep", "tv"]
     QTest.keyClick(window, Qt.Key.Key_T)
     wait_until(lambda: shows(window, 20))
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     QTest.keyClick(window, Qt.Key.Key_T)
     wait_until(lambda: shows(window, 10))
     QTest.keyClick(window, Qt.Key.Key_R)

@@ -241,9 +241,9 @@ def test_an_angle_is_chosen_and_cycled(window: Window, session: RecordedSession)
     assert panel.angle.maximum() == 48
     panel.angle.lineEdit().setText("7")
     QTest.keyClick(panel.angle, Qt.Key.Key_Return)
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     QTest.mouseClick(panel.cycle, Qt.MouseButton.LeftButton)
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert [name for name, _ in session.commands] == ["angle 7", f"angle {CYCLE}"]
     window.poll()
     assert panel.frame is not None and panel.angle.value() == panel.frame.angle

@@ -77,11 +77,11 @@ def test_measuring_is_switched_on_with_its_settings(
     panel = window.objects
     assert panel.isVisible() and not panel.on.isChecked()
     QTest.mouseClick(panel.on, Qt.MouseButton.LeftButton, pos=QPoint(8, panel.on.height() // 2))
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert session.commands[-1][0] == "measuring True"
     panel.threshold.lineEdit().setText("1.3521")
     QTest.keyClick(panel.threshold, Qt.Key.Key_Return)
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     asked = panel.request()
     assert asked.on and asked.settings.threshold == 1.3521
     assert asked.settings.lipid_threshold is None  # left at its special value

@@ -38,7 +38,7 @@ def window(application: QApplication, session: RecordedSession) -> Iterator[Wind
 
 def settle(window: Window) -> None:
     """Wait until the running command has ended and its result is displayed."""
-    while window.commands.busy:  # the test's own time limit ends a wait in vain
+    while window.experiment.busy:  # the test's own time limit ends a wait in vain
         QTest.qWait(5)
     window.poll()
     QApplication.processEvents()

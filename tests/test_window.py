@@ -297,7 +297,7 @@ def test_space_stops_and_starts_away_from_the_window_thread(
     for command, label in (("stop", "Start"), ("start", "Stop")):
         press(window, Qt.Key.Key_Space)
         assert not window.toolbar.live.isEnabled()
-        wait_until(lambda: not window.commands.busy)
+        wait_until(lambda: not window.experiment.busy)
         window.poll()
         assert session.commands[-1][0] == command
         assert window.toolbar.live.text() == label and window.toolbar.live.isEnabled()
@@ -312,7 +312,7 @@ def test_the_regularizer_is_chosen_from_what_the_instrument_offers(
     assert [method.itemData(i) for i in range(method.count())] == list(session.state.regularizers)
     assert method.currentData() == "deep"
     method.activated.emit(method.findData("tv"))
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert session.commands[0][0] == "regularizer tv"
     window.poll()
     assert method.currentData() == "tv"
@@ -325,7 +325,7 @@ def test_t_switches_to_live_total_variation_and_back(
     for expected in ("tv-fast", "gp", "tv-fast"):
         window.poll()
         QTest.keyClick(window, Qt.Key.Key_T)
-        wait_until(lambda: not window.commands.busy)
+        wait_until(lambda: not window.experiment.busy)
         assert session.state.regularizer == expected
 
 
@@ -339,14 +339,14 @@ def test_errors_of_commands_are_shown_until_one_succeeds(
 ) -> None:
     session.refusal = refusal
     press(window, Qt.Key.Key_B)
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert str(refusal) in window.status.answer.full_text()
     assert window.status.told.isVisible()
     window.poll()
     assert window.status.told.isVisible()
     session.refusal = None
     press(window, Qt.Key.Key_B)
-    wait_until(lambda: not window.commands.busy)
+    wait_until(lambda: not window.experiment.busy)
     assert not window.status.told.isVisible()
 
 

@@ -22,7 +22,6 @@ from pipeline.wire.state import (
     InstrumentState,
     MeasuredView,
     QualityView,
-    RecordRequest,
     TomogramView,
 )
 from ui.actions.action import Situation
@@ -31,10 +30,10 @@ from ui.actions.help_dialog import HelpDialog
 from ui.actions.search_dialog import SearchDialog
 from ui.bars.status_bar import StatusBar
 from ui.bars.time_bar import TimeBar
-from ui.bars.timelapse_bar import RecordDialog, TimelapseBar, confirm_end
-from ui.bars.toolbar import RUNNING, Toolbar
+from ui.bars.timelapse_bar import TimelapseBar, confirm_end
+from ui.bars.toolbar import Toolbar
 from ui.bars.waiting import WaitingView
-from ui.command_thread import CommandRunner
+from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
 from ui.save_image import save_image
@@ -47,7 +46,6 @@ from ui.viewmodel import ViewState
 __all__ = ["Window"]
 
 POLL_MS = 33
-LIVE_TV = "tv-fast"
 
 
 class Window(QMainWindow):
@@ -81,10 +79,9 @@ class Window(QMainWindow):
         self.measured: MeasuredView | None = None
         self._looked_back = False  # at a former check, which stays until the user returns
         self.instrument: InstrumentState | None = None
-        self._before_tv = "deep"
-        self._folder = Path.home() if settings is None else settings.folder
+        folder = Path.home() if settings is None else settings.folder
+        self.experiment: Experiment = Experiment(self, client, folder)
         self._leaving = False
-        self.commands = CommandRunner(self)
         self.setWindowTitle(title)
         self._build()
         self._connect()
@@ -136,8 +133,12 @@ class Window(QMainWindow):
         self.setCentralWidget(centre)
 
     def _connect(self) -> None:
-        self.toolbar.regularizer_chosen.connect(self.choose_regularizer)
-        self.toolbar.constraint_chosen.connect(self.choose_constraint)
+        experiment = self.experiment
+        self.toolbar.regularizer_chosen.connect(experiment.choose_regularizer)
+        self.toolbar.constraint_chosen.connect(experiment.choose_constraint)
+        experiment.changed.connect(self._draw_instrument)
+        experiment.said.connect(self.status.show_answer)
+        experiment.connect_bar(self.recording)
         self.picture.requested.connect(self.show_state)
         self.picture.said.connect(self.status.show_answer)
         self.docks.changed.connect(self._draw_actions)
@@ -154,12 +155,12 @@ class Window(QMainWindow):
             lambda name: self.show_state(replace(self.state, colormap=name))
         )
         self.light.angle_chosen.connect(
-            lambda angle: self.commands.submit("Angle", lambda: self._client.show_angle(angle))
+            lambda angle: experiment.submit("Angle", lambda: self._client.show_angle(angle))
         )
         self.sidebar.place_asked.connect(self._show_place)
         self.trust.scan_asked.connect(self.look_back)
         self.objects.wanted.connect(
-            lambda request: self.commands.submit(
+            lambda request: experiment.submit(
                 "Measure", lambda: self._client.set_measuring(request)
             )
         )
@@ -167,19 +168,6 @@ class Window(QMainWindow):
             lambda at: self.show_state(self.state.cursor_at(dict(enumerate(at))))
         )
         self.objects.said.connect(self.status.show_answer)
-        self.recording.paused.connect(
-            lambda: self.commands.submit("Pause", self._client.pause_recording)
-        )
-        self.recording.continued.connect(
-            lambda: self.commands.submit("Continue", self._client.continue_recording)
-        )
-        self.recording.finished.connect(self._finish_recording)
-        self.commands.started.connect(lambda name: self._draw_instrument())
-        self.commands.succeeded.connect(lambda name: self.status.show_answer(""))
-        self.commands.failed.connect(
-            lambda name, why: self.status.show_answer(f"{name} failed: {why}", "error")
-        )
-        self.commands.answered.connect(self._draw_instrument)
 
     def _enter_file_mode(self, timeline: Timeline) -> None:
         """Replace the controls of an instrument with those of a file."""
@@ -218,7 +206,7 @@ class Window(QMainWindow):
 
     def show_instrument(self, state: InstrumentState) -> None:
         """Draw the state of the instrument."""
-        self.instrument = state
+        self.instrument = self.experiment.instrument = state
         self.status.draw(state)
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
@@ -303,16 +291,16 @@ class Window(QMainWindow):
         self.toolbar.draw_view(self.state, on_display)
 
     def _draw_instrument(self) -> None:
-        self.toolbar.draw_instrument(self.instrument, self.commands.busy)
+        self.toolbar.draw_instrument(self.instrument, self.experiment.busy)
         recording = self.instrument.recording if self.instrument is not None else None
-        self.recording.draw(recording, busy=self.commands.busy)
+        self.recording.draw(recording, busy=self.experiment.busy)
         self._draw_actions()
 
     def _draw_actions(self) -> None:
         self.action_set.draw(
             Situation(
                 self.instrument,
-                busy=self.commands.busy,
+                busy=self.experiment.busy,
                 file=self._timeline is not None,
                 tomogram=self.tomogram is not None,
                 undoable=self._history.undoable,
@@ -385,55 +373,6 @@ class Window(QMainWindow):
         self._draw_views()
         self._draw_actions()
 
-    def toggle_live(self) -> None:
-        """Start live imaging or playing, or stop it."""
-        if self.instrument is not None and self.instrument.phase in RUNNING:
-            self.commands.submit("Stop", self._client.stop)
-        else:
-            self.commands.submit("Start", self._client.start)
-
-    def retake_background(self) -> None:
-        """Retake the background."""
-        self.commands.submit("Background", self._client.retake_background)
-
-    def toggle_recording(self) -> None:
-        """Open the time-lapse dialog, or end the current time-lapse."""
-        if self.instrument is None:
-            return
-        if self.instrument.recording is not None and self.instrument.recording.running:
-            self._finish_recording()
-            return
-        how = (self.instrument.regularizer, self.instrument.constraint)
-        dialog = RecordDialog(self, *how, self._folder)
-        dialog.accepted.connect(lambda: self._record(dialog.request()))
-        dialog.open()
-
-    def _record(self, request: RecordRequest) -> None:
-        self._folder = Path(request.output).parent
-        self.commands.submit("Record", lambda: self._client.record(request))
-
-    def _finish_recording(self) -> None:
-        self.commands.submit("Stop recording", self._client.finish_recording)
-
-    def choose_regularizer(self, name: str) -> None:
-        """Use another regularizer for the next scans."""
-        self.commands.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
-
-    def choose_constraint(self, name: str) -> None:
-        """Use this constraint on the sign of the contrast for the next scans."""
-        self.commands.submit(f"Constraint {name}", lambda: self._client.set_constraint(name))
-
-    def toggle_tv(self) -> None:
-        """Switch between live total variation and the regularizer before it."""
-        if self.instrument is None:
-            return
-        wanted = LIVE_TV if LIVE_TV in self.instrument.regularizers else "tv"  # in a file
-        if self.instrument.regularizer == wanted:
-            self.choose_regularizer(self._before_tv)
-        else:
-            self._before_tv = self.instrument.regularizer
-            self.choose_regularizer(wanted)
-
     def toggle_fullscreen(self) -> None:
         """Switch between full screen and a window."""
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
@@ -470,10 +409,11 @@ class Window(QMainWindow):
 
     def save(self) -> None:
         """Ask for a file name and save an image of the views."""
-        saved = save_image(self, self.picture, self._folder)
+        saved = save_image(self, self.picture, self.experiment.folder)
         if saved is not None:
             path, why = saved
-            self._folder = path.parent if not why else self._folder
+            if not why:
+                self.experiment.folder = path.parent
             self.status.show_answer(why or f"saved {path}", "error" if why else "")
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -486,7 +426,7 @@ class Window(QMainWindow):
         self.stop_polling()
         self.picture.close_solid()
         if self._settings is not None:
-            self._settings.keep(self._theme, self._folder, self, self.docks, self.state)
+            self._settings.keep(self._theme, self.experiment.folder, self, self.docks, self.state)
         super().closeEvent(event)
 
     def close_without_asking(self) -> None:
@@ -497,4 +437,4 @@ class Window(QMainWindow):
     def finish_commands(self) -> None:
         """Stop polling and wait for the running command; call this after the window has closed."""
         self.stop_polling()
-        self.commands.close()
+        self.experiment.commands.close()

@@ -66,19 +66,21 @@ ACTIONS: Final = (
     ),
     Action(
         "live", "Start", "Start or stop live imaging", "Instrument",
-        lambda w, _: w.toggle_live(), ("Space",), _answers, icon="play", where="instrument",
+        lambda w, _: w.experiment.toggle_live(), ("Space",), _answers, icon="play",
+        where="instrument",
     ),
     Action(
         "play", "Play", "Play or pause", "File",
-        lambda w, _: w.toggle_live(), ("Space",), _answers, icon="play", where="file",
+        lambda w, _: w.experiment.toggle_live(), ("Space",), _answers, icon="play", where="file",
     ),
     Action(
         "background", "Background", "Retake the background", "Instrument",
-        lambda w, _: w.retake_background(), ("B",), _live, where="instrument",
+        lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
     ),
     Action(
         "record", "Record", "Record a time-lapse, or stop the current one", "Instrument",
-        lambda w, _: w.toggle_recording(), ("Ctrl+R",), _live, icon="record", where="instrument",
+        lambda w, _: w.experiment.toggle_recording(), ("Ctrl+R",), _live, icon="record",
+        where="instrument",
     ),
     Action(
         "earlier", "Previous scan", "Show the scan before this one", "File",
@@ -119,7 +121,7 @@ ACTIONS: Final = (
     Action(
         "tv", "Total variation",
         "Switch between total variation and the regularizer before it", "Volume",
-        lambda w, _: w.toggle_tv(), ("T",), _answers,
+        lambda w, _: w.experiment.toggle_tv(), ("T",), _answers,
     ),
     Action(
         "auto", "Automatic contrast", "Fit the contrast to the displayed volume", "Volume",
