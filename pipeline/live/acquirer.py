@@ -112,6 +112,8 @@ class Acquirer:
                 return
             calibrated = load_calibrated(self._settings.microscope_file)
             self._config = calibrated.config
+            if calibrated.config.processing.update_every:
+                self._sending.together = calibrated.config.processing.update_every
             self._timelapse.resume_after_restart(self._settings.recording)
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")

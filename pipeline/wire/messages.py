@@ -106,6 +106,7 @@ class TomogramHeader(Header):
     constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
+    oldest_s: float | None = None
 
 
 class QualityHeader(Header):
@@ -397,6 +398,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         constraint=view.constraint,
         window=view.window,
         light=view.light,
+        oldest_s=view.oldest_s,
         **stamp(view.sequence),
     )
     arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
@@ -427,6 +429,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         constraint=header.constraint,
         window=header.window,
         light=header.light,
+        oldest_s=header.oldest_s,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 
