@@ -13,7 +13,6 @@ numpy, scipy and scikit-image.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,42 +20,15 @@ from scipy import ndimage
 
 from acquisition.optics import Optics
 from measuring.finding import find_objects
+from measuring.sighting import ObjectPlace, Sighting, Zyx
 from measuring.threshold import otsu
 
-__all__ = ["ObjectPlace", "Sighting", "find_place"]
+__all__ = ["find_place"]
 
 _SMALLEST_UM3 = 0.2  # smaller things are dust and noise
 _MOST_CHANGE = 1.6  # of the volume, from scan to scan: a neighbour was joined, or a part is missing
-_LEAST_REACH_UM = 1.5  # how far from the expected place it may be, or its diameter
 
-Zyx = tuple[float, float, float]
 Labels = NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectPlace:
-    """An object: its centroid (z, y, x) in um from the volume's centre, and its volume."""
-
-    centre_um: Zyx
-    volume_um3: float
-
-    @property
-    def reach_um(self) -> float:
-        """How far it may be from where it is expected: a diameter, and at least 1.5 um."""
-        return max(math.cbrt(6 * self.volume_um3 / math.pi), _LEAST_REACH_UM)
-
-    def moved(self, by_um: Zyx) -> "ObjectPlace":
-        """Return the object at another place."""
-        z, y, x = (c + m for c, m in zip(self.centre_um, by_um, strict=True))
-        return ObjectPlace((z, y, x), self.volume_um3)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """The object of a tomogram; ``place`` is None, with the reason, where it was not found."""
-
-    place: ObjectPlace | None
-    problem: str = ""
 
 
 def find_place(
