@@ -1,8 +1,8 @@
 """Where the object of a tomogram is, to keep it in the middle of the field and in focus.
 
-The voxels of objects are those above Otsu's threshold, split where they touch (``measuring.finding``
-and ``measuring.splitting``). The object is the one nearest to where it is expected, and its place is
-the centroid of its contrast above the threshold. Of the usual ways to track a particle the centroid
+The voxels of objects are those above Otsu's threshold, split where they touch
+(``measuring.finding``). The object is the one nearest to where it is expected, and its place is the
+centroid of its contrast above the threshold. Of the usual ways to track a particle the centroid
 assumes least on its shape (Cheezum, Walker and Guilford, Biophys. J. 81, 2378, 2001); it is exact
 for what blurs evenly in all directions, as the missing cone does up and down. A centroid is wrong
 where part of the object is missing or a neighbour is taken for a part of it. So an object that

@@ -3,7 +3,7 @@
 After a scan the object is looked for in its tomogram, and before the next one at this position the
 stages go where they bring it back. Nothing here ends a time-lapse: an object that is not found, a
 scan that cannot be reconstructed and a stage that does not move are said and kept with the scan,
-and the next scan is taken where the stages are. Light modules only; torch comes with the first look.
+and the next scan is taken where the stages are. torch is loaded with the first look only.
 """
 
 import math
@@ -81,7 +81,12 @@ class ObjectKeeper:
         if offset == self._applied == _ORIGIN:
             stage.move_to(*planned)
             return
-        here = stage.position_um()
+        try:
+            here = stage.position_um()
+        except DeviceError as error:
+            self._give_up(control, self._applied, str(error))
+            stage.move_to(*planned)
+            return
         before, wanted = self._on_stage(self._applied), self._on_stage(offset)
         base = [h - b if p is None else p for h, b, p in zip(here, before, planned, strict=True)]
         target = [
@@ -93,11 +98,16 @@ class ObjectKeeper:
         except DeviceError as error:
             stage.move_to(*planned)
             here = stage.position_um()
-            self._applied = self._in_view([h - b for h, b in zip(here, base, strict=True)])
-            control.not_moved(_between(self._applied, offset), str(error))
-            self._say(control)
+            reached = self._in_view([h - b for h, b in zip(here, base, strict=True)])
+            self._give_up(control, reached, str(error))
         else:
             self._applied = offset
+
+    def _give_up(self, control: DriftControl, reached: Xyz, problem: str) -> None:
+        """Go on from where the view is, and say why it is not where it should be."""
+        control.not_moved(_between(reached, control.offset_um), problem)
+        self._applied = reached
+        self._say(control)
 
     def focused(self, position: int, z_um: float) -> float:
         """Return the planned z at which, with the offset of the position, the drive is at z."""
@@ -105,9 +115,8 @@ class ObjectKeeper:
 
     # ---- After it ----
 
-    def correction_um(self, position: int) -> Xyz:
-        """Return how far the view of a position is now from where its first scan was taken."""
-        here = self._microscope.stage.position_um()
+    def correction_um(self, position: int, here: Xyz) -> Xyz:
+        """Return how far the view is from that of the position's first scan, the stages at here."""
         home = self._homes.setdefault(position, here)
         return self._in_view([h - at for h, at in zip(here, home, strict=True)])
 

@@ -1,4 +1,4 @@
-"""Looks for the object in a scan: a raw tomogram in the plane in focus, and where the object is in it.
+"""Looks for the object in a scan: makes a raw tomogram, of one plane, and finds it there.
 
 One plane is enough: the tomogram of an object that is out of focus loses contrast, and its place
 stays within 0.03 um (``python -m benchmarks drift``). Loads torch.

@@ -236,6 +236,12 @@ class TimelapseRun(Closing):
         """Restart the clock where it was stopped."""
         self._schedule.unpause()
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle from the next scan on, or do not."""
+        if on and not self.keeper.on:
+            self.keeper.forget()
+        self.keeper.on = on
+
     def step(self, stop: threading.Event | None = None) -> InterferogramStack | None:
         """Do the next step now; return the recorded scan, or None after a background.
 
@@ -270,9 +276,7 @@ class TimelapseRun(Closing):
         self._activity = Activity.SCANNING
         self._schedule.start_visit()
         scan = self._microscope.scan(stop)
-        here = self._microscope.stage.position_um()
-        corrected = self.keeper.correction_um(visit.position)
-        self._writer.append(scan, ScanLocation(visit.position, here, corrected))
+        self._writer.append(scan, self._location(visit.position))
         self._look_for_object(number, visit.position, scan)
         self._schedule.end_visit()
         self._since_background += 1
@@ -280,6 +284,16 @@ class TimelapseRun(Closing):
             self.lost_angles[number] = scan.lost
             self._warning = f"scan {number} is incomplete: {len(scan.lost)} of its angles were lost"
         return scan
+
+    def _location(self, position: int) -> ScanLocation:
+        try:
+            here = self._microscope.stage.position_um()
+        except DeviceError as error:
+            if not self.keeper.on:
+                raise
+            self._warning = str(error)  # the scan itself is good
+            return ScanLocation(position)
+        return ScanLocation(position, here, self.keeper.correction_um(position, here))
 
     def _go_to(self, visit: Visit, stop: threading.Event | None) -> None:
         z_um = self._focused_um.get(visit.position, visit.z_um)

@@ -23,6 +23,7 @@ from acquisition.optics import Optics
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
 from pipeline.wire.state import (
+    DriftState,
     InterferogramView,
     LightPath,
     Phase,
@@ -148,6 +149,7 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
+    drift: DriftState = DriftState()
 
 
 class ProcessorStatus(Header):
@@ -191,13 +193,13 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON.
+    JSON; that of "keep" (the object in the middle) is "on" or "off".
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure",
+        "record", "pause", "continue", "finish", "measure", "keep",
     ]  # fmt: skip
     argument: str = ""
 
