@@ -1,9 +1,9 @@
 """Measures the objects of a tomogram file, and writes them as a table (CSV).
 
 One row an object and time point; one volume is in memory at a time, however long the file is. The
-objects of each stage position are followed by themselves, through the sample: by how much the field
-of view has moved since the position's first scan (``correction_um``) is added to their places. Their numbers go on from one position to
-the next, so that a number is one object of the whole file.
+objects of each stage position are followed by themselves. By how much the field of view has moved
+since the position's first scan (``correction_um``) is added to their places, so that these are
+places in the sample. Numbers go on from one position to the next: each is one object of the file.
 """
 
 import csv
