@@ -370,6 +370,9 @@ class ProcessingSection(Section):
 
     constraint : on the sign of the contrast: "non-negative" for samples denser than their medium,
     "non-positive" for lighter ones, "none" for both, "auto" for what the data show.
+
+    update_every : live tomograms between whole scans, one after so many frames, of the newest frame
+    of each angle; 0: none.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -377,6 +380,7 @@ class ProcessingSection(Section):
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether total variation checks some of the live tomograms
+    update_every: Annotated[int, Field(ge=0)] = 0
 
 
 class MeasuringSection(Section):

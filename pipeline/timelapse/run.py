@@ -25,6 +25,7 @@ from acquisition.errors import (
 )
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scanning.collected_frames import FrameSink
 from files.disk import SPARE_BYTES, check_space, free_bytes
 from files.positions import Positions
 from files.recording import (
@@ -242,8 +243,12 @@ class TimelapseRun(Closing):
             self.keeper.forget()
         self.keeper.on = on
 
-    def step(self, stop: threading.Event | None = None) -> InterferogramStack | None:
+    def step(
+        self, stop: threading.Event | None = None, sink: FrameSink | None = None
+    ) -> InterferogramStack | None:
         """Do the next step now; return the recorded scan, or None after a background.
+
+        The frames of the scan go to the ``sink`` as they arrive.
 
         Raises
         ------
@@ -255,7 +260,7 @@ class TimelapseRun(Closing):
             If the disk is full.
         """
         try:
-            return self._step(stop)
+            return self._step(stop, sink)
         except ScanStopped:
             raise
         except BaseException:
@@ -264,7 +269,9 @@ class TimelapseRun(Closing):
         finally:
             self._activity = Activity.DONE if self.finished else Activity.WAITING
 
-    def _step(self, stop: threading.Event | None) -> InterferogramStack | None:
+    def _step(
+        self, stop: threading.Event | None, sink: FrameSink | None
+    ) -> InterferogramStack | None:
         visit = self._schedule.next
         assert visit is not None and self._writer is not None
         if self._background_due:
@@ -275,7 +282,7 @@ class TimelapseRun(Closing):
         self._go_to(visit, stop)
         self._activity = Activity.SCANNING
         self._schedule.start_visit()
-        scan = self._microscope.scan(stop)
+        scan = self._microscope.scan(stop, sink)
         self._writer.append(scan, self._location(visit.position))
         self._look_for_object(number, visit.position, scan)
         self._schedule.end_visit()

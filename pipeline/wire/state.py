@@ -284,7 +284,8 @@ class TomogramView:
     float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
     ``total_variation`` is the RI by total variation, (z, y, x) float32, where the file that is
     played holds it beside ``regularized``. ``light`` says how good its interferograms were, if it
-    was made from them now.
+    was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
+    was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -310,6 +311,7 @@ class TomogramView:
     total_variation: NDArray[np.float32] | None = None
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
+    oldest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
