@@ -44,6 +44,7 @@ from pipeline.wire.sockets import (
     request,
 )
 from pipeline.wire.state import (
+    DriftState,
     InstrumentState,
     MeasuringRequest,
     MeasuringState,
@@ -166,6 +167,13 @@ class InstrumentClient(Closing):
         text = TypeAdapter(MeasuringRequest).dump_json(request).decode()
         self._request(self._endpoints.measuring_commands, "measure", text)
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle of the field and in focus from now on, or do not.
+
+        PipelineError if the microscope has no stage.
+        """
+        self._request(self._endpoints.acquirer_commands, "keep", "on" if on else "off")
+
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse; PipelineError if it is impossible or does not fit on the disk."""
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
@@ -284,6 +292,7 @@ def merge(
         quality=_checking(supervisor, quality),
         measuring=_measuring(supervisor, measuring),
         recording=None if acquirer is None else acquirer.recording,
+        drift=DriftState() if acquirer is None else acquirer.drift,
         **scanned,
         **processed,
     )
@@ -309,7 +318,10 @@ def _summary(
         return acquirer.phase, hanging
     if acquirer.phase is not Phase.LIVE:
         return acquirer.phase, acquirer.message
-    return Phase.LIVE, f"live: {_live(processor)}"
+    recording = acquirer.recording
+    busy = recording is not None and recording.running  # its bar says it
+    kept = "" if busy else acquirer.drift.message
+    return Phase.LIVE, "; ".join(filter(None, (f"live: {_live(processor)}", kept)))
 
 
 def _hanging(acquirer: AcquirerStatus, processor: ProcessorStatus | None, silent: Set[str]) -> str:

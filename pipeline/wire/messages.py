@@ -25,6 +25,7 @@ from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
 from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
+    DriftState,
     InterferogramView,
     LightPath,
     Phase,
@@ -136,6 +137,7 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
+    drift: DriftState = DriftState()
 
 
 class ProcessorStatus(Header):
@@ -179,13 +181,13 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON.
+    JSON; that of "keep" (the object in the middle) is "on" or "off".
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure",
+        "record", "pause", "continue", "finish", "measure", "keep",
     ]  # fmt: skip
     argument: str = ""
 
