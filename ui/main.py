@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from PySide6.QtCore import QTimer
@@ -24,6 +25,7 @@ def run_window(
     on_close: Callable[[], None],
     timeline: Timeline | None = None,
     settings: Settings | None = None,
+    file: Path | None = None,
 ) -> int:
     """Show ``client`` in a window and return when it is closed.
 
@@ -39,6 +41,8 @@ def run_window(
         The client, if it plays a file.
     settings : Settings or None
         What the window remembers; None: that of the user.
+    file : Path or None
+        The file that is shown, noted among those opened lately.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def run_window(
         application = QApplication.instance() or QApplication([title])
         assert isinstance(application, QApplication)
         settings = settings or Settings()
+        if file is not None:
+            settings.note_opened(file.absolute())
         window = Window(client, title=title, timeline=timeline, settings=settings)
         if settings.geometry.isEmpty():
             window.resize(*SIZE)

@@ -59,6 +59,7 @@ class Settings:
     @property
     def opened(self) -> tuple[Path, ...]:
         """The files that were opened last and still exist, the last one first."""
+        self._kept.sync()  # other windows note what they open, too
         kept = self._kept.value("opened", [])
         names = kept if isinstance(kept, list) else [kept]  # Qt writes one as a plain text
         return tuple(path for path in map(Path, map(str, names)) if path.is_file())
@@ -67,6 +68,7 @@ class Settings:
         """Remember a file that was opened."""
         others = [str(other) for other in self.opened if other != path]
         self._kept.setValue("opened", [str(path), *others][:_OPENED])
+        self._kept.sync()
 
     def view(self, state: ViewState) -> ViewState:
         """Return a state with the colours and switches of the last time."""

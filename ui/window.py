@@ -36,6 +36,7 @@ from ui.bars.waiting import WaitingView
 from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
+from ui.recent_files import RecentFiles
 from ui.save_image import save_image
 from ui.settings import Settings
 from ui.style import apply_style
@@ -81,6 +82,7 @@ class Window(QMainWindow):
         self.instrument: InstrumentState | None = None
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
+        self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
         self._leaving = False
         self.setWindowTitle(title)
         self._build()
@@ -95,8 +97,9 @@ class Window(QMainWindow):
         file = self._timeline is not None
         self.action_set = ActionSet(self, file=file)
         self.action_set.fill(self.menuBar())
+        self.action_set["recent"].setMenu(self.files.menu)
         self.toolbar = Toolbar(self.action_set, file=file)
-        self.waiting = WaitingView()
+        self.waiting = WaitingView(() if file else self.files.paths)
         self.stack = QStackedWidget()
         self.docks: PanelDocks = PanelDocks(self.stack, file=file)
         self.sidebar, self.profile = self.docks.sidebar, self.docks.profile
@@ -139,6 +142,7 @@ class Window(QMainWindow):
         experiment.changed.connect(self._draw_instrument)
         experiment.said.connect(self.status.show_answer)
         experiment.connect_bar(self.recording)
+        self.waiting.chosen.connect(lambda name: self.files.open(Path(name)))
         self.picture.requested.connect(self.show_state)
         self.picture.said.connect(self.status.show_answer)
         self.docks.changed.connect(self._draw_actions)
@@ -394,6 +398,7 @@ class Window(QMainWindow):
         apply_style(application, name)
         self.action_set.draw_icons()
         self.docks.draw_theme()
+        self.waiting.draw_recent()
         if self.instrument is not None:
             self.show_instrument(self.instrument)
         else:

@@ -52,6 +52,14 @@ def _panel(panel: str, name: str, shows: str, key: str, where: str = "") -> Acti
 
 ACTIONS: Final = (
     Action(
+        "open", "Open", "Open a recording or a tomogram file in a window of its own", "File",
+        lambda w, _: w.files.ask(), ("Ctrl+O",), lambda s: not s.busy,
+    ),
+    Action(
+        "recent", "Open recent", "Open one of the files that were opened lately", "File",
+        lambda w, _: w.files.show_menu(), ("Ctrl+Shift+O",), lambda s: not s.busy,
+    ),
+    Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
         lambda w, _: w.save(), ("Ctrl+S",), _shown, icon="camera",
     ),
