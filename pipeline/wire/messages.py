@@ -22,6 +22,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
+from pipeline.wire.places import StageState
 from pipeline.wire.state import (
     InterferogramView,
     LightPath,
@@ -135,7 +136,7 @@ class AcquirerStatus(Header):
     """The state of the acquirer.
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
-    was full.
+    was full. ``stage`` is null where there is no stage.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -148,6 +149,7 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
+    stage: StageState | None = None
 
 
 class ProcessorStatus(Header):
@@ -190,14 +192,15 @@ class SupervisorStatus(Header):
 class Command(Header):
     """A request; answered by a Reply.
 
-    The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON.
+    The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
+    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON. The answer to
+    "forecast" is a ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure",
+        "record", "pause", "continue", "finish", "measure", "snap", "where", "move", "forecast",
     ]  # fmt: skip
     argument: str = ""
 
