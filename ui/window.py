@@ -105,6 +105,7 @@ class Window(QMainWindow):
         self.sidebar, self.profile = self.docks.sidebar, self.docks.profile
         self.light, self.trust = self.docks.light, self.docks.trust
         self.objects = self.docks.objects
+        self.docks.positions.use(self.action_set, self._settings)
         self.picture = PictureArea(self.action_set, self.profile)
         self.views, self.contrast = self.picture.views, self.picture.contrast
         self.time: TimeBar = TimeBar()
@@ -142,6 +143,7 @@ class Window(QMainWindow):
         experiment.changed.connect(self._draw_instrument)
         experiment.said.connect(self.status.show_answer)
         experiment.connect_bar(self.recording)
+        experiment.connect_positions(self.docks.positions)
         self.waiting.chosen.connect(lambda name: self.files.open(Path(name)))
         self.picture.requested.connect(self.show_state)
         self.picture.said.connect(self.status.show_answer)
@@ -215,6 +217,7 @@ class Window(QMainWindow):
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
         self.objects.draw_state(state.measuring)
+        self.docks.positions.draw(state)
         if self._timeline is not None:
             self.time.draw_playlist(self._timeline.playlist)
         self._draw_instrument()
@@ -223,6 +226,8 @@ class Window(QMainWindow):
         """Draw a new tomogram."""
         first = self.tomogram is None
         self.tomogram = tomogram
+        z, y, x = tomogram.raw.shape
+        self.experiment.tomogram_shape = (z, y, x)
         self.docks.draw_tomogram(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
