@@ -111,6 +111,7 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
     assert enabled(replace(READY, file=True)) - always == (
         NEEDING_AN_ANSWER - {"background", "record", "snap"} | NEEDING_A_TOMOGRAM
     )
+    assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}
 

@@ -46,6 +46,7 @@ _TYPING_MS: Final = 250  # a pause in typing, after which the forecast is asked 
 _WIDTH_PX: Final = 980
 _NOTES_PX: Final = 64
 _LIST_PX: Final = 92
+_SPACING_PX: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ class RecordDialog(QDialog):
         columns = QHBoxLayout()
         columns.setSpacing(24)
         for form in (left, right):
+            form.setVerticalSpacing(_SPACING_PX)
             pushed_up = QVBoxLayout()
             pushed_up.addLayout(form)
             pushed_up.addStretch(1)

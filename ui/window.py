@@ -33,6 +33,8 @@ from ui.bars.time_bar import TimeBar
 from ui.bars.timelapse_bar import TimelapseBar, confirm_end
 from ui.bars.toolbar import Toolbar
 from ui.bars.waiting import WaitingView
+from ui.bench import Bench
+from ui.calibrate_dialog import CalibrateDialog
 from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
@@ -60,6 +62,8 @@ class Window(QMainWindow):
         The client, if it plays a file.
     settings : Settings or None
         What is remembered from one start to the next; None: nothing.
+    bench : Bench or None
+        The instrument, if this program has started it on this machine.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Window(QMainWindow):
         title: str,
         timeline: Timeline | None = None,
         settings: Settings | None = None,
+        bench: Bench | None = None,
     ) -> None:
         super().__init__()
         self._client, self._timeline, self._settings = client, timeline, settings
@@ -83,6 +88,8 @@ class Window(QMainWindow):
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
         self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
+        self._bench = bench
+        self.calibration: CalibrateDialog | None = None
         self._leaving = False
         self.setWindowTitle(title)
         self._build()
@@ -312,6 +319,7 @@ class Window(QMainWindow):
                 busy=self.experiment.busy,
                 file=self._timeline is not None,
                 tomogram=self.tomogram is not None,
+                bench=self._bench is not None,
                 undoable=self._history.undoable,
                 redoable=self._history.redoable,
             )
@@ -409,6 +417,12 @@ class Window(QMainWindow):
         else:
             self._draw_instrument()
 
+    def open_calibration(self) -> None:
+        """Calibrate the microscope, in a dialog."""
+        if self._bench is not None:
+            self.calibration = CalibrateDialog(self, self.experiment, self._bench)
+            self.calibration.open()
+
     def open_search(self) -> None:
         """Search the actions."""
         SearchDialog(self, self.action_set).open()
@@ -447,4 +461,6 @@ class Window(QMainWindow):
     def finish_commands(self) -> None:
         """Stop polling and wait for the running command; call this after the window has closed."""
         self.stop_polling()
+        if self.calibration is not None:
+            self.calibration.stop_at_once()
         self.experiment.commands.close()

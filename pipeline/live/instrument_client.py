@@ -309,6 +309,8 @@ def _summary(
     """Return the phase and the status line."""
     if supervisor is not None and supervisor.failure:
         return Phase.FAILED, supervisor.failure
+    if supervisor is not None and any(process.held for process in supervisor.processes):
+        return Phase.STOPPED, "the microscope is released to another program"
     down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
     down = [process for process in down if process.name not in OPTIONAL]
     if down:

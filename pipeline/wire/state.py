@@ -51,12 +51,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One process of the instrument: whether it runs, its restarts, why it ended."""
+    """One process of the instrument: whether it runs, its restarts, why it ended.
+
+    ``held`` ones were ended on request and wait to be started again.
+    """
 
     name: str
     alive: bool
     restarts: int = 0
     detail: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Situation:
         A file is shown, not an instrument.
     tomogram : bool
         A tomogram is on display.
+    bench : bool
+        The instrument was started by this program, on this machine.
     undoable, redoable : bool
         There is a former view to go back to, or one that was left by going back.
     """
@@ -37,6 +39,7 @@ class Situation:
     busy: bool = False
     file: bool = False
     tomogram: bool = False
+    bench: bool = False
     undoable: bool = False
     redoable: bool = False
 
@@ -55,6 +58,11 @@ class Situation:
         """Whether a time-lapse is being recorded."""
         recording = self.instrument.recording if self.instrument is not None else None
         return recording is not None and recording.running
+
+    @property
+    def releasable(self) -> bool:
+        """Whether the microscope can be released to another program now."""
+        return self.live and self.bench and not self.recording
 
     @property
     def rests(self) -> bool:

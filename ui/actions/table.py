@@ -96,6 +96,11 @@ ACTIONS: Final = (
         where="instrument",
     ),
     Action(
+        "calibrate", "Calibrate", "Measure angles, fringes, exposure and timing, with a report",
+        "Instrument", lambda w, _: w.open_calibration(), ("Ctrl+Shift+C",),
+        lambda s: s.releasable, where="instrument",
+    ),
+    Action(
         "add position", "Add position", "Add the present stage position to the positions list",
         "Instrument", lambda w, _: w.experiment.add_position(), ("Shift+P",),
         lambda s: s.movable, where="instrument",
