@@ -77,7 +77,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> N
 def opened(window: Window) -> CalibrateDialog:
     control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
     QTest.keyClick(window, Qt.Key.Key_C, control | shift)
-    dialog = window.calibration
+    dialog = window.set_up.calibration
     assert dialog is not None and dialog.isVisible()
     return dialog
 

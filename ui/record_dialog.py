@@ -245,8 +245,8 @@ class RecordDialog(QDialog):
         self.background.valueChanged.connect(self._changed)
         for choice in (self.background_unit, self.regularizer, self.constraint):
             choice.currentIndexChanged.connect(self._changed)
-        for box in (self.autofocus, self.tomograms):
-            box.toggled.connect(self._changed)
+        for switch in (self.autofocus, self.tomograms):
+            switch.toggled.connect(self._changed)
         self.places.itemChanged.connect(self._changed)
 
     # --- as it is filled in ---

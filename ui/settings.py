@@ -141,8 +141,8 @@ def _positions_key(microscope: str) -> str:
 
 
 def _place(kept: dict[str, Any]) -> StagePlace:
-    where = [None if kept[f"{axis}_um"] is None else float(kept[f"{axis}_um"]) for axis in "xyz"]
-    return StagePlace(*where, name=str(kept["name"]))
+    x, y, z = (None if kept[f"{axis}_um"] is None else float(kept[f"{axis}_um"]) for axis in "xyz")
+    return StagePlace(x, y, z, str(kept["name"]))
 
 
 def _bytes(value: object) -> QByteArray:

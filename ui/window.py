@@ -34,12 +34,12 @@ from ui.bars.timelapse_bar import TimelapseBar, confirm_end
 from ui.bars.toolbar import Toolbar
 from ui.bars.waiting import WaitingView
 from ui.bench import Bench
-from ui.calibrate_dialog import CalibrateDialog
 from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
 from ui.recent_files import RecentFiles
 from ui.save_image import save_image
+from ui.set_up import SetUp
 from ui.settings import Settings
 from ui.style import apply_style
 from ui.view_history import ViewHistory
@@ -88,8 +88,7 @@ class Window(QMainWindow):
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
         self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
-        self._bench = bench
-        self.calibration: CalibrateDialog | None = None
+        self.set_up: SetUp = SetUp(self, self.experiment, bench)
         self._leaving = False
         self.setWindowTitle(title)
         self._build()
@@ -319,7 +318,7 @@ class Window(QMainWindow):
                 busy=self.experiment.busy,
                 file=self._timeline is not None,
                 tomogram=self.tomogram is not None,
-                bench=self._bench is not None,
+                bench=self.set_up.here,
                 undoable=self._history.undoable,
                 redoable=self._history.redoable,
             )
@@ -417,12 +416,6 @@ class Window(QMainWindow):
         else:
             self._draw_instrument()
 
-    def open_calibration(self) -> None:
-        """Calibrate the microscope, in a dialog."""
-        if self._bench is not None:
-            self.calibration = CalibrateDialog(self, self.experiment, self._bench)
-            self.calibration.open()
-
     def open_search(self) -> None:
         """Search the actions."""
         SearchDialog(self, self.action_set).open()
@@ -461,6 +454,5 @@ class Window(QMainWindow):
     def finish_commands(self) -> None:
         """Stop polling and wait for the running command; call this after the window has closed."""
         self.stop_polling()
-        if self.calibration is not None:
-            self.calibration.stop_at_once()
+        self.set_up.stop()
         self.experiment.commands.close()

@@ -97,8 +97,13 @@ ACTIONS: Final = (
     ),
     Action(
         "calibrate", "Calibrate", "Measure angles, fringes, exposure and timing, with a report",
-        "Instrument", lambda w, _: w.open_calibration(), ("Ctrl+Shift+C",),
+        "Instrument", lambda w, _: w.set_up.calibrate(), ("Ctrl+Shift+C",),
         lambda s: s.releasable, where="instrument",
+    ),
+    Action(
+        "microscope file", "Microscope file", "Edit microscope.toml, checked as it is typed",
+        "Instrument", lambda w, _: w.set_up.edit_file(), ("Ctrl+Shift+M",),
+        lambda s: not s.busy, where="instrument",
     ),
     Action(
         "add position", "Add position", "Add the present stage position to the positions list",

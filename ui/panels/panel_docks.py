@@ -33,7 +33,7 @@ class PanelDocks(DockArea):
         self.add("trust", "Trust", self.trust, shown=False)
         self.objects = ObjectsPanel()
         self.add("objects", "Objects", self.objects, shown=False)
-        self.positions = PositionsPanel()
+        self.positions: PositionsPanel = PositionsPanel()
         self.add("positions", "Positions", self.positions, shown=False)
         self.add("profile", "Profile", self.profile, shown=False)
 
