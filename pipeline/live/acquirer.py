@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
+from pipeline.live.sending import Sending
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.live.stage_control import StageControl
@@ -31,8 +32,6 @@ from pipeline.wire.messages import (
     Command,
     Stamp,
     interferogram_message,
-    send,
-    stack_message,
 )
 from pipeline.wire.sockets import PipelineError, Socket
 from pipeline.wire.state import CYCLE, Phase
@@ -61,8 +60,10 @@ class Acquirer:
     Parameters
     ----------
     settings : ProcessSettings
-    stacks, commands : socket
-        PUSH and REP, bound.
+    sending : Sending
+        To the processor.
+    commands : socket
+        REP, bound.
     publisher : Publisher
         For interferograms and status.
     stamp : Stamp
@@ -74,14 +75,14 @@ class Acquirer:
     def __init__(
         self,
         settings: ProcessSettings,
-        stacks: Socket,
+        sending: Sending,
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
         keep_setting: KeepSetting,
     ) -> None:
         self._settings = settings
-        self._stacks = stacks
+        self._sending = sending
         self._publisher = publisher
         self._stamp = stamp
         self._keep_setting = keep_setting
@@ -126,6 +127,7 @@ class Acquirer:
                     self._timelapse.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
+            self._sending.close()
             self._server.end()
 
     def _replay(self, recording: "Path", ending: threading.Event) -> None:
@@ -235,12 +237,15 @@ class Acquirer:
 
     def _send_background(self) -> None:
         """Send the background; if the processor is not connected yet, retry after the next scan."""
-        if self._background is not None and self._send(self._background, "background"):
+        if self._background is not None and self._sending.send(
+            self._background, "background", self._backgrounds
+        ):
             self._resend.clear()
 
     def _record(self, microscope: Microscope) -> None:
         """Do a step of the time-lapse, and send its scan as a live one."""
-        stack = self._timelapse.step(microscope, self._background, self._abort_scan)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        stack = self._timelapse.step(microscope, self._background, self._abort_scan, self._sending)
         background = self._timelapse.background
         if background is not None and background is not self._background:
             self._take_over(background)
@@ -248,11 +253,12 @@ class Acquirer:
             self._pass_on(stack, microscope.config)
 
     def _scan(self, microscope: Microscope) -> None:
-        self._pass_on(microscope.scan(stop=self._abort_scan), microscope.config)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        self._pass_on(microscope.scan(self._abort_scan, self._sending), microscope.config)
 
     def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
         stack = replace(stack, sequence=self._counts.scans)
-        sent = self._send(stack, "stack")
+        sent = self._sending.send(stack, "stack", self._backgrounds)
         self._rate.tick()
         self._counts = _Counts(
             self._counts.scans + 1,
@@ -260,12 +266,6 @@ class Acquirer:
             self._counts.unsent + (not sent),
         )
         self._publish_interferogram(stack, config)
-
-    def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
-        message = stack_message(
-            stack, self._stamp, kind=kind, background=self._backgrounds, sent_at=time.time()
-        )
-        return send(self._stacks, message)
 
     def _publish_interferogram(
         self, stack: InterferogramStack, config: "AcquisitionConfig | None"

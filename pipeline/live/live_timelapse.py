@@ -17,6 +17,7 @@ from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DataError, DeviceError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scanning.collected_frames import FrameSink
 from files.disk import check_output
 from files.recording import read_recording
 from files.reopening import sole_writer
@@ -198,8 +199,11 @@ class LiveTimelapse:
         microscope: Microscope,
         background: InterferogramStack | None,
         stop: threading.Event,
+        sink: FrameSink | None = None,
     ) -> InterferogramStack | None:
         """Do the next step; return the recorded scan, or None after another step.
+
+        The frames of the scan go to the ``sink`` as they arrive.
 
         Raises
         ------
@@ -208,7 +212,7 @@ class LiveTimelapse:
             process is restarted.
         """
         try:
-            return self._step(microscope, background, stop)
+            return self._step(microscope, background, stop, sink)
         except DeviceError:
             raise
         except LiveTomoError as error:  # a full disk, say: live imaging goes on
@@ -220,6 +224,7 @@ class LiveTimelapse:
         microscope: Microscope,
         background: InterferogramStack | None,
         stop: threading.Event,
+        sink: FrameSink | None,
     ) -> InterferogramStack | None:
         if self._run is None and self._wanted is not None:
             self._begin(microscope, self._wanted, background, stop)
@@ -228,7 +233,7 @@ class LiveTimelapse:
         if timelapse is None or self._finish.is_set():
             self._end("")
             return None
-        scan = timelapse.step(stop)
+        scan = timelapse.step(stop, sink)
         if timelapse.finished:
             self._end("")
         return scan
