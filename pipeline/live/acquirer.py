@@ -146,7 +146,7 @@ class Acquirer:
             if self._resend.is_set():
                 self._send_background()
             self._retake.clear()
-            if not self._live.is_set() and not self._snap.is_set():
+            if not self._live.is_set() and not self._snap_due:
                 self._show(Phase.IDLE, "idle: the replay is stopped")
                 self._wake.wait(0.1)
                 continue
@@ -208,7 +208,7 @@ class Acquirer:
             self._show(Phase.IDLE, f"idle: {doing}")
         if due_s == 0:
             self._record(microscope)
-        elif self._snap.is_set() and not live:
+        elif self._snap_due and not live:
             self._scan(microscope)
             self._snap.clear()
         elif live and due_s > self._scan_s:
@@ -326,6 +326,11 @@ class Acquirer:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
+
+    @property
+    def _snap_due(self) -> bool:
+        """Whether a single scan is wanted, and the processor is there to make its tomogram."""
+        return self._snap.is_set() and not self._resend.is_set()
 
     def _check_snap(self) -> None:
         """Refuse to take a single scan where scans are taken anyway."""
