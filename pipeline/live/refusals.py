@@ -26,6 +26,10 @@ class RefusesInstrument:
         """Refuse: a file has no instrument."""
         self._refuse()
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Refuse: a file has no instrument."""
+        self._refuse()
+
     def retake_background(self) -> None:
         """Refuse: a file has no instrument."""
         self._refuse()
