@@ -241,8 +241,8 @@ class InstrumentState:
     quality: str = ""
     recording: RecordingState | None = None
     measuring: MeasuringState | None = None
-    drift: DriftState = DriftState()
     stage: StageState | None = None
+    drift: DriftState = DriftState()
 
 
 @dataclass(frozen=True, slots=True)
