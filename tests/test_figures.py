@@ -57,6 +57,6 @@ def test_pictures_of_narrow_volumes_have_their_legend(
     bar = picture[:, 60:].reshape(-1, 3).astype(int)
     assert (abs(bar - highest).max(axis=1) < 8).any()  # both ends of the scale
     assert (bar == lowest).all(axis=1).any()
-    dark = (picture < 90).all(axis=2)
+    dark = np.asarray((picture < 90).all(axis=2))
     assert dark[:, -60:].any()  # and what it shows, at its right
     assert not dark[:, -4:].any() and not dark[-4:].any()  # whole

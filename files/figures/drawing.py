@@ -71,7 +71,7 @@ def _map(scale: ColourScale) -> Any:
 
     if isinstance(scale.colours, str):
         return matplotlib.colormaps[scale.colours]
-    return ListedColormap(np.asarray(scale.colours) / 255.0)  # type: ignore[arg-type]
+    return ListedColormap(np.asarray(scale.colours) / 255.0)
 
 
 def _draw_outline(axes: "Axes", inside: NDArray[np.bool_], colour: str, panel: Panel) -> None:
@@ -91,14 +91,14 @@ def _write_on(axes: "Axes", panel: Panel, place: Place, style: Style) -> None:
     wide, high = place.width * _INCH_PT, place.height * _INCH_PT
     if panel.title:
         above = 1 + gap * 0.75 / high
-        axes.text(0, above, panel.title, transform=axes.transAxes, fontsize=size,
+        axes.text(0, above, panel.title, transform=axes.transAxes, fontsize=size, parse_math=False,
                   color=style.ink, ha="left", va="bottom")  # fmt: skip
     for text, x, side in ((panel.corner, gap / wide, "left"),
                           (panel.stamp, 1 - gap / wide, "right")):  # fmt: skip
         if text:
             ink = _ink_on(axes, panel, (0.0, 0.35) if side == "left" else (0.65, 1.0), (0, 0.15))
             axes.text(x, 1 - gap / high, text, transform=axes.transAxes, fontsize=size,
-                      color=ink, ha=side, va="top")  # fmt: skip
+                      color=ink, ha=side, va="top", parse_math=False)  # fmt: skip
     if panel.bar_um is not None:
         _draw_bar(axes, panel, panel.bar_um, (gap / wide, gap / high), style)
 

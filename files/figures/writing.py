@@ -13,11 +13,11 @@ from acquisition.errors import ConfigurationError, DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SUFFIXES", "encode_png", "pixels_of", "save_figure"]
+__all__ = ["SUFFIXES", "encode_png", "pixels_of", "save_figure", "write_whole"]
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 # text stays text: as characters in an SVG, as a TrueType font in a PDF
-_REAL_TEXT: Final = {"svg.fonttype": "none", "pdf.fonttype": 42}
+_REAL_TEXT: Final[Any] = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "livetomo"}
 _lock = threading.Lock()  # matplotlib has no setting of these for one figure
 
 
@@ -26,7 +26,7 @@ def pixels_of(figure: "Figure", dpi: float) -> NDArray[np.uint8]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     pixels: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3]
     return np.ascontiguousarray(pixels)
@@ -60,7 +60,7 @@ def save_figure(figure: "Figure", path: Path, dpi: float = 300.0) -> None:
     # no date and no random names: the same figure is the same file
     dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     about = {**dates.get(kind, {}), "Software" if kind == ".png" else "Creator": "LiveTomo"}
-    with _lock, matplotlib.rc_context({**_REAL_TEXT, "svg.hashsalt": "livetomo"}):
+    with _lock, matplotlib.rc_context(_REAL_TEXT):
         written = io.BytesIO()
         figure.savefig(written, format=kind[1:], dpi=dpi, metadata=about)
     write_whole(path, written.getvalue())
