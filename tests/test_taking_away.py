@@ -91,9 +91,10 @@ def choose(box: object, value: object) -> None:
 
 
 def test_views_and_window_are_copied_to_the_clipboard(live: Window) -> None:
+    size = live.picture.size()
     press(live, Qt.Key.Key_C)
     views = QGuiApplication.clipboard().image()
-    assert views.size() == live.picture.grab().size()
+    assert views.size() == size
     assert "copied the views" in live.status.answer.text()
     press(live, Qt.Key.Key_C, shift=True)
     assert QGuiApplication.clipboard().image().size() == live.grab().size() != views.size()
@@ -403,6 +404,9 @@ def test_napari_gets_the_volumes_and_the_objects(
     assert live.tomogram is not None and live.tomogram.regularized is not None
     press(live, Qt.Key.Key_N, shift=True)
     wait_until(lambda: out.exists() and out.read_text().endswith("]"))
+    process = live.taking_away.napari_process
+    assert process is not None
+    wait_until(lambda: not process.running)
     raw, regularized, objects = json.loads(out.read_text())
     assert raw[1] == pytest.approx(float(live.tomogram.raw.mean()))
     assert regularized[1] == pytest.approx(float(live.tomogram.regularized.mean()))

@@ -1,5 +1,6 @@
 """Opens the volumes on display in napari, in a process of its own."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -122,18 +123,29 @@ class NapariProcess(QObject):
                 continue
             self._running.remove((process, log))
             lines = log.read_text("utf-8", "replace").strip().splitlines()
-            log.unlink(missing_ok=True)
+            _remove(log)
             if process.returncode:
                 why = lines[-1] if lines else f"it ended with status {process.returncode}"
                 self.said.emit(f"napari: {why}", "error")
         if not self._running:
             self._look.stop()
 
+    @property
+    def running(self) -> int:
+        """How many napari are open, as far as it was looked."""
+        return len(self._running)
+
     def close(self) -> None:
         """Look no longer after the processes, which go on."""
         self._worker.close()
         self._look.stop()
         for process, log in self._running:
-            log.unlink(missing_ok=True)
-            process.returncode = process.returncode or 0  # Python would warn that it runs on
+            if process.poll() is None:
+                process.returncode = 0  # Python would warn that it runs on
+            _remove(log)
         self._running.clear()
+
+
+def _remove(log: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows keeps what a process still writes
+        log.unlink()

@@ -33,7 +33,7 @@ class TakingAway(QObject):
         super().__init__(window)
         self._window = window
         self._pictures: SolidPictures | None = None
-        self._napari: NapariProcess | None = None
+        self.napari_process: NapariProcess | None = None
         self._dialogs: list[JobDialog] = []
 
     # --- screenshots ---
@@ -126,10 +126,10 @@ class TakingAway(QObject):
         snapshot = self._snapshot()
         if snapshot is None:
             return
-        if self._napari is None:
-            self._napari = NapariProcess(self)
-            self._napari.said.connect(self._window.status.show_answer)
-        self._napari.open(snapshot)
+        if self.napari_process is None:
+            self.napari_process = NapariProcess(self)
+            self.napari_process.said.connect(self._window.status.show_answer)
+        self.napari_process.open(snapshot)
 
     def _snapshot(self) -> "Snapshot | None":
         from ui.taking_away.snapshot import take_snapshot
@@ -162,8 +162,8 @@ class TakingAway(QObject):
         for dialog in tuple(self._dialogs):
             dialog.finish()
             dialog.close()
-        if self._napari is not None:
-            self._napari.close()
+        if self.napari_process is not None:
+            self.napari_process.close()
         if self._pictures is not None:
             self._pictures.close()
             self._pictures = None
