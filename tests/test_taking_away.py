@@ -13,18 +13,20 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PIL import Image
+from PIL import Image, ImageSequence
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from acquisition.errors import ConfigurationError, DataError, Stopped
+from commands.export import run_export
 from files.exporting.export_tomograms import export_tomograms
-from files.figures.movies import missing_encoder, write_movie
+from files.figures.movies import clock, missing_encoder, write_movie
 from files.tomograms import read_tomograms
 from tests.recorded_session import RecordedSession, volumes
 from tests.test_file_window import shown as shown_file
@@ -36,7 +38,6 @@ from ui.taking_away.export_dialog import ExportDialog
 from ui.taking_away.figure_dialog import FigureDialog
 from ui.taking_away.job_dialog import JobDialog
 from ui.taking_away.movie_dialog import MovieDialog
-from ui.taking_away.movie_frames import clock
 from ui.window import Window
 
 D = TypeVar("D", bound=JobDialog)
@@ -214,6 +215,14 @@ def test_what_cannot_be_written_is_said(window: Window, tmp_path: Path) -> None:
 # --- movies ---
 
 
+def pictures(path: Path) -> list[NDArray[np.int64]]:
+    """Return the frames of a GIF, each (y, x, 3)."""
+    with Image.open(path) as read:
+        return [
+            np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(read)
+        ]
+
+
 def test_a_movie_of_time_shows_every_scan_with_its_time(window: Window, tmp_path: Path) -> None:
     press(window, Qt.Key.Key_M)
     dialog = opened(window, MovieDialog)
@@ -222,18 +231,14 @@ def test_a_movie_of_time_shows_every_scan_with_its_time(window: Window, tmp_path
     path = saved(dialog, tmp_path / "time.gif")
     assert dialog.note.text().endswith("3 frames")
     with Image.open(path) as read:
-        frames = []
-        for number in range(read.n_frames):
-            read.seek(number)
-            frames.append(np.asarray(read.convert("RGB")).astype(int))
-            assert read.info["duration"] == 100
+        assert read.info["duration"] == 100
+    frames = pictures(path)
     assert len(frames) == 3
     assert frames[0].shape[1] == 480
     for one, other in ((0, 1), (1, 2)):
         assert abs(frames[one] - frames[other]).mean() > 5  # noise of another seed
     dialog.last.setValue(2)
-    with Image.open(saved(dialog, tmp_path / "two.gif")) as read:
-        assert read.n_frames == 2
+    assert len(pictures(saved(dialog, tmp_path / "two.gif"))) == 2
     assert window.time.place.text() == "1 of 3"  # the window stays where it was
     dialog.close()
 
@@ -260,8 +265,7 @@ def test_a_sweep_has_a_frame_for_each_section(live: Window, tmp_path: Path) -> N
     assert kinds == ["sweep"]  # no file, and no 3D view
     choose(dialog.width_px, 480)
     cursor = live.state.cursor
-    with Image.open(saved(dialog, tmp_path / "sweep.gif")) as read:
-        assert read.n_frames == 12
+    assert len(pictures(saved(dialog, tmp_path / "sweep.gif"))) == 12
     assert live.state.cursor == cursor
     dialog.close()
 
@@ -285,7 +289,7 @@ def test_a_cancelled_movie_leaves_nothing(window: Window, tmp_path: Path) -> Non
 
 
 def test_a_movie_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def frames() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    def frames() -> Iterator[NDArray[np.uint8]]:
         yield np.zeros((16, 16, 3), np.uint8)
         yield np.full((16, 16, 3), 9, np.uint8)
         raise Stopped("cancelled")
@@ -317,6 +321,19 @@ def test_mp4_without_an_encoder_says_how_to_get_one(
     choose(dialog.format, ".gif")
     assert dialog.begin.isEnabled()
     dialog.close()
+
+
+def test_the_export_command_makes_a_movie_of_each_scan(tmp_path: Path) -> None:
+    file = write(tmp_path / "cells.h5", range(3), {"deep": {0: 10, 1: 11, 2: 12}})
+    assert run_export(file, "gif", tmp_path / "cells.gif", ["raw", "deep"]) == 0
+    frames = pictures(tmp_path / "cells.gif")
+    assert len(frames) == 3
+    assert frames[0].shape[1] == 1280
+    assert abs(frames[0] - frames[1]).mean() > 5
+    if not missing_encoder(".mp4"):
+        assert run_export(file, "mp4", tmp_path / "cells.mp4") == 0
+        assert (tmp_path / "cells.mp4").read_bytes()[4:8] == b"ftyp"
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize(

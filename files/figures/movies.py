@@ -7,7 +7,7 @@ other one on PyPI, starts a program of twice the size and pipes raw frames to it
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
 
-__all__ = ["MOVIES", "missing_encoder", "write_movie"]
+__all__ = ["MOVIES", "clock", "missing_encoder", "write_movie"]
 
 MOVIES: Final = (".gif", ".mp4")
 _QUALITY: Final = "18"  # of H.264, 0 to 51: nothing is seen of it at 18
@@ -33,7 +33,7 @@ def missing_encoder(suffix: str) -> str:
     return ""
 
 
-def write_movie(path: Path, frames: Iterable[Frame], frames_per_s: float) -> int:
+def write_movie(path: Path, frames: Iterable[Frame], frames_per_s: float, suffix: str = "") -> int:
     """Write a movie and return the number of its frames.
 
     Parameters
@@ -45,6 +45,8 @@ def write_movie(path: Path, frames: Iterable[Frame], frames_per_s: float) -> int
         their number. What it raises goes on, and no file is left.
     frames_per_s : float
         A GIF rounds the time of a frame to 0.01 s, at least 0.02 s.
+    suffix : str
+        ".gif" or ".mp4", where the name of the file ends otherwise.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def write_movie(path: Path, frames: Iterable[Frame], frames_per_s: float) -> int
     DataError
         If there is no frame, or the file cannot be written.
     """
-    suffix = path.suffix.lower()
+    suffix = (suffix or path.suffix).lower()
     if suffix not in MOVIES:
         raise ConfigurationError(
             f"a movie must end in {' or '.join(MOVIES)}, got {path.name!r}: add one of them"
@@ -89,7 +91,7 @@ class _Counted:
         self._frames = frames
         self.count = 0
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         shape = None
         for frame in self._frames:
             shape = shape or frame.shape
@@ -108,8 +110,11 @@ def _write_gif(
 
     def pictures() -> Iterator[Image.Image]:
         for frame in frames:
-            # without dithering, whose pattern would flicker
-            yield Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
+            # every colour counts once, so that a scale keeps its ends; dithering would flicker
+            packed = frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+            colours = np.unique(packed)[:, None] >> np.array([16, 8, 0], np.uint32) & 255
+            palette = Image.fromarray(colours.astype(np.uint8)[None]).quantize(256)
+            yield Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
 
     made = pictures()
     step_s = max(round(1 / frames_per_s / _GIF_STEP_S), 2) * _GIF_STEP_S
@@ -133,3 +138,14 @@ def _write_mp4(
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:rows, :columns]))
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+
+
+def clock(seconds: float) -> str:
+    """Return a time from the first scan as a stamp: 12.5 s, 3:05 min, 1:02:03 h."""
+    if abs(seconds) < 60:
+        return f"{seconds:.1f} s"
+    whole = round(abs(seconds))
+    sign, hours, minutes = "-" if seconds < 0 else "", whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{sign}{hours}:{minutes:02}:{whole % 60:02} h"
+    return f"{sign}{minutes}:{whole % 60:02} min"

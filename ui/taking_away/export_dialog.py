@@ -80,7 +80,8 @@ class ExportDialog(JobDialog):
         if self._series is not None:
             scans = {f"All scans of {self._series.path.name} ({len(self._series)})": "file"} | scans
         self.scans = combo_box(scans, "What is exported")
-        kinds: dict[str, object] = {TITLES.get(kind, kind): kind for kind in (*FORMATS, OWN)}
+        volumes = [kind for kind, how in FORMATS.items() if not how.movie]  # which have Ctrl+M
+        kinds: dict[str, object] = {TITLES.get(kind, kind): kind for kind in (*volumes, OWN)}
         self.kind = combo_box(kinds, "docs/how-to/exporting.md says what each format keeps")
         self.volumes: dict[str, QCheckBox] = {}
         self._boxes = QHBoxLayout()

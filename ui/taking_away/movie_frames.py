@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
+from files.figures.movies import clock
 from files.figures.panels import DARK, Style
 from files.figures.views import MM, views_figure
 from files.figures.writing import pixels_of
@@ -22,7 +23,7 @@ from ui.volume.volume_camera import VolumeCamera
 if TYPE_CHECKING:
     from ui.taking_away.solid_pictures import SolidPainter, SolidPictures
 
-__all__ = ["KINDS", "Along", "MoviePlan", "clock", "frames_of"]
+__all__ = ["KINDS", "Along", "MoviePlan", "frames_of"]
 
 KINDS: Final = ("time", "turn", "sweep")
 _DPI: Final = 110.0
@@ -175,14 +176,3 @@ def _frame(plan: MoviePlan, moment: _Moment, painter: "SolidPainter | None") -> 
     views = views_of(moment.snapshot, plan.choices, solid, moment.stamp)
     # letters keep their size in pixels: the paper is as wide as the pixels need
     return pixels_of(views_figure(views, plan.width_px / _DPI / MM, plan.style), _DPI)
-
-
-def clock(seconds: float) -> str:
-    """Return a time from the first scan as a stamp: 12.5 s, 3:05 min, 1:02:03 h."""
-    if abs(seconds) < 60:
-        return f"{seconds:.1f} s"
-    whole = round(abs(seconds))
-    sign, hours, minutes = "-" if seconds < 0 else "", whole // 3600, whole // 60 % 60
-    if hours:
-        return f"{sign}{hours}:{minutes:02}:{whole % 60:02} h"
-    return f"{sign}{minutes}:{whole % 60:02} min"
