@@ -115,7 +115,8 @@ def take_snapshot(window: "Window") -> Snapshot | None:
         window.measured,
         (z, y, x),
         solid=None if drawn is None or drawn.state.grid is None else drawn.state,
-        solid_aspect=1.0 if drawn is None else drawn.canvas.width() / drawn.canvas.height(),
+        # in a narrower one, the numbers along the box overlap
+        solid_aspect=1.0 if drawn is None else max(drawn.canvas.width() / drawn.canvas.height(), 1),
         profile=window.profile.isVisible(),
     )
 
