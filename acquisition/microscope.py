@@ -27,6 +27,7 @@ from acquisition.scanning.camera_setup import (
     set_properties,
     set_property,
 )
+from acquisition.scanning.collected_frames import FrameSink
 from acquisition.scanning.device_errors import naming_device
 from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.scanning.stage import Stage
@@ -140,7 +141,8 @@ def _set_up(core: UniMMCore, config: AcquisitionConfig) -> float:
 def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
     """Refuse labels without a loaded device; default stage labels are optional."""
     loaded = core.getLoadedDevices()
-    stage = config.stage.model_dump(include=config.stage.model_fields_set)
+    named = config.stage.model_fields_set & {"label", "focus_label"}
+    stage = config.stage.model_dump(include=named)
     for label in (config.dmd.label, config.camera.label, *filter(None, stage.values())):
         if label not in loaded:
             raise DeviceError(
@@ -222,8 +224,17 @@ class Microscope(Closing):
         self._scan.upload()
         self._arm()
 
-    def scan(self, stop: threading.Event | None = None) -> InterferogramStack:
+    def scan(
+        self, stop: threading.Event | None = None, sink: FrameSink | None = None
+    ) -> InterferogramStack:
         """Take one scan; lost angles are named in the stack's ``lost``.
+
+        Parameters
+        ----------
+        stop : Event or None
+            Ends the scan when it is set.
+        sink : FrameSink or None
+            Provides the memory for the frames, and is told of each as it arrives.
 
         Raises
         ------
@@ -233,7 +244,7 @@ class Microscope(Closing):
             If a device failed; its subclass ScanError if no frame arrived.
         """
         self._wait_for_turn(stop)
-        self._engine.stop = stop
+        self._engine.stop, self._engine.sink = stop, sink
         self.core.mda.run([MDAEvent()])
         return self._engine.take()
 

@@ -50,6 +50,9 @@ class ViewedClient(Protocol):
     def set_measuring(self, request: MeasuringRequest) -> None:
         """Measure the objects of live tomograms from now on, or do not."""
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle of the field and in focus from now on, or do not."""
+
     def retake_background(self) -> None:
         """Retake the background."""
 

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanS
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
+from pipeline.live.live_centring import LiveCentring
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
+from pipeline.live.sending import Sending
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.wire.messages import (
@@ -29,8 +31,6 @@ from pipeline.wire.messages import (
     Command,
     Stamp,
     interferogram_message,
-    send,
-    stack_message,
 )
 from pipeline.wire.sockets import PipelineError, Socket
 from pipeline.wire.state import CYCLE, Phase
@@ -59,8 +59,10 @@ class Acquirer:
     Parameters
     ----------
     settings : ProcessSettings
-    stacks, commands : socket
-        PUSH and REP, bound.
+    sending : Sending
+        To the processor.
+    commands : socket
+        REP, bound.
     publisher : Publisher
         For interferograms and status.
     stamp : Stamp
@@ -72,14 +74,14 @@ class Acquirer:
     def __init__(
         self,
         settings: ProcessSettings,
-        stacks: Socket,
+        sending: Sending,
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
         keep_setting: KeepSetting,
     ) -> None:
         self._settings = settings
-        self._stacks = stacks
+        self._sending = sending
         self._publisher = publisher
         self._stamp = stamp
         self._keep_setting = keep_setting
@@ -94,6 +96,7 @@ class Acquirer:
         self._wake = threading.Event()
         self._abort_scan = threading.Event()  # cuts a scan short
         self._timelapse = LiveTimelapse(keep_setting)
+        self._centring = LiveCentring(settings.keep == "on")
         self._config: AcquisitionConfig | None = None
         self._scan_s = 0.0  # how long the last live scan took
         self._failures, self._last_error = 0, ""
@@ -111,16 +114,23 @@ class Acquirer:
                 return
             calibrated = load_calibrated(self._settings.microscope_file)
             self._config = calibrated.config
+            if not self._settings.keep:
+                self._centring = LiveCentring(calibrated.config.drift.keep_in_middle)
+            if calibrated.config.processing.update_every:
+                self._sending.together = calibrated.config.processing.update_every
             self._timelapse.resume_after_restart(self._settings.recording)
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
+                self._centring.open(microscope)
+                self._timelapse.keep_in_middle(self._centring.on)
                 try:
                     self._serve(microscope, ending)
                 finally:
                     self._timelapse.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
+            self._sending.close()
             self._server.end()
 
     def _replay(self, recording: "Path", ending: threading.Event) -> None:
@@ -223,12 +233,16 @@ class Acquirer:
 
     def _send_background(self) -> None:
         """Send the background; if the processor is not connected yet, retry after the next scan."""
-        if self._background is not None and self._send(self._background, "background"):
+        if self._background is not None and self._sending.send(
+            self._background, "background", self._backgrounds
+        ):
             self._resend.clear()
 
     def _record(self, microscope: Microscope) -> None:
         """Do a step of the time-lapse, and send its scan as a live one."""
-        stack = self._timelapse.step(microscope, self._background, self._abort_scan)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        stack = self._timelapse.step(microscope, self._background, self._abort_scan, self._sending)
+        self._centring.forget()  # the time-lapse moves the stages
         background = self._timelapse.background
         if background is not None and background is not self._background:
             self._take_over(background)
@@ -236,11 +250,15 @@ class Acquirer:
             self._pass_on(stack, microscope.config)
 
     def _scan(self, microscope: Microscope) -> None:
-        self._pass_on(microscope.scan(stop=self._abort_scan), microscope.config)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        stack = microscope.scan(self._abort_scan, self._sending)
+        self._pass_on(stack, microscope.config)
+        if not self._timelapse.active:
+            self._centring.after_scan(stack, self._background)
 
     def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
         stack = replace(stack, sequence=self._counts.scans)
-        sent = self._send(stack, "stack")
+        sent = self._sending.send(stack, "stack", self._backgrounds)
         self._rate.tick()
         self._counts = _Counts(
             self._counts.scans + 1,
@@ -248,12 +266,6 @@ class Acquirer:
             self._counts.unsent + (not sent),
         )
         self._publish_interferogram(stack, config)
-
-    def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
-        message = stack_message(
-            stack, self._stamp, kind=kind, background=self._backgrounds, sent_at=time.time()
-        )
-        return send(self._stacks, message)
 
     def _publish_interferogram(
         self, stack: InterferogramStack, config: "AcquisitionConfig | None"
@@ -287,6 +299,11 @@ class Acquirer:
                     self._abort_scan.set()  # the scan may be waiting for its minimum period
             case "background":
                 self._retake.set()
+            case "keep":
+                answer = self._centring.switch(command.argument)
+                self._timelapse.keep_in_middle(self._centring.on)
+                self._keep_setting("keep", command.argument)
+                return answer
             case "angle":
                 self._chosen = _angle(command.argument)
             case "resend":
@@ -332,6 +349,7 @@ class Acquirer:
             unsent=counts.unsent,
             scan_rate_hz=self._rate.hz,
             recording=self._timelapse.state(),
+            drift=self._centring.state(self._timelapse.drift),
             **self._stamp(),
         )
 

@@ -17,6 +17,7 @@ from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DataError, DeviceError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scanning.collected_frames import FrameSink
 from files.disk import check_output
 from files.recording import read_recording
 from files.reopening import sole_writer
@@ -60,6 +61,7 @@ class LiveTimelapse:
         self._held = ExitStack()
         self._finish = threading.Event()
         self._last: RecordingState | None = None
+        self._keep = False
 
     # ---- Called by the command server ----
 
@@ -93,6 +95,17 @@ class LiveTimelapse:
         self._running().unpause()
         return "continued"
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle from the next scan on, or do not."""
+        self._keep = on
+        if (timelapse := self._run) is not None:
+            timelapse.keep_in_middle(on)
+
+    @property
+    def drift(self) -> str | None:
+        """The status of keeping the object in the middle; None while no time-lapse runs."""
+        return None if self._run is None else self._run.progress().drift
+
     def finish(self) -> str:
         """End the time-lapse after the current scan."""
         if not self.active:
@@ -118,6 +131,7 @@ class LiveTimelapse:
                 done=progress.done,
                 total=progress.total,
                 tomograms=self._made,
+                drift=progress.drift,
                 warning=progress.warning or self._follower_error,
             )
         if wanted is not None:
@@ -191,8 +205,11 @@ class LiveTimelapse:
         microscope: Microscope,
         background: InterferogramStack | None,
         stop: threading.Event,
+        sink: FrameSink | None = None,
     ) -> InterferogramStack | None:
         """Do the next step; return the recorded scan, or None after another step.
+
+        The frames of the scan go to the ``sink`` as they arrive.
 
         Raises
         ------
@@ -201,7 +218,7 @@ class LiveTimelapse:
             process is restarted.
         """
         try:
-            return self._step(microscope, background, stop)
+            return self._step(microscope, background, stop, sink)
         except DeviceError:
             raise
         except LiveTomoError as error:  # a full disk, say: live imaging goes on
@@ -213,6 +230,7 @@ class LiveTimelapse:
         microscope: Microscope,
         background: InterferogramStack | None,
         stop: threading.Event,
+        sink: FrameSink | None,
     ) -> InterferogramStack | None:
         if self._run is None and self._wanted is not None:
             self._begin(microscope, self._wanted, background, stop)
@@ -221,7 +239,7 @@ class LiveTimelapse:
         if timelapse is None or self._finish.is_set():
             self._end("")
             return None
-        scan = timelapse.step(stop)
+        scan = timelapse.step(stop, sink)
         if timelapse.finished:
             self._end("")
         return scan
@@ -240,6 +258,7 @@ class LiveTimelapse:
         try:
             self._held.enter_context(sole_writer(output))
             timelapse = self._held.enter_context(TimelapseRun(microscope, wanted.plan, output))
+            timelapse.keep_in_middle(self._keep)
             if wanted.resume:
                 timelapse.resume(stop)
             else:

@@ -345,6 +345,10 @@ class Playback(Closing):
         """Refuse: a file has no instrument."""
         raise self._refused()
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Refuse: a file has no instrument."""
+        raise self._refused()
+
     def retake_background(self) -> None:
         """Refuse: a file has no instrument."""
         raise self._refused()

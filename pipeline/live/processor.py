@@ -4,32 +4,31 @@ A receiving thread keeps the queue of scans empty, so that the computing thread 
 newest. A scan is reconstructed only with its own background.
 """
 
+import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-import zmq
 
 from acquisition.choices import check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
-from acquisition.interferograms import InterferogramStack
+from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
+from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.messages import (
     Command,
-    Inbox,
     Message,
     ProcessorStatus,
-    StackHeader,
     Stamp,
-    stack_from,
     tomogram_message,
 )
-from pipeline.wire.sockets import Context, PipelineError, Socket, command, connect, request
+from pipeline.wire.sockets import Context, PipelineError, Socket, command, request
+from pipeline.wire.state import TomogramView
 from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -41,85 +40,6 @@ if TYPE_CHECKING:
     from regularizer.interface import Regularizer
 
 __all__ = ["Processor"]
-
-BackgroundKey = tuple[int, int]  # session of the acquirer, number of the background
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A received scan or background."""
-
-    header: StackHeader
-    stack: InterferogramStack
-
-    @property
-    def key(self) -> BackgroundKey:
-        """The background that this is, or that applies to this scan."""
-        return (self.header.session, self.header.background)
-
-
-class _Receiver(threading.Thread):
-    """Empties the queue of scans; keeps the newest scan and the newest background."""
-
-    def __init__(self, context: Context, endpoint: str) -> None:
-        super().__init__(name="receiver", daemon=True)
-        self._context, self._endpoint = context, endpoint
-        self._changed = threading.Condition()
-        self._ended = threading.Event()
-        self._scan: _Arrival | None = None
-        self._last: tuple[int, int] | None = None  # session and number of the last scan taken
-        self.background: _Arrival | None = None
-        self.skipped = 0
-        self._unusable = 0
-        self._inbox: Inbox | None = None
-
-    @property
-    def malformed(self) -> int:
-        """Number of messages that were malformed or held no usable scan."""
-        return self._unusable + (0 if self._inbox is None else self._inbox.malformed)
-
-    def run(self) -> None:
-        """Receive until ``end`` is called."""
-        with connect(self._context, zmq.PULL, self._endpoint) as socket:
-            self._inbox = Inbox(socket)
-            while not self._ended.is_set():
-                message = self._inbox.receive(50)
-                if message is not None:
-                    self._keep(message.header, message.arrays)
-
-    def take(self, timeout_s: float) -> _Arrival | None:
-        """Return the newest scan, None if there is none in time; count those skipped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._scan is not None, timeout_s)
-            taken, self._scan = self._scan, None
-        if taken is not None:
-            self._count(taken.header)
-        return taken
-
-    def end(self) -> None:
-        """Stop receiving."""
-        self._ended.set()
-        self.join()
-
-    def _keep(self, header: Any, arrays: tuple[Any, ...]) -> None:
-        try:
-            if not isinstance(header, StackHeader):
-                raise PipelineError(f"the message must be a scan, got kind {header.kind!r}")
-            arrival = _Arrival(header, stack_from(header, arrays))
-        except LiveTomoError:
-            self._unusable += 1
-            return
-        with self._changed:
-            if header.kind == "background":
-                self.background = arrival
-            else:
-                self._scan = arrival
-            self._changed.notify_all()
-
-    def _count(self, header: StackHeader) -> None:
-        if self._last is not None and self._last[0] == header.session:
-            self.skipped += max(header.sequence - self._last[1] - 1, 0)
-        self._last = (header.session, header.sequence)
 
 
 class Processor:
@@ -157,15 +77,17 @@ class Processor:
         self._how = ReconstructionSettings(**configuration.reconstruction.set_values())
         torch.set_num_threads(os.cpu_count() or 1)
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
-        self._receiver = _Receiver(context, settings.endpoint("stacks"))
+        endpoints = settings.endpoint("stacks"), settings.endpoint("frames")
+        self._receiver = Receiver(context, *endpoints)
         self._method = settings.regularizer or config.regularizer
         self._constraint = check_constraint(settings.constraint or config.constraint)
         self._uncertainty = config.uncertainty
+        self._update_every = config.update_every
         self._message = "waiting for the background"
         self._rate = Rate()
         self._reconstructed = self._failed = 0
         self._latency_s = 0.0
-        self._reconstructor: Reconstructor | None = None
+        self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
         self._regularizers: dict[str, Regularizer] = {}
         self._newest: Message | None = None
@@ -179,9 +101,11 @@ class Processor:
         try:
             while not ending.is_set():
                 self._plan()
-                arrival = self._receiver.take(timeout_s=0.1)
-                if arrival is not None:
-                    self._process(arrival)
+                arrived = self._receiver.take(timeout_s=0.1)
+                if isinstance(arrived, ArrivedScan):
+                    self._process(arrived)
+                elif arrived is not None:
+                    self._read_along(arrived)
         finally:
             self._receiver.end()
             self._server.end()
@@ -192,25 +116,53 @@ class Processor:
         if background is None or background.key == self._planned:
             return
         self._message = "planning the reconstruction"
-        self._planned, self._reconstructor = background.key, None
+        self._planned, self._scan = background.key, None
         try:
-            self._reconstructor = Reconstructor(
-                background.stack,
-                self._device,
-                with_objects(self._how, self._constraint),
-                bytes_per_voxel(self._method),
-            )
+            with self._receiver.stack(background) as stack:
+                reconstructor = Reconstructor(
+                    stack,
+                    self._device,
+                    with_objects(self._how, self._constraint),
+                    bytes_per_voxel(self._method),
+                )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"
         else:
+            self._scan = ScanInProgress(reconstructor)
             self._message = "waiting for a scan"
 
-    def _process(self, arrival: _Arrival) -> None:
+    def _read_along(self, arrived: ArrivedFrames) -> None:
+        """Reconstruct what has arrived of a scan that is still being taken."""
+        scan = self._scan
+        if scan is None or arrived.key != self._planned or not scan.reconstructor.oriented:
+            return
+        with self._receiver.frames(arrived) as frames:
+            if frames is None:
+                return
+            background = scan.reconstructor.background
+            stack = replace(background, frames=frames, lost=(), sequence=arrived.sequence)
+            scan.announce(arrived.place)
+            try:
+                scan.add(frames, arrived.angles, replace(stack, timestamp=arrived.timestamp))
+            except LiveTomoError:
+                return  # the whole scan says it
+        if self._update_every and scan.halfway:
+            with contextlib.suppress(LiveTomoError):
+                self._update(arrived, scan)
+
+    def _update(self, arrived: ArrivedFrames, scan: ScanInProgress) -> None:
+        """Publish a tomogram of the newest frame of each angle."""
+        reconstruction, oldest_s = scan.now()
+        times = [arrived.timestamp, time.time()]
+        view = self._view(reconstruction, scan.reconstructor, times, ("reconstruction",))
+        self._show(replace(view, oldest_s=oldest_s + time.time() - times[1]))
+
+    def _process(self, arrival: ArrivedScan) -> None:
         if arrival.key != self._planned:
             self._ask_for_background()
-        elif self._reconstructor is not None:
+        elif self._scan is not None:
             try:
-                self._publish(arrival, self._reconstructor)
+                self._publish(arrival, self._scan)
             except Stopped:
                 pass  # the process is ending
             except LiveTomoError as error:
@@ -223,12 +175,31 @@ class Processor:
         except PipelineError as error:
             self._message = f"waiting for the background: {error}"
 
-    def _publish(self, arrival: _Arrival, reconstructor: Reconstructor) -> None:
-        header, method = arrival.header, self._method
+    def _publish(self, arrival: ArrivedScan, scan: ScanInProgress) -> None:
+        header = arrival.header
         times = [header.timestamp, header.sent_at, time.time()]
-        reconstruction = reconstructor(arrival.stack)
+        with self._receiver.stack(arrival) as stack:
+            reconstruction = scan.finish(stack, header.place, moved=header.moved)
         times.append(time.time())
-        warnings = reconstruction.report.warnings
+        stages = ("scan", "wait", "reconstruction")
+        view = self._view(reconstruction, scan.reconstructor, times, stages)
+        self._newest = tomogram_message(view, self._stamp)
+        self._show(view)
+        self._reconstructed += 1
+        self._message = ""
+
+    def _view(
+        self,
+        reconstruction: Reconstruction,
+        reconstructor: Reconstructor,
+        times: list[float],
+        stages: tuple[str, ...],
+    ) -> TomogramView:
+        """Regularize; return the tomogram, with the stages that ended at ``times`` and this one.
+
+        ``times`` begins with the start of the first stage.
+        """
+        method, warnings = self._method, reconstruction.report.warnings
         try:
             regularized = self._regularize(method, reconstruction)
         except Stopped:
@@ -237,20 +208,18 @@ class Processor:
             regularized, method, warnings = None, "none", (*warnings, f"not regularized: {error}")
         else:
             warnings = (*warnings, *(regularized.warnings if regularized else ()))
-        times.append(time.time())
-        names = ("scan", "wait", "reconstruction", "regularization")
-        stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
-        latency_s = times[-1] - header.timestamp
+        times = [*times, time.time()]
+        names = (*stages, "regularization")
+        stages_s = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
+        latency_s = times[-1] - times[0]
         planned = reconstructor.background.illumination_k
         light = light_path(reconstructor.wave_vectors, planned, reconstruction.report)
-        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s, light)
-        self._newest = whole = tomogram_message(view, self._stamp)
-        shown = windowed(view)
-        self._publisher.publish(whole if shown is view else tomogram_message(shown, self._stamp))
-        self._reconstructed += 1
+        return view_of(reconstruction, regularized, method, stages_s, warnings, latency_s, light)
+
+    def _show(self, view: TomogramView) -> None:
+        self._publisher.publish(tomogram_message(windowed(view), self._stamp))
         self._latency_s = view.latency_s
         self._rate.tick()
-        self._message = ""
 
     def _regularize(self, method: str, reconstruction: Reconstruction) -> Tomogram | None:
         if method == "none":

@@ -20,9 +20,12 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
+from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
+    DriftState,
     InterferogramView,
     LightPath,
     Phase,
@@ -36,6 +39,7 @@ from regularizer.quality_report import QualityReport
 __all__ = [
     "AcquirerStatus",
     "Command",
+    "FramesHeader",
     "Header",
     "Inbox",
     "InterferogramHeader",
@@ -66,22 +70,6 @@ __all__ = [
 
 Socket = zmq.Socket[bytes]
 HEADER_LIMIT = 1_000_000  # bytes; a header is a few hundred
-
-
-class StackHeader(Header):
-    """A scan; arrays: frames (angles, y, x) and, if known, k (angles, 2).
-
-    ``background`` is the number of the background that applies; ``sent_at`` is in seconds since
-    the epoch.
-    """
-
-    kind: Literal["stack", "background"]
-    optics: Optics
-    timestamp: float
-    lost: tuple[NonNegativeInt, ...] = ()
-    provenance: dict[str, str] = {}  # noqa: RUF012  # pydantic copies it
-    background: NonNegativeInt
-    sent_at: float
 
 
 class InterferogramHeader(Header):
@@ -119,6 +107,7 @@ class TomogramHeader(Header):
     constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
+    oldest_s: float | None = None
 
 
 class QualityHeader(Header):
@@ -148,6 +137,7 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
+    drift: DriftState = DriftState()
 
 
 class ProcessorStatus(Header):
@@ -191,13 +181,13 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON.
+    JSON; that of "keep" (the object in the middle) is "on" or "off".
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure",
+        "record", "pause", "continue", "finish", "measure", "keep",
     ]  # fmt: skip
     argument: str = ""
 
@@ -212,6 +202,7 @@ class Reply(Header):
 
 AnyHeader = (
     StackHeader
+    | FramesHeader
     | InterferogramHeader
     | TomogramHeader
     | QualityHeader
@@ -339,8 +330,13 @@ def stack_message(
     kind: Literal["stack", "background"],
     background: int,
     sent_at: float,
+    place: RingPlace | None = None,
+    moved: bool = False,
 ) -> Message:
-    """Return the message that carries a scan, or the background with number ``background``."""
+    """Return the message of a scan, or of the background with number ``background``.
+
+    It carries the frames unless they have a ``place`` in shared memory.
+    """
     header = StackHeader(
         kind=kind,
         optics=stack.optics,
@@ -349,24 +345,13 @@ def stack_message(
         provenance=dict(stack.provenance),
         background=background,
         sent_at=sent_at,
+        place=place,
+        moved=moved,
         **stamp(stack.sequence),
     )
     k = stack.illumination_k
-    return Message(header, (stack.frames,) if k is None else (stack.frames, k))
-
-
-def stack_from(header: StackHeader, arrays: Sequence[NDArray[Any]]) -> InterferogramStack:
-    """Return the scan that a message carries."""
-    expect_arrays(1 <= len(arrays) <= 2, header, arrays)
-    return InterferogramStack(
-        arrays[0],
-        header.optics,
-        arrays[1] if len(arrays) == 2 else None,
-        timestamp=header.timestamp,
-        lost=header.lost,
-        sequence=header.sequence,
-        provenance=header.provenance,
-    )
+    frames = () if place is not None else (stack.frames,)
+    return Message(header, frames if k is None else (*frames, k))
 
 
 def interferogram_message(view: InterferogramView, stamp: Stamp) -> Message:
@@ -415,6 +400,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         constraint=view.constraint,
         window=view.window,
         light=view.light,
+        oldest_s=view.oldest_s,
         **stamp(view.sequence),
     )
     arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
@@ -445,6 +431,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         constraint=header.constraint,
         window=header.window,
         light=header.light,
+        oldest_s=header.oldest_s,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 

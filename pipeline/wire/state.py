@@ -18,6 +18,7 @@ from regularizer.quality_report import QualityReport
 
 __all__ = [
     "CYCLE",
+    "DriftState",
     "InstrumentState",
     "InterferogramView",
     "LightPath",
@@ -105,6 +106,9 @@ class RecordingState:
         Scans.
     tomograms : int or None
         Tomograms made so far; None if none are wanted.
+    drift : str
+        Where the object was in the last scan, and how far the stages corrected it; "" while it is
+        not kept in the middle.
     warning : str
         The last problem that did not end it.
     error : str
@@ -118,6 +122,7 @@ class RecordingState:
     done: int = 0
     total: int = 0
     tomograms: int | None = None
+    drift: str = ""
     warning: str = ""
     error: str = ""
 
@@ -137,6 +142,15 @@ class MeasuringState:
     message: str
     on: bool = False
     settings: MeasuringSettings = field(default_factory=MeasuringSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """Whether an object can be kept in the middle by stages, whether it is, and what was done."""
+
+    possible: bool = False
+    on: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +179,7 @@ class InstrumentState:
     quality: str = ""
     recording: RecordingState | None = None
     measuring: MeasuringState | None = None
+    drift: DriftState = DriftState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +284,8 @@ class TomogramView:
     float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
     ``total_variation`` is the RI by total variation, (z, y, x) float32, where the file that is
     played holds it beside ``regularized``. ``light`` says how good its interferograms were, if it
-    was made from them now.
+    was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
+    was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -295,6 +311,7 @@ class TomogramView:
     total_variation: NDArray[np.float32] | None = None
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
+    oldest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""What the user makes the instrument do from the window; its answers come as signals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from pipeline.wire.state import InstrumentState, RecordRequest
+from ui.bars.timelapse_bar import RecordDialog, TimelapseBar
+from ui.bars.toolbar import RUNNING
+from ui.command_thread import CommandRunner
+from ui.viewed_client import ViewedClient
+
+__all__ = ["Experiment"]
+
+LIVE_TV = "tv-fast"
+
+
+class Experiment(QObject):
+    """Sends the user's commands to the instrument, one after the other, beside the window.
+
+    Parameters
+    ----------
+    window : QWidget
+        Parent of its dialogs.
+    client : ViewedClient
+    folder : Path
+        Where a dialog for a file begins.
+    """
+
+    changed = Signal()  # a command was sent, or has been answered
+    said = Signal(str, str)  # a text for the status bar, and its tone
+
+    def __init__(self, window: QWidget, client: ViewedClient, folder: Path) -> None:
+        super().__init__(window)
+        self._window, self._client = window, client
+        self.folder = folder
+        self.instrument: InstrumentState | None = None
+        self._before_tv = "deep"
+        self.commands = CommandRunner(self)
+        self.commands.started.connect(lambda name: self.changed.emit())
+        self.commands.succeeded.connect(lambda name: self.said.emit("", ""))
+        self.commands.failed.connect(
+            lambda name, why: self.said.emit(f"{name} failed: {why}", "error")
+        )
+        self.commands.answered.connect(self.changed)
+
+    def submit(self, name: str, command: Callable[[], None]) -> None:
+        """Send a command; ``name`` is shown to the user if it fails."""
+        self.commands.submit(name, command)
+
+    def connect_bar(self, bar: TimelapseBar) -> None:
+        """Let the buttons of the bar of a time-lapse send their commands."""
+        bar.paused.connect(lambda: self.submit("Pause", self._client.pause_recording))
+        bar.continued.connect(lambda: self.submit("Continue", self._client.continue_recording))
+        bar.finished.connect(self.finish_recording)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command has not been answered yet."""
+        return self.commands.busy
+
+    @property
+    def records(self) -> bool:
+        """Whether a time-lapse is being recorded."""
+        recording = self.instrument.recording if self.instrument is not None else None
+        return recording is not None and recording.running
+
+    def toggle_live(self) -> None:
+        """Start live imaging or playing, or stop it."""
+        if self.instrument is not None and self.instrument.phase in RUNNING:
+            self.submit("Stop", self._client.stop)
+        else:
+            self.submit("Start", self._client.start)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the object is kept in the middle."""
+        return self.instrument is not None and self.instrument.drift.on
+
+    def toggle_keeping(self) -> None:
+        """Keep the object in the middle from now on, or do not."""
+        wanted = not self.keeps
+        self.submit("Keep in the middle", lambda: self._client.keep_in_middle(wanted))
+
+    def retake_background(self) -> None:
+        """Retake the background."""
+        self.submit("Background", self._client.retake_background)
+
+    def toggle_recording(self) -> None:
+        """Open the time-lapse dialog, or end the current time-lapse."""
+        if self.instrument is None:
+            return
+        if self.records:
+            self.finish_recording()
+            return
+        how = (self.instrument.regularizer, self.instrument.constraint)
+        dialog = RecordDialog(self._window, *how, self.folder)
+        dialog.accepted.connect(lambda: self._record(dialog.request()))
+        dialog.open()
+
+    def _record(self, request: RecordRequest) -> None:
+        self.folder = Path(request.output).parent
+        self.submit("Record", lambda: self._client.record(request))
+
+    def finish_recording(self) -> None:
+        """End the time-lapse after the current scan."""
+        self.submit("Stop recording", self._client.finish_recording)
+
+    def choose_regularizer(self, name: str) -> None:
+        """Use another regularizer for the next scans."""
+        self.submit(f"Regularizer {name}", lambda: self._client.set_regularizer(name))
+
+    def choose_constraint(self, name: str) -> None:
+        """Use this constraint on the sign of the contrast for the next scans."""
+        self.submit(f"Constraint {name}", lambda: self._client.set_constraint(name))
+
+    def toggle_tv(self) -> None:
+        """Switch between live total variation and the regularizer before it."""
+        if self.instrument is None:
+            return
+        wanted = LIVE_TV if LIVE_TV in self.instrument.regularizers else "tv"  # in a file
+        if self.instrument.regularizer == wanted:
+            self.choose_regularizer(self._before_tv)
+        else:
+            self._before_tv = self.instrument.regularizer
+            self.choose_regularizer(wanted)
