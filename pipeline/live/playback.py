@@ -47,8 +47,7 @@ _KEPT_BYTES = 2**29  # of cached volumes
 _OF_RECORDING = "_tomograms"  # in the name of a file of tomograms made while recording
 
 
-# a scan, a regularizer, a constraint on the sign of the contrast
-ViewRequest = tuple[int, str, str]
+ViewRequest = tuple[int, str, str]  # a scan, a regularizer, a constraint on the contrast's sign
 
 
 class PlaybackSource(Protocol):
@@ -204,8 +203,7 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
     source = open_source(path, device)
     if not source.position_labels():
         raise DataError(f"{path} must hold at least one finished scan, found none")
-    chosen = method if method in source.methods else source.methods[0]
-    return Playback(source, chosen, device)
+    return Playback(source, method if method in source.methods else source.methods[0], device)
 
 
 def open_source(path: Path, device: str | None = None) -> "PlaybackSource":
@@ -229,7 +227,6 @@ class Playback(Closing):
     method : str
         One of the methods of the source.
     device : str or None
-        Where a recording is reconstructed.
     """
 
     def __init__(self, source: PlaybackSource, method: str, device: str | None = None) -> None:
@@ -258,7 +255,7 @@ class Playback(Closing):
         return self._source.path if isinstance(self._source, _Tomograms) else None
 
     def reader(self) -> PlaybackSource:
-        """Open the file once more, for another thread: what it reads does not change the view."""
+        """Open the file once more, for another thread."""
         return open_source(self._source.path, self._device)
 
     def poll(self, timeout_ms: int = 0) -> Updates:
