@@ -18,13 +18,17 @@ from regularizer.quality_report import QualityReport
 
 __all__ = [
     "CYCLE",
+    "CheckedScan",
     "InstrumentState",
     "InterferogramView",
     "LightPath",
+    "MeasuredScan",
+    "MeasuredScans",
     "MeasuredView",
     "MeasuringRequest",
     "MeasuringState",
     "Phase",
+    "PlaySpeed",
     "Playlist",
     "ProcessState",
     "QualityView",
@@ -200,6 +204,38 @@ class Playlist:
         return max(bisect_right(self.scans, scan) - 1, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class PlaySpeed:
+    """How fast a file is played.
+
+    Parameters
+    ----------
+    value : float
+        Time points a second, or how many times faster than they were taken.
+    real_time : bool
+        The latter; time points that would come too late are then left out.
+    """
+
+    value: float = 5.0
+    real_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedScan:
+    """One comparison with total variation: when, of which scan, and how near.
+
+    ``time_s`` is in seconds since the epoch; ``ssim_z`` as in QualityReport, () where it is not
+    kept.
+    """
+
+    time_s: float
+    sequence: int
+    ssim: float
+    residual: float
+    residual_tv: float
+    ssim_z: tuple[float, ...] = ()
+
+
 CYCLE = -1  # instead of the number of an angle: another one with each scan
 
 
@@ -366,11 +402,33 @@ class MeasuredView:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredScan:
+    """The objects of one scan of a file, without their outlines; ``timestamp`` as in the view."""
+
+    sequence: int
+    timestamp: float
+    objects: tuple[MeasuredObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredScans:
+    """Scans of a file that were measured since the last poll; ``anew``: forget those before."""
+
+    scans: tuple[MeasuredScan, ...] = ()
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Updates:
-    """The newest of each kind since the last poll; None if there is nothing new."""
+    """The newest of each kind since the last poll; None if there is nothing new.
+
+    ``light`` is that of the displayed scan of a file, which comes after its tomogram.
+    """
 
     state: InstrumentState | None = None
     interferogram: InterferogramView | None = None
     tomogram: TomogramView | None = None
     quality: QualityView | None = None
     measured: MeasuredView | None = None
+    light: LightPath | None = None
+    scans: MeasuredScans | None = None
