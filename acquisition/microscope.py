@@ -27,6 +27,7 @@ from acquisition.scanning.camera_setup import (
     set_properties,
     set_property,
 )
+from acquisition.scanning.collected_frames import FrameSink
 from acquisition.scanning.device_errors import naming_device
 from acquisition.scanning.scan import AngleScan, AngleScanEngine, pictures
 from acquisition.scanning.stage import Stage
@@ -222,8 +223,17 @@ class Microscope(Closing):
         self._scan.upload()
         self._arm()
 
-    def scan(self, stop: threading.Event | None = None) -> InterferogramStack:
+    def scan(
+        self, stop: threading.Event | None = None, sink: FrameSink | None = None
+    ) -> InterferogramStack:
         """Take one scan; lost angles are named in the stack's ``lost``.
+
+        Parameters
+        ----------
+        stop : Event or None
+            Ends the scan when it is set.
+        sink : FrameSink or None
+            Provides the memory for the frames, and is told of each as it arrives.
 
         Raises
         ------
@@ -233,7 +243,7 @@ class Microscope(Closing):
             If a device failed; its subclass ScanError if no frame arrived.
         """
         self._wait_for_turn(stop)
-        self._engine.stop = stop
+        self._engine.stop, self._engine.sink = stop, sink
         self.core.mda.run([MDAEvent()])
         return self._engine.take()
 

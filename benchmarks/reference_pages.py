@@ -369,6 +369,7 @@ def messages_page() -> str:
         "| Endpoint | Kind | What comes or goes |",
         "| --- | --- | --- |",
         "| `stacks` | PUSH to PULL | scans and backgrounds, acquirer to processor |",
+        "| `frames` | PUSH to PULL | news of frames in shared memory, acquirer to processor |",
         "| `acquirer` | PUB | interferograms, the acquirer's status |",
         "| `processor` | PUB | tomograms, the processor's status |",
         "| `quality` | PUB | comparisons with total variation, their status |",

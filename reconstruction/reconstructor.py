@@ -32,7 +32,7 @@ from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
-__all__ = ["Reconstruction", "Reconstructor", "ScanReport"]
+__all__ = ["Reconstruction", "Reconstructor", "ScanReport", "check_usable"]
 
 _SHOWN = 3  # reasons listed in a message
 _DARK = 0.15  # background amplitude over its mean, below which a pixel is not divided by
@@ -148,7 +148,7 @@ class Reconstructor:
     def _plan(self, vectors: WaveVectors) -> None:
         """Compute everything that depends on the wave vectors."""
         self.wave_vectors = vectors
-        _check_usable(self._angles_without_background(), len(vectors.k))
+        check_usable(self._angles_without_background(), len(vectors.k))
         rows, columns = self.background.frames.shape[1:]
         self.fields = FieldPlan((rows, columns), self.optics, vectors.carrier, self.device)
         views = Views(
@@ -163,6 +163,11 @@ class Reconstructor:
         k = vectors.usable_k(self.background.lost)
         self.places = LightPlaces(self.fields, k, self.optics, self.device)
         self._prepare_background()
+
+    @property
+    def oriented(self) -> bool:
+        """Whether it is known which sideband is not the conjugate; else the next scan may show."""
+        return self._oriented
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -202,7 +207,7 @@ class Reconstructor:
         fields, quality = self.retrieve(stack.frames, stack, lost=tuple(unusable_angles))
         self.check_order(quality)
         left_out = {**self.unusable_frames(quality), **unusable_angles}
-        _check_usable(left_out, len(stack.frames))
+        check_usable(left_out, len(stack.frames))
         clock.lap("fields")
         if not self._oriented and self._orient(fields, quality):
             return self(stack)
@@ -362,11 +367,12 @@ class Reconstructor:
         why |= self._angles_without_background()
         stronger = "another beam in the background outshines the angle's own"
         why |= dict.fromkeys(self._outshone, stronger)
-        _check_usable(why, len(stack.frames))
+        check_usable(why, len(stack.frames))
         return why
 
 
-def _check_usable(left_out: dict[int, str], angles: int) -> None:
+def check_usable(left_out: dict[int, str], angles: int) -> None:
+    """Raise DataError if all ``angles`` are left out, for the reasons given for each."""
     if len(left_out) == angles:
         reasons = list(dict.fromkeys(left_out.values()))
         shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")

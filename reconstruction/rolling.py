@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from reconstruction.frame_quality import FrameQuality
-from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.reconstructor import Reconstruction, Reconstructor, check_usable
 
 __all__ = ["RollingTomography"]
 
@@ -85,8 +85,13 @@ class RollingTomography:
                 self._left_out[angle] = why[angle]
         self._newest = scan
 
-    def reconstruction(self) -> Reconstruction:
+    def reconstruction(self, scan: InterferogramStack | None = None) -> Reconstruction:
         """Return the tomogram of the newest frames.
+
+        Parameters
+        ----------
+        scan : InterferogramStack or None
+            Gives time, sequence and provenance; None: that of the last update.
 
         Raises
         ------
@@ -94,11 +99,13 @@ class RollingTomography:
             If there is no usable angle yet, or most frames show another angle's light.
         """
         self._reconstructor.check_order(self._quality)
-        if self._newest is None or len(self._left_out) == self._reconstructor.inversion.caps.views:
+        scan = scan or self._newest
+        if scan is None:
             raise DataError(
                 "a rolling tomogram needs at least one usable frame, and there is none yet: wait "
                 "for the next frames"
             )
+        check_usable(self._left_out, self._reconstructor.inversion.caps.views)
         return self._reconstructor.invert(
-            self._samples, dict(self._left_out), self._quality, self._newest, {}
+            self._samples, dict(self._left_out), self._quality, scan, {}
         )

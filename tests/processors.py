@@ -60,13 +60,14 @@ def process(
     ending, threads = threading.Event(), torch.get_num_threads()
     with zmq.Context() as context:
         stacks, endpoint = bind(context, zmq.PUSH, ANY_PORT)
+        frames, of_frames = bind(context, zmq.PUSH, ANY_PORT)
         commands, _ = bind(context, zmq.REP, ANY_PORT)
         listening = _Listening(context)
 
         def play() -> list[TomogramView]:
             made = partial(stack_message, stamp=Stamp("acquirer", 1), background=0, sent_at=0.0)
             views = []
-            with stacks:
+            with stacks, frames:
                 while not send(stacks, made(background, kind="background")):
                     if listening.planned.wait(0.05):  # the processor is still to connect
                         return []
@@ -81,7 +82,9 @@ def process(
             return views
 
         settings = ProcessSettings(
-            name="processor", microscope_file=microscope, endpoints={"stacks": endpoint}
+            name="processor",
+            microscope_file=microscope,
+            endpoints={"stacks": endpoint, "frames": of_frames},
         )
         stamp = Stamp("processor", 2)
         processor = Processor(settings, context, commands, listening, stamp, lambda *_: None)

@@ -9,6 +9,7 @@ from types import FrameType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
+from ui.bench import Bench
 from ui.settings import Settings
 from ui.viewed_client import Timeline, ViewedClient
 from ui.window import Window
@@ -26,6 +27,7 @@ def run_window(
     timeline: Timeline | None = None,
     settings: Settings | None = None,
     file: Path | None = None,
+    bench: Bench | None = None,
 ) -> int:
     """Show ``client`` in a window and return when it is closed.
 
@@ -43,6 +45,8 @@ def run_window(
         What the window remembers; None: that of the user.
     file : Path or None
         The file that is shown, noted among those opened lately.
+    bench : Bench or None
+        The instrument, if this program has started it on this machine.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def run_window(
         settings = settings or Settings()
         if file is not None:
             settings.note_opened(file.absolute())
-        window = Window(client, title=title, timeline=timeline, settings=settings)
+        window = Window(client, title=title, timeline=timeline, settings=settings, bench=bench)
         if settings.geometry.isEmpty():
             window.resize(*SIZE)
         window.show()

@@ -26,6 +26,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
 from acquisition.scanning.attribution import Attribution, FrameReport, attribute
 from acquisition.scanning.camera_setup import set_property
+from acquisition.scanning.collected_frames import CollectedFrames, FrameSink
 from acquisition.scanning.device_errors import naming_device
 
 if TYPE_CHECKING:
@@ -43,12 +44,6 @@ def pictures(config: AcquisitionConfig, k: NDArray[np.float64]) -> list[NDArray[
     Several pictures are shown one after another within the angle's time.
     """
     return [plane * np.uint8(config.dmd.on_value) for plane in config.dmd.bit_planes(k)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    image: NDArray[Any]
-    report: FrameReport
 
 
 @dataclass(slots=True)
@@ -109,8 +104,17 @@ class AngleScan:
             )
         return dmd.stepping == "software" or longest < count
 
-    def __call__(self, stop: threading.Event | None = None) -> InterferogramStack:
+    def __call__(
+        self, stop: threading.Event | None = None, sink: FrameSink | None = None
+    ) -> InterferogramStack:
         """Take one scan.
+
+        Parameters
+        ----------
+        stop : Event or None
+            Ends the scan when it is set.
+        sink : FrameSink or None
+            Provides the memory for the frames, and is told of them as they arrive.
 
         Raises
         ------
@@ -124,21 +128,36 @@ class AngleScan:
         timestamp = time.time()
         self._sequence += 1
         stop = stop or threading.Event()
+        camera = self.config.camera
+        start = 0 if self.stepped else self.config.frame_tags().counter_start
+        frames = CollectedFrames(
+            len(self.angles), camera.shape, np.dtype(camera.dtype), camera.label, start, sink
+        )
         try:
-            frames = self._step(stop) if self.stepped else self._run(stop)
+            if self.stepped:
+                self._step(frames, stop)
+            else:
+                self._run(frames, stop)
             attribution = self._attribute(frames)
             self._check_alive(frames, attribution)
-            stack = self._stack(frames, attribution, timestamp)
+            lost = frames.settle(attribution.angles)
         except BaseException as error:
             self._abandon(error)
             raise
         self._halt()
-        return stack
+        return InterferogramStack(
+            frames=frames.stack,
+            optics=self.optics,
+            illumination_k=self.angles.k,
+            timestamp=timestamp,
+            lost=lost,
+            sequence=self._sequence,
+            provenance={**self.provenance, **_received(frames.reports, attribution)},
+        )
 
-    def _step(self, stop: threading.Event) -> list[_Frame]:
+    def _step(self, frames: CollectedFrames, stop: threading.Event) -> None:
         """Show one picture after another, and snap each."""
         dmd, camera = self.config.dmd.label, self.config.camera.label
-        frames: list[_Frame] = []
         for number, shown in enumerate(self._pictures):
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {number} frames")
@@ -149,18 +168,17 @@ class AngleScan:
             with naming_device(camera, "take a picture"):
                 self.core.snapImage()
                 image = self.core.getImage()
-            frames.append(_Frame(image, FrameReport(number)))
-        return frames
+            frames.add(image, FrameReport(number))
 
-    def _run(self, stop: threading.Event) -> list[_Frame]:
+    def _run(self, frames: CollectedFrames, stop: threading.Event) -> None:
         """Arm the camera, then start the DMD: a picture shown to an unarmed camera is lost."""
         with naming_device(self.config.camera.label, "be armed"):
             self.core.startSequenceAcquisition(self._shown, 0, True)
         with naming_device(self.config.dmd.label, "start its sequence"):
             self.core.startSLMSequence(self.config.dmd.label)
-        return self._collect(stop)
+        self._collect(frames, stop)
 
-    def _check_alive(self, frames: list[_Frame], attribution: Attribution) -> None:
+    def _check_alive(self, frames: CollectedFrames, attribution: Attribution) -> None:
         """Raise ScanError if the camera stopped by itself, rather than losing single frames."""
         camera = self.config.camera.label
         if set(attribution.angles) != {None} or len(frames) == self._shown:
@@ -209,9 +227,8 @@ class AngleScan:
         if problems and isinstance(error, DeviceError):
             raise DeviceError("; then ".join([str(error), *problems])) from error
 
-    def _collect(self, stop: threading.Event) -> list[_Frame]:
-        """Return the frames: all, or those until the camera is silent after the scan's duration."""
-        frames: list[_Frame] = []
+    def _collect(self, frames: CollectedFrames, stop: threading.Event) -> None:
+        """Collect all frames, or those until the camera is silent after the scan's duration."""
         patience_s = self.config.scan.patience_s
         deadline = time.perf_counter() + self._duration_s + patience_s
         while len(frames) < self._shown:
@@ -219,7 +236,7 @@ class AngleScan:
                 raise ScanStopped(f"scan {self._sequence} was stopped after {len(frames)} frames")
             running = self.core.isSequenceRunning()  # read first: the last frame may arrive after
             if self.core.getRemainingImageCount():
-                frames.append(self._pop())
+                frames.add(*self._pop())
                 deadline = max(deadline, time.perf_counter() + patience_s)
             elif not running or time.perf_counter() > deadline:
                 break
@@ -227,7 +244,6 @@ class AngleScan:
                 time.sleep(_POLL_S)
         if not frames:
             raise ScanError(self._silence())
-        return frames
 
     @property
     def _duration_s(self) -> float:
@@ -246,14 +262,14 @@ class AngleScan:
             "the trigger cable, the camera's trigger settings and the DMD's trigger output"
         )
 
-    def _pop(self) -> _Frame:
+    def _pop(self) -> tuple[NDArray[Any], FrameReport]:
         tags = self.config.frame_tags()
         image, metadata = self.core.popNextImageAndMD()
         counter = int(self._tag(metadata, tags.counter))
         if tags.timestamp is None:
-            return _Frame(image, FrameReport(counter))
+            return image, FrameReport(counter)
         time_s = float(self._tag(metadata, tags.timestamp)) * tags.timestamp_unit_s
-        return _Frame(image, FrameReport(counter, time_s))
+        return image, FrameReport(counter, time_s)
 
     def _tag(self, metadata: Metadata, name: str) -> str:
         """Return a tag's value; the core prefixes an adapter's own tags with the camera's label."""
@@ -266,7 +282,7 @@ class AngleScan:
             "name one of them in [camera.frame_tags]"
         )
 
-    def _attribute(self, frames: list[_Frame]) -> Attribution:
+    def _attribute(self, frames: CollectedFrames) -> Attribution:
         if self.stepped:
             return Attribution(tuple(range(len(frames))))
         tags = self.config.frame_tags()
@@ -275,7 +291,7 @@ class AngleScan:
             camera = self.config.camera.label
             triggers = int(self.core.getProperty(camera, tags.triggers_property))
         found = attribute(
-            [frame.report for frame in frames],
+            frames.reports,
             self._shown,
             self.config.dmd.picture_ms / 1e3,
             tags.counter_start,
@@ -284,43 +300,16 @@ class AngleScan:
         angles = range(len(self.angles))
         return replace(found, angles=tuple(a if a in angles else None for a in found.angles))
 
-    def _stack(
-        self, frames: list[_Frame], attribution: Attribution, timestamp: float
-    ) -> InterferogramStack:
-        camera = self.config.camera
-        shape, dtype = camera.shape, camera.dtype
-        stack = np.zeros((len(self.angles), *shape), dtype=dtype)
-        found = set()
-        for frame, angle in zip(frames, attribution.angles, strict=True):
-            if frame.image.shape != shape or frame.image.dtype != dtype:
-                raise ScanError(
-                    f"camera {camera.label!r} must deliver {shape} {dtype} frames, got "
-                    f"{frame.image.shape} {frame.image.dtype}: correct [camera] width, height and "
-                    "bit_depth"
-                )
-            if angle is not None:
-                stack[angle] = frame.image
-                found.add(angle)
-        return InterferogramStack(
-            frames=stack,
-            optics=self.optics,
-            illumination_k=self.angles.k,
-            timestamp=timestamp,
-            lost=tuple(angle for angle in range(len(self.angles)) if angle not in found),
-            sequence=self._sequence,
-            provenance={**self.provenance, **_received(frames, attribution)},
-        )
 
-
-def _received(frames: list[_Frame], attribution: Attribution) -> dict[str, str]:
+def _received(reports: list[FrameReport], attribution: Attribution) -> dict[str, str]:
     """Return provenance on the received frames: number, counters, timing, and any problem."""
-    counters = [frame.report.counter for frame in frames]
+    counters = [report.counter for report in reports]
     received = {
-        "frames_received": str(len(frames)),
+        "frames_received": str(len(reports)),
         "frame_counters": f"{min(counters)}-{max(counters)}",
         "frame_order": "as shown" if counters == sorted(counters) else "shuffled",
     }
-    known = [f.report for f, a in zip(frames, attribution.angles, strict=True) if a is not None]
+    known = [r for r, a in zip(reports, attribution.angles, strict=True) if a is not None]
     times = [report.time_s for report in known]
     in_order = [a for a in attribution.angles if a is not None] == list(range(len(known)))
     if in_order and len(known) > 2 and None not in times:
@@ -349,6 +338,7 @@ class AngleScanEngine(MDAEngine):
         self._stack: InterferogramStack | None = None
         self._summary: SummaryMetaV1 | None = None
         self.stop: threading.Event | None = None
+        self.sink: FrameSink | None = None
 
     def take(self) -> InterferogramStack:
         """Return the latest scan, once.
@@ -383,7 +373,7 @@ class AngleScanEngine(MDAEngine):
 
     def exec_single_event(self, event: MDAEvent) -> Iterator["PImagePayload | None"]:
         """Scan, then yield the frames."""
-        self._stack = stack = self._scan(self.stop)
+        self._stack = stack = self._scan(self.stop, self.sink)
         for angle, frame in enumerate(stack.frames):
             if angle in stack.lost:
                 yield None

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,16 @@ from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
+from pipeline.live.sending import Sending
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.live.shown_frame import shown_angle, shown_frame
+from pipeline.live.stage_control import StageControl
+from pipeline.timelapse.outlook import Outlook
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
     Stamp,
     interferogram_message,
-    send,
-    stack_message,
 )
 from pipeline.wire.sockets import PipelineError, Socket
 from pipeline.wire.state import CYCLE, Phase
@@ -59,8 +60,10 @@ class Acquirer:
     Parameters
     ----------
     settings : ProcessSettings
-    stacks, commands : socket
-        PUSH and REP, bound.
+    sending : Sending
+        To the processor.
+    commands : socket
+        REP, bound.
     publisher : Publisher
         For interferograms and status.
     stamp : Stamp
@@ -72,14 +75,14 @@ class Acquirer:
     def __init__(
         self,
         settings: ProcessSettings,
-        stacks: Socket,
+        sending: Sending,
         commands: Socket,
         publisher: Publisher,
         stamp: Stamp,
         keep_setting: KeepSetting,
     ) -> None:
         self._settings = settings
-        self._stacks = stacks
+        self._sending = sending
         self._publisher = publisher
         self._stamp = stamp
         self._keep_setting = keep_setting
@@ -91,6 +94,8 @@ class Acquirer:
         self._background: InterferogramStack | None = None
         self._backgrounds = 0
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
+        self._snap = threading.Event()  # one scan is wanted while live imaging is stopped
+        self._stage = StageControl()
         self._wake = threading.Event()
         self._abort_scan = threading.Event()  # cuts a scan short
         self._timelapse = LiveTimelapse(keep_setting)
@@ -115,12 +120,14 @@ class Acquirer:
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
+                self._stage.open(microscope.stage)
                 try:
                     self._serve(microscope, ending)
                 finally:
                     self._timelapse.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
+            self._sending.close()
             self._server.end()
 
     def _replay(self, recording: "Path", ending: threading.Event) -> None:
@@ -139,13 +146,15 @@ class Acquirer:
             if self._resend.is_set():
                 self._send_background()
             self._retake.clear()
-            if not self._live.is_set():
+            if not self._live.is_set() and not self._snap.is_set():
                 self._show(Phase.IDLE, "idle: the replay is stopped")
                 self._wake.wait(0.1)
                 continue
-            self._show(Phase.LIVE, "live")
+            if self._live.is_set():
+                self._show(Phase.LIVE, "live")
             with contextlib.suppress(ScanStopped):
                 stack = replay.scan(self._abort_scan)
+                self._snap.clear()
                 if replay.background is not self._background:
                     self._take_over(replay.background)
                     self._send_background()
@@ -189,14 +198,19 @@ class Acquirer:
             self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
+        self._stage.carry_out()
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:
             self._show(Phase.LIVE, "live", microscope.remark)
         else:
-            self._show(Phase.IDLE, "idle: live imaging is stopped")
+            doing = "taking one scan" if self._snap.is_set() else "live imaging is stopped"
+            self._show(Phase.IDLE, f"idle: {doing}")
         if due_s == 0:
             self._record(microscope)
+        elif self._snap.is_set() and not live:
+            self._scan(microscope)
+            self._snap.clear()
         elif live and due_s > self._scan_s:
             begin = time.monotonic()
             self._scan(microscope)
@@ -223,12 +237,15 @@ class Acquirer:
 
     def _send_background(self) -> None:
         """Send the background; if the processor is not connected yet, retry after the next scan."""
-        if self._background is not None and self._send(self._background, "background"):
+        if self._background is not None and self._sending.send(
+            self._background, "background", self._backgrounds
+        ):
             self._resend.clear()
 
     def _record(self, microscope: Microscope) -> None:
         """Do a step of the time-lapse, and send its scan as a live one."""
-        stack = self._timelapse.step(microscope, self._background, self._abort_scan)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        stack = self._timelapse.step(microscope, self._background, self._abort_scan, self._sending)
         background = self._timelapse.background
         if background is not None and background is not self._background:
             self._take_over(background)
@@ -236,11 +253,12 @@ class Acquirer:
             self._pass_on(stack, microscope.config)
 
     def _scan(self, microscope: Microscope) -> None:
-        self._pass_on(microscope.scan(stop=self._abort_scan), microscope.config)
+        self._sending.next_scan(self._counts.scans, self._backgrounds)
+        self._pass_on(microscope.scan(self._abort_scan, self._sending), microscope.config)
 
     def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
         stack = replace(stack, sequence=self._counts.scans)
-        sent = self._send(stack, "stack")
+        sent = self._sending.send(stack, "stack", self._backgrounds)
         self._rate.tick()
         self._counts = _Counts(
             self._counts.scans + 1,
@@ -248,12 +266,6 @@ class Acquirer:
             self._counts.unsent + (not sent),
         )
         self._publish_interferogram(stack, config)
-
-    def _send(self, stack: InterferogramStack, kind: Literal["stack", "background"]) -> bool:
-        message = stack_message(
-            stack, self._stamp, kind=kind, background=self._backgrounds, sent_at=time.time()
-        )
-        return send(self._stacks, message)
 
     def _publish_interferogram(
         self, stack: InterferogramStack, config: "AcquisitionConfig | None"
@@ -293,12 +305,34 @@ class Acquirer:
                 if self._background is None:
                     raise PipelineError("resend: there is no background yet, wait for it")
                 self._resend.set()
-            case "record" | "pause" | "continue" | "finish":
+            case "snap":
+                self._check_snap()
+                self._snap.set()
+            case "where":
+                if self._phase is Phase.BACKGROUND:
+                    raise PipelineError("where: the background is being taken, ask again after it")
+                return self._stage.where()
+            case "move":
+                if self._timelapse.active:
+                    raise PipelineError(
+                        "move: a time-lapse is running and moves the stage itself, stop it first"
+                    )
+                answer = self._stage.request(command.argument)
+                self._wake.set()
+                return answer
+            case "record" | "forecast" | "pause" | "continue" | "finish":
                 return self._handle_recording(command)
             case _:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
+
+    def _check_snap(self) -> None:
+        """Refuse to take a single scan where scans are taken anyway."""
+        if self._live.is_set() or self._timelapse.active:
+            raise PipelineError("snap: scans are being taken and each is shown, stop them first")
+        if self._background is None:
+            raise PipelineError("snap: the microscope is still starting, try again soon")
 
     def _handle_recording(self, command: Command) -> str:
         match command.name:
@@ -310,10 +344,13 @@ class Acquirer:
                 answer = self._timelapse.finish()
             case _ if self._settings.replay is not None:
                 raise PipelineError("record: a replay is a recording already, copy its file")
+            case _ if self._config is None or self._background is None:
+                raise PipelineError("record: the microscope is still starting, try again soon")
+            case "forecast":
+                about = Outlook(self._config, self._stage.state, self._scan_s)
+                return about.answer(command.argument)
             case _:
-                if self._config is None or self._background is None:
-                    raise PipelineError("record: the microscope is still starting, try again soon")
-                answer = self._timelapse.request(command.argument, self._config)
+                answer = self._timelapse.request(command.argument, self._config, self._stage.state)
         self._wake.set()
         return answer
 
@@ -332,6 +369,7 @@ class Acquirer:
             unsent=counts.unsent,
             scan_rate_hz=self._rate.hz,
             recording=self._timelapse.state(),
+            stage=self._stage.state,
             **self._stamp(),
         )
 

@@ -225,9 +225,7 @@ class FileMeasuring(Closing):
         with self._changed:
             request, view = self._request, self._displayed
             self._changed.wait_for(
-                lambda: (
-                    self._closed or self._request is not request or self._displayed is not view
-                ),
+                lambda: self._closed or self._request is not request or self._displayed is not view,
                 seconds,
             )
 

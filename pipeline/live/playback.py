@@ -22,6 +22,7 @@ from pipeline.live.playback_source import PlaybackSource, ViewRequest
 from pipeline.live.played_recording import PlayedRecording
 from pipeline.live.played_tomograms import PlayedTomograms
 from pipeline.live.playing_clock import PlayingClock
+from pipeline.live.refusals import RefusesInstrument
 from pipeline.live.thumbnails import Picture, Thumbnails
 from pipeline.wire.pipeline_error import PipelineError
 from pipeline.wire.state import (
@@ -32,7 +33,6 @@ from pipeline.wire.state import (
     Playlist,
     PlaySpeed,
     QualityView,
-    RecordRequest,
     TomogramView,
     Updates,
 )
@@ -74,7 +74,7 @@ def _method(source: PlaybackSource, wanted: str) -> str:
     return wanted if wanted in source.methods else source.methods[0]
 
 
-class Playback(Closing):
+class Playback(RefusesInstrument, Closing):
     """Plays a file to a window, which polls it like an instrument.
 
     Parameters
@@ -296,26 +296,6 @@ class Playback(Closing):
         self._measuring.set(request)
         self._note_measuring()
 
-    def retake_background(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def record(self, request: RecordRequest) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def pause_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def continue_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def finish_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
     def close(self) -> None:
         """End the threads; a running computation is stopped."""
         with self._changed:
@@ -325,10 +305,10 @@ class Playback(Closing):
         self._thumbnails.close()
         self._measuring.close()
 
-    def _refused(self) -> PipelineError:
-        return PipelineError(
-            f"{self._source.path.name} is a file: open an instrument with `launcher.py live`"
-        )
+    @property
+    def shown_name(self) -> str:
+        """Name of the file."""
+        return self._source.path.name
 
     # --- the thread ---
 

@@ -15,6 +15,7 @@ from acquisition.choices import VOLUMES
 from acquisition.errors import DataError, LiveTomoError
 from files import tomograms
 from files.measured_rows import read_measured, table_beside
+from files.tomogram_extent import extent
 from pipeline.live.playback_source import ViewRequest
 from pipeline.live.thumbnails import small
 from pipeline.wire.state import (
@@ -52,7 +53,7 @@ class PlayedTomograms:
 
     def __init__(self, path: Path, device: str | None = None) -> None:
         self.path, self._device = path, device
-        self._extent = tomograms.extent(path)
+        self._extent = extent(path)
         self._series = tomograms.read_tomograms(path)
         self._labels = self._series.positions.scan_labels
         self._checks = _checks(self._series)
@@ -76,7 +77,7 @@ class PlayedTomograms:
 
     def position_labels(self) -> tuple[str, ...]:
         """Return the label of the stage position of each scan in the file now."""
-        now = tomograms.extent(self.path)
+        now = extent(self.path)
         if now != self._extent:
             series = tomograms.read_tomograms(self.path)
             self._labels, self._checks = series.positions.scan_labels, _checks(series)

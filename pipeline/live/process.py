@@ -23,7 +23,7 @@ from pipeline.live.service import (
     lower_priority,
 )
 from pipeline.wire.messages import Stamp
-from pipeline.wire.sockets import bind
+from pipeline.wire.sockets import FRAMES_QUEUE, bind
 
 __all__ = ["main"]
 
@@ -47,10 +47,15 @@ def main(argument: str) -> int:
         try:
             if settings.name == "acquirer":
                 stacks, bound["stacks"] = bind(context, zmq.PUSH, settings.endpoint("stacks"))
+                frames, bound["frames"] = bind(
+                    context, zmq.PUSH, settings.endpoint("frames"), queue=FRAMES_QUEUE
+                )
                 _report(reports, ProcessReport(endpoints=bound))
                 from pipeline.live.acquirer import Acquirer
+                from pipeline.live.sending import Sending
 
-                Acquirer(settings, stacks, commands, publisher, stamp, keep_setting).run(ending)
+                sending = Sending(stacks, frames, stamp)
+                Acquirer(settings, sending, commands, publisher, stamp, keep_setting).run(ending)
             elif settings.name == "processor":
                 _report(reports, ProcessReport(endpoints=bound))
                 from pipeline.live.processor import Processor

@@ -7,29 +7,26 @@ newest. A scan is reconstructed only with its own background.
 import os
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-import zmq
 
 from acquisition.choices import check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
-from acquisition.interferograms import InterferogramStack
+from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
+from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.messages import (
     Command,
-    Inbox,
     Message,
     ProcessorStatus,
-    StackHeader,
     Stamp,
-    stack_from,
     tomogram_message,
 )
-from pipeline.wire.sockets import Context, PipelineError, Socket, command, connect, request
+from pipeline.wire.sockets import Context, PipelineError, Socket, command, request
 from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -41,85 +38,6 @@ if TYPE_CHECKING:
     from regularizer.interface import Regularizer
 
 __all__ = ["Processor"]
-
-BackgroundKey = tuple[int, int]  # session of the acquirer, number of the background
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A received scan or background."""
-
-    header: StackHeader
-    stack: InterferogramStack
-
-    @property
-    def key(self) -> BackgroundKey:
-        """The background that this is, or that applies to this scan."""
-        return (self.header.session, self.header.background)
-
-
-class _Receiver(threading.Thread):
-    """Empties the queue of scans; keeps the newest scan and the newest background."""
-
-    def __init__(self, context: Context, endpoint: str) -> None:
-        super().__init__(name="receiver", daemon=True)
-        self._context, self._endpoint = context, endpoint
-        self._changed = threading.Condition()
-        self._ended = threading.Event()
-        self._scan: _Arrival | None = None
-        self._last: tuple[int, int] | None = None  # session and number of the last scan taken
-        self.background: _Arrival | None = None
-        self.skipped = 0
-        self._unusable = 0
-        self._inbox: Inbox | None = None
-
-    @property
-    def malformed(self) -> int:
-        """Number of messages that were malformed or held no usable scan."""
-        return self._unusable + (0 if self._inbox is None else self._inbox.malformed)
-
-    def run(self) -> None:
-        """Receive until ``end`` is called."""
-        with connect(self._context, zmq.PULL, self._endpoint) as socket:
-            self._inbox = Inbox(socket)
-            while not self._ended.is_set():
-                message = self._inbox.receive(50)
-                if message is not None:
-                    self._keep(message.header, message.arrays)
-
-    def take(self, timeout_s: float) -> _Arrival | None:
-        """Return the newest scan, None if there is none in time; count those skipped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._scan is not None, timeout_s)
-            taken, self._scan = self._scan, None
-        if taken is not None:
-            self._count(taken.header)
-        return taken
-
-    def end(self) -> None:
-        """Stop receiving."""
-        self._ended.set()
-        self.join()
-
-    def _keep(self, header: Any, arrays: tuple[Any, ...]) -> None:
-        try:
-            if not isinstance(header, StackHeader):
-                raise PipelineError(f"the message must be a scan, got kind {header.kind!r}")
-            arrival = _Arrival(header, stack_from(header, arrays))
-        except LiveTomoError:
-            self._unusable += 1
-            return
-        with self._changed:
-            if header.kind == "background":
-                self.background = arrival
-            else:
-                self._scan = arrival
-            self._changed.notify_all()
-
-    def _count(self, header: StackHeader) -> None:
-        if self._last is not None and self._last[0] == header.session:
-            self.skipped += max(header.sequence - self._last[1] - 1, 0)
-        self._last = (header.session, header.sequence)
 
 
 class Processor:
@@ -157,7 +75,8 @@ class Processor:
         self._how = ReconstructionSettings(**configuration.reconstruction.set_values())
         torch.set_num_threads(os.cpu_count() or 1)
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
-        self._receiver = _Receiver(context, settings.endpoint("stacks"))
+        endpoints = settings.endpoint("stacks"), settings.endpoint("frames")
+        self._receiver = Receiver(context, *endpoints)
         self._method = settings.regularizer or config.regularizer
         self._constraint = check_constraint(settings.constraint or config.constraint)
         self._uncertainty = config.uncertainty
@@ -165,7 +84,7 @@ class Processor:
         self._rate = Rate()
         self._reconstructed = self._failed = 0
         self._latency_s = 0.0
-        self._reconstructor: Reconstructor | None = None
+        self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
         self._regularizers: dict[str, Regularizer] = {}
         self._newest: Message | None = None
@@ -179,9 +98,11 @@ class Processor:
         try:
             while not ending.is_set():
                 self._plan()
-                arrival = self._receiver.take(timeout_s=0.1)
-                if arrival is not None:
-                    self._process(arrival)
+                arrived = self._receiver.take(timeout_s=0.1)
+                if isinstance(arrived, ArrivedScan):
+                    self._process(arrived)
+                elif arrived is not None:
+                    self._read_along(arrived)
         finally:
             self._receiver.end()
             self._server.end()
@@ -192,25 +113,43 @@ class Processor:
         if background is None or background.key == self._planned:
             return
         self._message = "planning the reconstruction"
-        self._planned, self._reconstructor = background.key, None
+        self._planned, self._scan = background.key, None
         try:
-            self._reconstructor = Reconstructor(
-                background.stack,
-                self._device,
-                with_objects(self._how, self._constraint),
-                bytes_per_voxel(self._method),
-            )
+            with self._receiver.stack(background) as stack:
+                reconstructor = Reconstructor(
+                    stack,
+                    self._device,
+                    with_objects(self._how, self._constraint),
+                    bytes_per_voxel(self._method),
+                )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"
         else:
+            self._scan = ScanInProgress(reconstructor)
             self._message = "waiting for a scan"
 
-    def _process(self, arrival: _Arrival) -> None:
+    def _read_along(self, arrived: ArrivedFrames) -> None:
+        """Reconstruct what has arrived of a scan that is still being taken."""
+        scan = self._scan
+        if scan is None or arrived.key != self._planned or not scan.reconstructor.oriented:
+            return
+        with self._receiver.frames(arrived) as frames:
+            if frames is None:
+                return
+            background = scan.reconstructor.background
+            stack = replace(background, frames=frames, lost=(), sequence=arrived.sequence)
+            scan.announce(arrived.place)
+            try:
+                scan.add(frames, arrived.angles, stack)
+            except LiveTomoError:
+                pass  # the whole scan says it
+
+    def _process(self, arrival: ArrivedScan) -> None:
         if arrival.key != self._planned:
             self._ask_for_background()
-        elif self._reconstructor is not None:
+        elif self._scan is not None:
             try:
-                self._publish(arrival, self._reconstructor)
+                self._publish(arrival, self._scan)
             except Stopped:
                 pass  # the process is ending
             except LiveTomoError as error:
@@ -223,10 +162,12 @@ class Processor:
         except PipelineError as error:
             self._message = f"waiting for the background: {error}"
 
-    def _publish(self, arrival: _Arrival, reconstructor: Reconstructor) -> None:
+    def _publish(self, arrival: ArrivedScan, scan: ScanInProgress) -> None:
         header, method = arrival.header, self._method
+        reconstructor = scan.reconstructor
         times = [header.timestamp, header.sent_at, time.time()]
-        reconstruction = reconstructor(arrival.stack)
+        with self._receiver.stack(arrival) as stack:
+            reconstruction = scan.finish(stack, header.place, moved=header.moved)
         times.append(time.time())
         warnings = reconstruction.report.warnings
         try:

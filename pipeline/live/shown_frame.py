@@ -32,4 +32,5 @@ def shown_frame(
     """Return the interferogram of an angle for display, with the DMD's picture if it is known."""
     stated = stack.provenance.get("bit_depth")
     bits = int(stated) if stated else full_scale(stack.frames).bit_length()
-    return InterferogramView(stack.frames[angle], angle, len(stack.frames), sequence, bits, picture)
+    frame = stack.frames[angle].copy()  # the scan's memory is used again
+    return InterferogramView(frame, angle, len(stack.frames), sequence, bits, picture)

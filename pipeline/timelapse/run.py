@@ -19,6 +19,7 @@ from acquisition.closing import Closing
 from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scanning.collected_frames import FrameSink
 from files.disk import SPARE_BYTES, check_space, free_bytes
 from files.recording import (
     Recording,
@@ -27,6 +28,7 @@ from files.recording import (
     read_recording,
     resume_recording,
 )
+from files.sample_notes import NO_NOTES, SampleNotes
 from files.series import ScanLocation, SeriesDescription
 from pipeline.timelapse.plan import TimelapsePlan, Visit
 from pipeline.timelapse.schedule import Schedule
@@ -114,6 +116,8 @@ class TimelapseRun(Closing):
     plan : TimelapsePlan
     output : Path
         The recording: new, or one of the same plan that is resumed.
+    sample : SampleNotes
+        What is written of the sample into a new recording.
 
     Attributes
     ----------
@@ -128,8 +132,15 @@ class TimelapseRun(Closing):
         If the microscope lacks what the plan needs.
     """
 
-    def __init__(self, microscope: Microscope, plan: TimelapsePlan, output: Path) -> None:
+    def __init__(
+        self,
+        microscope: Microscope,
+        plan: TimelapsePlan,
+        output: Path,
+        sample: SampleNotes = NO_NOTES,
+    ) -> None:
         _check_able(microscope, plan)
+        self._sample = sample
         self._microscope, self._plan, self._output = microscope, plan, output
         self._writer: RecordingAppender | None = None
         self._autofocus: Autofocus | None = None
@@ -159,7 +170,9 @@ class TimelapseRun(Closing):
             self._plan.positions,
             config.reconstruction.set_values(),
         )
-        self._writer = RecordingWriter(self._output, self.background, series=description)
+        self._writer = RecordingWriter(
+            self._output, self.background, self._sample.attributes(), description
+        )
         self._activity = Activity.WAITING
 
     def resume(self, stop: threading.Event | None = None) -> None:
@@ -209,8 +222,12 @@ class TimelapseRun(Closing):
         """Restart the clock where it was stopped."""
         self._schedule.unpause()
 
-    def step(self, stop: threading.Event | None = None) -> InterferogramStack | None:
+    def step(
+        self, stop: threading.Event | None = None, sink: FrameSink | None = None
+    ) -> InterferogramStack | None:
         """Do the next step now; return the recorded scan, or None after a background.
+
+        The frames of the scan go to the ``sink`` as they arrive.
 
         Raises
         ------
@@ -222,7 +239,7 @@ class TimelapseRun(Closing):
             If the disk is full.
         """
         try:
-            return self._step(stop)
+            return self._step(stop, sink)
         except ScanStopped:
             raise
         except BaseException:
@@ -231,7 +248,9 @@ class TimelapseRun(Closing):
         finally:
             self._activity = Activity.DONE if self.finished else Activity.WAITING
 
-    def _step(self, stop: threading.Event | None) -> InterferogramStack | None:
+    def _step(
+        self, stop: threading.Event | None, sink: FrameSink | None
+    ) -> InterferogramStack | None:
         visit = self._schedule.next
         assert visit is not None and self._writer is not None
         if self._background_due:
@@ -242,7 +261,7 @@ class TimelapseRun(Closing):
         self._go_to(visit, stop)
         self._activity = Activity.SCANNING
         self._schedule.start_visit()
-        scan = self._microscope.scan(stop)
+        scan = self._microscope.scan(stop, sink)
         here = self._microscope.stage.position_um()
         self._writer.append(scan, ScanLocation(visit.position, here))
         self._schedule.end_visit()

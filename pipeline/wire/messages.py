@@ -20,8 +20,11 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
+from pipeline.wire.places import StageState
+from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
     InterferogramView,
     LightPath,
@@ -36,6 +39,7 @@ from regularizer.quality_report import QualityReport
 __all__ = [
     "AcquirerStatus",
     "Command",
+    "FramesHeader",
     "Header",
     "Inbox",
     "InterferogramHeader",
@@ -66,22 +70,6 @@ __all__ = [
 
 Socket = zmq.Socket[bytes]
 HEADER_LIMIT = 1_000_000  # bytes; a header is a few hundred
-
-
-class StackHeader(Header):
-    """A scan; arrays: frames (angles, y, x) and, if known, k (angles, 2).
-
-    ``background`` is the number of the background that applies; ``sent_at`` is in seconds since
-    the epoch.
-    """
-
-    kind: Literal["stack", "background"]
-    optics: Optics
-    timestamp: float
-    lost: tuple[NonNegativeInt, ...] = ()
-    provenance: dict[str, str] = {}  # noqa: RUF012  # pydantic copies it
-    background: NonNegativeInt
-    sent_at: float
 
 
 class InterferogramHeader(Header):
@@ -135,7 +123,7 @@ class AcquirerStatus(Header):
     """The state of the acquirer.
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
-    was full.
+    was full. ``stage`` is null where there is no stage.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -148,6 +136,7 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
+    stage: StageState | None = None
 
 
 class ProcessorStatus(Header):
@@ -190,14 +179,15 @@ class SupervisorStatus(Header):
 class Command(Header):
     """A request; answered by a Reply.
 
-    The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON.
+    The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
+    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON. The answer to
+    "forecast" is a ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure",
+        "record", "pause", "continue", "finish", "measure", "snap", "where", "move", "forecast",
     ]  # fmt: skip
     argument: str = ""
 
@@ -212,6 +202,7 @@ class Reply(Header):
 
 AnyHeader = (
     StackHeader
+    | FramesHeader
     | InterferogramHeader
     | TomogramHeader
     | QualityHeader
@@ -339,8 +330,13 @@ def stack_message(
     kind: Literal["stack", "background"],
     background: int,
     sent_at: float,
+    place: RingPlace | None = None,
+    moved: bool = False,
 ) -> Message:
-    """Return the message that carries a scan, or the background with number ``background``."""
+    """Return the message of a scan, or of the background with number ``background``.
+
+    It carries the frames unless they have a ``place`` in shared memory.
+    """
     header = StackHeader(
         kind=kind,
         optics=stack.optics,
@@ -349,24 +345,13 @@ def stack_message(
         provenance=dict(stack.provenance),
         background=background,
         sent_at=sent_at,
+        place=place,
+        moved=moved,
         **stamp(stack.sequence),
     )
     k = stack.illumination_k
-    return Message(header, (stack.frames,) if k is None else (stack.frames, k))
-
-
-def stack_from(header: StackHeader, arrays: Sequence[NDArray[Any]]) -> InterferogramStack:
-    """Return the scan that a message carries."""
-    expect_arrays(1 <= len(arrays) <= 2, header, arrays)
-    return InterferogramStack(
-        arrays[0],
-        header.optics,
-        arrays[1] if len(arrays) == 2 else None,
-        timestamp=header.timestamp,
-        lost=header.lost,
-        sequence=header.sequence,
-        provenance=header.provenance,
-    )
+    frames = () if place is not None else (stack.frames,)
+    return Message(header, frames if k is None else (*frames, k))
 
 
 def interferogram_message(view: InterferogramView, stamp: Stamp) -> Message:

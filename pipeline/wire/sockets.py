@@ -16,6 +16,7 @@ from pipeline.wire.messages import Command, Message, Reply, Socket, Stamp, decod
 from pipeline.wire.pipeline_error import PipelineError
 
 __all__ = [
+    "FRAMES_QUEUE",
     "Context",
     "Endpoints",
     "PipelineError",
@@ -31,6 +32,7 @@ Context = zmq.Context[Socket]
 ANY_PORT = "tcp://127.0.0.1:*"
 ANSWER_LIMIT_S = 3.0  # a restart takes less
 # messages a queue may hold; a tomogram with its regularized volume can be 30 MB
+FRAMES_QUEUE = 64  # messages on frames, of a hundred bytes
 QUEUE = {zmq.PUSH: 2, zmq.PULL: 2, zmq.PUB: 4, zmq.SUB: 4, zmq.REQ: 10, zmq.REP: 10}
 
 
@@ -39,6 +41,7 @@ class Endpoints:
     """The addresses of a running instrument."""
 
     stacks: str = ANY_PORT
+    frames: str = ANY_PORT
     acquirer: str = ANY_PORT
     acquirer_commands: str = ANY_PORT
     processor: str = ANY_PORT
@@ -61,9 +64,14 @@ class Endpoints:
                 raise DataError(f"endpoint {field.name} must be a tcp:// address, got {address!r}")
 
 
-def bind(context: Context, kind: int, endpoint: str) -> tuple[Socket, str]:
-    """Return a bound socket and its address; wait up to 5 s for a port that is being freed."""
-    socket = _bounded(context, kind)
+def bind(
+    context: Context, kind: int, endpoint: str, *, queue: int | None = None
+) -> tuple[Socket, str]:
+    """Return a bound socket and its address; wait up to 5 s for a port that is being freed.
+
+    ``queue`` is the number of messages that may wait in it; None: that of its kind.
+    """
+    socket = _bounded(context, kind, queue)
     deadline = time.monotonic() + 5
     while True:
         try:
@@ -76,9 +84,9 @@ def bind(context: Context, kind: int, endpoint: str) -> tuple[Socket, str]:
             time.sleep(0.1)  # the operating system has yet to free the port
 
 
-def connect(context: Context, kind: int, *endpoints: str) -> Socket:
+def connect(context: Context, kind: int, *endpoints: str, queue: int | None = None) -> Socket:
     """Return a socket connected to the endpoints; a SUB socket subscribes to everything."""
-    socket = _bounded(context, kind)
+    socket = _bounded(context, kind, queue)
     if kind == zmq.SUB:
         socket.subscribe(b"")
     for endpoint in endpoints:
@@ -86,9 +94,9 @@ def connect(context: Context, kind: int, *endpoints: str) -> Socket:
     return socket
 
 
-def _bounded(context: Context, kind: int) -> Socket:
+def _bounded(context: Context, kind: int, queue: int | None) -> Socket:
     socket = context.socket(kind)
-    socket.set_hwm(QUEUE[zmq.SocketType(kind)])
+    socket.set_hwm(QUEUE[zmq.SocketType(kind)] if queue is None else queue)
     socket.setsockopt(zmq.LINGER, 0)
     # not IMMEDIATE: libzmq aborts where a peer goes away while its message is read, part by part
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
