@@ -97,7 +97,7 @@ NEEDING_A_TOMOGRAM = {
     "xz", "yz", "3d", "enlarge 3d", "line", "region",
     "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
-    "shallower", "deeper", "centre",
+    "shallower", "deeper", "centre", "faster", "slower", "newest",
 }  # fmt: skip
 
 

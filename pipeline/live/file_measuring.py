@@ -20,7 +20,7 @@ import numpy as np
 
 from acquisition.closing import Closing
 from acquisition.errors import LiveTomoError
-from pipeline.live.measuring_child import Measured, MeasuringOrder
+from pipeline.live.measuring_order import Measured, MeasuringOrder
 from pipeline.live.playback_source import PlaybackSource
 from pipeline.tomograms.child_processes import child_environment
 from pipeline.wire.pipeline_error import PipelineError
@@ -61,7 +61,7 @@ class _Child(Closing):
             pickle.dump(order, self._process.stdin)
             self._process.stdin.flush()
             answer = pickle.load(self._process.stdout)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
             raise PipelineError(
                 "the process that measures has ended: switch measuring off and on again"
             ) from error
@@ -69,6 +69,10 @@ class _Child(Closing):
             raise PipelineError(answer)
         assert isinstance(answer, Measured)
         return answer
+
+    def kill(self) -> None:
+        """End it; who waits for an answer gets an error."""
+        self._process.kill()
 
     def close(self) -> None:
         self._process.kill()
@@ -186,8 +190,9 @@ class FileMeasuring(Closing):
             child = self._child
             self._changed.notify_all()
         if child is not None:
-            child.close()
+            child.kill()
         self._thread.join()
+        self._stop_child()
 
     # --- the thread ---
 

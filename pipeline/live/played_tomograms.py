@@ -48,7 +48,7 @@ class PlayedTomograms:
     """
 
     constrained = False
-    kept_bytes = 2**27  # reading again is fast
+    kept_bytes = 2**26  # reading again is fast
     measured_in_order = True
 
     def __init__(self, path: Path, device: str | None = None) -> None:

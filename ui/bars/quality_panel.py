@@ -33,6 +33,7 @@ class QualityPanel(Card):
     def __init__(self) -> None:
         super().__init__()
         self.view: QualityView | None = None
+        self.aged = True  # live; a check of a file is as old as the file
         self.origin = tabular_digits(dim_label("none yet"))
         self.values = {name: tabular_digits(QLabel()) for name in ROWS}
         self.map = ImagePanel()
@@ -80,9 +81,10 @@ class QualityPanel(Card):
         """Show the scan of the report and its age."""
         if self.view is not None:
             age_s = max(time.time() - self.view.timestamp, 0.0)
+            ago = f", {_ago(age_s)}" if self.aged else ""
             method = self.view.report.method
             name = "raw" if method == "none" else method
-            self.origin.setText(f"{name}, scan {self.view.sequence}, {_ago(age_s)}")
+            self.origin.setText(f"{name}, scan {self.view.sequence}{ago}")
 
 
 def _ago(age_s: float) -> str:

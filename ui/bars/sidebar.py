@@ -133,6 +133,7 @@ class Sidebar(QScrollArea):
         """Show what applies to a file: no frames, no rates, no quality check."""
         for card in (self.interferogram, self.figures, self.quality):
             card.hide()
+        self.quality.aged = False
         self.file.show()
 
     def draw_state(self, state: InstrumentState) -> None:
