@@ -36,7 +36,7 @@ class LookingBack(QObject):
         bar.position_chosen.connect(timeline.select_position)
         bar.strip.wanted.connect(timeline.want_thumbnails)
         bar.speed.chosen.connect(self.set_speed)
-        window.experiment.changed.connect(lambda: bar.speed.draw(timeline.speed))
+        window.experiment.changed.connect(self._draw_speed)
         window.docks.changed.connect(self._want_light)
         self._want_light()
 
@@ -82,8 +82,13 @@ class LookingBack(QObject):
             self._method = state.regularizer
             window.time.strip.clear()
         window.time.draw_playlist(timeline.playlist)
-        window.time.speed.draw(timeline.speed)
+        self._draw_speed()
         window.trust.draw_checks(timeline.checks, len(timeline.playlist.position_labels))
+
+    def _draw_speed(self) -> None:
+        """Show the speed that holds, unless another one has just been asked for."""
+        if not self._window.experiment.busy:
+            self._window.time.speed.draw(self._timeline.speed)
 
     def _want_light(self) -> None:
         self._timeline.want_light(self._window.docks.is_open("light path"))

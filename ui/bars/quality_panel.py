@@ -72,6 +72,11 @@ class QualityPanel(Card):
         self.update_age()
         self.show()
 
+    def clear(self) -> None:
+        """Show no report."""
+        self.view = None
+        self.hide()
+
     def draw_state(self, doing: str) -> None:
         """Show the status of the check; hide the panel if there is none."""
         self.doing.setText(doing)
@@ -81,10 +86,10 @@ class QualityPanel(Card):
         """Show the scan of the report and its age."""
         if self.view is not None:
             age_s = max(time.time() - self.view.timestamp, 0.0)
-            ago = f", {_ago(age_s)}" if self.aged else ""
             method = self.view.report.method
             name = "raw" if method == "none" else method
-            self.origin.setText(f"{name}, scan {self.view.sequence}{ago}")
+            when = f", scan {self.view.sequence}, {_ago(age_s)}" if self.aged else ""
+            self.origin.setText(name + when)
 
 
 def _ago(age_s: float) -> str:

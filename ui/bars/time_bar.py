@@ -1,7 +1,7 @@
 """The bar below the views of a file: which scan is displayed, and when it was taken."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QSlider
+from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QSlider, QVBoxLayout
 
 from acquisition.scanning.timestamps import is_possible_time, utc_date
 from pipeline.wire.state import Playlist, TomogramView
@@ -36,10 +36,11 @@ class TimeBar(QFrame):
         self.place = tabular_digits(QLabel())
         self.taken = tabular_digits(dim_label())
         self.strip, self.speed = ThumbnailStrip(), SpeedBox()
-        said = QHBoxLayout()
-        said.addStretch()
-        said.addWidget(self.place)
-        said.addWidget(self.taken)
+        said = QVBoxLayout()
+        said.setSpacing(0)
+        for label in (self.place, self.taken):
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            said.addWidget(label)
         grid = QGridLayout(self)
         grid.setContentsMargins(10, 5, 10, 5)
         grid.setHorizontalSpacing(10)

@@ -47,7 +47,7 @@ class PanelDocks(DockArea):
         self.trust.begin_anew()
         self.objects.begin_anew()
         self.light.begin_anew()
-        self.sidebar.quality.hide()
+        self.sidebar.quality.clear()
         self.sidebar.warnings.hide()
 
     def draw_frame(self, frame: InterferogramView) -> None:

@@ -16,6 +16,11 @@ from ui.widgets.labels import dim_label, heading, set_text
 __all__ = ["TrustPanel"]
 
 _FIRST_SLICE = 3  # the first one with room for SSIM's window of 7 voxels
+_OF_FILE = (
+    "SSIM to total variation by scan: click a point to see it",
+    "Data residual by scan; crosses, total variation",
+    "SSIM by slice, of the displayed scan",
+)
 _TRUSTED = (
     "The network was trained on samples like this one, as far as its input can tell. Agreement "
     "with total variation and with the data is shown below."
@@ -52,7 +57,8 @@ class TrustPanel(QWidget):
             self.residual_plot.addItem(item)
         self.slices_plot.addItem(self.slices)
         self.slices_plot.setLabel("bottom", "z (µm)")
-        self.places: list[Any] = []
+        self.places: list[Any] = []  # of a file: lines at the displayed scan
+        self.titles: list[QLabel] = []
         self.ssim_plot.setYRange(0, 1)
         self.slices_plot.setYRange(0, 1)
         self.ssim.sigClicked.connect(self._clicked)
@@ -66,6 +72,7 @@ class TrustPanel(QWidget):
         ):
             label = heading(title)
             label.setWordWrap(True)
+            self.titles.append(label)
             column.addWidget(label)
             column.addWidget(plot, 1)
         self.note = dim_label()
@@ -75,11 +82,12 @@ class TrustPanel(QWidget):
 
     def enter_file_mode(self) -> None:
         """Show the scans of a whole file by their numbers, and which one is displayed."""
+        for title, text in zip(self.titles, _OF_FILE, strict=True):
+            title.setText(text)
         self._of_file = ()
         self.places = [pg.InfiniteLine() for _ in range(2)]
         for plot, line in zip((self.ssim_plot, self.residual_plot), self.places, strict=True):
             plot.setAxisItems({"bottom": pg.AxisItem("bottom")})
-            plot.setLabel("bottom", "scan")
             plot.addItem(line)
         self.draw_theme()
 
@@ -144,7 +152,8 @@ class TrustPanel(QWidget):
             self.history.note_check(check)
         z = np.arange(len(check.report.ssim_z)) + _FIRST_SLICE - check.error.shape[0] // 2
         self.slices.setData(z * check.voxel_size_um[0], np.array(check.report.ssim_z))
-        self.note.setText(f"the last check is of scan {check.sequence}, by {check.report.method}")
+        scan = f"scan {check.sequence}" if self._of_file is None else "the displayed scan"
+        self.note.setText(f"the last check is of {scan}, by {check.report.method}")
         self._draw()
 
     def showEvent(self, event: Any) -> None:
