@@ -4,7 +4,7 @@ import csv
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def read_measured(
 
 
 def _object(row: dict[str, str]) -> MeasuredObject:
-    figures = {name: float(row[name]) for name in COLUMNS if name not in _DERIVED}
+    figures: dict[str, Any] = {name: float(row[name]) for name in COLUMNS if name not in _DERIVED}
     lipid = float(row[LIPID]) if row.get(LIPID) else None
     return MeasuredObject(number=int(row["object"]), lipid_fraction=lipid, **figures)
 

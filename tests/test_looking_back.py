@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,10 @@ def window(application: QApplication, beads: Path) -> Iterator[Window]:
 def at(window: Window) -> int:
     assert window.tomogram is not None
     return window.tomogram.sequence
+
+
+def shows(window: Window, scan: int) -> bool:
+    return at(window) == scan
 
 
 def drop(window: Window, *paths: Path) -> bool:
@@ -190,7 +195,7 @@ def test_the_recording_beside_the_file_shows_the_light_path(
     with TomogramWriter(tmp_path / "cells.h5", made) as writer:
         writer.append(made)
     with shown(application, tmp_path / "cells.h5") as window:
-        assert window.light.light is None  # not computed before it is asked for
+        wait_until(lambda: window.light.frame is not None)
         press(window, Qt.Key.Key_F4)
         wait_until(lambda: window.light.frame is not None and window.light.light is not None)
         assert window.light.frame is not None and window.light.light is not None
@@ -277,7 +282,7 @@ def test_the_newest_scan_is_shown_while_the_file_grows(
             assert window.action_set["newest"].isChecked()
             for scan in (1, 2):
                 writer.append(noise(scan, scan))
-                wait_until(lambda scan=scan: at(window) == scan)
+                wait_until(partial(shows, window, scan))
             wait_until(lambda: set(window.time.strip.pictures) == {0, 1, 2})
             assert window.time.place.text() == "3 of 3"
             window.time.slider.setValue(0)  # who looks back stays there
@@ -285,8 +290,7 @@ def test_the_newest_scan_is_shown_while_the_file_grows(
             writer.append(noise(3, 3))
             wait_until(lambda: window.time.slider.maximum() == 3)
             assert at(window) == 0
-            window.looking_back.draw(window.instrument)
-            assert not window.looking_back.following
+            assert window.looking_back is not None and not window.looking_back.following
 
 
 def test_a_dropped_file_takes_the_place_of_the_one_that_is_shown(

@@ -218,8 +218,6 @@ class FileMeasuring(Closing):
                 elif not self._advance(followed):
                     self._wait(1.0)  # the file may grow
             except LiveTomoError as error:
-                if self._closed:
-                    return
                 self._message = f"not measured: {error}"
                 self._told()
                 self._stop_child()

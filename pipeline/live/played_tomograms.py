@@ -203,12 +203,16 @@ def _checks(series: tomograms.TomogramSeries) -> tuple[CheckedScan, ...]:
     if not rows:
         return ()
     found = [
-        CheckedScan(float(series.timestamps[time]), time, *figures, tuple(by_slice))
-        for time, *figures, by_slice in zip(
-            *(
-                rows[name].tolist()
-                for name in ("time", "ssim", "residual", "residual_tv", "ssim_z")
-            ),
+        CheckedScan(
+            time_s=float(series.timestamps[time]),
+            sequence=time,
+            ssim=ssim,
+            residual=residual,
+            residual_tv=residual_tv,
+            ssim_z=tuple(by_slice),
+        )
+        for time, ssim, residual, residual_tv, by_slice in zip(
+            *(rows[name].tolist() for name in _CURVES),
             strict=True,
         )
         if 0 <= time < len(series)
