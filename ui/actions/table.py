@@ -137,12 +137,14 @@ ACTIONS: Final = (
     ),
     Action(
         "newest", "Stay at the newest scan", "Show the newest scan as the file grows", "File",
-        lambda w, _: w.looking_back and w.looking_back.toggle_following(), ("Shift+N",), _shown, where="file",
+        lambda w, _: w.looking_back and w.looking_back.toggle_following(), ("Shift+N",), _shown,
+        where="file",
         checked=lambda w: w.looking_back is not None and w.looking_back.following,
     ),
     Action(
         "thumbnails", "Small pictures", "Show or hide the small pictures above the time slider",
-        "File", lambda w, _: w.looking_back and w.looking_back.toggle_strip(), ("Shift+V",), where="file",
+        "File", lambda w, _: w.looking_back and w.looking_back.toggle_strip(), ("Shift+V",),
+        where="file",
         checked=lambda w: not w.time.strip.isHidden(),
     ),
     Action(
