@@ -46,7 +46,10 @@ def phase_picture(frame: NDArray[np.generic], empty: NDArray[np.generic]) -> Pic
     peak = np.unravel_index(np.argmax(np.abs(before) * (away & half)), before.shape)
     wide = np.hypot(_turned(ky - ky[peak[0]])[:, None], _turned(kx - kx[peak[1]])) < _RING
     field, reference = (np.fft.ifft2(one * wide) for one in (after, before))
-    return np.asarray(np.angle(field * reference.conj()), np.float32)
+    phase = np.angle(field * reference.conj())
+    phase -= np.median(phase)
+    # either sideband may be the true one: most samples are denser than their medium, and bright
+    return np.asarray(phase if phase.max() > -phase.min() else -phase, np.float32)
 
 
 def _turned(frequency: NDArray[np.float64]) -> NDArray[np.float64]:

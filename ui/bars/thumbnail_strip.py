@@ -137,6 +137,7 @@ class ThumbnailStrip(QWidget):
             if image is None:
                 painter.fillRect(place, QColor(now.surface))
             else:
+                place = _narrowed(image, place)
                 painter.drawImage(place, image, _cropped(image, place))
         x = self.width() * (self._row + 0.5) / self.count
         painter.setPen(QPen(QColor(now.accent), 2))
@@ -167,6 +168,12 @@ def _grey(picture: NDArray[np.float32], low: float, high: float) -> QImage:
     grey = np.ascontiguousarray(np.clip(255 * share, 0, 255).astype(np.uint8))
     rows, columns = grey.shape
     return QImage(grey.tobytes(), columns, rows, columns, QImage.Format.Format_Grayscale8).copy()
+
+
+def _narrowed(image: QImage, place: QRectF) -> QRectF:
+    """Return the middle of a place that is wider than an image of its height."""
+    width = min(place.width(), place.height() * image.width() / image.height())
+    return QRectF(place.center().x() - width / 2, place.y(), width, place.height())
 
 
 def _cropped(image: QImage, place: QRectF) -> QRectF:
