@@ -141,7 +141,8 @@ def _set_up(core: UniMMCore, config: AcquisitionConfig) -> float:
 def _check_loaded(core: UniMMCore, config: AcquisitionConfig) -> None:
     """Refuse labels without a loaded device; default stage labels are optional."""
     loaded = core.getLoadedDevices()
-    stage = config.stage.model_dump(include=config.stage.model_fields_set)
+    named = config.stage.model_fields_set & {"label", "focus_label"}
+    stage = config.stage.model_dump(include=named)
     for label in (config.dmd.label, config.camera.label, *filter(None, stage.values())):
         if label not in loaded:
             raise DeviceError(

@@ -34,6 +34,8 @@ def add_options(parser: ArgumentParser) -> None:
     again.add_argument("--background-every", type=int, metavar="N", help=text)
     text = "retake the background every M minutes"
     again.add_argument("--background-minutes", type=float, metavar="M", help=text)
+    text = "keep the object in the middle of the field and in focus, by moving the stages"
+    parser.add_argument("--keep-in-middle", action="store_true", help=text)
     text = "make tomograms while recording, into this file"
     parser.add_argument("--tomograms", type=Path, metavar="FILE", help=text)
     parser.add_argument(
@@ -60,4 +62,5 @@ def run(options: Namespace) -> int:
         tomograms=tomogram_request(options.tomograms, options.regularizer, options.device),
         resume=options.resume,
         sample=SampleNotes(options.sample, options.notes),
+        keep_in_middle=options.keep_in_middle,
     )

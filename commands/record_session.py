@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from acquisition.choices import check_regularizer
@@ -68,6 +69,7 @@ def run_record(
     tomograms: TomogramRequest | None = None,
     resume: bool = False,
     sample: SampleNotes = NO_NOTES,
+    keep_in_middle: bool = False,
 ) -> int:
     """Record a time-lapse without a window.
 
@@ -93,6 +95,8 @@ def run_record(
         Continue a recording that was ended or crashed.
     sample : SampleNotes
         Written into a new recording and its tomograms.
+    keep_in_middle : bool
+        Keep the object in the middle by moving the stages; False: as [drift] says.
 
     Returns
     -------
@@ -124,6 +128,8 @@ def run_record(
         for file in (output, tomograms.output if tomograms else None):
             if file is not None:
                 check_output(file)
+    if keep_in_middle:
+        calibrated = _keeping(calibrated)
     if tomograms is not None:
         tomograms = replace(tomograms, constraint=calibrated.config.processing.constraint)
     _check_room(calibrated.config, plan, output, tomograms, recorded)
@@ -179,6 +185,13 @@ def _as_begun(
     if microscope is not None:
         return load_calibrated(microscope), plan
     return CalibratedConfig(AcquisitionConfig.model_validate_json(series.microscope)), plan
+
+
+def _keeping(calibrated: CalibratedConfig) -> CalibratedConfig:
+    """Return the microscope with its object kept in the middle; the recording keeps that, too."""
+    config = calibrated.config
+    drift = config.drift.model_copy(update={"keep_in_middle": True})
+    return replace(calibrated, config=config.model_copy(update={"drift": drift}))
 
 
 def _check_device(name: str | None) -> None:
@@ -336,7 +349,7 @@ class _Session:
         parts = [progress.summary]
         if follower is not None:
             parts.append(f"{follower.state.made} tomograms")
-        parts += [progress.warning] if progress.warning else []
+        parts += [said for said in (progress.drift, progress.warning) if said]
         bar.say(", ".join(parts))
         bar.advance_to(progress.done)
 
@@ -385,6 +398,8 @@ class _Session:
             "warning": self._warning,
             "remark": self._remark,
         }
+        if (kept := self._kept()) is not None:
+            figures["drift"] = kept
         if self._tomograms is not None:
             figures["tomograms"] = {
                 "output": str(self._tomograms.output),
@@ -395,12 +410,34 @@ class _Session:
             }
         return figures
 
+    def _kept(self) -> dict[str, Any] | None:
+        """Return how the object was kept in the middle; None where it was not to be."""
+        if not self._calibrated.config.drift.keep_in_middle or not self._output.exists():
+            return None
+        log = read_recording(self._output).drift()
+        found = np.isfinite(log.object_um).all(axis=1)
+        away_um = np.linalg.norm(log.object_um[found], axis=1)
+        moved_um = np.linalg.norm(log.correction_um, axis=1)
+        return {
+            "found": int(found.sum()),
+            "not_found": np.flatnonzero(~found).tolist(),
+            "farthest_um": float(away_um.max()) if len(away_um) else None,
+            "corrected_um": float(moved_um.max()) if len(moved_um) else 0.0,
+        }
+
     def _tell(self) -> None:
         planned = len(self._plan.visits)
         scans = f"{self._done}" if self._done == planned else f"{self._done} of {planned}"
         print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
         for number, lost in self._lost_angles.items():
             print(f"scan {number} is incomplete, lost angles: {', '.join(map(str, lost))}")
+        if (kept := self._kept()) is not None:
+            away = kept["farthest_um"]
+            at_most = "" if away is None else f", at most {away:.2g} um from the middle"
+            print(
+                f"object found in {kept['found']} of {self._done} scans{at_most}; corrected by up "
+                f"to {kept['corrected_um']:.2g} um"
+            )
         for sentence in filter(None, (self._warning, self._remark)):
             print(sentence)
         if self._tomograms is not None:

@@ -1,8 +1,9 @@
 """Measures the objects of a tomogram file, and writes them as a table (CSV).
 
 One row an object and time point; one volume is in memory at a time, however long the file is. The
-objects of each stage position are followed by themselves. Their numbers go on from one position to
-the next, so that a number is one object of the whole file.
+objects of each stage position are followed by themselves. By how much the field of view has moved
+since the position's first scan (``correction_um``) is added to their places, so that these are
+places in the sample. Numbers go on from one position to the next: each is one object of the file.
 """
 
 import csv
@@ -163,7 +164,7 @@ class _Writing:
         for time in image.times.tolist():
             time_s = self._time_s(time)
             found = self._measured(image.channels[0], time)
-            objects = follower.follow(found.objects, time_s)
+            objects = follower.follow(self._in_the_sample(found, time), time_s)
             self._empty += not objects
             self._cut |= {one.number for one in objects if one.cut}
             numbers |= dict.fromkeys(one.number for one in objects)
@@ -174,6 +175,11 @@ class _Writing:
         self._next = follower.next_number
         found_here = MeasuredPosition(image.label, len(image.times), tuple(sorted(numbers)))
         self.positions.append(found_here)
+
+    def _in_the_sample(self, found: Measurement, time: int) -> tuple[MeasuredObject, ...]:
+        """Return the objects with the way that the field of view has moved added to theirs."""
+        x, y, z = self.series.positions.correction_at(time)
+        return tuple(one.moved(z, y, x) for one in found.objects)
 
     def warnings(self) -> tuple[str, ...]:
         """Return what the user should know about the table."""

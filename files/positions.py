@@ -38,16 +38,22 @@ class Positions:
         Number of the position of each scan, from 0.
     stage_um : (time, 3) float64
         x, y and z of the stage at each scan; nan where unknown.
+    correction_um : (time, 3) float64
+        x, y and z by which the field of view has been moved since the first scan of its position,
+        along the axes of the tomogram; may be empty, for none.
     """
 
     names: tuple[str, ...] = ("",)
     position: NDArray[np.int64] = field(default_factory=_none)
     stage_um: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    correction_um: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
 
     @classmethod
     def unlocated(cls, times: int) -> "Positions":
         """Return one unnamed position for ``times`` scans whose location is unknown."""
-        return cls(("",), np.zeros(times, np.int64), np.full((times, 3), np.nan))
+        return cls(
+            ("",), np.zeros(times, np.int64), np.full((times, 3), np.nan), np.zeros((times, 3))
+        )
 
     @property
     def visited(self) -> tuple[int, ...]:
@@ -91,6 +97,13 @@ class Positions:
     def stage_at(self, time: int) -> StageXYZ:
         """Return x, y and z of the stage at a scan, in um; nan where unknown."""
         x, y, z = self.stage_um[time].tolist()
+        return x, y, z
+
+    def correction_at(self, time: int) -> StageXYZ:
+        """Return x, y and z by which the view of a scan was moved, in um."""
+        if time >= len(self.correction_um):
+            return 0.0, 0.0, 0.0
+        x, y, z = self.correction_um[time].tolist()
         return x, y, z
 
     def select(self, wanted: Iterable[str]) -> tuple[int, ...]:
@@ -150,4 +163,9 @@ def read_locations(file: h5py.File, group: str, names: tuple[str, ...], count: i
             f"{file.filename}: /{group}/position must be the number of one of {len(names)} "
             f"positions, from 0, found {wrong[0]}"
         )
-    return Positions(names, position, np.asarray(stage_um[:count], np.float64))
+    correction_um = np.zeros((count, 3))
+    if f"{group}/correction_um" in file:
+        moved = hdf5.checked_dataset(file, f"{group}/correction_um", (None, 3), (np.float64,))
+        moved.refresh()
+        correction_um = np.asarray(moved[:count], np.float64)
+    return Positions(names, position, np.asarray(stage_um[:count], np.float64), correction_um)

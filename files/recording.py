@@ -35,6 +35,7 @@ from acquisition.illumination.angles import check_wave_vectors
 from acquisition.interferograms import InterferogramStack, check_rotations
 from acquisition.optics import Optics
 from files import hdf5
+from files.drift_log import DriftLog, SeenObject, read_drift
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import (
@@ -100,6 +101,11 @@ class RecordingAppender(Closing):
         if self._series is not None:
             self._series.append(location or ScanLocation())
         hdf5.append_row(self._timestamps, stack.timestamp)
+
+    def append_seen(self, seen: SeenObject) -> None:
+        """Write where the object was in the last scan; kept only in a planned time-lapse."""
+        if self._series is not None:
+            self._series.append_seen(seen)
 
     def append_background(self, stack: InterferogramStack) -> None:
         """Write a retaken background. It applies to the scans that follow."""
@@ -268,6 +274,11 @@ class Recording:
             lost = sample["lost"][:count] if "lost" in sample else np.zeros((count, 1), bool)
             short = {int(row): _numbers(lost[row]) for row in np.flatnonzero(lost.any(axis=1))}
             return ScanLog(short, read_positions(file, count))
+
+    def drift(self) -> DriftLog:
+        """Return where the object of the scans was, and by how much the stages corrected it."""
+        with hdf5.read_file(self.path) as file:
+            return read_drift(file["sample"], len(self))
 
     def _stack(self, file: h5py.File, index: int) -> InterferogramStack:
         sample = file["sample"]

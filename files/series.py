@@ -6,6 +6,9 @@
     /timelapse/positions         (positions,) text: names of the stage positions
     /sample/position             (time,) int64: number of the position of each scan
     /sample/stage_um             (time, 3) float64: x, y and z of the stage; nan where unknown
+    /sample/correction_um        (time, 3) float64: x, y and z by which the field of view has been
+                                 moved since the first scan of its position; see ``files.drift_log``
+    /sample/object_um, drift_note  where the object was, and why it was not kept in the middle
     /sample/background           (time,) int64: 0 is /background/interferograms, n is retaken n - 1
     /background/retaken          (n, angles, y, x), like the first
     /background/retaken_lost     (n, angles) bool
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
-from files import hdf5
+from files import drift_log, hdf5
 from files.positions import Positions, StageXYZ, read_locations, read_names, write_names
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
+_STILL = (0.0, 0.0, 0.0)
 _NAMES = "timelapse/positions"
 _PER_SCAN = ("interferograms", "lost", "position", "stage_um", "background", "timestamps")
 _PER_BACKGROUND = ("retaken", "retaken_lost", "retaken_at")
@@ -70,10 +74,22 @@ class SeriesDescription:
 
 @dataclass(frozen=True, slots=True)
 class ScanLocation:
-    """Where a scan was taken: number of the position; x, y and z of the stage, nan if unknown."""
+    """Where a scan was taken.
+
+    Parameters
+    ----------
+    position : int
+        Number of the stage position.
+    stage_um : (x, y, z)
+        Of the stage, nan where unknown.
+    correction_um : (x, y, z)
+        By how much the field of view has been moved since the first scan of the position, along
+        the axes of the tomogram. A place in the tomogram plus this is where an object is.
+    """
 
     position: int = 0
     stage_um: StageXYZ = _UNKNOWN
+    correction_um: StageXYZ = _STILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,8 @@ class RecordedScan:
         Empty where the plan gives no name.
     stage_um : (x, y, z)
         nan where unknown.
+    correction_um : (x, y, z)
+        As in ``ScanLocation``.
     """
 
     stack: InterferogramStack
@@ -101,11 +119,12 @@ class RecordedScan:
     position: int = 0
     position_name: str = ""
     stage_um: StageXYZ = _UNKNOWN
+    correction_um: StageXYZ = _STILL
 
     @property
     def location(self) -> ScanLocation:
         """Where it was taken."""
-        return ScanLocation(self.position, self.stage_um)
+        return ScanLocation(self.position, self.stage_um, self.correction_um)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +154,18 @@ class SeriesWriter:
 
     def __init__(self, file: h5py.File) -> None:
         self._sample, self._retaken = file["sample"], file["background"]
+        self._drift = drift_log.DriftWriter(file["sample"])
 
     def append(self, location: ScanLocation) -> None:
         """Write the location of the next scan, and the newest background as its own."""
         hdf5.append_row(self._sample["position"], location.position)
         hdf5.append_row(self._sample["stage_um"], location.stage_um)
+        self._drift.append_correction(location.correction_um)
         hdf5.append_row(self._sample["background"], len(self._retaken["retaken_at"]))
+
+    def append_seen(self, seen: drift_log.SeenObject) -> None:
+        """Write where the object was in the last scan; a file of an older version keeps nothing."""
+        self._drift.append_seen(seen)
 
     def append_background(
         self, frames: NDArray[Any], lost: NDArray[np.bool_], timestamp: float
@@ -163,6 +188,7 @@ def create_series(
     sample, retaken = file["sample"], file["background"]
     hdf5.create_growing(sample, "position", (), np.int64)
     hdf5.create_growing(sample, "stage_um", (3,), np.float64)
+    drift_log.create_drift(sample)
     hdf5.create_growing(sample, "background", (), np.int64)
     hdf5.create_growing(retaken, "retaken", background.shape, background.dtype)
     hdf5.create_growing(retaken, "retaken_lost", (len(background),), bool)
@@ -178,6 +204,7 @@ def truncate_series(file: h5py.File, scans: int) -> None:
         )
     for name in _PER_SCAN:
         file["sample"][name].resize(scans, axis=0)
+    drift_log.truncate_drift(file["sample"], scans)
     backgrounds = len(file["background/retaken_at"])
     for name in _PER_BACKGROUND:
         file["background"][name].resize(backgrounds, axis=0)
@@ -198,6 +225,7 @@ class SeriesReader:
             sample[name].refresh()
         number, position = int(sample["background"][row]), int(sample["position"][row])
         x, y, z = (float(value) for value in sample["stage_um"][row])
+        correction = drift_log.correction_at(sample, row)
         if not 0 <= position < len(self._names):
             raise DataError(
                 f"{self._file.filename}: /sample/position must be the number of one of "
@@ -209,7 +237,7 @@ class SeriesReader:
             provenance["position"] = name
         stack = replace(stack, provenance=provenance)
         background = self._numbered(number, first)
-        return RecordedScan(stack, background, number, position, name, (x, y, z))
+        return RecordedScan(stack, background, number, position, name, (x, y, z), correction)
 
     def _numbered(self, number: int, first: InterferogramStack) -> InterferogramStack:
         if self._background is None or self._background[0] != number:
@@ -241,6 +269,7 @@ def read_series(file: h5py.File, background: tuple[int, ...]) -> SeriesDescripti
         return None
     hdf5.checked_dataset(file, "sample/position", (None,), (np.int64,))
     hdf5.checked_dataset(file, "sample/stage_um", (None, 3), (np.float64,))
+    drift_log.check_drift(file)
     hdf5.checked_dataset(file, "sample/background", (None,), (np.int64,))
     hdf5.checked_dataset(file, "background/retaken", (None, *background), (np.uint8, np.uint16))
     hdf5.checked_dataset(file, "background/retaken_lost", (None, background[0]), (bool,))

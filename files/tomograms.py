@@ -11,6 +11,8 @@
     /tomograms/positions     (positions,) text: names of the stage positions; optional, with
     /tomograms/position      (time,) int64: number of the position, and
     /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
+    /tomograms/correction_um (time, 3) float64: x, y and z by which the field of view has been moved
+                             since the position's first scan; optional
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
                              ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
@@ -56,7 +58,7 @@ FORMAT = "livetomo.tomogram"
 _SCALARS = (
     "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
 )  # fmt: skip
-_PLACED = ("position", "stage_um")
+_PLACED = ("position", "stage_um", "correction_um")
 _OF_ONE_SCAN = ("position", "background")  # entries of provenance
 _KNOWN = {
     "/": {"format", "version", "provenance", *SAMPLE_ATTRIBUTES},
@@ -82,7 +84,7 @@ class TomogramAppender(Closing):
         self._volumes = {m: group[m] for m in VOLUMES if m in group}
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
-        self._placed = [group[name] for name in _PLACED if name in group]
+        self._placed = {name: group[name] for name in _PLACED if name in group}
         file.flush()
         file.swmr_mode = True
 
@@ -114,8 +116,8 @@ class TomogramAppender(Closing):
             hdf5.append_row(self._volumes[method], volume)
             hdf5.append_row(self._indices[method], time)
         location = location or ScanLocation()
-        for held, value in zip(self._placed, (location.position, location.stage_um), strict=False):
-            hdf5.append_row(held, value)
+        for name, held in self._placed.items():
+            hdf5.append_row(held, getattr(location, name))
         hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
@@ -241,6 +243,7 @@ def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
     write_names(group, names)
     hdf5.create_growing(group, "position", (), np.int64)
     hdf5.create_growing(group, "stage_um", (3,), np.float64)
+    hdf5.create_growing(group, "correction_um", (3,), np.float64)
 
 
 def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:

@@ -73,6 +73,11 @@ class MeasuredObject:
         """Diameter of the sphere of the same volume."""
         return math.cbrt(6 * self.volume_um3 / math.pi)
 
+    def moved(self, z_um: float, y_um: float, x_um: float) -> "MeasuredObject":
+        """Return the object with its centroid so much farther along each axis."""
+        z, y, x = self.centroid_um
+        return replace(self, z_um=z + z_um, y_um=y + y_um, x_um=x + x_um)
+
     def renumbered(self, number: int, speed_um_per_s: float | None = None) -> "MeasuredObject":
         """Return the object with another number, and its speed."""
         return replace(self, number=number, speed_um_per_s=speed_um_per_s)

@@ -167,6 +167,10 @@ class RecordedSession:
         self._carry_out(f"measuring {request.on}")
         self.announce(measuring=MeasuringState("off", request.on, request.settings))
 
+    def keep_in_middle(self, on: bool) -> None:
+        self._carry_out(f"keep {on}")
+        self.announce(drift=replace(self.state.drift, on=on))
+
     def retake_background(self) -> None:
         self._carry_out("background")
 

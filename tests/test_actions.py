@@ -15,7 +15,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu, QToolButton
 
-from pipeline.wire.state import InstrumentState, Phase, RecordingState
+from pipeline.wire.state import DriftState, InstrumentState, Phase, RecordingState
 from tests.hands import press, turn_wheel
 from tests.recorded_session import RecordedSession, volumes
 from tests.windows import wait_until
@@ -112,6 +112,9 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
         NEEDING_AN_ANSWER - {"background", "record", "snap"} | NEEDING_A_TOMOGRAM
     )
     assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
+    stages = replace(READY.instrument, drift=DriftState(possible=True))
+    assert enabled(replace(READY, instrument=stages)) - enabled(READY) == {"keep"}
+    assert "keep" not in enabled(replace(READY, instrument=stages, file=True))
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}
 

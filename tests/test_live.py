@@ -223,6 +223,17 @@ def test_it_survives_the_death_of_its_processor(unchecked: Live) -> None:
     watch(client, lambda s: s.state.regularizer == "tv-fast" and bool(s.views))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals that stop a process")
+def test_a_processor_that_hangs_is_named_until_it_goes_on(unchecked: Live) -> None:
+    processor = unchecked.instrument.pids["processor"]
+    os.kill(processor, signal.SIGSTOP)
+    try:
+        watch(unchecked.client, lambda s: "the processor does not answer" in s.state.message)
+    finally:
+        os.kill(processor, signal.SIGCONT)
+    watch(unchecked.client, lambda s: is_live(s) and "answer" not in s.state.message)
+
+
 def recording(state: InstrumentState, output: Path) -> RecordingState:
     """Return what is known of the time-lapse in that file."""
     known = state.recording

@@ -24,7 +24,10 @@ from files.measured_table import measure_tomograms
 from files.recording import RecordingWriter
 from files.tomograms import TomogramWriter
 from pipeline.live.playback import open_playback
-from pipeline.wire.state import Phase, PlaySpeed
+from pipeline.wire.file_state import PlaySpeed
+from pipeline.wire.state import (
+    Phase,
+)
 from reconstruction.tomogram import Tomogram
 from regularizer.quality_report import QualityReport
 from tests.hands import press

@@ -62,6 +62,25 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_places_are_in_the_sample_where_stages_followed_the_object(tmp_path: Path) -> None:
+    """Stages kept a ball in the middle that went 0.8 um along x a step: by far, and too fast."""
+    path, output = tmp_path / "kept.h5", tmp_path / "table.csv"
+    nothing = tomogram(ball(0.1, height=0), BEGUN, 0)
+    left = (0.0, 0.1, -0.1)
+    with TomogramWriter(path, nothing, ("tv",), positions=("",)) as writer:
+        for number, x_um in enumerate(left):
+            seen = tomogram(ball(1.1, (0, 0, x_um)), BEGUN + 10.0 * number, number)
+            raw = replace(nothing, timestamp=seen.timestamp, sequence=number)
+            corrected = (0.8 * number - x_um, 0.0, 0.5 * number)
+            where = ScanLocation(0, (0.0, 0.0, 0.0), corrected)
+            writer.append(raw, {"tv": seen}, where)
+    assert main(["measure", str(path), "-o", str(output)]) == 0
+    rows = table(output)
+    assert [row["x_um"] for row in rows] == pytest.approx([0.0, 0.8, 1.6], abs=0.02)
+    assert [row["z_um"] for row in rows] == pytest.approx([0.0, 0.5, 1.0], abs=0.02)
+    assert {row["object"] for row in rows} == {1}
+
+
 def table(path: Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

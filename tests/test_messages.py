@@ -90,6 +90,7 @@ def test_tomogram_round_trip(regularized: bool, uncertain: bool) -> None:
         data_residual=0.12,
         uncertainty=0.01 * raw if uncertain else None,
         window=((1, 2, 2), (0.2, 0.1, 0.05)) if uncertain else None,
+        oldest_s=0.4 if uncertain else None,
     )
     message = over_the_wire(tomogram_message(view, STAMP))
     assert isinstance(message.header, TomogramHeader)
@@ -99,7 +100,7 @@ def test_tomogram_round_trip(regularized: bool, uncertain: bool) -> None:
     np.testing.assert_array_equal(read.measured, view.measured)
     np.testing.assert_array_equal(read.uncertainty, view.uncertainty)
     names = ("method", "voxel_size_um", "sequence", "stages_s", "warnings", "optics", "window")
-    for name in (*names, "data_residual"):
+    for name in (*names, "data_residual", "oldest_s"):
         assert getattr(read, name) == getattr(view, name)
 
 

@@ -5,6 +5,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +111,37 @@ def test_the_status_line_says_what_the_instrument_does(
     assert (state.phase, state.message) == (phase, message)
 
 
+@pytest.mark.parametrize(
+    ("silent", "said"),
+    [
+        ({"processor"}, "the processor does not answer"),
+        ({"acquirer"}, "the acquirer does not answer: a device or the disk may hang"),
+        ({"acquirer", "processor"}, "the acquirer does not answer"),
+        ({"quality", "interferogram"}, "live: 2.1 tomograms/s"),
+    ],
+)
+def test_a_process_that_hangs_is_named(silent: set[str], said: str) -> None:
+    state = merge(supervisor(), LIVE, processor(), silent=silent)
+    assert state.phase is Phase.LIVE and state.message.startswith(said)
+
+
+def test_a_process_that_is_restarted_does_not_hang() -> None:
+    state = merge(supervisor(alive=False), LIVE, processor(), silent={"processor"})
+    assert state.message.startswith("restarting the processor")
+
+
 def test_the_processor_counts_what_it_cannot_read(microscope: Path) -> None:
     empty = interferograms(CELL.optics, CELL.angles.k[::6], frame=(96, 96))
     views, status = process(microscope, empty, [empty], rubbish=[b"stack", b"nonsense"])
     assert len(views) == 1
     assert status.malformed == 1
+
+
+def test_a_scan_that_comes_before_its_background_is_not_lost(microscope: Path) -> None:
+    empty = interferograms(CELL.optics, CELL.angles.k[::6], frame=(96, 96))
+    views, status = process(microscope, empty, [], early=replace(empty, sequence=5))
+    assert [view.sequence for view in views] == [5]  # the only one: a snap
+    assert status.reconstructed == 1
 
 
 def test_record_and_reconstruct(

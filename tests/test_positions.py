@@ -280,7 +280,7 @@ def test_a_job_that_goes_on_keeps_positions(recorded: Path, tmp_path: Path, olde
         job.run(scans[1])
     if older:
         with h5py.File(output, "r+") as file:
-            for name in ("positions", "position", "stage_um"):
+            for name in ("positions", "position", "stage_um", "correction_um"):
                 del file["tomograms"][name]
         assert read_tomograms(output).positions.scan_labels == ("", "")
     with TomogramJob(source, output, NONE, SilentProgress(), resume=True) as job:

@@ -10,12 +10,12 @@ import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtTest import QTest  # after the platform
+from PySide6.QtCore import QEvent, Qt  # after the platform
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from pipeline.wire.places import StagePlace
-from pipeline.wire.state import RecordingForecast, RecordingState, RecordRequest
+from pipeline.wire.state import DriftState, RecordingForecast, RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
 from tests.windows import wait_until
 from ui.bars.timelapse_bar import TimelapseBar
@@ -207,6 +207,26 @@ def test_the_sample_stays_for_the_next_time_lapse(
     assert dialog_of(window).sample_name.text() == "HL60"
     assert Path(dialog_of(window).output.text()).parent == tmp_path
     dialog_of(window).reject()
+
+
+def test_the_object_is_kept_in_the_middle_by_a_key(
+    window: Window, session: RecordedSession
+) -> None:
+    """Only where there are stages; the bar of the time-lapse says what was corrected."""
+    QTest.keyClick(window, Qt.Key.Key_K)
+    settle(window)
+    assert not session.commands
+    session.announce(drift=DriftState(possible=True))
+    window.poll()
+    for on in (True, False):
+        QTest.keyClick(window, Qt.Key.Key_K)
+        settle(window)
+        assert session.commands[-1][0] == f"keep {on}"
+        assert window.experiment.keeps == on
+    said = "object 0.4 um from the middle, corrected by 0.3 um"
+    state = RecordingState("a/b.h5", "2 of 9 scans", done=2, total=9, drift=said)
+    window.show_instrument(replace(session.state, recording=state))
+    assert window.recording.summary.full_text() == f"b.h5: 2 of 9 scans, {said}"
 
 
 def test_how_it_ended_is_said(application: QApplication) -> None:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from files.recording import read_recording
 from files.sample_notes import SampleNotes
 from pipeline.live.acquirer import Acquirer
+from pipeline.live.sending import Sending
 from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.messages import AcquirerStatus, Inbox, Message, StackHeader, Stamp
 from pipeline.wire.places import StagePlace
@@ -50,20 +51,22 @@ class RunningAcquirer:
     def __init__(self, context: Context, settings: ProcessSettings) -> None:
         self._context = context
         stacks, where = bind(context, zmq.PUSH, ANY_PORT)
+        frames, _ = bind(context, zmq.PUSH, ANY_PORT)
         commands, self._commands = bind(context, zmq.REP, ANY_PORT)
         self.listening = Listening(context)
         self.inbox = Inbox(connect(context, zmq.PULL, where))
         kept: Callable[..., None] = lambda *_: None  # noqa: E731
-        self._acquirer = Acquirer(
-            settings, stacks, commands, self.listening, Stamp("acquirer", 2), kept
-        )
-        self._stacks = stacks
+        stamp = Stamp("acquirer", 2)
+        sending = Sending(stacks, frames, stamp)
+        self._acquirer = Acquirer(settings, sending, commands, self.listening, stamp, kept)
+        self._sockets = (stacks, frames)
 
     def run(self, ending: threading.Event) -> None:
         try:
             self._acquirer.run(ending)
         finally:
-            self._stacks.close()
+            for socket in self._sockets:
+                socket.close()
 
     def ask(self, name: str, argument: str = "") -> str:
         return request(self._context, self._commands, command(name, argument, stamp=STAMP), 60.0)

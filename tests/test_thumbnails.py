@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.live.playing_clock import PlayingClock
 from pipeline.live.thumbnails import Thumbnails, coarse_first, phase_picture, small
-from pipeline.wire.state import PlaySpeed
+from pipeline.wire.file_state import PlaySpeed
 from tests.scans import CELL, interferograms
 
 

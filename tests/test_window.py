@@ -489,3 +489,11 @@ def test_run_window_calls_on_close_after_an_error(
             session, title="LiveTomo", on_close=lambda: closed.append(True), settings=settings
         )
     assert closed == [True]
+
+
+def test_the_age_of_the_oldest_angle_is_shown(
+    window: Window, tomograms: list[TomogramView]
+) -> None:
+    assert "oldest" not in window.sidebar.stages.text()
+    window.show_tomogram(replace(tomograms[0], oldest_s=0.35))
+    assert "oldest angle</td><td align=right>350 ms" in window.sidebar.stages.text()

@@ -104,6 +104,16 @@ class Experiment(QObject):
         else:
             self.submit("Start", self._client.start)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the object is kept in the middle."""
+        return self.instrument is not None and self.instrument.drift.on
+
+    def toggle_keeping(self) -> None:
+        """Keep the object in the middle from now on, or do not."""
+        wanted = not self.keeps
+        self.submit("Keep in the middle", lambda: self._client.keep_in_middle(wanted))
+
     def retake_background(self) -> None:
         """Retake the background."""
         self.submit("Background", self._client.retake_background)

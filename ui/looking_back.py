@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
-from pipeline.wire.state import InstrumentState, PlaySpeed
+from pipeline.wire.file_state import PlaySpeed
+from pipeline.wire.state import (
+    InstrumentState,
+)
 from ui.viewed_client import Timeline
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.wire.file_state import CheckedScan, PlaySpeed
 from pipeline.wire.places import StagePlace
 from pipeline.wire.state import (
-    CheckedScan,
     ForecastRequest,
     MeasuringRequest,
     Playlist,
-    PlaySpeed,
     RecordingForecast,
     RecordRequest,
     Updates,
@@ -48,6 +47,9 @@ class ViewedClient(Protocol):
 
     def set_measuring(self, request: MeasuringRequest) -> None:
         """Measure the objects of live tomograms from now on, or do not."""
+
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle of the field and in focus from now on, or do not."""
 
     def retake_background(self) -> None:
         """Retake the background."""

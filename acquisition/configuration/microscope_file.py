@@ -22,6 +22,7 @@ from acquisition.configuration.sections import (
     CalibrationSection,
     CameraSection,
     DmdSection,
+    DriftSection,
     FaultsSection,
     FrameTagSection,
     IlluminationSection,
@@ -74,6 +75,7 @@ class AcquisitionConfig(Section):
     reconstruction: ReconstructionSection = ReconstructionSection()
     processing: ProcessingSection = ProcessingSection()
     measuring: MeasuringSection = MeasuringSection()
+    drift: DriftSection = DriftSection()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -31,6 +31,7 @@ __all__ = [
     "CalibrationSection",
     "CameraSection",
     "DmdSection",
+    "DriftSection",
     "FaultsSection",
     "FrameTagSection",
     "IlluminationSection",
@@ -306,10 +307,44 @@ class CameraSection(_DeviceSection):
 
 
 class StageSection(Section):
-    """Labels of the sample stage and the focus drive; "" if there is none."""
+    """Labels of the sample stage and the focus drive ("" if there is none), and their directions.
+
+    axes : image = axes @ stage: which way along the camera's x (columns) and y (rows) the field of
+    view goes for one um of the stage's x and y. What is seen goes the other way.
+    focus_direction : 1 if the drive's upward moves bring higher parts of the sample into focus.
+    """
 
     label: str = "XYStage"
     focus_label: str = "Focus"
+    axes: tuple[Pair, Pair] = UNCHANGED
+    focus_direction: Literal[1, -1] = 1
+
+    @model_validator(mode="after")
+    def _axes_are_independent(self) -> Self:
+        (a, b), (c, d) = self.axes
+        if not abs(a * d - b * c) > 1e-3:
+            raise ValueError(
+                "[stage] axes must turn the stage's two axes into two different directions, got "
+                f"{self.axes}: [[1, 0], [0, 1]] where they are those of the camera"
+            )
+        return self
+
+
+class DriftSection(Section):
+    """How an object is kept in the middle of the field and in focus, by the stages.
+
+    keep_in_middle : whether it is, from the start; the window and ``record`` switch it on as well.
+    gain : share of the measured distance that is corrected before the next scan.
+    dead_band_um : distances along an axis that are left alone.
+    step_um : the longest way of one correction.
+    total_um : the farthest that the stages go from the place where the time-lapse began.
+    """
+
+    keep_in_middle: bool = False
+    gain: Annotated[float, Field(gt=0, le=1)] = 0.8
+    dead_band_um: NotNegative = 0.1
+    step_um: Positive = 2.0
+    total_um: Positive = 50.0
 
 
 class BackgroundSection(Section):
@@ -335,6 +370,9 @@ class ProcessingSection(Section):
 
     constraint : on the sign of the contrast: "non-negative" for samples denser than their medium,
     "non-positive" for lighter ones, "none" for both, "auto" for what the data show.
+
+    update_every : live tomograms between whole scans, one after so many frames, of the newest frame
+    of each angle; 0: none.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -342,6 +380,7 @@ class ProcessingSection(Section):
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether total variation checks some of the live tomograms
+    update_every: Annotated[int, Field(ge=0)] = 0
 
 
 class MeasuringSection(Section):

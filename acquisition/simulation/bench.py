@@ -226,12 +226,15 @@ def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject,
         )
         turn = 2 * math.pi * (i / max(settings.objects - 1, 1) + rng.uniform())
         away = radius if i else 0.0
-        motion = Motion(range_um=(1.2, 1.2, 0.5), relaxation_s=15.0, seed=settings.seed + i)
+        motion = Motion(drift_um_s=settings.drift_um_s)
+        if settings.motion:
+            diffusion = {"range_um": (1.2, 1.2, 0.5), "relaxation_s": 15.0}
+            motion = replace(motion, **diffusion, seed=settings.seed + i)
         things.append(
             SceneObject(
                 phantom,
                 (away * math.cos(turn), away * math.sin(turn), 0.0),
-                motion if settings.motion else Motion(),
+                motion,
             )
         )
     return tuple(things)

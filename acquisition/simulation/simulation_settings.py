@@ -22,6 +22,8 @@ class SimulationSettings:
         Number of phantoms, spread over the field.
     motion : bool
         Whether they drift and diffuse.
+    drift_um_s : (x, y, z)
+        Steady drift of all objects since the microscope was opened, in um/s; z < 0 sinks.
     seed : int
         Seed of phantoms, motion, dust and noise.
     full_well : float
@@ -50,6 +52,7 @@ class SimulationSettings:
     phantom: str = "cell"
     objects: int = 1
     motion: bool = True
+    drift_um_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seed: int = 0
     full_well: float = 10_000.0
     read_noise: float = 8.0

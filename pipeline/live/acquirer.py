@@ -20,6 +20,7 @@ from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanS
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
+from pipeline.live.live_centring import LiveCentring
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
 from pipeline.live.sending import Sending
@@ -99,6 +100,7 @@ class Acquirer:
         self._wake = threading.Event()
         self._abort_scan = threading.Event()  # cuts a scan short
         self._timelapse = LiveTimelapse(keep_setting)
+        self._centring = LiveCentring(settings.keep == "on")
         self._config: AcquisitionConfig | None = None
         self._scan_s = 0.0  # how long the last live scan took
         self._failures, self._last_error = 0, ""
@@ -116,11 +118,17 @@ class Acquirer:
                 return
             calibrated = load_calibrated(self._settings.microscope_file)
             self._config = calibrated.config
+            if not self._settings.keep:
+                self._centring = LiveCentring(calibrated.config.drift.keep_in_middle)
+            if calibrated.config.processing.update_every:
+                self._sending.together = calibrated.config.processing.update_every
             self._timelapse.resume_after_restart(self._settings.recording)
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
                 self._stage.open(microscope.stage)
+                self._centring.open(microscope)
+                self._timelapse.keep_in_middle(self._centring.on)
                 try:
                     self._serve(microscope, ending)
                 finally:
@@ -146,7 +154,7 @@ class Acquirer:
             if self._resend.is_set():
                 self._send_background()
             self._retake.clear()
-            if not self._live.is_set() and not self._snap.is_set():
+            if not self._live.is_set() and not self._snap_due:
                 self._show(Phase.IDLE, "idle: the replay is stopped")
                 self._wake.wait(0.1)
                 continue
@@ -198,7 +206,8 @@ class Acquirer:
             self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
-        self._stage.carry_out()
+        if self._stage.carry_out():
+            self._centring.forget()  # the user wants to be at another object
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:
@@ -208,7 +217,7 @@ class Acquirer:
             self._show(Phase.IDLE, f"idle: {doing}")
         if due_s == 0:
             self._record(microscope)
-        elif self._snap.is_set() and not live:
+        elif self._snap_due and not live:
             self._scan(microscope)
             self._snap.clear()
         elif live and due_s > self._scan_s:
@@ -246,6 +255,7 @@ class Acquirer:
         """Do a step of the time-lapse, and send its scan as a live one."""
         self._sending.next_scan(self._counts.scans, self._backgrounds)
         stack = self._timelapse.step(microscope, self._background, self._abort_scan, self._sending)
+        self._centring.forget()  # the time-lapse moves the stages
         background = self._timelapse.background
         if background is not None and background is not self._background:
             self._take_over(background)
@@ -254,7 +264,10 @@ class Acquirer:
 
     def _scan(self, microscope: Microscope) -> None:
         self._sending.next_scan(self._counts.scans, self._backgrounds)
-        self._pass_on(microscope.scan(self._abort_scan, self._sending), microscope.config)
+        stack = microscope.scan(self._abort_scan, self._sending)
+        self._pass_on(stack, microscope.config)
+        if not self._timelapse.active:
+            self._centring.after_scan(stack, self._background)
 
     def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
         stack = replace(stack, sequence=self._counts.scans)
@@ -299,6 +312,11 @@ class Acquirer:
                     self._abort_scan.set()  # the scan may be waiting for its minimum period
             case "background":
                 self._retake.set()
+            case "keep":
+                answer = self._centring.switch(command.argument)
+                self._timelapse.keep_in_middle(self._centring.on)
+                self._keep_setting("keep", command.argument)
+                return answer
             case "angle":
                 self._chosen = _angle(command.argument)
             case "resend":
@@ -326,6 +344,11 @@ class Acquirer:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
+
+    @property
+    def _snap_due(self) -> bool:
+        """Whether a single scan is wanted, and the processor is there to make its tomogram."""
+        return self._snap.is_set() and not self._resend.is_set()
 
     def _check_snap(self) -> None:
         """Refuse to take a single scan where scans are taken anyway."""
@@ -370,6 +393,7 @@ class Acquirer:
             scan_rate_hz=self._rate.hz,
             recording=self._timelapse.state(),
             stage=self._stage.state,
+            drift=self._centring.state(self._timelapse.drift),
             **self._stamp(),
         )
 

@@ -23,10 +23,9 @@ from acquisition.errors import LiveTomoError
 from pipeline.live.measuring_order import Measured, MeasuringOrder
 from pipeline.live.playback_source import PlaybackSource
 from pipeline.tomograms.child_processes import child_environment
+from pipeline.wire.file_state import MeasuredScan, MeasuredScans
 from pipeline.wire.pipeline_error import PipelineError
 from pipeline.wire.state import (
-    MeasuredScan,
-    MeasuredScans,
     MeasuredView,
     MeasuringRequest,
     MeasuringState,

@@ -5,7 +5,7 @@ with or without a window, shows the same.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, TypeVar
 
 import zmq
@@ -45,6 +45,7 @@ from pipeline.wire.sockets import (
     request,
 )
 from pipeline.wire.state import (
+    DriftState,
     ForecastRequest,
     InstrumentState,
     MeasuringRequest,
@@ -61,6 +62,8 @@ __all__ = ["InstrumentClient", "merge"]
 RECORD_LIMIT_S = 20.0  # the forecast of the file size may load torch first
 H = TypeVar("H")
 V = TypeVar("V")
+
+SILENT_S = 3.0  # statuses come four times a second, more slowly while a process loads libraries
 
 
 class InstrumentClient(Closing):
@@ -90,6 +93,7 @@ class InstrumentClient(Closing):
         self._quality: QualityStatus | None = None
         self._measuring: MeasuringStatus | None = None
         self._state: InstrumentState | None = None
+        self._heard_s: dict[str, float] = {}  # when the last status of each process came
         self._unusable = 0
 
     @property
@@ -166,6 +170,13 @@ class InstrumentClient(Closing):
         text = TypeAdapter(MeasuringRequest).dump_json(request).decode()
         self._request(self._endpoints.measuring_commands, "measure", text)
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle of the field and in focus from now on, or do not.
+
+        PipelineError if the microscope has no stage.
+        """
+        self._request(self._endpoints.acquirer_commands, "keep", "on" if on else "off")
+
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse; PipelineError if it is impossible or does not fit on the disk."""
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
@@ -217,6 +228,7 @@ class InstrumentClient(Closing):
         return request(self._context, endpoint, asked, timeout_s)
 
     def _note(self, message: Message) -> None:
+        self._heard_s[message.header.kind] = time.monotonic()
         match message.header:
             case SupervisorStatus():
                 self._supervisor = message.header
@@ -230,8 +242,15 @@ class InstrumentClient(Closing):
                 self._measuring = message.header
 
     def _changed_state(self) -> InstrumentState | None:
+        now = time.monotonic()
+        silent = {name for name, then in self._heard_s.items() if now - then > SILENT_S}
         state = merge(
-            self._supervisor, self._acquirer, self._processor, self._quality, self._measuring
+            self._supervisor,
+            self._acquirer,
+            self._processor,
+            self._quality,
+            self._measuring,
+            frozenset(silent),
         )
         if state == self._state:
             return None
@@ -260,15 +279,19 @@ def merge(
     processor: ProcessorStatus | None,
     quality: QualityStatus | None = None,
     measuring: MeasuringStatus | None = None,
+    silent: Set[str] = frozenset(),
 ) -> InstrumentState:
-    """Return the state of the instrument from the last statuses of its processes."""
+    """Return the state of the instrument from the last statuses of its processes.
+
+    ``silent`` are the kinds of statuses that have not come for too long.
+    """
     # the status of a process from before its restart no longer holds
     lives = {} if supervisor is None else {p.name: p.restarts for p in supervisor.processes}
     if acquirer is not None and acquirer.life < lives.get("acquirer", 0):
         acquirer = None
     if processor is not None and processor.life < lives.get("processor", 0):
         processor = None
-    phase, message = _summary(supervisor, acquirer, processor)
+    phase, message = _summary(supervisor, acquirer, processor, silent)
     scanned = (
         {}
         if acquirer is None
@@ -296,6 +319,7 @@ def merge(
         measuring=_measuring(supervisor, measuring),
         recording=None if acquirer is None else acquirer.recording,
         stage=None if acquirer is None else acquirer.stage,
+        drift=DriftState() if acquirer is None else acquirer.drift,
         **scanned,
         **processed,
     )
@@ -305,6 +329,7 @@ def _summary(
     supervisor: SupervisorStatus | None,
     acquirer: AcquirerStatus | None,
     processor: ProcessorStatus | None,
+    silent: Set[str],
 ) -> tuple[Phase, str]:
     """Return the phase and the status line."""
     if supervisor is not None and supervisor.failure:
@@ -318,9 +343,29 @@ def _summary(
         return phase, f"restarting the {down[0].name}: {down[0].detail}"
     if acquirer is None:
         return Phase.STARTING, "starting the acquirer"
+    if hanging := _hanging(acquirer, processor, silent):
+        return acquirer.phase, hanging
     if acquirer.phase is not Phase.LIVE:
         return acquirer.phase, acquirer.message
-    return Phase.LIVE, f"live: {_live(processor)}"
+    recording = acquirer.recording
+    busy = recording is not None and recording.running  # its bar says it
+    kept = "" if busy else acquirer.drift.message
+    return Phase.LIVE, "; ".join(filter(None, (f"live: {_live(processor)}", kept)))
+
+
+def _hanging(acquirer: AcquirerStatus, processor: ProcessorStatus | None, silent: Set[str]) -> str:
+    """Return which process runs but says nothing, and what to do; "" if there is none."""
+    if acquirer.kind in silent:
+        return (
+            "the acquirer does not answer: a device or the disk may hang. Check camera, DMD and "
+            "disk; if it lasts, close this window and start again. What was recorded is kept"
+        )
+    if processor is not None and processor.kind in silent:
+        return (
+            "the processor does not answer: it hangs, or this computer is overloaded. Scans and "
+            "recordings go on; if it lasts, close this window and start again"
+        )
+    return ""
 
 
 def _live(processor: ProcessorStatus | None) -> str:

@@ -64,6 +64,7 @@ class LiveTimelapse:
         self._held = ExitStack()
         self._finish = threading.Event()
         self._last: RecordingState | None = None
+        self._keep = False
 
     # ---- Called by the command server ----
 
@@ -101,6 +102,17 @@ class LiveTimelapse:
         self._running().unpause()
         return "continued"
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle from the next scan on, or do not."""
+        self._keep = on
+        if (timelapse := self._run) is not None:
+            timelapse.keep_in_middle(on)
+
+    @property
+    def drift(self) -> str | None:
+        """The status of keeping the object in the middle; None while no time-lapse runs."""
+        return None if self._run is None else self._run.progress().drift
+
     def finish(self) -> str:
         """End the time-lapse after the current scan."""
         if not self.active:
@@ -126,6 +138,7 @@ class LiveTimelapse:
                 done=progress.done,
                 total=progress.total,
                 tomograms=self._made,
+                drift=progress.drift,
                 warning=progress.warning or self._follower_error,
             )
         if wanted is not None:
@@ -255,6 +268,7 @@ class LiveTimelapse:
             timelapse = self._held.enter_context(
                 TimelapseRun(microscope, wanted.plan, output, sample)
             )
+            timelapse.keep_in_middle(self._keep)
             if wanted.resume:
                 timelapse.resume(stop)
             else:

@@ -24,14 +24,13 @@ from pipeline.live.played_tomograms import PlayedTomograms
 from pipeline.live.playing_clock import PlayingClock
 from pipeline.live.refusals import RefusesInstrument
 from pipeline.live.thumbnails import Picture, Thumbnails
+from pipeline.wire.file_state import CheckedScan, PlaySpeed
 from pipeline.wire.pipeline_error import PipelineError
 from pipeline.wire.state import (
-    CheckedScan,
     InstrumentState,
     MeasuringRequest,
     Phase,
     Playlist,
-    PlaySpeed,
     QualityView,
     TomogramView,
     Updates,

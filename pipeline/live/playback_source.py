@@ -7,11 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.wire.file_state import CheckedScan, MeasuredScan
 from pipeline.wire.state import (
-    CheckedScan,
     InterferogramView,
     LightPath,
-    MeasuredScan,
     QualityView,
     TomogramView,
 )

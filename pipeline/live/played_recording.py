@@ -17,11 +17,10 @@ from files import recording
 from pipeline.live.playback_source import ViewRequest
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.live.thumbnails import phase_picture, small
+from pipeline.wire.file_state import CheckedScan, MeasuredScan
 from pipeline.wire.state import (
-    CheckedScan,
     InterferogramView,
     LightPath,
-    MeasuredScan,
     QualityView,
     TomogramView,
 )

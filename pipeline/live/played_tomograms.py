@@ -18,11 +18,10 @@ from files.measured_rows import read_measured, table_beside
 from files.tomogram_extent import extent
 from pipeline.live.playback_source import ViewRequest
 from pipeline.live.thumbnails import small
+from pipeline.wire.file_state import CheckedScan, MeasuredScan
 from pipeline.wire.state import (
-    CheckedScan,
     InterferogramView,
     LightPath,
-    MeasuredScan,
     QualityView,
     TomogramView,
 )

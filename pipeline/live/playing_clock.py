@@ -5,7 +5,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.wire.state import PlaySpeed
+from pipeline.wire.file_state import PlaySpeed
 
 __all__ = ["PlayingClock"]
 

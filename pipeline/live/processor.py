@@ -4,6 +4,7 @@ A receiving thread keeps the queue of scans empty, so that the computing thread 
 newest. A scan is reconstructed only with its own background.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ from pipeline.wire.messages import (
     tomogram_message,
 )
 from pipeline.wire.sockets import Context, PipelineError, Socket, command, request
+from pipeline.wire.state import TomogramView
 from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -80,12 +82,14 @@ class Processor:
         self._method = settings.regularizer or config.regularizer
         self._constraint = check_constraint(settings.constraint or config.constraint)
         self._uncertainty = config.uncertainty
+        self._update_every = config.update_every
         self._message = "waiting for the background"
         self._rate = Rate()
         self._reconstructed = self._failed = 0
         self._latency_s = 0.0
         self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
+        self._early: ArrivedScan | None = None  # a scan that came before its background
         self._regularizers: dict[str, Regularizer] = {}
         self._newest: Message | None = None
         self._ending = threading.Event()
@@ -103,6 +107,8 @@ class Processor:
                     self._process(arrived)
                 elif arrived is not None:
                     self._read_along(arrived)
+                elif self._early is not None and self._early.key == self._planned:
+                    self._process(self._early)  # none has come after it: it is the newest
         finally:
             self._receiver.end()
             self._server.end()
@@ -140,12 +146,26 @@ class Processor:
             stack = replace(background, frames=frames, lost=(), sequence=arrived.sequence)
             scan.announce(arrived.place)
             try:
-                scan.add(frames, arrived.angles, stack)
+                scan.add(frames, arrived.angles, replace(stack, timestamp=arrived.timestamp))
             except LiveTomoError:
-                pass  # the whole scan says it
+                return  # the whole scan says it
+        if self._update_every and scan.halfway:
+            with contextlib.suppress(LiveTomoError):
+                self._update(arrived, scan)
+
+    def _update(self, arrived: ArrivedFrames, scan: ScanInProgress) -> None:
+        """Publish a tomogram of the newest frame of each angle."""
+        reconstruction, oldest_s = scan.now()
+        times = [arrived.timestamp, time.time()]
+        view = self._view(reconstruction, scan.reconstructor, times, ("reconstruction",))
+        self._show(replace(view, oldest_s=oldest_s + time.time() - times[1]))
 
     def _process(self, arrival: ArrivedScan) -> None:
+        self._early = None
         if arrival.key != self._planned:
+            self._plan()  # its background may have come with it
+        if arrival.key != self._planned:
+            self._early = arrival
             self._ask_for_background()
         elif self._scan is not None:
             try:
@@ -163,13 +183,30 @@ class Processor:
             self._message = f"waiting for the background: {error}"
 
     def _publish(self, arrival: ArrivedScan, scan: ScanInProgress) -> None:
-        header, method = arrival.header, self._method
-        reconstructor = scan.reconstructor
+        header = arrival.header
         times = [header.timestamp, header.sent_at, time.time()]
         with self._receiver.stack(arrival) as stack:
             reconstruction = scan.finish(stack, header.place, moved=header.moved)
         times.append(time.time())
-        warnings = reconstruction.report.warnings
+        stages = ("scan", "wait", "reconstruction")
+        view = self._view(reconstruction, scan.reconstructor, times, stages)
+        self._newest = tomogram_message(view, self._stamp)
+        self._show(view)
+        self._reconstructed += 1
+        self._message = ""
+
+    def _view(
+        self,
+        reconstruction: Reconstruction,
+        reconstructor: Reconstructor,
+        times: list[float],
+        stages: tuple[str, ...],
+    ) -> TomogramView:
+        """Regularize; return the tomogram, with the stages that ended at ``times`` and this one.
+
+        ``times`` begins with the start of the first stage.
+        """
+        method, warnings = self._method, reconstruction.report.warnings
         try:
             regularized = self._regularize(method, reconstruction)
         except Stopped:
@@ -178,20 +215,18 @@ class Processor:
             regularized, method, warnings = None, "none", (*warnings, f"not regularized: {error}")
         else:
             warnings = (*warnings, *(regularized.warnings if regularized else ()))
-        times.append(time.time())
-        names = ("scan", "wait", "reconstruction", "regularization")
-        stages = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
-        latency_s = times[-1] - header.timestamp
+        times = [*times, time.time()]
+        names = (*stages, "regularization")
+        stages_s = {name: b - a for name, a, b in zip(names, times, times[1:], strict=False)}
+        latency_s = times[-1] - times[0]
         planned = reconstructor.background.illumination_k
         light = light_path(reconstructor.wave_vectors, planned, reconstruction.report)
-        view = view_of(reconstruction, regularized, method, stages, warnings, latency_s, light)
-        self._newest = whole = tomogram_message(view, self._stamp)
-        shown = windowed(view)
-        self._publisher.publish(whole if shown is view else tomogram_message(shown, self._stamp))
-        self._reconstructed += 1
+        return view_of(reconstruction, regularized, method, stages_s, warnings, latency_s, light)
+
+    def _show(self, view: TomogramView) -> None:
+        self._publisher.publish(tomogram_message(windowed(view), self._stamp))
         self._latency_s = view.latency_s
         self._rate.tick()
-        self._message = ""
 
     def _regularize(self, method: str, reconstruction: Reconstruction) -> Tomogram | None:
         if method == "none":

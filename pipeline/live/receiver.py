@@ -1,6 +1,7 @@
 """What reaches the processor: a thread keeps its queues empty, so that the newest is at hand."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class ArrivedFrames:
     place: RingPlace
     key: BackgroundKey
     sequence: int
+    timestamp: float  # when the first of them was announced, seconds since the epoch
     angles: list[int] = field(default_factory=list)
 
 
@@ -174,7 +176,7 @@ class Receiver(threading.Thread):
         with self._changed:
             waiting = self._frames
             if waiting is None or waiting.place != header.place:
-                waiting = ArrivedFrames(header.place, key, header.sequence)
+                waiting = ArrivedFrames(header.place, key, header.sequence, time.time())
             waiting.angles.extend(header.angles)
             self._frames = waiting
             self._changed.notify_all()

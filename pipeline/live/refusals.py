@@ -21,6 +21,10 @@ class RefusesInstrument:
         """Name of the file, for the message."""
         raise NotImplementedError
 
+    def keep_in_middle(self, on: bool) -> None:
+        """Refuse: a file has no instrument."""
+        self._refuse()
+
     def retake_background(self) -> None:
         """Refuse: a file has no instrument."""
         self._refuse()

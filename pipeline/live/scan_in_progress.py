@@ -1,5 +1,9 @@
-"""A scan that is reconstructed while it is taken: after its last frame only the inverse is left."""
+"""A scan that is reconstructed while it is taken: after its last frame only the inverse is left.
 
+In the middle of it there is a tomogram as well, of the newest frame of each angle.
+"""
+
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +31,26 @@ class ScanInProgress:
         self._rolling: RollingTomography | None = None
         self._place: RingPlace | None = None
         self._done: set[int] = set()  # angles of the scan at this place
+        self._taken_s: dict[int, float] = {}  # when the newest frame of each angle came
+
+    @property
+    def halfway(self) -> bool:
+        """Whether a scan is neither whole nor empty, and there is a frame of every angle."""
+        angles = len(self.reconstructor.background.frames)
+        return 0 < len(self._done) < angles == len(self._taken_s)
+
+    def now(self) -> tuple[Reconstruction, float]:
+        """Return the tomogram of the newest frame of each angle, and the age of the oldest, s.
+
+        Raises
+        ------
+        DataError
+            As from ``RollingTomography``.
+        """
+        assert self._rolling is not None
+        found = self._rolling.reconstruction()
+        used = set(self._taken_s) - set(found.report.left_out)
+        return found, time.monotonic() - min(self._taken_s[angle] for angle in used)
 
     def add(self, frames: NDArray[Any], angles: Iterable[int], scan: InterferogramStack) -> None:
         """Take new frames.
@@ -44,6 +68,7 @@ class ScanInProgress:
         for first, last in _runs(sorted(angles)):
             self._rolling.update(frames[first:last], first, scan)
             self._done.update(range(first, last))
+            self._taken_s.update(dict.fromkeys(range(first, last), time.monotonic()))
 
     def announce(self, place: RingPlace) -> None:
         """Say where the scan lies whose frames come next."""

@@ -13,7 +13,7 @@ from pipeline.wire.sockets import Socket
 
 __all__ = ["Sending"]
 
-_TOGETHER = 7  # frames announced by one message: a seventh of a scan of 49 angles
+TOGETHER = 7  # frames announced by one message: a seventh of a scan of 49 angles
 
 
 class Sending:
@@ -28,11 +28,17 @@ class Sending:
         PUSH, bound: for whole scans, and for news of frames that have arrived.
     stamp : Stamp
         Numbers the messages.
+
+    Attributes
+    ----------
+    together : int
+        Number of frames announced by one message.
     """
 
     def __init__(self, stacks: Socket, frames: Socket, stamp: Stamp) -> None:
         self._stacks, self._news, self._stamp = stacks, frames, stamp
         self._ring = FrameRing()
+        self.together = TOGETHER
         self._frames: NDArray[Any] | None = None
         self._arrived: list[int] = []
         self._moved = False
@@ -50,7 +56,7 @@ class Sending:
     def arrived(self, angle: int) -> None:
         """Announce the frame of an angle, together with some others."""
         self._arrived.append(angle)
-        if len(self._arrived) < _TOGETHER or self._frames is None:
+        if len(self._arrived) < self.together or self._frames is None:
             return
         place = self._ring.place(self._frames)
         if place is not None:

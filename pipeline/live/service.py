@@ -39,7 +39,7 @@ __all__ = [
 EXIT_CONFIGURATION = 3  # a restart would not help
 HEARTBEAT_S = 0.25
 OPTIONAL = ("quality", "measuring")  # processes that the instrument works without
-KeptSetting = Literal["live", "regularizer", "constraint", "recording", "measuring"]
+KeptSetting = Literal["live", "regularizer", "constraint", "recording", "measuring", "keep"]
 KeepSetting = Callable[[KeptSetting, bool | str], None]
 SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
 
@@ -61,6 +61,7 @@ class ProcessSettings(BaseModel):
     live: bool = True
     recording: str = ""
     measuring: str = ""
+    keep: str = ""  # the object in the middle: "on", "off", or "" as microscope.toml says
     life: int = 0
     endpoints: dict[str, str] = {}
 

@@ -3,10 +3,10 @@
 Nothing is written and no device is asked, so a client may ask after every key that is pressed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +27,7 @@ from pipeline.wire.state import ForecastRequest, RecordingForecast, RecordReques
 
 __all__ = ["Outlook", "check_stage", "plan_of"]
 
+T = TypeVar("T")
 _ASKED = TypeAdapter(ForecastRequest)
 _FORECAST = TypeAdapter(RecordingForecast)
 
@@ -81,15 +82,15 @@ class _Findings:
 
     problems: dict[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Note an error as the problem of a field."""
+    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
+        """Return what an action gives; None if it fails, which is a problem of the field."""
         try:
-            yield
+            return action()
         except LiveTomoError as error:
             self.problems.setdefault(name, str(error))
         except ValidationError as error:
             self.problems.setdefault(name, error.errors()[0]["msg"])
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +122,15 @@ class Outlook:
         self, request: RecordRequest, shape: tuple[int, int, int] | None = None
     ) -> RecordingForecast:
         """Return what a time-lapse would take; ``shape`` (z, y, x) is that of a tomogram."""
-        found = _Findings()
-        with found.of("output"):
-            check_output(Path(request.output))
-        if request.tomograms is not None:
-            with found.of("tomograms"):
-                check_regularizer(request.regularizer)
-                check_output(Path(request.tomograms))
-        with found.of("notes"):
-            SampleNotes(request.sample_name, request.notes)
-        plan: TimelapsePlan | None = None
-        with found.of("times" if request.sequence is None else "sequence"):
-            plan = plan_of(request)
+        found, tomograms = _Findings(), request.tomograms
+        found.attempt("output", lambda: check_output(Path(request.output)))
+        if tomograms is not None:
+            found.attempt("tomograms", lambda: check_regularizer(request.regularizer))
+            found.attempt("tomograms", lambda: check_output(Path(tomograms)))
+        found.attempt("notes", lambda: SampleNotes(request.sample_name, request.notes))
+        plan = found.attempt(
+            "times" if request.sequence is None else "sequence", lambda: plan_of(request)
+        )
         folder = Path(request.output).parent
         free = free_bytes(Path(request.output)) if folder.is_dir() else None
         scan_s = self._scan_s
@@ -146,9 +144,8 @@ class Outlook:
             )
         sizes = self._sizes(plan, request, shape)
         if not found.problems:
-            with found.of("disk"):
-                tomograms = None if request.tomograms is None else Path(request.tomograms)
-                sizes.check(Path(request.output), tomograms)
+            files = Path(request.output), None if tomograms is None else Path(tomograms)
+            found.attempt("disk", lambda: sizes.check(*files))
         return RecordingForecast(
             sizes.scans,
             self._seconds(plan),

@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from acquisition.closing import Closing
-from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanStopped
+from acquisition.errors import (
+    ConfigurationError,
+    DataError,
+    DeviceError,
+    LiveTomoError,
+    ScanStopped,
+)
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
 from acquisition.scanning.collected_frames import FrameSink
 from files.disk import SPARE_BYTES, check_space, free_bytes
+from files.positions import Positions
 from files.recording import (
     Recording,
     RecordingAppender,
@@ -30,6 +37,7 @@ from files.recording import (
 )
 from files.sample_notes import NO_NOTES, SampleNotes
 from files.series import ScanLocation, SeriesDescription
+from pipeline.timelapse.object_keeper import ObjectKeeper, can_move
 from pipeline.timelapse.plan import TimelapsePlan, Visit
 from pipeline.timelapse.schedule import Schedule
 
@@ -45,6 +53,7 @@ class Activity(StrEnum):
     BACKGROUND = "background"
     FOCUSING = "focusing"
     SCANNING = "scanning"
+    LOOKING = "looking"
     WAITING = "waiting"
     PAUSED = "paused"
     DONE = "done"
@@ -67,6 +76,9 @@ class Progress:
         Scans that lack angles.
     warning : str
         The last problem that did not end it.
+    drift : str
+        Where the object was in the last scan, and how far it was corrected; "" while it is not
+        kept in the middle.
     """
 
     activity: Activity
@@ -76,6 +88,7 @@ class Progress:
     left_s: float = 0.0
     incomplete: int = 0
     warning: str = ""
+    drift: str = ""
 
     @property
     def summary(self) -> str:
@@ -96,6 +109,8 @@ class Progress:
                 return f"taking the background, then {scan}"
             case Activity.FOCUSING:
                 return f"{scan}, focusing"
+            case Activity.LOOKING:
+                return f"{scan}, looking for the object"
         return scan
 
 
@@ -123,8 +138,10 @@ class TimelapseRun(Closing):
     ----------
     background : InterferogramStack or None
         The one that is valid now.
-    short : dict of int to tuple of int
+    lost_angles : dict of int to tuple of int
         Of scans that lack angles: number to lost angles.
+    keeper : ObjectKeeper
+        Keeps the object in the middle while it is switched on.
 
     Raises
     ------
@@ -141,6 +158,7 @@ class TimelapseRun(Closing):
     ) -> None:
         _check_able(microscope, plan)
         self._sample = sample
+        self.keeper = ObjectKeeper(microscope)
         self._microscope, self._plan, self._output = microscope, plan, output
         self._writer: RecordingAppender | None = None
         self._autofocus: Autofocus | None = None
@@ -187,10 +205,7 @@ class TimelapseRun(Closing):
         _check_same(recording, self._microscope, self._plan)
         done = len(recording)
         log = recording.log()
-        if any(visit.autofocus for visit in self._plan.visits):
-            where = log.positions
-            heights_um = where.stage_um[:, 2].tolist()
-            self._focused_um = dict(zip(where.position.tolist(), heights_um, strict=True))
+        self._return_to(log.positions)
         self.lost_angles = log.lost_angles
         newest = next(recording.scans(done - 1), None) if done else None
         self._valid(newest.background if newest else recording.background)
@@ -198,6 +213,18 @@ class TimelapseRun(Closing):
         self._schedule.continue_after(done, float(recording.timestamps[-1]) if done else None)
         if not self.finished and self._microscope.config.background_position_um() is not None:
             self._retake(stop)  # the instrument may have drifted since
+
+    def _return_to(self, where: Positions) -> None:
+        """Take up the focus and the drift of each position where the recording left them."""
+        focuses = any(visit.autofocus for visit in self._plan.visits)
+        for position in where.visited:
+            scans = where.scans_at(position).tolist()
+            first, last = scans[0], scans[-1]
+            newest = last == len(where.position) - 1
+            home, corrected = where.stage_at(first), where.correction_at(last)
+            self.keeper.restore(position, home, corrected, newest=newest)
+            if focuses:
+                self._focused_um[position] = self.keeper.focused(position, where.stage_at(last)[2])
 
     def close(self) -> None:
         """Close the file; all recorded scans are in it."""
@@ -221,6 +248,12 @@ class TimelapseRun(Closing):
     def unpause(self) -> None:
         """Restart the clock where it was stopped."""
         self._schedule.unpause()
+
+    def keep_in_middle(self, on: bool) -> None:
+        """Keep the object in the middle from the next scan on, or do not."""
+        if on and not self.keeper.on:
+            self.keeper.forget()
+        self.keeper.on = on
 
     def step(
         self, stop: threading.Event | None = None, sink: FrameSink | None = None
@@ -262,8 +295,8 @@ class TimelapseRun(Closing):
         self._activity = Activity.SCANNING
         self._schedule.start_visit()
         scan = self._microscope.scan(stop, sink)
-        here = self._microscope.stage.position_um()
-        self._writer.append(scan, ScanLocation(visit.position, here))
+        self._writer.append(scan, self._location(visit.position))
+        self._look_for_object(number, visit.position, scan)
         self._schedule.end_visit()
         self._since_background += 1
         if scan.lost:
@@ -271,9 +304,19 @@ class TimelapseRun(Closing):
             self._warning = f"scan {number} is incomplete: {len(scan.lost)} of its angles were lost"
         return scan
 
+    def _location(self, position: int) -> ScanLocation:
+        try:
+            here = self._microscope.stage.position_um()
+        except DeviceError as error:
+            if not self.keeper.on:
+                raise
+            self._warning = str(error)  # the scan itself is good
+            return ScanLocation(position)
+        return ScanLocation(position, here, self.keeper.correction_um(position, here))
+
     def _go_to(self, visit: Visit, stop: threading.Event | None) -> None:
-        stage = self._microscope.stage
-        stage.move_to(visit.x_um, visit.y_um, self._focused_um.get(visit.position, visit.z_um))
+        z_um = self._focused_um.get(visit.position, visit.z_um)
+        self.keeper.go_to(visit.position, (visit.x_um, visit.y_um, z_um))
         if visit.autofocus:
             self._activity = Activity.FOCUSING
             self._focus(visit.position, stop)
@@ -286,11 +329,29 @@ class TimelapseRun(Closing):
 
             self._autofocus = Autofocus(self._microscope)
         assert self.background is not None
-        found = self._autofocus(self.background, stop)
-        self._focused_um[position] = found.z_um
+        try:
+            found = self._autofocus(self.background, stop)
+        except ScanStopped:
+            raise
+        except LiveTomoError as error:  # the scan is taken where the drive is
+            self._warning = f"focus at position {self._called(position)}: {error}"
+            return
+        self._focused_um[position] = self.keeper.focused(position, found.z_um)
         if found.problem:
-            name = self._plan.positions[position] or str(position)
-            self._warning = f"focus at position {name}: {found.problem}"
+            self._warning = f"focus at position {self._called(position)}: {found.problem}"
+
+    def _look_for_object(self, number: int, position: int, scan: InterferogramStack) -> None:
+        """Measure the drift in a recorded scan; it is corrected before the position's next."""
+        assert self._writer is not None and self.background is not None
+        if self.keeper.on:
+            self._activity = Activity.LOOKING
+        seen = self.keeper.look(position, scan, self.background)
+        self._writer.append_seen(seen)
+        if seen.note:
+            self._warning = f"scan {number}: {seen.note}"
+
+    def _called(self, position: int) -> str:
+        return self._plan.positions[position] or str(position)
 
     @property
     def _background_due(self) -> bool:
@@ -344,6 +405,7 @@ class TimelapseRun(Closing):
             schedule.left_s,
             len(self.lost_angles),
             self._warning,
+            self.keeper.status if self.keeper.on else "",
         )
 
 
@@ -366,6 +428,11 @@ def _go_dark(microscope: Microscope) -> None:
 
 def _check_able(microscope: Microscope, plan: TimelapsePlan) -> None:
     microscope.stage.require(sideways=plan.moves, focus=plan.focuses)
+    if microscope.config.drift.keep_in_middle and not any(can_move(microscope)):
+        raise ConfigurationError(
+            "an object can be kept in the middle only by a sample stage or a focus drive, got "
+            "neither: name them in [stage], or switch [drift] keep_in_middle off"
+        )
     if plan.background.retakes and microscope.config.background_position_um() is None:
         raise ConfigurationError(
             "a plan that retakes the background needs an empty field to move to, got none: set "

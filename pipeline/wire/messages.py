@@ -26,6 +26,7 @@ from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
 from pipeline.wire.places import StageState
 from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
+    DriftState,
     InterferogramView,
     LightPath,
     Phase,
@@ -107,6 +108,7 @@ class TomogramHeader(Header):
     constraint: str = "auto"
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
+    oldest_s: float | None = None
 
 
 class QualityHeader(Header):
@@ -137,6 +139,7 @@ class AcquirerStatus(Header):
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
     stage: StageState | None = None
+    drift: DriftState = DriftState()
 
 
 class ProcessorStatus(Header):
@@ -180,14 +183,16 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
-    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON. The answer to
-    "forecast" is a ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
+    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON; that of "keep"
+    (the object in the middle) is "on" or "off". The answer to "forecast" is a
+    ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure", "snap", "where", "move", "forecast",
+        "record", "pause", "continue", "finish", "measure", "keep", "snap", "where", "move",
+        "forecast",
     ]  # fmt: skip
     argument: str = ""
 
@@ -400,6 +405,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         constraint=view.constraint,
         window=view.window,
         light=view.light,
+        oldest_s=view.oldest_s,
         **stamp(view.sequence),
     )
     arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
@@ -430,6 +436,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         constraint=header.constraint,
         window=header.window,
         light=header.light,
+        oldest_s=header.oldest_s,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
     )
 

@@ -14,23 +14,21 @@ from acquisition.choices import REGULARIZERS
 from acquisition.optics import Optics
 from measuring.measured_object import MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
+from pipeline.wire.file_state import MeasuredScans
 from pipeline.wire.places import StagePlace, StageState
 from regularizer.quality_report import QualityReport
 
 __all__ = [
     "CYCLE",
-    "CheckedScan",
+    "DriftState",
     "ForecastRequest",
     "InstrumentState",
     "InterferogramView",
     "LightPath",
-    "MeasuredScan",
-    "MeasuredScans",
     "MeasuredView",
     "MeasuringRequest",
     "MeasuringState",
     "Phase",
-    "PlaySpeed",
     "Playlist",
     "ProcessState",
     "QualityView",
@@ -171,6 +169,9 @@ class RecordingState:
         Scans.
     tomograms : int or None
         Tomograms made so far; None if none are wanted.
+    drift : str
+        Where the object was in the last scan, and how far the stages corrected it; "" while it is
+        not kept in the middle.
     warning : str
         The last problem that did not end it.
     error : str
@@ -184,6 +185,7 @@ class RecordingState:
     done: int = 0
     total: int = 0
     tomograms: int | None = None
+    drift: str = ""
     warning: str = ""
     error: str = ""
 
@@ -203,6 +205,15 @@ class MeasuringState:
     message: str
     on: bool = False
     settings: MeasuringSettings = field(default_factory=MeasuringSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """Whether an object can be kept in the middle by stages, whether it is, and what was done."""
+
+    possible: bool = False
+    on: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +243,7 @@ class InstrumentState:
     recording: RecordingState | None = None
     measuring: MeasuringState | None = None
     stage: StageState | None = None
+    drift: DriftState = DriftState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,38 +277,6 @@ class Playlist:
     def row(self, scan: int) -> int:
         """Return the index in ``scans`` of a scan, or of the last one before it."""
         return max(bisect_right(self.scans, scan) - 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class PlaySpeed:
-    """How fast a file is played.
-
-    Parameters
-    ----------
-    value : float
-        Time points a second, or how many times faster than they were taken.
-    real_time : bool
-        The latter; time points that would come too late are then left out.
-    """
-
-    value: float = 5.0
-    real_time: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedScan:
-    """One comparison with total variation: when, of which scan, and how near.
-
-    ``time_s`` is in seconds since the epoch; ``ssim_z`` as in QualityReport, () where it is not
-    kept.
-    """
-
-    time_s: float
-    sequence: int
-    ssim: float
-    residual: float
-    residual_tv: float
-    ssim_z: tuple[float, ...] = ()
 
 
 CYCLE = -1  # instead of the number of an angle: another one with each scan
@@ -368,7 +348,8 @@ class TomogramView:
     float32, if the regularizer estimates it. ``constraint`` is the one on the sign of the contrast.
     ``total_variation`` is the RI by total variation, (z, y, x) float32, where the file that is
     played holds it beside ``regularized``. ``light`` says how good its interferograms were, if it
-    was made from them now.
+    was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
+    was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -394,6 +375,7 @@ class TomogramView:
     total_variation: NDArray[np.float32] | None = None
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
+    oldest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,23 +444,6 @@ class MeasuredView:
     sequence: int
     timestamp: float
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredScan:
-    """The objects of one scan of a file, without their outlines; ``timestamp`` as in the view."""
-
-    sequence: int
-    timestamp: float
-    objects: tuple[MeasuredObject, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredScans:
-    """Scans of a file that were measured since the last poll; ``anew``: forget those before."""
-
-    scans: tuple[MeasuredScan, ...] = ()
-    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

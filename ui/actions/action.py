@@ -54,6 +54,11 @@ class Situation:
         return self.answers and not self.file
 
     @property
+    def keeps(self) -> bool:
+        """Whether an object can be kept in the middle: there are stages."""
+        return self.live and self.instrument is not None and self.instrument.drift.possible
+
+    @property
     def recording(self) -> bool:
         """Whether a time-lapse is being recorded."""
         recording = self.instrument.recording if self.instrument is not None else None

@@ -91,6 +91,12 @@ ACTIONS: Final = (
         lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
     ),
     Action(
+        "keep", "Keep in the middle",
+        "Keep the object in the middle of the field and in focus, by moving the stages",
+        "Instrument", lambda w, _: w.experiment.toggle_keeping(), ("K",), lambda s: s.keeps,
+        checked=lambda w: w.experiment.keeps, where="instrument",
+    ),
+    Action(
         "record", "Record", "Record a time-lapse, or stop the current one", "Instrument",
         lambda w, _: w.experiment.toggle_recording(), ("Ctrl+R",), _live, icon="record",
         where="instrument",

@@ -201,9 +201,12 @@ def _linked(warning: str) -> str:
 
 
 def _stages(tomogram: TomogramView) -> str:
-    """Return the stages since the start of the scan as a table, in order."""
+    """Return the stages since the start of the scan as a table, in order, and the oldest angle."""
+    times = dict(tomogram.stages_s)
+    if tomogram.oldest_s is not None:
+        times["oldest angle"] = tomogram.oldest_s
     rows = (
         f"<tr><td>{escape(name)}</td><td align=right>{s * 1000:.0f} ms</td></tr>"
-        for name, s in tomogram.stages_s.items()
+        for name, s in times.items()
     )
     return f"<table width=100%>{''.join(rows)}</table>"

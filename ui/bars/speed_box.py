@@ -5,7 +5,7 @@ from typing import Final
 from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QWidget
 
-from pipeline.wire.state import PlaySpeed
+from pipeline.wire.file_state import PlaySpeed
 
 __all__ = ["SpeedBox", "stepped"]
 

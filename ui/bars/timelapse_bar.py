@@ -78,7 +78,8 @@ class TimelapseBar(QFrame):
             self.hide()
             return
         made = "" if state.tomograms is None else f", {state.tomograms} tomograms"
-        set_text(self.summary, f"{Path(state.output).name}: {state.summary}{made}")
+        drift = f", {state.drift}" if state.drift and state.running else ""
+        set_text(self.summary, f"{Path(state.output).name}: {state.summary}{made}{drift}")
         set_text(self.trouble, state.error or state.warning, "error" if state.error else "warning")
         self.trouble.setVisible(bool(state.error or state.warning))
         self.progress.setRange(0, max(state.total, 1))

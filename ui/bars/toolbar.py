@@ -35,7 +35,7 @@ class Toolbar(QWidget):
         self._words = ("Play", "Pause") if file else ("Start", "Stop")
         self.live = actions.button("play" if file else "live", "primary")
         self.commands = () if file else tuple(map(actions.button, ("background", "record")))
-        self.snap = () if file else (actions.button("snap", "icon"),)
+        self.snap: tuple[QToolButton, ...] = () if file else (actions.button("snap", "icon"),)
         self.raw = self._volume("Raw", "left")
         self.regularized = self._volume("Regularized", "right")
         self.volume = QButtonGroup(self)

@@ -26,7 +26,12 @@ from PySide6.QtWidgets import (
 
 from measuring.measured_object import COLUMNS, MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
-from pipeline.wire.state import MeasuredScans, MeasuredView, MeasuringRequest, MeasuringState
+from pipeline.wire.file_state import MeasuredScans
+from pipeline.wire.state import (
+    MeasuredView,
+    MeasuringRequest,
+    MeasuringState,
+)
 from ui.sections.colours import object_colour
 from ui.style import theme
 from ui.widgets.labels import ElidedLabel

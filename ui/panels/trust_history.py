@@ -5,7 +5,11 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.wire.state import CheckedScan, QualityView, TomogramView
+from pipeline.wire.file_state import CheckedScan
+from pipeline.wire.state import (
+    QualityView,
+    TomogramView,
+)
 
 __all__ = ["TrustHistory"]
 

@@ -8,7 +8,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from pipeline.wire.state import CheckedScan, QualityView, TomogramView
+from pipeline.wire.file_state import CheckedScan
+from pipeline.wire.state import (
+    QualityView,
+    TomogramView,
+)
 from ui.panels.trust_history import TrustHistory
 from ui.style import theme
 from ui.widgets.labels import dim_label, heading, set_text
