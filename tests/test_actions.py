@@ -98,7 +98,7 @@ NEEDING_A_TOMOGRAM = {
     "follow", "put away", "save", "copy", "figure", "movie", "export", "table", "napari",
     "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
-    "shallower", "deeper", "centre",
+    "shallower", "deeper", "centre", "faster", "slower", "newest",
 }  # fmt: skip
 
 

@@ -168,6 +168,26 @@ ACTIONS: Final = (
         lambda w, n: w.time.step(n), (".",), _shown, strides=True, where="file",
     ),
     Action(
+        "faster", "Play faster", "Play at the next higher speed: 1, 2, 5, 10, ...", "File",
+        lambda w, _: w.time.speed.step(1), ("]",), _shown, where="file",
+    ),
+    Action(
+        "slower", "Play slower", "Play at the next lower speed", "File",
+        lambda w, _: w.time.speed.step(-1), ("[",), _shown, where="file",
+    ),
+    Action(
+        "newest", "Stay at the newest scan", "Show the newest scan as the file grows", "File",
+        lambda w, _: w.looking_back and w.looking_back.toggle_following(), ("Shift+N",), _shown,
+        where="file",
+        checked=lambda w: w.looking_back is not None and w.looking_back.following,
+    ),
+    Action(
+        "thumbnails", "Small pictures", "Show or hide the small pictures above the time slider",
+        "File", lambda w, _: w.looking_back and w.looking_back.toggle_strip(), ("Shift+V",),
+        where="file",
+        checked=lambda w: not w.time.strip.isHidden(),
+    ),
+    Action(
         "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",
         lambda w, _: w.show_state(w.state.with_raw()), ("R",),
         checked=lambda w: w.state.volume == "raw",
@@ -325,7 +345,7 @@ ACTIONS: Final = (
     ),
     _panel(
         "objects", "objects panel", "that measures objects: volume, dry mass, speed and more",
-        "F6", where="instrument",
+        "F6",
     ),
     _panel(
         "positions", "positions panel", "of named stage positions", "F7", where="instrument",
