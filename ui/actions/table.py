@@ -1,9 +1,13 @@
 """All actions of the window, in the order of its menus."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ui.actions.action import Action, Situation
 from ui.sections.voxel_grid import X, Y, Z
+
+if TYPE_CHECKING:
+    from ui.looking_back import LookingBack
+    from ui.window import Window
 
 __all__ = ["ACTIONS", "GROUPS", "MOUSE"]
 
@@ -32,6 +36,11 @@ def _live(situation: Situation) -> bool:
 
 def _shown(situation: Situation) -> bool:
     return situation.tomogram
+
+
+def _of_file(window: "Window") -> "LookingBack":
+    assert window.looking_back is not None
+    return window.looking_back
 
 
 def _enlarging(name: str, plane: str, key: str) -> Action:
@@ -177,13 +186,13 @@ ACTIONS: Final = (
     ),
     Action(
         "newest", "Stay at the newest scan", "Show the newest scan as the file grows", "File",
-        lambda w, _: w.looking_back and w.looking_back.toggle_following(), ("Shift+N",), _shown,
+        lambda w, _: _of_file(w).toggle_following(), ("Shift+N",), _shown,
         where="file",
         checked=lambda w: w.looking_back is not None and w.looking_back.following,
     ),
     Action(
         "thumbnails", "Small pictures", "Show or hide the small pictures above the time slider",
-        "File", lambda w, _: w.looking_back and w.looking_back.toggle_strip(), ("Shift+V",),
+        "File", lambda w, _: _of_file(w).toggle_strip(), ("Shift+V",),
         where="file",
         checked=lambda w: not w.time.strip.isHidden(),
     ),
