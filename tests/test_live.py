@@ -35,6 +35,7 @@ from pipeline.wire.state import (
 )
 from tests.microscopes import LIVE_SMALL
 
+PATIENCE_S = 120.0  # for answers: only a hang takes so long
 UNCHECKED = LIVE_SMALL.replace("[processing]", "[processing]\nquality = false")
 
 
@@ -62,7 +63,7 @@ def started(
             patch.setenv(name, str(folder / "state"))
         file = folder / "microscope.toml"
         one = Instrument(file, regularizer=regularizer, quality=quality, replay=replay)
-        with one as instrument, instrument.client() as client:
+        with one as instrument, instrument.client(PATIENCE_S) as client:
             endpoints = instrument.endpoints
             yield Live(instrument, client, folder / "microscope.toml")
             assert client.malformed == 0

@@ -73,10 +73,12 @@ class InstrumentClient(Closing):
     ----------
     endpoints : Endpoints
         The addresses of its processes.
+    patience_s : float
+        How long a command may go unanswered; some have longer.
     """
 
-    def __init__(self, endpoints: Endpoints) -> None:
-        self._endpoints = endpoints
+    def __init__(self, endpoints: Endpoints, patience_s: float = ANSWER_LIMIT_S) -> None:
+        self._endpoints, self._patience_s = endpoints, patience_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # A queue each: a tomogram that is read late must not hold up the interferograms
         addresses = [endpoints.supervisor, endpoints.acquirer, endpoints.processor]
@@ -222,10 +224,10 @@ class InstrumentClient(Closing):
         self._context.destroy(linger=0)
 
     def _request(
-        self, endpoint: str, name: str, argument: str = "", timeout_s: float = ANSWER_LIMIT_S
+        self, endpoint: str, name: str, argument: str = "", patience_s: float = 0.0
     ) -> str:
         asked = command(name, argument, stamp=self._stamp)
-        return request(self._context, endpoint, asked, timeout_s)
+        return request(self._context, endpoint, asked, max(patience_s, self._patience_s))
 
     def _note(self, message: Message) -> None:
         self._heard_s[message.header.kind] = time.monotonic()

@@ -31,7 +31,7 @@ from pipeline.live.service import (
 )
 from pipeline.tomograms.child_processes import child_environment, last_lines, log_folder
 from pipeline.wire.messages import Message, Stamp, SupervisorStatus
-from pipeline.wire.sockets import ANY_PORT, Endpoints, PipelineError
+from pipeline.wire.sockets import ANSWER_LIMIT_S, ANY_PORT, Endpoints, PipelineError
 from pipeline.wire.state import ProcessState
 
 __all__ = ["Instrument", "open_instrument"]
@@ -297,9 +297,9 @@ class Instrument(Closing):
         """Process IDs by name."""
         return {name: child.pid for name, child in self._children.items() if child.pid}
 
-    def client(self) -> InstrumentClient:
-        """Return a new client of this instrument."""
-        return InstrumentClient(self.endpoints)
+    def client(self, patience_s: float = ANSWER_LIMIT_S) -> InstrumentClient:
+        """Return a new client of this instrument, which waits so long for answers."""
+        return InstrumentClient(self.endpoints, patience_s)
 
     def release(self) -> None:
         """End the process that has the microscope, for another program; the others go on.
