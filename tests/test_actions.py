@@ -95,7 +95,8 @@ NEEDING_A_TOMOGRAM = {
     "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map",
     "outlines", "xy",
     "xz", "yz", "3d", "enlarge 3d", "line", "region",
-    "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
+    "follow", "put away", "save", "copy", "figure", "movie", "export", "table", "napari",
+    "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
     "shallower", "deeper", "centre",
 }  # fmt: skip
@@ -111,10 +112,11 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
     assert enabled(replace(READY, file=True)) - always == (
         NEEDING_AN_ANSWER - {"background", "record", "snap"} | NEEDING_A_TOMOGRAM
     )
-    assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
+    assert READY.instrument is not None
     stages = replace(READY.instrument, drift=DriftState(possible=True))
     assert enabled(replace(READY, instrument=stages)) - enabled(READY) == {"keep"}
     assert "keep" not in enabled(replace(READY, instrument=stages, file=True))
+    assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}
 

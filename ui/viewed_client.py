@@ -1,5 +1,7 @@
 """The protocols of a client that the window can show."""
 
+import threading
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.wire.places import StagePlace
@@ -9,10 +11,18 @@ from pipeline.wire.state import (
     Playlist,
     RecordingForecast,
     RecordRequest,
+    TomogramView,
     Updates,
 )
 
-__all__ = ["Timeline", "ViewedClient"]
+__all__ = ["TimePoints", "Timeline", "ViewedClient"]
+
+
+class TimePoints(Protocol):
+    """Reads the tomograms of a file, in one thread."""
+
+    def view(self, wanted: tuple[int, str, str], stop: threading.Event) -> TomogramView:
+        """Return a scan (its number, the method, the constraint); raise Stopped after ``stop``."""
 
 
 class ViewedClient(Protocol):
@@ -80,6 +90,13 @@ class Timeline(Protocol):
     @property
     def playlist(self) -> Playlist:
         """The played scans and their stage positions."""
+
+    @property
+    def tomogram_file(self) -> Path | None:
+        """The file, if it holds tomograms; None if they are computed from a recording."""
+
+    def reader(self) -> TimePoints:
+        """Open the file once more, for another thread: what it reads does not change the view."""
 
     def seek(self, scan: int) -> None:
         """Show a scan; returns at once."""

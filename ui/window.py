@@ -38,10 +38,10 @@ from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
 from ui.recent_files import RecentFiles
-from ui.save_image import save_image
 from ui.set_up import SetUp
 from ui.settings import Settings
 from ui.style import apply_style
+from ui.taking_away.taking_away import TakingAway
 from ui.view_history import ViewHistory
 from ui.viewed_client import Timeline, ViewedClient
 from ui.viewmodel import ViewState
@@ -87,6 +87,7 @@ class Window(QMainWindow):
         self.instrument: InstrumentState | None = None
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
+        self.taking_away: TakingAway = TakingAway(self)
         self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
         self.set_up: SetUp = SetUp(self, self.experiment, bench)
         self._leaving = False
@@ -394,6 +395,11 @@ class Window(QMainWindow):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     @property
+    def timeline(self) -> Timeline | None:
+        """The client, if it plays a file."""
+        return self._timeline
+
+    @property
     def is_light(self) -> bool:
         """Whether the colours are light."""
         return self._theme == "light"
@@ -424,15 +430,6 @@ class Window(QMainWindow):
         """List all keys."""
         HelpDialog(self, self.action_set).show()
 
-    def save(self) -> None:
-        """Ask for a file name and save an image of the views."""
-        saved = save_image(self, self.picture, self.experiment.folder)
-        if saved is not None:
-            path, why = saved
-            if not why:
-                self.experiment.folder = path.parent
-            self.status.show_answer(why or f"saved {path}", "error" if why else "")
-
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close; ask first if that would end a recording."""
         recording = self.instrument.recording if self.instrument is not None else None
@@ -441,6 +438,7 @@ class Window(QMainWindow):
             confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
+        self.taking_away.close()
         self.picture.close_solid()
         if self._settings is not None:
             self._settings.keep(self._theme, self.experiment.folder, self, self.docks, self.state)

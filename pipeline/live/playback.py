@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from acquisition.interferograms import InterferogramStack
     from regularizer.interface import Regularizer
 
-__all__ = ["Playback", "open_playback"]
+__all__ = ["Playback", "PlaybackSource", "open_playback", "open_source"]
 
 _RATE_HZ = 5.0  # of playing, if reading or computing keeps up
 _LOOK_S = 2.0  # between checks whether the file has grown
@@ -46,8 +46,7 @@ _KEPT_BYTES = 2**29  # of cached volumes
 _OF_RECORDING = "_tomograms"  # in the name of a file of tomograms made while recording
 
 
-# a scan, a regularizer, a constraint on the sign of the contrast
-ViewRequest = tuple[int, str, str]
+ViewRequest = tuple[int, str, str]  # a scan, a regularizer, a constraint on the contrast's sign
 
 
 class PlaybackSource(Protocol):
@@ -200,6 +199,14 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
         If the file is neither, or has no scan.
     """
     check_regularizer(method)
+    source = open_source(path, device)
+    if not source.position_labels():
+        raise DataError(f"{path} must hold at least one finished scan, found none")
+    return Playback(source, method if method in source.methods else source.methods[0], device)
+
+
+def open_source(path: Path, device: str | None = None) -> "PlaybackSource":
+    """Open a recording or a tomogram file to read its scans in one thread; DataError if neither."""
     with hdf5.read_file(path) as file:
         kind = file.attrs.get("format")
     if kind not in (recording.FORMAT, tomograms.FORMAT):
@@ -207,10 +214,7 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
             f"{path} must be a recording or a tomogram file of LiveTomo, got format {kind!r}: "
             "import interferograms of other programs with `launcher.py import`"
         )
-    source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
-    if not source.position_labels():
-        raise DataError(f"{path} must hold at least one finished scan, found none")
-    return Playback(source, method if method in source.methods else source.methods[0])
+    return _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
 
 
 class Playback(RefusesInstrument, Closing):
@@ -221,10 +225,11 @@ class Playback(RefusesInstrument, Closing):
     source : PlaybackSource
     method : str
         One of the methods of the source.
+    device : str or None
     """
 
-    def __init__(self, source: PlaybackSource, method: str) -> None:
-        self._source, self._method = source, method
+    def __init__(self, source: PlaybackSource, method: str, device: str | None = None) -> None:
+        self._source, self._method, self._device = source, method, device
         self._position_labels = source.position_labels()
         self._position = ""
         self._constraint: str = "auto"
@@ -242,6 +247,15 @@ class Playback(RefusesInstrument, Closing):
         self._thread.start()
 
     # --- called by the window ---
+
+    @property
+    def tomogram_file(self) -> Path | None:
+        """The file, if it holds tomograms; None for a recording."""
+        return self._source.path if isinstance(self._source, _Tomograms) else None
+
+    def reader(self) -> PlaybackSource:
+        """Open the file once more, for another thread."""
+        return open_source(self._source.path, self._device)
 
     def poll(self, timeout_ms: int = 0) -> Updates:
         """Return what is new since the last poll."""

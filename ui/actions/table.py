@@ -61,7 +61,41 @@ ACTIONS: Final = (
     ),
     Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
-        lambda w, _: w.save(), ("Ctrl+S",), _shown, icon="camera",
+        lambda w, _: w.taking_away.save_views(), ("Ctrl+S",), _shown, icon="camera",
+    ),
+    Action(
+        "save window", "Save image of window", "Save an image of the whole window (PNG)", "File",
+        lambda w, _: w.taking_away.save_window(), ("Ctrl+Shift+S",),
+    ),
+    Action(
+        "copy", "Copy image", "Copy an image of the views to the clipboard", "Edit",
+        lambda w, _: w.taking_away.copy_views(), ("Ctrl+C",), _shown,
+    ),
+    Action(
+        "copy window", "Copy image of window",
+        "Copy an image of the whole window to the clipboard", "Edit",
+        lambda w, _: w.taking_away.copy_window(), ("Ctrl+Alt+C",),
+    ),
+    Action(
+        "figure", "Figure", "Save the views as a figure for a paper (PNG, SVG, PDF)", "File",
+        lambda w, _: w.taking_away.figure(), ("Ctrl+F",), _shown,
+    ),
+    Action(
+        "movie", "Movie", "Save a movie of time, of a turn or of a sweep (GIF, MP4)", "File",
+        lambda w, _: w.taking_away.movie(), ("Ctrl+M",), _shown,
+    ),
+    Action(
+        "export", "Export volumes",
+        "Save volumes for other programs (OME-Zarr, OME-TIFF, TCF, surfaces)", "File",
+        lambda w, _: w.taking_away.export(), ("Ctrl+E",), _shown,
+    ),
+    Action(
+        "table", "Save table of objects", "Save all figures of measured objects (CSV)", "File",
+        lambda w, _: w.taking_away.table(), ("Ctrl+T",), _shown, where="instrument",
+    ),
+    Action(
+        "napari", "Open in napari", "Open the volumes on display in napari", "File",
+        lambda w, _: w.taking_away.napari(), ("Ctrl+Shift+N",), _shown,
     ),
     Action("quit", "Close", "Close the window", "File", lambda w, _: w.close(), ("Ctrl+Q",)),
     Action(

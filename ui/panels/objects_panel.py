@@ -124,7 +124,7 @@ class ObjectsPanel(QWidget):
             box.valueChanged.connect(self._ask)
         self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
         self.table.cellClicked.connect(self._choose)
-        self.save.clicked.connect(self._save)
+        self.save.clicked.connect(lambda: self.choose_table())
 
     def request(self) -> MeasuringRequest:
         """Return what the panel asks for."""
@@ -216,12 +216,19 @@ class ObjectsPanel(QWidget):
         if self.view is not None and row < len(self.view.objects):
             self.chosen.emit(self.view.objects[row].centroid_um)
 
-    def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the measured figures", str(Path.home() / "objects.csv"), "Tables (*.csv)"
-        )
-        if path:
-            self.save_table(Path(path))
+    def choose_table(self, folder: Path | None = None) -> None:
+        """Ask for a file name and save all figures measured so far."""
+        if not self._rows:
+            self.said.emit("no objects were measured yet: switch measuring on (F6)", "warning")
+            return
+        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder or Path.home()))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter("Tables (*.csv)")
+        dialog.setDefaultSuffix("csv")
+        dialog.selectFile("objects.csv")
+        dialog.fileSelected.connect(lambda path: self.save_table(Path(path)))
+        dialog.open()
 
     def save_table(self, path: Path) -> None:
         """Save all figures measured so far; ``said`` tells how it went."""
