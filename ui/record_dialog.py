@@ -113,6 +113,7 @@ class RecordDialog(QDialog):
         self._typing.setSingleShot(True)
         self._typing.setInterval(_TYPING_MS)
         self._typing.timeout.connect(self._ask)
+        self.finished.connect(self._typing.stop)  # what it takes is of no more use
         self._arrange()
         self._connect()
         self._draw()
