@@ -16,10 +16,14 @@ def add_options(parser: ArgumentParser) -> None:
     add_json(parser)
     text = "a new folder for the report; default: one named with date and time"
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=text)
+    text = "print each step on standard error as a line, such as [2/5] background"
+    parser.add_argument("--progress", action="store_true", help=text)
 
 
 def run(options: Namespace) -> int:
     """Calibrate the microscope."""
     from commands.calibrate_measurement import run_calibrate
 
-    return run_calibrate(options.microscope, options.output, as_json=options.json)
+    return run_calibrate(
+        options.microscope, options.output, as_json=options.json, lines=options.progress
+    )

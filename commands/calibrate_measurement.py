@@ -107,7 +107,9 @@ class Findings:
         return (xx, xy), (yx, yy)
 
 
-def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = False) -> int:
+def run_calibrate(
+    microscope: Path | None, output: Path | None, as_json: bool = False, *, lines: bool = False
+) -> int:
     """Calibrate a microscope, write a report and save the result for later runs.
 
     Parameters
@@ -120,6 +122,8 @@ def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = 
         named with date and time, beside the microscope.toml or in ``output``.
     as_json : bool
         Print the results as JSON.
+    lines : bool
+        Print each step as a line, for a program that shows them.
 
     Returns
     -------
@@ -130,7 +134,7 @@ def run_calibrate(microscope: Path | None, output: Path | None, as_json: bool = 
     folder = output or _dated(microscope)
     if folder.exists():
         raise DataError(f"{folder} must be a new folder, but it exists: choose another one")
-    with progress_bar("Calibrating", _STEPS) as bar:
+    with progress_bar("Calibrating", _STEPS, lines=lines) as bar:
         bar.say("opening the microscope")
         with open_microscope(config) as instrument:
             found = measure(instrument, bar)

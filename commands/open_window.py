@@ -35,7 +35,11 @@ def open_live_window(
     if replay is not None:
         title = f"LiveTomo - replay of {replay.name}"
     with open_instrument(microscope, device, replay) as instrument:
-        from ui.main import run_window  # Qt loads while the instrument's processes start
+        from ui.bench import Bench  # Qt loads while the instrument's processes start
+        from ui.main import run_window
 
         client = instrument.client()
-        return run_window(client, title=title, on_close=client.close)
+        bench = None
+        if replay is None:
+            bench = Bench(microscope, instrument.release, instrument.take_back, instrument.restart)
+        return run_window(client, title=title, on_close=client.close, bench=bench)

@@ -41,11 +41,15 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--regularizer", choices=METHODS, help="regularizer of the tomograms; default: deep"
     )
+    text = "name of the sample, written into the files"
+    parser.add_argument("--sample", metavar="NAME", default="", help=text)
+    parser.add_argument("--notes", metavar="TEXT", default="", help="notes for the files")
 
 
 def run(options: Namespace) -> int:
     """Record the time-lapse."""
     from commands.record_session import background_plan, run_record, tomogram_request
+    from files.sample_notes import SampleNotes
 
     return run_record(
         options.microscope,
@@ -58,4 +62,5 @@ def run(options: Namespace) -> int:
         tomograms=tomogram_request(options.tomograms, options.regularizer, options.device),
         resume=options.resume,
         keep_in_middle=options.keep_in_middle,
+        sample=SampleNotes(options.sample, options.notes),
     )

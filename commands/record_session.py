@@ -30,6 +30,7 @@ from commands.progress import Bar, progress_bar
 from files.disk import check_output
 from files.recording import Recording, read_recording
 from files.reopening import sole_writer
+from files.sample_notes import NO_NOTES, SampleNotes
 from pipeline.timelapse.forecast import Forecast
 from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_options
 from pipeline.timelapse.run import TimelapseRun, required_series
@@ -68,6 +69,7 @@ def run_record(
     tomograms: TomogramRequest | None = None,
     resume: bool = False,
     keep_in_middle: bool = False,
+    sample: SampleNotes = NO_NOTES,
 ) -> int:
     """Record a time-lapse without a window.
 
@@ -93,6 +95,8 @@ def run_record(
         Continue a recording that was ended or crashed.
     keep_in_middle : bool
         Keep the object in the middle by moving the stages; False: as [drift] says.
+    sample : SampleNotes
+        Written into a new recording and its tomograms.
 
     Returns
     -------
@@ -110,6 +114,10 @@ def run_record(
         _check_device(tomograms.device)
     recorded = None
     if resume:
+        if sample != NO_NOTES:
+            raise ConfigurationError(
+                "a resumed recording keeps its sample and notes: give no others"
+            )
         if sequence is not None or stacks is not None or interval_s or background is not None:
             raise ConfigurationError("a recording is resumed with its own plan: give no other plan")
         recorded = read_recording(output)
@@ -126,7 +134,7 @@ def run_record(
         tomograms = replace(tomograms, constraint=calibrated.config.processing.constraint)
     _check_room(calibrated.config, plan, output, tomograms, recorded)
     with sole_writer(output), _signals() as signals:
-        session = _Session(calibrated, plan, output, tomograms, signals)
+        session = _Session(calibrated, plan, output, tomograms, signals, sample)
         session.run(recorded)
     return session.report(as_json)
 
@@ -265,7 +273,9 @@ class _Session:
         output: Path,
         tomograms: TomogramRequest | None,
         signals: _Signals,
+        sample: SampleNotes,
     ) -> None:
+        self._sample = sample
         self._calibrated, self._plan, self._output = calibrated, plan, output
         self._tomograms, self._signals = tomograms, signals
         self._lost_angles: dict[int, tuple[int, ...]] = {}
@@ -293,7 +303,7 @@ class _Session:
         follower = None
         with open_microscope(self._calibrated) as instrument:
             self._remark = instrument.remark
-            with TimelapseRun(instrument, self._plan, self._output) as timelapse:
+            with TimelapseRun(instrument, self._plan, self._output, self._sample) as timelapse:
                 bar.say("taking the background")
                 try:
                     (timelapse.resume if resume else timelapse.start)(self._signals.abort)

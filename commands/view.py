@@ -36,4 +36,7 @@ def run(options: Namespace) -> int:
         from ui.main import run_window
 
         title = f"LiveTomo - {options.file.name}"
-        return run_window(playback, title=title, on_close=playback.close, timeline=playback)
+        ending = playback.close
+        return run_window(
+            playback, title=title, on_close=ending, timeline=playback, file=options.file
+        )

@@ -1,7 +1,7 @@
 """Recordings: the raw interferograms of a time-lapse, with their background and optics.
 
     /                            attrs format="livetomo.recording", version=1; bit_depth of the
-                                       camera, 8 to 16; optional
+                                       camera, 8 to 16; sample_name and notes; optional
     /optics                      attrs wavelength_um, numerical_aperture, medium_index,
                                        pixel_size_um
     /illumination/k              (angles, 2) float64, cycles/um; optional
@@ -37,6 +37,7 @@ from acquisition.optics import Optics
 from files import hdf5
 from files.drift_log import DriftLog, SeenObject, read_drift
 from files.reopening import reopen
+from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import (
     RecordedScan,
     ScanLocation,
@@ -61,7 +62,7 @@ __all__ = [
 
 FORMAT = "livetomo.recording"
 _KNOWN = {
-    "/": {"format", "version", "bit_depth"},
+    "/": {"format", "version", "bit_depth", *SAMPLE_ATTRIBUTES},
     "illumination": {"normal"},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
 }
@@ -213,6 +214,8 @@ class Recording:
         Attributes that the format does not define, by path such as ``optics/comment``.
     series : SeriesDescription or None
         Of a planned time-lapse; None for another recording.
+    sample : SampleNotes
+        What was written of the sample.
     """
 
     path: Path
@@ -222,6 +225,7 @@ class Recording:
     timestamps: NDArray[np.float64]
     attributes: hdf5.Attributes = field(default_factory=dict)
     series: SeriesDescription | None = None
+    sample: SampleNotes = NO_NOTES
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -324,7 +328,8 @@ def read_recording(path: Path) -> Recording:
         hdf5.check_finite(file, "sample/timestamps", timestamps)
         attributes = hdf5.other_attributes(file, _KNOWN)
         series = read_series(file, frames.shape)
-    return Recording(path, background, optics, k, timestamps, attributes, series)
+        sample = SampleNotes.read(file)
+    return Recording(path, background, optics, k, timestamps, attributes, series, sample)
 
 
 def _illumination(file: h5py.File, angles: int, optics: Optics) -> NDArray[np.float64] | None:

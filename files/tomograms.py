@@ -1,6 +1,7 @@
 """Tomogram files: raw and regularized RI volumes of a time-lapse, and how good they are.
 
-    /                        attrs format="livetomo.tomogram", version=1, provenance (JSON)
+    /                        attrs format="livetomo.tomogram", version=1, provenance (JSON);
+                                   sample_name and notes; optional
     /optics                  attrs wavelength_um, numerical_aperture, medium_index, pixel_size_um
     /tomograms               attrs voxel_size_um = (dz, dy, dx)
     /tomograms/raw           (time, z, y, x) float32 RI
@@ -37,6 +38,7 @@ from acquisition.optics import Optics
 from files import hdf5
 from files.positions import Positions, read_locations, read_names, write_names
 from files.reopening import reopen
+from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
 from reconstruction.tomogram import Tomogram
 from regularizer.metrics import WINDOW
@@ -59,7 +61,7 @@ _SCALARS = (
 _PLACED = ("position", "stage_um", "correction_um")
 _OF_ONE_SCAN = ("position", "background")  # entries of provenance
 _KNOWN = {
-    "/": {"format", "version", "provenance"},
+    "/": {"format", "version", "provenance", *SAMPLE_ATTRIBUTES},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
     "tomograms": {"voxel_size_um"},
 }
@@ -183,6 +185,8 @@ class TomogramWriter(TomogramAppender):
         What made the file; added to the provenance of ``first``.
     positions : tuple of str or None
         Names of the stage positions. The file then keeps where each scan was taken.
+    sample : SampleNotes
+        What was written of the sample.
 
     Raises
     ------
@@ -197,6 +201,7 @@ class TomogramWriter(TomogramAppender):
         methods: tuple[str, ...] = (),
         provenance: Mapping[str, Any] | None = None,
         positions: tuple[str, ...] | None = None,
+        sample: SampleNotes = NO_NOTES,
     ) -> None:
         if not set(methods) <= set(VOLUMES):
             raise DataError(
@@ -204,7 +209,8 @@ class TomogramWriter(TomogramAppender):
             )
         shape = tuple(first.index.shape)
         entries = {**shared_provenance(first.provenance), **(provenance or {})}
-        file = hdf5.create_file(path, FORMAT, {"provenance": json.dumps(entries)})
+        attributes = {**sample.attributes(), "provenance": json.dumps(entries)}
+        file = hdf5.create_file(path, FORMAT, attributes)
         hdf5.write_optics(file, first.optics)
         group = file.create_group("tomograms")
         group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
@@ -309,6 +315,8 @@ class TomogramSeries:
         Number of the scan in the recording; the time point itself where the file has none.
     positions : Positions
         Where each scan was taken; one unnamed position where the file has none.
+    sample : SampleNotes
+        What was written of the sample.
     """
 
     path: Path
@@ -322,6 +330,7 @@ class TomogramSeries:
     attributes: hdf5.Attributes = field(default_factory=dict)
     scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     positions: Positions = field(default_factory=Positions)
+    sample: SampleNotes = NO_NOTES
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -387,6 +396,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
             hdf5.other_attributes(file, _KNOWN),
             _scans(file, count),
             _positions(file, count),
+            SampleNotes.read(file),
         )
 
 

@@ -17,8 +17,10 @@ from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.messages import (
     Message,
     ProcessorStatus,
+    Reply,
     Stamp,
     TomogramHeader,
+    encode,
     send,
     stack_message,
     tomogram_view,
@@ -38,6 +40,11 @@ class _Listening(Publisher):
         self.planned = threading.Event()
         self.status: ProcessorStatus | None = None
 
+    def taken(self) -> TomogramView:
+        view = self.views.get()
+        assert view is not None
+        return view
+
     def publish(self, message: Message) -> None:
         if isinstance(message.header, TomogramHeader):
             self.views.put(tomogram_view(message.header, message.arrays))
@@ -50,41 +57,53 @@ class _Listening(Publisher):
 
 def process(
     microscope: Path, background: InterferogramStack, scans: Sequence[InterferogramStack],
-    rubbish: Sequence[bytes] = (),
+    rubbish: Sequence[bytes] = (), early: InterferogramStack | None = None,
 ) -> tuple[list[TomogramView], ProcessorStatus]:  # fmt: skip
     """Run a processor on a background and scans; return the tomograms and the last status.
 
     A scan is sent when that before it has become a tomogram. ``rubbish`` are the parts of a message
-    that comes before the first.
+    that comes before the first. ``early`` is a scan that comes before its background, which is sent
+    when the processor asks for it; its tomogram is the first of those returned.
     """
     ending, threads = threading.Event(), torch.get_num_threads()
     with zmq.Context() as context:
         stacks, endpoint = bind(context, zmq.PUSH, ANY_PORT)
         frames, of_frames = bind(context, zmq.PUSH, ANY_PORT)
         commands, _ = bind(context, zmq.REP, ANY_PORT)
+        asked, acquirer = bind(context, zmq.REP, ANY_PORT)
         listening = _Listening(context)
 
         def play() -> list[TomogramView]:
             made = partial(stack_message, stamp=Stamp("acquirer", 1), background=0, sent_at=0.0)
             views = []
-            with stacks, frames:
+            with stacks, frames, asked:
+                if early is not None:
+                    while not send(stacks, made(early, kind="stack")):
+                        listening.planned.wait(0.05)  # the processor is still to connect
+                    asked.recv_multipart()
+                    stamp = Stamp("acquirer", 1)
+                    asked.send_multipart(encode(Message(Reply(ok=True, **stamp()))))
                 while not send(stacks, made(background, kind="background")):
                     if listening.planned.wait(0.05):  # the processor is still to connect
                         return []
                 if rubbish:
                     stacks.send_multipart(rubbish)
                 listening.planned.wait()
+                if early is not None:
+                    views.append(listening.taken())
                 for number, scan in enumerate(scans):
                     assert send(stacks, made(replace(scan, sequence=number), kind="stack"))
-                    view = listening.views.get()
-                    assert view is not None
-                    views.append(view)
+                    views.append(listening.taken())
             return views
 
         settings = ProcessSettings(
             name="processor",
             microscope_file=microscope,
-            endpoints={"stacks": endpoint, "frames": of_frames},
+            endpoints={
+                "stacks": endpoint,
+                "frames": of_frames,
+                "acquirer_commands": acquirer,
+            },
         )
         stamp = Stamp("processor", 2)
         processor = Processor(settings, context, commands, listening, stamp, lambda *_: None)

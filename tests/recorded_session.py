@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.wire.places import StagePlace, StageState
 from pipeline.wire.state import (
+    ForecastRequest,
     InstrumentState,
     InterferogramView,
     MeasuringRequest,
@@ -18,6 +20,7 @@ from pipeline.wire.state import (
     Phase,
     ProcessState,
     QualityView,
+    RecordingForecast,
     RecordingState,
     RecordRequest,
     TomogramView,
@@ -114,6 +117,9 @@ class RecordedSession:
     next_state: InstrumentState | None = None
     quality: QualityView | None = None
     every: int = 1
+    recorded: RecordRequest | None = None
+    forecasts: list[ForecastRequest] = field(default_factory=list)
+    foreseen: RecordingForecast = field(default_factory=RecordingForecast)
     polls: int = 0
 
     def poll(self, timeout_ms: int = 0) -> Updates:
@@ -168,7 +174,27 @@ class RecordedSession:
     def retake_background(self) -> None:
         self._carry_out("background")
 
+    def snap(self) -> None:
+        self._carry_out("snap")
+
+    def stage_place(self) -> StagePlace:
+        self._carry_out("where")
+        assert self.state.stage is not None
+        return self.state.stage.place
+
+    def move_stage(self, place: StagePlace) -> None:
+        self._carry_out(f"move {place.name}")
+        assert self.state.stage is not None
+        went = replace(self.state.stage.place, x_um=place.x_um, y_um=place.y_um, z_um=place.z_um)
+        self.announce(stage=StageState(went))
+
+    def forecast(self, request: ForecastRequest) -> RecordingForecast:
+        self.commands.append(("forecast", threading.current_thread().name))
+        self.forecasts.append(request)
+        return self.foreseen
+
     def record(self, request: RecordRequest) -> None:
+        self.recorded = request
         self._carry_out(f"record {request.stacks} {request.tomograms is not None}")
         state = RecordingState(request.output, "1 of 20 scans, 95 s left", done=1, total=20)
         self.announce(recording=state)

@@ -90,7 +90,7 @@ def test_every_action_is_in_a_menu_with_its_key_and_help(window: Window) -> None
 
 NOTHING = Situation()
 READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
-NEEDING_AN_ANSWER = {"live", "play", "background", "record", "tv"}
+NEEDING_AN_ANSWER = {"live", "play", "background", "record", "snap", "tv"}
 NEEDING_A_TOMOGRAM = {
     "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map",
     "outlines", "xy",
@@ -109,11 +109,13 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
     assert enabled(READY) - always == NEEDING_AN_ANSWER | NEEDING_A_TOMOGRAM
     assert enabled(replace(READY, busy=True)) - always == NEEDING_A_TOMOGRAM
     assert enabled(replace(READY, file=True)) - always == (
-        NEEDING_AN_ANSWER - {"background", "record"} | NEEDING_A_TOMOGRAM
+        NEEDING_AN_ANSWER - {"background", "record", "snap"} | NEEDING_A_TOMOGRAM
     )
+    assert READY.instrument is not None
     stages = replace(READY.instrument, drift=DriftState(possible=True))
     assert enabled(replace(READY, instrument=stages)) - enabled(READY) == {"keep"}
     assert "keep" not in enabled(replace(READY, instrument=stages, file=True))
+    assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}
 

@@ -5,6 +5,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,13 @@ def test_the_processor_counts_what_it_cannot_read(microscope: Path) -> None:
     views, status = process(microscope, empty, [empty], rubbish=[b"stack", b"nonsense"])
     assert len(views) == 1
     assert status.malformed == 1
+
+
+def test_a_scan_that_comes_before_its_background_is_not_lost(microscope: Path) -> None:
+    empty = interferograms(CELL.optics, CELL.angles.k[::6], frame=(96, 96))
+    views, status = process(microscope, empty, [], early=replace(empty, sequence=5))
+    assert [view.sequence for view in views] == [5]  # the only one: a snap
+    assert status.reconstructed == 1
 
 
 def test_record_and_reconstruct(

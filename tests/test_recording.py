@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import Qt  # after the platform
-from PySide6.QtTest import QTest
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtTest import QTest  # after the platform
 from PySide6.QtWidgets import QApplication, QMessageBox
 
-from pipeline.wire.state import DriftState, RecordingState, RecordRequest
+from pipeline.wire.places import StagePlace
+from pipeline.wire.state import DriftState, RecordingForecast, RecordingState, RecordRequest
 from tests.recorded_session import RecordedSession, volumes
-from ui.bars.timelapse_bar import RecordDialog, TimelapseBar
+from tests.windows import wait_until
+from ui.bars.timelapse_bar import TimelapseBar
+from ui.record_dialog import RecordDefaults, RecordDialog
 from ui.window import Window
 
 
@@ -82,25 +86,127 @@ def test_a_time_lapse_from_the_window(
     assert not window.recording.isVisible()
 
 
+PLACES = (StagePlace(0.0, 0.0, 0.0, "control"), StagePlace(850.0, -12.5, name="treated"))
+
+
+@contextmanager
+def opened(window: Window, defaults: RecordDefaults) -> Iterator[RecordDialog]:
+    dialog = RecordDialog(window, defaults)
+    dialog.show()
+    yield dialog
+    dialog.close()
+    dialog.deleteLater()
+
+
 def test_what_the_dialog_asks_for(window: Window, tmp_path: Path) -> None:
-    dialog = RecordDialog(window, "tv-fast", "none", tmp_path)
-    assert Path(dialog.output.text()).parent == tmp_path
+    with opened(window, RecordDefaults("tv-fast", "none", tmp_path)) as dialog:
+        assert Path(dialog.output.text()).parent == tmp_path
+        dialog.output.setText(str(tmp_path / "a.h5"))
+        dialog.stacks.setValue(3)
+        dialog.interval.setValue(2.5)
+        dialog.background.setValue(10)
+        tomograms = str(tmp_path / "a_tomograms.h5")
+        assert dialog.request() == RecordRequest(
+            str(tmp_path / "a.h5"), 3, 2.5, None, 10, None, tomograms, "tv-fast", "none"
+        )
+        dialog.background_unit.setCurrentIndex(1)
+        assert (dialog.request().background_every_scans, dialog.request().background_every_min) == (
+            None, 10.0,
+        )  # fmt: skip
+        dialog.by_sequence.setChecked(True)
+        dialog.sequence.setText("plan.yaml")
+        dialog.tomograms.setChecked(False)
+        dialog.background.setValue(0)
+        assert not dialog.stacks.isEnabled() and not dialog.regularizer.isEnabled()
+        assert dialog.request() == RecordRequest(
+            str(tmp_path / "a.h5"), None, 0.0, "plan.yaml", None, None, None, "tv-fast", "none"
+        )
+
+
+def test_sample_positions_and_autofocus(window: Window, tmp_path: Path) -> None:
+    defaults = RecordDefaults(folder=tmp_path, positions=PLACES, focus=True, sample_name="HL60")
+    with opened(window, defaults) as dialog:
+        QTest.keyClicks(dialog.sample_name, ", dish 3")
+        QTest.keyClicks(dialog.notes, "37 C")
+        item = dialog.places.item(1)
+        item.setCheckState(Qt.CheckState.Checked)
+        dialog.autofocus.click()
+        request = dialog.request()
+        assert (request.sample_name, request.notes) == ("HL60, dish 3", "37 C")
+        assert request.positions == (PLACES[1],) and request.autofocus
+        dialog.by_sequence.setChecked(True)  # which says it itself
+        assert dialog.request().positions == () and not dialog.request().autofocus
+    with opened(window, RecordDefaults(folder=tmp_path)) as dialog:
+        assert not dialog.autofocus.isEnabled()
+
+
+def test_number_and_duration_follow_each_other(window: Window) -> None:
+    with opened(window, RecordDefaults()) as dialog:
+        dialog.interval.setValue(30.0)
+        dialog.stacks.setValue(21)
+        assert dialog.duration.value() == 10.0
+        dialog.duration.setValue(60.0)
+        assert dialog.stacks.value() == 121 and dialog.duration.value() == 60.0
+        dialog.duration.setValue(0.7)  # 42 s: two time points
+        assert dialog.stacks.value() == 2
+        dialog.interval.setValue(0.0)
+        assert not dialog.duration.isEnabled()
+
+
+def test_the_forecast_follows_what_is_typed(
+    window: Window, session: RecordedSession, tmp_path: Path
+) -> None:
+    session.foreseen = RecordingForecast(
+        20, 95.0, 0.5, 8_400_000_000, 2_000_000, 100_000_000_000,
+        remarks={"times": "longer than the interval"},
+    )  # fmt: skip
+    window.show_tomogram(session.tomograms[0])
+    window.toolbar.commands[1].click()
+    dialog = dialog_of(window)
+    wait_until(lambda: "20 scans" in dialog.outlook.text())
+    assert dialog.outlook.text() == (
+        "20 scans in 95 s, 0.5 s each: recording 8.4 GB, tomograms 2 MB"
+    )
+    assert dialog.disk.text() == "100 GB are free on the disk, of which it takes 8.4%"
+    assert dialog.problems["times"].text() == "longer than the interval"
+    assert dialog.problems["times"].property("tone") == "warning" and dialog.start.isEnabled()
+    assert session.forecasts[-1].tomogram_shape == (16, 24, 24)
+    session.foreseen = replace(session.foreseen, problems={"output": "a.h5 exists"}, remarks={})
     dialog.output.setText(str(tmp_path / "a.h5"))
-    dialog.stacks.setValue(3)
-    dialog.interval.setValue(2.5)
-    dialog.background.setValue(10)
-    tomograms = str(tmp_path / "a_tomograms.h5")
-    assert dialog.request() == RecordRequest(
-        str(tmp_path / "a.h5"), 3, 2.5, None, 10, None, tomograms, "tv-fast", "none"
-    )
-    dialog.by_sequence.setChecked(True)
-    dialog.sequence.setText("plan.yaml")
-    dialog.tomograms.setChecked(False)
-    dialog.background.setValue(0)
-    assert not dialog.stacks.isEnabled()
-    assert dialog.request() == RecordRequest(
-        str(tmp_path / "a.h5"), None, 0.0, "plan.yaml", None, None, None, "tv-fast", "none"
-    )
+    wait_until(lambda: dialog.problems["output"].isVisible())
+    assert session.forecasts[-1].request.output == str(tmp_path / "a.h5")
+    assert dialog.problems["output"].text() == "a.h5 exists"
+    assert not dialog.start.isEnabled() and not dialog.problems["times"].isVisible()
+    assert not window.experiment.busy  # questions leave the buttons of the window as they are
+    dialog.reject()
+    assert session.recorded is None
+
+
+def test_a_full_disk_is_said(window: Window) -> None:
+    with opened(window, RecordDefaults()) as dialog:
+        dialog.show_forecast(RecordingForecast(20, problems={"disk": "needs 3 GB"}, free_bytes=5))
+        assert dialog.disk.text() == "needs 3 GB" and not dialog.start.isEnabled()
+        dialog.refuse_forecast("the microscope is still starting")
+        assert "still starting" in dialog.outlook.text()
+
+
+def test_the_sample_stays_for_the_next_time_lapse(
+    window: Window, session: RecordedSession, tmp_path: Path
+) -> None:
+    window.toolbar.commands[1].click()
+    dialog = dialog_of(window)
+    dialog.output.setText(str(tmp_path / "a.h5"))
+    dialog.sample_name.setText("HL60")
+    dialog.accept()
+    settle(window)
+    assert session.recorded is not None and session.recorded.sample_name == "HL60"
+    window.toolbar.commands[1].click()  # ends it
+    settle(window)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    window.toolbar.commands[1].click()
+    assert dialog_of(window).sample_name.text() == "HL60"
+    assert Path(dialog_of(window).output.text()).parent == tmp_path
+    dialog_of(window).reject()
 
 
 def test_the_object_is_kept_in_the_middle_by_a_key(

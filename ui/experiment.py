@@ -6,10 +6,13 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
-from pipeline.wire.state import InstrumentState, RecordRequest
-from ui.bars.timelapse_bar import RecordDialog, TimelapseBar
+from pipeline.wire.places import StagePlace
+from pipeline.wire.state import ForecastRequest, InstrumentState, RecordingForecast, RecordRequest
+from ui.bars.timelapse_bar import TimelapseBar
 from ui.bars.toolbar import RUNNING
 from ui.command_thread import CommandRunner
+from ui.panels.positions_panel import PositionsPanel
+from ui.record_dialog import RecordDefaults, RecordDialog
 from ui.viewed_client import ViewedClient
 
 __all__ = ["Experiment"]
@@ -38,6 +41,10 @@ class Experiment(QObject):
         self.folder = folder
         self.instrument: InstrumentState | None = None
         self._before_tv = "deep"
+        self._positions: PositionsPanel | None = None
+        self.dialog: RecordDialog | None = None
+        self._sample_name = ""
+        self.tomogram_shape: tuple[int, int, int] | None = None  # of the one on display
         self.commands = CommandRunner(self)
         self.commands.started.connect(lambda name: self.changed.emit())
         self.commands.succeeded.connect(lambda name: self.said.emit("", ""))
@@ -55,6 +62,29 @@ class Experiment(QObject):
         bar.paused.connect(lambda: self.submit("Pause", self._client.pause_recording))
         bar.continued.connect(lambda: self.submit("Continue", self._client.continue_recording))
         bar.finished.connect(self.finish_recording)
+
+    def connect_positions(self, panel: PositionsPanel) -> None:
+        """Let the positions list move the stage."""
+        self._positions = panel
+        panel.wanted.connect(self.move_stage)
+        panel.said.connect(self.said)
+
+    def snap(self) -> None:
+        """Take one scan and show its tomogram."""
+        self.submit("Snap", self._client.snap)
+
+    def add_position(self) -> None:
+        """Add the present place of the stage to the positions list."""
+        panel = self._positions
+        if panel is not None:
+            self.commands.ask(self._client.stage_place, panel.add, self._refused("Add position"))
+
+    def move_stage(self, place: StagePlace) -> None:
+        """Move the stage to a place."""
+        self.submit(f"Go to {place.name}", lambda: self._client.move_stage(place))
+
+    def _refused(self, name: str) -> Callable[[str], None]:
+        return lambda why: self.said.emit(f"{name} failed: {why}", "error")
 
     @property
     def busy(self) -> bool:
@@ -95,13 +125,43 @@ class Experiment(QObject):
         if self.records:
             self.finish_recording()
             return
-        how = (self.instrument.regularizer, self.instrument.constraint)
-        dialog = RecordDialog(self._window, *how, self.folder)
+        dialog = RecordDialog(self._window, self._record_defaults(self.instrument))
+        dialog.forecast_asked.connect(lambda asked: self._forecast(dialog, asked))
         dialog.accepted.connect(lambda: self._record(dialog.request()))
+        dialog.finished.connect(lambda _: self._put_away(dialog))
+        self.dialog = dialog
         dialog.open()
 
+    def _record_defaults(self, state: InstrumentState) -> RecordDefaults:
+        return RecordDefaults(
+            state.regularizer,
+            state.constraint,
+            self.folder,
+            () if self._positions is None or state.stage is None else self._positions.places,
+            state.stage is not None and state.stage.focus,
+            self._sample_name,
+            self.tomogram_shape,
+        )
+
+    def _forecast(self, dialog: RecordDialog, asked: ForecastRequest) -> None:
+        """Ask what it takes; an answer that comes after the dialog is closed is dropped."""
+
+        def show(forecast: RecordingForecast) -> None:
+            if self.dialog is dialog:
+                dialog.show_forecast(forecast)
+
+        def refuse(why: str) -> None:
+            if self.dialog is dialog:
+                dialog.refuse_forecast(why)
+
+        self.commands.ask(lambda: self._client.forecast(asked), show, refuse)
+
+    def _put_away(self, dialog: RecordDialog) -> None:
+        self.dialog = None
+        dialog.deleteLater()
+
     def _record(self, request: RecordRequest) -> None:
-        self.folder = Path(request.output).parent
+        self.folder, self._sample_name = Path(request.output).parent, request.sample_name
         self.submit("Record", lambda: self._client.record(request))
 
     def finish_recording(self) -> None:

@@ -3,11 +3,13 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
+from ui.bench import Bench
 from ui.settings import Settings
 from ui.viewed_client import Timeline, ViewedClient
 from ui.window import Window
@@ -24,6 +26,8 @@ def run_window(
     on_close: Callable[[], None],
     timeline: Timeline | None = None,
     settings: Settings | None = None,
+    file: Path | None = None,
+    bench: Bench | None = None,
 ) -> int:
     """Show ``client`` in a window and return when it is closed.
 
@@ -39,6 +43,10 @@ def run_window(
         The client, if it plays a file.
     settings : Settings or None
         What the window remembers; None: that of the user.
+    file : Path or None
+        The file that is shown, noted among those opened lately.
+    bench : Bench or None
+        The instrument, if this program has started it on this machine.
 
     Returns
     -------
@@ -49,7 +57,9 @@ def run_window(
         application = QApplication.instance() or QApplication([title])
         assert isinstance(application, QApplication)
         settings = settings or Settings()
-        window = Window(client, title=title, timeline=timeline, settings=settings)
+        if file is not None:
+            settings.note_opened(file.absolute())
+        window = Window(client, title=title, timeline=timeline, settings=settings, bench=bench)
         if settings.geometry.isEmpty():
             window.resize(*SIZE)
         window.show()

@@ -1,12 +1,16 @@
 """What the window remembers from one start to the next, in the user's settings folder."""
 
-from dataclasses import replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtWidgets import QMainWindow
 
+from pipeline.wire.places import StagePlace
 from ui.sections.colours import COLORMAPS
 from ui.style import THEMES
 from ui.viewmodel import ViewState
@@ -59,6 +63,7 @@ class Settings:
     @property
     def opened(self) -> tuple[Path, ...]:
         """The files that were opened last and still exist, the last one first."""
+        self._kept.sync()  # other windows note what they open, too
         kept = self._kept.value("opened", [])
         names = kept if isinstance(kept, list) else [kept]  # Qt writes one as a plain text
         return tuple(path for path in map(Path, map(str, names)) if path.is_file())
@@ -67,6 +72,21 @@ class Settings:
         """Remember a file that was opened."""
         others = [str(other) for other in self.opened if other != path]
         self._kept.setValue("opened", [str(path), *others][:_OPENED])
+        self._kept.sync()
+
+    def positions(self, microscope: str) -> tuple[StagePlace, ...]:
+        """Return the stage positions noted for a microscope, by its name."""
+        try:
+            kept = json.loads(str(self._kept.value(_positions_key(microscope), "[]")))
+            return tuple(_place(one) for one in kept)
+        except (ValueError, TypeError, KeyError):
+            return ()
+
+    def note_positions(self, microscope: str, places: Sequence[StagePlace]) -> None:
+        """Remember the stage positions of a microscope."""
+        text = json.dumps([asdict(place) for place in places])
+        self._kept.setValue(_positions_key(microscope), text)
+        self._kept.sync()
 
     def view(self, state: ViewState) -> ViewState:
         """Return a state with the colours and switches of the last time."""
@@ -114,6 +134,15 @@ class Settings:
         self.geometry, self.layout = window.saveGeometry(), docks.saveState()
         self.note_view(view)
         self.save()
+
+
+def _positions_key(microscope: str) -> str:
+    return f"positions/{quote(microscope, safe='')}"  # a slash would make a group of it
+
+
+def _place(kept: dict[str, Any]) -> StagePlace:
+    x, y, z = (None if kept[f"{axis}_um"] is None else float(kept[f"{axis}_um"]) for axis in "xyz")
+    return StagePlace(x, y, z, str(kept["name"]))
 
 
 def _bytes(value: object) -> QByteArray:

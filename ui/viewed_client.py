@@ -2,7 +2,15 @@
 
 from typing import Protocol
 
-from pipeline.wire.state import MeasuringRequest, Playlist, RecordRequest, Updates
+from pipeline.wire.places import StagePlace
+from pipeline.wire.state import (
+    ForecastRequest,
+    MeasuringRequest,
+    Playlist,
+    RecordingForecast,
+    RecordRequest,
+    Updates,
+)
 
 __all__ = ["Timeline", "ViewedClient"]
 
@@ -40,6 +48,18 @@ class ViewedClient(Protocol):
 
     def retake_background(self) -> None:
         """Retake the background."""
+
+    def snap(self) -> None:
+        """Take one scan and make its tomogram, while live imaging is stopped."""
+
+    def stage_place(self) -> StagePlace:
+        """Return where the stage is now."""
+
+    def move_stage(self, place: StagePlace) -> None:
+        """Move the stage before the next scan; the state says when it is there."""
+
+    def forecast(self, request: ForecastRequest) -> RecordingForecast:
+        """Return what a time-lapse would take, and what is wrong with it."""
 
     def record(self, request: RecordRequest) -> None:
         """Record a time-lapse while live imaging goes on."""

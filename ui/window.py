@@ -33,10 +33,13 @@ from ui.bars.time_bar import TimeBar
 from ui.bars.timelapse_bar import TimelapseBar, confirm_end
 from ui.bars.toolbar import Toolbar
 from ui.bars.waiting import WaitingView
+from ui.bench import Bench
 from ui.experiment import Experiment
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
+from ui.recent_files import RecentFiles
 from ui.save_image import save_image
+from ui.set_up import SetUp
 from ui.settings import Settings
 from ui.style import apply_style
 from ui.view_history import ViewHistory
@@ -59,6 +62,8 @@ class Window(QMainWindow):
         The client, if it plays a file.
     settings : Settings or None
         What is remembered from one start to the next; None: nothing.
+    bench : Bench or None
+        The instrument, if this program has started it on this machine.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Window(QMainWindow):
         title: str,
         timeline: Timeline | None = None,
         settings: Settings | None = None,
+        bench: Bench | None = None,
     ) -> None:
         super().__init__()
         self._client, self._timeline, self._settings = client, timeline, settings
@@ -81,6 +87,8 @@ class Window(QMainWindow):
         self.instrument: InstrumentState | None = None
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
+        self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
+        self.set_up: SetUp = SetUp(self, self.experiment, bench)
         self._leaving = False
         self.setWindowTitle(title)
         self._build()
@@ -95,13 +103,15 @@ class Window(QMainWindow):
         file = self._timeline is not None
         self.action_set = ActionSet(self, file=file)
         self.action_set.fill(self.menuBar())
+        self.action_set["recent"].setMenu(self.files.menu)
         self.toolbar = Toolbar(self.action_set, file=file)
-        self.waiting = WaitingView()
+        self.waiting = WaitingView(() if file else self.files.paths)
         self.stack = QStackedWidget()
         self.docks: PanelDocks = PanelDocks(self.stack, file=file)
         self.sidebar, self.profile = self.docks.sidebar, self.docks.profile
         self.light, self.trust = self.docks.light, self.docks.trust
         self.objects = self.docks.objects
+        self.docks.positions.use(self.action_set, self._settings)
         self.picture = PictureArea(self.action_set, self.profile)
         self.views, self.contrast = self.picture.views, self.picture.contrast
         self.time: TimeBar = TimeBar()
@@ -139,6 +149,8 @@ class Window(QMainWindow):
         experiment.changed.connect(self._draw_instrument)
         experiment.said.connect(self.status.show_answer)
         experiment.connect_bar(self.recording)
+        experiment.connect_positions(self.docks.positions)
+        self.waiting.chosen.connect(lambda name: self.files.open(Path(name)))
         self.picture.requested.connect(self.show_state)
         self.picture.said.connect(self.status.show_answer)
         self.docks.changed.connect(self._draw_actions)
@@ -211,6 +223,7 @@ class Window(QMainWindow):
         self.waiting.draw(state)
         self.sidebar.draw_state(state)
         self.objects.draw_state(state.measuring)
+        self.docks.positions.draw(state)
         if self._timeline is not None:
             self.time.draw_playlist(self._timeline.playlist)
         self._draw_instrument()
@@ -219,6 +232,8 @@ class Window(QMainWindow):
         """Draw a new tomogram."""
         first = self.tomogram is None
         self.tomogram = tomogram
+        z, y, x = tomogram.raw.shape
+        self.experiment.tomogram_shape = (z, y, x)
         self.docks.draw_tomogram(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
@@ -303,6 +318,7 @@ class Window(QMainWindow):
                 busy=self.experiment.busy,
                 file=self._timeline is not None,
                 tomogram=self.tomogram is not None,
+                bench=self.set_up.here,
                 undoable=self._history.undoable,
                 redoable=self._history.redoable,
             )
@@ -394,6 +410,7 @@ class Window(QMainWindow):
         apply_style(application, name)
         self.action_set.draw_icons()
         self.docks.draw_theme()
+        self.waiting.draw_recent()
         if self.instrument is not None:
             self.show_instrument(self.instrument)
         else:
@@ -437,4 +454,5 @@ class Window(QMainWindow):
     def finish_commands(self) -> None:
         """Stop polling and wait for the running command; call this after the window has closed."""
         self.stop_polling()
+        self.set_up.stop()
         self.experiment.commands.close()

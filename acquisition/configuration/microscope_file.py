@@ -7,8 +7,10 @@ well.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -44,7 +46,14 @@ from acquisition.simulation.simulation_settings import SimulationSettings
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["AcquisitionConfig", "describe_problem", "load_configuration", "read_toml"]
+__all__ = [
+    "AcquisitionConfig",
+    "ConfigurationProblem",
+    "describe_problem",
+    "find_problems",
+    "load_configuration",
+    "read_toml",
+]
 
 _EMPTY_FIELD_UM = (200.0, 0.0)  # a position without simulated objects
 
@@ -165,6 +174,50 @@ def load_configuration(path: Path | None = None) -> AcquisitionConfig:
     return config
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigurationProblem:
+    """What is wrong with a microscope.toml, and the path of the key that it is about."""
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def find_problems(settings: dict[str, Any], folder: Path) -> list[ConfigurationProblem]:
+    """Return all that is wrong with the content of a microscope.toml; nothing if it can be used.
+
+    Parameters
+    ----------
+    settings : dict
+        As ``tomllib`` reads it.
+    folder : Path
+        Where the file is; names of other files are relative to it.
+    """
+    try:
+        config = AcquisitionConfig.model_validate(_resolve_files(settings, folder))
+        config.check()
+    except ValidationError as error:
+        found = [_described(problem) for problem in error.errors()]
+        return list({problem.text: problem for problem in found}.values())
+    except ConfigurationError as error:
+        return [ConfigurationProblem(_keys_in(str(error)), str(error))]
+    return []
+
+
+def _described(problem: "ErrorDetails") -> ConfigurationProblem:
+    text = _message(problem)
+    if problem["type"] == "value_error" and len(problem["loc"]) < 2:
+        return ConfigurationProblem(_keys_in(text), text)  # of a rule between several keys
+    return ConfigurationProblem(tuple(map(str, problem["loc"])), text)
+
+
+def _keys_in(text: str) -> tuple[str, ...]:
+    """Return the key that a message names: "[dmd] picture_ms must be" is about dmd, picture_ms."""
+    found = re.search(r"\[([a-z_.]+)\](?: ([a-z_]+))?", text)
+    if found is None:
+        return ()
+    return (*found[1].split("."), *((found[2],) if found[2] else ()))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the unchecked content of a TOML file; ConfigurationError if it cannot be read."""
     text = read_text(path)
@@ -191,7 +244,10 @@ def _resolve_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _first_problem(error: ValidationError) -> str:
     """Return a message on the first wrong key, with a suggestion for a misspelt one."""
-    problem = error.errors()[0]
+    return _message(error.errors()[0])
+
+
+def _message(problem: "ErrorDetails") -> str:
     where = [str(part) for part in problem["loc"]]
     name = f"[{'.'.join(where[:-1])}] {where[-1]}" if len(where) > 1 else f"[{''.join(where)}]"
     known = _known_keys(where[:-1]) if problem["type"] == "extra_forbidden" else []

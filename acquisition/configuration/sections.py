@@ -380,7 +380,7 @@ class ProcessingSection(Section):
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether total variation checks some of the live tomograms
-    update_every: Annotated[int, Field(ge=0)] = 0
+    update_every: Annotated[int, Field(ge=0)] = 0  # frames; 0: whole scans only
 
 
 class MeasuringSection(Section):

@@ -228,8 +228,9 @@ def _objects(optics: Optics, settings: SimulationSettings) -> tuple[SceneObject,
         away = radius if i else 0.0
         motion = Motion(drift_um_s=settings.drift_um_s)
         if settings.motion:
-            diffusion = {"range_um": (1.2, 1.2, 0.5), "relaxation_s": 15.0}
-            motion = replace(motion, **diffusion, seed=settings.seed + i)
+            motion = replace(
+                motion, range_um=(1.2, 1.2, 0.5), relaxation_s=15.0, seed=settings.seed + i
+            )
         things.append(
             SceneObject(
                 phantom,

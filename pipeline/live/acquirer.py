@@ -26,6 +26,8 @@ from pipeline.live.replay import Replay
 from pipeline.live.sending import Sending
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.live.shown_frame import shown_angle, shown_frame
+from pipeline.live.stage_control import StageControl
+from pipeline.timelapse.outlook import Outlook
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
@@ -93,6 +95,8 @@ class Acquirer:
         self._background: InterferogramStack | None = None
         self._backgrounds = 0
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
+        self._snap = threading.Event()  # one scan is wanted while live imaging is stopped
+        self._stage = StageControl()
         self._wake = threading.Event()
         self._abort_scan = threading.Event()  # cuts a scan short
         self._timelapse = LiveTimelapse(keep_setting)
@@ -124,6 +128,7 @@ class Acquirer:
             with open_microscope(calibrated) as microscope:
                 self._centring.open(microscope)
                 self._timelapse.keep_in_middle(self._centring.on)
+                self._stage.open(microscope.stage)
                 try:
                     self._serve(microscope, ending)
                 finally:
@@ -149,13 +154,15 @@ class Acquirer:
             if self._resend.is_set():
                 self._send_background()
             self._retake.clear()
-            if not self._live.is_set():
+            if not self._live.is_set() and not self._snap_due:
                 self._show(Phase.IDLE, "idle: the replay is stopped")
                 self._wake.wait(0.1)
                 continue
-            self._show(Phase.LIVE, "live")
+            if self._live.is_set():
+                self._show(Phase.LIVE, "live")
             with contextlib.suppress(ScanStopped):
                 stack = replay.scan(self._abort_scan)
+                self._snap.clear()
                 if replay.background is not self._background:
                     self._take_over(replay.background)
                     self._send_background()
@@ -199,14 +206,19 @@ class Acquirer:
             self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
+        self._stage.carry_out()
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:
             self._show(Phase.LIVE, "live", microscope.remark)
         else:
-            self._show(Phase.IDLE, "idle: live imaging is stopped")
+            doing = "taking one scan" if self._snap.is_set() else "live imaging is stopped"
+            self._show(Phase.IDLE, f"idle: {doing}")
         if due_s == 0:
             self._record(microscope)
+        elif self._snap_due and not live:
+            self._scan(microscope)
+            self._snap.clear()
         elif live and due_s > self._scan_s:
             begin = time.monotonic()
             self._scan(microscope)
@@ -310,12 +322,39 @@ class Acquirer:
                 if self._background is None:
                     raise PipelineError("resend: there is no background yet, wait for it")
                 self._resend.set()
-            case "record" | "pause" | "continue" | "finish":
+            case "snap":
+                self._check_snap()
+                self._snap.set()
+            case "where":
+                if self._phase is Phase.BACKGROUND:
+                    raise PipelineError("where: the background is being taken, ask again after it")
+                return self._stage.where()
+            case "move":
+                if self._timelapse.active:
+                    raise PipelineError(
+                        "move: a time-lapse is running and moves the stage itself, stop it first"
+                    )
+                answer = self._stage.request(command.argument)
+                self._wake.set()
+                return answer
+            case "record" | "forecast" | "pause" | "continue" | "finish":
                 return self._handle_recording(command)
             case _:
                 raise PipelineError(f"the acquirer has no command {command.name!r}")
         self._wake.set()
         return "done"
+
+    @property
+    def _snap_due(self) -> bool:
+        """Whether a single scan is wanted, and the processor is there to make its tomogram."""
+        return self._snap.is_set() and not self._resend.is_set()
+
+    def _check_snap(self) -> None:
+        """Refuse to take a single scan where scans are taken anyway."""
+        if self._live.is_set() or self._timelapse.active:
+            raise PipelineError("snap: scans are being taken and each is shown, stop them first")
+        if self._background is None:
+            raise PipelineError("snap: the microscope is still starting, try again soon")
 
     def _handle_recording(self, command: Command) -> str:
         match command.name:
@@ -327,10 +366,13 @@ class Acquirer:
                 answer = self._timelapse.finish()
             case _ if self._settings.replay is not None:
                 raise PipelineError("record: a replay is a recording already, copy its file")
+            case _ if self._config is None or self._background is None:
+                raise PipelineError("record: the microscope is still starting, try again soon")
+            case "forecast":
+                about = Outlook(self._config, self._stage.state, self._scan_s)
+                return about.answer(command.argument)
             case _:
-                if self._config is None or self._background is None:
-                    raise PipelineError("record: the microscope is still starting, try again soon")
-                answer = self._timelapse.request(command.argument, self._config)
+                answer = self._timelapse.request(command.argument, self._config, self._stage.state)
         self._wake.set()
         return answer
 
@@ -350,6 +392,7 @@ class Acquirer:
             scan_rate_hz=self._rate.hz,
             recording=self._timelapse.state(),
             drift=self._centring.state(self._timelapse.drift),
+            stage=self._stage.state,
             **self._stamp(),
         )
 

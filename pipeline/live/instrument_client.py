@@ -33,6 +33,7 @@ from pipeline.wire.messages import (
     quality_view,
     tomogram_view,
 )
+from pipeline.wire.places import StagePlace
 from pipeline.wire.sockets import (
     ANSWER_LIMIT_S,
     ANY_PORT,
@@ -45,10 +46,12 @@ from pipeline.wire.sockets import (
 )
 from pipeline.wire.state import (
     DriftState,
+    ForecastRequest,
     InstrumentState,
     MeasuringRequest,
     MeasuringState,
     Phase,
+    RecordingForecast,
     RecordRequest,
     TomogramView,
     Updates,
@@ -179,6 +182,29 @@ class InstrumentClient(Closing):
         text = TypeAdapter(RecordRequest).dump_json(request).decode()
         self._request(self._endpoints.acquirer_commands, "record", text, RECORD_LIMIT_S)
 
+    def forecast(self, request: ForecastRequest) -> RecordingForecast:
+        """Return what a time-lapse would take, and what is wrong with it; nothing is started."""
+        text = TypeAdapter(ForecastRequest).dump_json(request).decode()
+        answer = self._request(self._endpoints.acquirer_commands, "forecast", text, RECORD_LIMIT_S)
+        return TypeAdapter(RecordingForecast).validate_json(answer)
+
+    def snap(self) -> None:
+        """Take one scan and make its tomogram, while live imaging is stopped."""
+        self._request(self._endpoints.acquirer_commands, "snap")
+
+    def stage_place(self) -> StagePlace:
+        """Return where the stage is now; PipelineError if there is none."""
+        answer = self._request(self._endpoints.acquirer_commands, "where")
+        return TypeAdapter(StagePlace).validate_json(answer)
+
+    def move_stage(self, place: StagePlace) -> None:
+        """Move the stage before the next scan; PipelineError while a time-lapse runs.
+
+        The state of the stage says when it is there, or why not.
+        """
+        text = TypeAdapter(StagePlace).dump_json(place).decode()
+        self._request(self._endpoints.acquirer_commands, "move", text)
+
     def pause_recording(self) -> None:
         """Pause the time-lapse; live imaging continues."""
         self._request(self._endpoints.acquirer_commands, "pause")
@@ -197,9 +223,9 @@ class InstrumentClient(Closing):
 
     def _request(
         self, endpoint: str, name: str, argument: str = "", timeout_s: float = ANSWER_LIMIT_S
-    ) -> None:
+    ) -> str:
         asked = command(name, argument, stamp=self._stamp)
-        request(self._context, endpoint, asked, timeout_s)
+        return request(self._context, endpoint, asked, timeout_s)
 
     def _note(self, message: Message) -> None:
         self._heard_s[message.header.kind] = time.monotonic()
@@ -293,6 +319,7 @@ def merge(
         measuring=_measuring(supervisor, measuring),
         recording=None if acquirer is None else acquirer.recording,
         drift=DriftState() if acquirer is None else acquirer.drift,
+        stage=None if acquirer is None else acquirer.stage,
         **scanned,
         **processed,
     )
@@ -307,6 +334,8 @@ def _summary(
     """Return the phase and the status line."""
     if supervisor is not None and supervisor.failure:
         return Phase.FAILED, supervisor.failure
+    if supervisor is not None and any(process.held for process in supervisor.processes):
+        return Phase.STOPPED, "the microscope is released to another program"
     down = [] if supervisor is None else [p for p in supervisor.processes if not p.alive]
     down = [process for process in down if process.name not in OPTIONAL]
     if down:

@@ -21,11 +21,14 @@ from acquisition.scanning.collected_frames import FrameSink
 from files.disk import check_output
 from files.recording import read_recording
 from files.reopening import sole_writer
+from files.sample_notes import SampleNotes
 from pipeline.live.service import KeepSetting
 from pipeline.timelapse.forecast import Forecast
-from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_options
+from pipeline.timelapse.outlook import check_stage, plan_of
+from pipeline.timelapse.plan import TimelapsePlan
 from pipeline.timelapse.run import Activity, TimelapseRun, required_series
 from pipeline.tomograms.follower_process import FollowerProcess
+from pipeline.wire.places import StageState
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import RecordingState, RecordRequest
 
@@ -65,8 +68,10 @@ class LiveTimelapse:
 
     # ---- Called by the command server ----
 
-    def request(self, text: str, config: AcquisitionConfig) -> str:
+    def request(self, text: str, config: AcquisitionConfig, stage: StageState | None) -> str:
         """Accept a ``RecordRequest`` in JSON; the next step starts it.
+
+        ``stage`` is that of the microscope, None if there is none.
 
         Raises
         ------
@@ -77,10 +82,12 @@ class LiveTimelapse:
             raise PipelineError("record: a time-lapse is running, finish it first")
         try:
             request = _REQUEST.validate_json(text)
-            plan = _plan(request)
+            plan = plan_of(request)
         except ValidationError as error:
             raise DataError(f"record: {error.errors()[0]['msg']}") from error
         _check(request, plan, config)
+        for problem in check_stage(plan, stage).values():
+            raise DataError(problem)
         self._wanted = _Wanted(request, plan)
         self._keep_setting("recording", text)
         return f"{len(plan.visits)} scans into {request.output}"
@@ -183,7 +190,7 @@ class LiveTimelapse:
                 plan = TimelapsePlan.from_json(required_series(read_recording(output)).plan)
                 self._wanted = _Wanted(request, plan, resume=True)
             else:
-                self._wanted = _Wanted(request, _plan(request))
+                self._wanted = _Wanted(request, plan_of(request))
         except LiveTomoError as error:
             self._last = RecordingState(request.output, "", running=False, error=str(error))
             self._keep_setting("recording", "")
@@ -257,7 +264,10 @@ class LiveTimelapse:
             self._follower = None
         try:
             self._held.enter_context(sole_writer(output))
-            timelapse = self._held.enter_context(TimelapseRun(microscope, wanted.plan, output))
+            sample = SampleNotes(request.sample_name, request.notes)
+            timelapse = self._held.enter_context(
+                TimelapseRun(microscope, wanted.plan, output, sample)
+            )
             timelapse.keep_in_middle(self._keep)
             if wanted.resume:
                 timelapse.resume(stop)
@@ -304,19 +314,10 @@ class LiveTimelapse:
             self._follower.wait(_FOLLOWER_GRACE_S)
 
 
-def _plan(request: RecordRequest) -> TimelapsePlan:
-    background = BackgroundPlan(
-        background_every_scans=request.background_every_scans,
-        background_every_min=request.background_every_min,
-    )
-    chosen = background if background.retakes else None
-    sequence = None if request.sequence is None else Path(request.sequence)
-    return plan_from_options(request.stacks, request.interval_s, sequence, chosen)
-
-
 def _check(request: RecordRequest, plan: TimelapsePlan, config: AcquisitionConfig) -> None:
     """Refuse existing files, and a recording that does not fit on the disk."""
     check_regularizer(request.regularizer)
+    SampleNotes(request.sample_name, request.notes)
     output, tomograms = Path(request.output), request.tomograms
     for name in filter(None, (request.output, tomograms)):
         check_output(Path(name))

@@ -15,6 +15,7 @@ from acquisition.choices import REGULARIZERS, VOLUMES, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import DataError, LiveTomoError, Stopped
 from files import hdf5, recording, tomograms
+from pipeline.live.refusals import RefusesInstrument
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.tomograms.job import settings_for
 from pipeline.tomograms.torch_device import torch_device
@@ -22,10 +23,8 @@ from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
     InstrumentState,
     InterferogramView,
-    MeasuringRequest,
     Phase,
     Playlist,
-    RecordRequest,
     TomogramView,
     Updates,
 )
@@ -214,7 +213,7 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
     return Playback(source, method if method in source.methods else source.methods[0])
 
 
-class Playback(Closing):
+class Playback(RefusesInstrument, Closing):
     """Plays a file to a window, which polls it like an instrument.
 
     Parameters
@@ -324,34 +323,6 @@ class Playback(Closing):
             self._constraint = check_constraint(name)
             self._ask()
 
-    def set_measuring(self, request: MeasuringRequest) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def keep_in_middle(self, on: bool) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def retake_background(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def record(self, request: RecordRequest) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def pause_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def continue_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
-    def finish_recording(self) -> None:
-        """Refuse: a file has no instrument."""
-        raise self._refused()
-
     def close(self) -> None:
         """End the thread; a running computation is stopped."""
         with self._changed:
@@ -359,10 +330,10 @@ class Playback(Closing):
             self._ask()
         self._thread.join()
 
-    def _refused(self) -> PipelineError:
-        return PipelineError(
-            f"{self._source.path.name} is a file: open an instrument with `launcher.py live`"
-        )
+    @property
+    def shown_name(self) -> str:
+        """Name of the file."""
+        return self._source.path.name
 
     # --- the thread ---
 

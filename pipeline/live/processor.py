@@ -89,6 +89,7 @@ class Processor:
         self._latency_s = 0.0
         self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
+        self._early: ArrivedScan | None = None  # a scan that came before its background
         self._regularizers: dict[str, Regularizer] = {}
         self._newest: Message | None = None
         self._ending = threading.Event()
@@ -106,6 +107,8 @@ class Processor:
                     self._process(arrived)
                 elif arrived is not None:
                     self._read_along(arrived)
+                elif self._early is not None and self._early.key == self._planned:
+                    self._process(self._early)  # none has come after it: it is the newest
         finally:
             self._receiver.end()
             self._server.end()
@@ -158,7 +161,11 @@ class Processor:
         self._show(replace(view, oldest_s=oldest_s + time.time() - times[1]))
 
     def _process(self, arrival: ArrivedScan) -> None:
+        self._early = None
         if arrival.key != self._planned:
+            self._plan()  # its background may have come with it
+        if arrival.key != self._planned:
+            self._early = arrival
             self._ask_for_background()
         elif self._scan is not None:
             try:

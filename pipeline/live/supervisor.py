@@ -75,6 +75,7 @@ class _Child:
         self.restart_at: float | None = None
         self.given_up = ""
         self.detail = ""
+        self.held = False  # it was ended on request: do not restart it
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -116,7 +117,7 @@ class _Child:
 
         Returns why it is no longer restarted; "" if it is.
         """
-        if self.alive or self.given_up:
+        if self.alive or self.given_up or self.held:
             return self.given_up
         if self.restart_at is None:
             self.given_up = self._died()
@@ -126,6 +127,18 @@ class _Child:
             self.release()
             self.start()
         return ""
+
+    def hold(self) -> None:
+        """End the process and do not restart it."""
+        self.held = True
+        self.ask_to_end()
+        self.end(time.monotonic() + END_LIMIT_S)
+
+    def start_again(self) -> None:
+        """Start a process that is held, whatever ended it."""
+        self.held, self.given_up, self._in_a_row = False, "", 0
+        self.restarts += 1
+        self.start()
 
     def _died(self) -> str:
         assert self._process is not None
@@ -245,6 +258,7 @@ class Instrument(Closing):
         self._children: dict[str, _Child] = {}
         self._failure = ""
         self._ending = threading.Event()
+        self._turns = threading.Lock()  # processes are ended and started by one thread at a time
         self._settled = threading.Event()  # the addresses are known, or never will be
         self._bound = False
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -287,6 +301,31 @@ class Instrument(Closing):
         """Return a new client of this instrument."""
         return InstrumentClient(self.endpoints)
 
+    def release(self) -> None:
+        """End the process that has the microscope, for another program; the others go on.
+
+        Blocks until its devices are closed. ``take_back`` starts it again.
+        """
+        with self._turns:
+            self._children["acquirer"].hold()
+
+    def take_back(self) -> None:
+        """Open the microscope again, with its file and its calibration as they are now."""
+        with self._turns:
+            acquirer = self._children["acquirer"]
+            if acquirer.held:
+                acquirer.start_again()
+
+    def restart(self) -> None:
+        """End all processes and start them again; they read the microscope file anew."""
+        with self._turns:
+            children = [child for child in self._children.values() if child.bound.is_set()]
+            for child in children:
+                child.hold()
+            self._failure = ""
+            for child in children:
+                child.start_again()
+
     def close(self) -> None:
         """End all processes and wait for them."""
         self._ending.set()
@@ -322,8 +361,9 @@ class Instrument(Closing):
     def _supervise(self, folder: Path) -> None:
         self._bind(folder)
         while not self._ending.wait(HEARTBEAT_S / 2):
-            if not self._failure:
-                self._failure = self._restart_children()
+            with self._turns:
+                if not self._failure:
+                    self._failure = self._restart_children()
             self._publish()
 
     def _restart_children(self) -> str:
@@ -370,7 +410,7 @@ class Instrument(Closing):
 
     def _publish(self) -> None:
         processes = tuple(
-            ProcessState(child.name, child.alive, child.restarts, child.detail)
+            ProcessState(child.name, child.alive, child.restarts, child.detail, child.held)
             for child in self._children.values()
         )
         status = SupervisorStatus(processes=processes, failure=self._failure, **self._stamp())

@@ -39,6 +39,7 @@ __all__ = [
     "Visit",
     "interval_plan",
     "plan_from_options",
+    "positions_plan",
     "read_plan",
 ]
 
@@ -202,6 +203,43 @@ def interval_plan(
         )
     time_plan = {"interval": interval_s, "loops": stacks}
     return TimelapsePlan(MDASequence.model_validate({"time_plan": time_plan}), background)
+
+
+def positions_plan(
+    stacks: int,
+    interval_s: float,
+    positions: Sequence[Mapping[str, Any]],
+    autofocus: bool = False,
+    background: BackgroundPlan | None = None,
+) -> TimelapsePlan:
+    """Return a plan of ``stacks`` time points, each a scan at every position in turn.
+
+    Parameters
+    ----------
+    stacks : int
+        Number of time points.
+    interval_s : float
+        From the start of one time point to the start of the next.
+    positions : sequence of mapping
+        ``name``, and ``x``, ``y`` and ``z`` in um where the stage moves; empty: it stays.
+    autofocus : bool
+        Whether to autofocus before each scan.
+    background : BackgroundPlan or None
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is out of range.
+    """
+    plain = interval_plan(stacks, interval_s, background)
+    if not positions and not autofocus:
+        return plain
+    parts: dict[str, Any] = {"time_plan": {"interval": interval_s, "loops": stacks}}
+    if positions:
+        parts["stage_positions"] = [dict(position) for position in positions]
+    if autofocus:
+        parts["autofocus_plan"] = {"axes": ("t", "p")}
+    return TimelapsePlan(MDASequence.model_validate(parts), background)
 
 
 def read_plan(path: Path, background: BackgroundPlan | None = None) -> TimelapsePlan:

@@ -35,6 +35,7 @@ from files.recording import (
     read_recording,
     resume_recording,
 )
+from files.sample_notes import NO_NOTES, SampleNotes
 from files.series import ScanLocation, SeriesDescription
 from pipeline.timelapse.object_keeper import ObjectKeeper, can_move
 from pipeline.timelapse.plan import TimelapsePlan, Visit
@@ -130,6 +131,8 @@ class TimelapseRun(Closing):
     plan : TimelapsePlan
     output : Path
         The recording: new, or one of the same plan that is resumed.
+    sample : SampleNotes
+        What is written of the sample into a new recording.
 
     Attributes
     ----------
@@ -146,9 +149,16 @@ class TimelapseRun(Closing):
         If the microscope lacks what the plan needs.
     """
 
-    def __init__(self, microscope: Microscope, plan: TimelapsePlan, output: Path) -> None:
+    def __init__(
+        self,
+        microscope: Microscope,
+        plan: TimelapsePlan,
+        output: Path,
+        sample: SampleNotes = NO_NOTES,
+    ) -> None:
         _check_able(microscope, plan)
         self.keeper = ObjectKeeper(microscope)
+        self._sample = sample
         self._microscope, self._plan, self._output = microscope, plan, output
         self._writer: RecordingAppender | None = None
         self._autofocus: Autofocus | None = None
@@ -178,7 +188,9 @@ class TimelapseRun(Closing):
             self._plan.positions,
             config.reconstruction.set_values(),
         )
-        self._writer = RecordingWriter(self._output, self.background, series=description)
+        self._writer = RecordingWriter(
+            self._output, self.background, self._sample.attributes(), description
+        )
         self._activity = Activity.WAITING
 
     def resume(self, stop: threading.Event | None = None) -> None:

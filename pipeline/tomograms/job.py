@@ -315,7 +315,7 @@ class TomogramJob(Closing):
             series, first = self.source.series, raw.windowed()
             names = None if series is None else series.positions
             self._writer = TomogramWriter(
-                self.output, first, self.recipe.datasets, provenance, names
+                self.output, first, self.recipe.datasets, provenance, names, self.source.sample
             )
         windows = {name: volume.windowed() for name, volume in volumes.items()}
         self._writer.append(raw.windowed(), windows, location)

@@ -23,6 +23,7 @@ from acquisition.optics import Optics
 from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
+from pipeline.wire.places import StageState
 from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
     DriftState,
@@ -124,7 +125,7 @@ class AcquirerStatus(Header):
     """The state of the acquirer.
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
-    was full.
+    was full. ``stage`` is null where there is no stage.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -138,6 +139,7 @@ class AcquirerStatus(Header):
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
     drift: DriftState = DriftState()
+    stage: StageState | None = None
 
 
 class ProcessorStatus(Header):
@@ -180,14 +182,17 @@ class SupervisorStatus(Header):
 class Command(Header):
     """A request; answered by a Reply.
 
-    The argument of "record" is a ``RecordRequest``, that of "measure" a ``MeasuringRequest``, as
-    JSON; that of "keep" (the object in the middle) is "on" or "off".
+    The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
+    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON; that of "keep"
+    (the object in the middle) is "on" or "off". The answer to "forecast" is a ``RecordingForecast``
+    and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure", "keep",
+        "record", "pause", "continue", "finish", "measure", "snap", "where", "move", "forecast",
+        "keep",
     ]  # fmt: skip
     argument: str = ""
 

@@ -14,11 +14,13 @@ from acquisition.choices import REGULARIZERS
 from acquisition.optics import Optics
 from measuring.measured_object import MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
+from pipeline.wire.places import StagePlace, StageState
 from regularizer.quality_report import QualityReport
 
 __all__ = [
     "CYCLE",
     "DriftState",
+    "ForecastRequest",
     "InstrumentState",
     "InterferogramView",
     "LightPath",
@@ -30,6 +32,7 @@ __all__ = [
     "ProcessState",
     "QualityView",
     "RecordRequest",
+    "RecordingForecast",
     "RecordingState",
     "TomogramView",
     "Updates",
@@ -49,12 +52,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One process of the instrument: whether it runs, its restarts, why it ended."""
+    """One process of the instrument: whether it runs, its restarts, why it ended.
+
+    ``held`` ones were ended on request and wait to be started again.
+    """
 
     name: str
     alive: bool
     restarts: int = 0
     detail: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,13 @@ class RecordRequest:
         Regularizer of the tomograms.
     constraint : str
         Constraint on the sign of their contrast.
+    positions : tuple of StagePlace
+        Places to scan in turn at each time point; empty: where the stage is. ``stacks`` and
+        ``interval_s`` then are the number of time points and the time between them.
+    autofocus : bool
+        Whether to autofocus before each scan; not with a sequence, which says it itself.
+    sample_name, notes : str
+        Written into the files.
     """
 
     output: str
@@ -90,6 +104,54 @@ class RecordRequest:
     tomograms: str | None = None
     regularizer: str = "deep"
     constraint: str = "auto"
+    positions: tuple[StagePlace, ...] = ()
+    autofocus: bool = False
+    sample_name: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRequest:
+    """Asks what a time-lapse would take, before it is started.
+
+    ``tomogram_shape`` is the shape (z, y, x) of a tomogram where it is known.
+    """
+
+    request: RecordRequest
+    tomogram_shape: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingForecast:
+    """What a time-lapse would take, and what is wrong with it.
+
+    Parameters
+    ----------
+    scans : int
+    seconds : float
+        Duration, by the plan and by how long a scan takes.
+    scan_s : float
+        How long a scan takes.
+    recording_bytes, tomogram_bytes : int
+        Sizes of its files; the latter is 0 where no tomograms are wanted, or their shape is not
+        known.
+    free_bytes : int or None
+        On the disk of the recording; None where its folder does not exist.
+    problems : dict of str to str
+        By field ("output", "tomograms", "sequence", "times", "positions", "autofocus",
+        "background", "notes", "disk"): why it cannot be recorded.
+    remarks : dict of str to str
+        By field: what will not go as typed, without preventing it.
+    """
+
+    scans: int = 0
+    seconds: float = 0.0
+    scan_s: float = 0.0
+    recording_bytes: int = 0
+    tomogram_bytes: int = 0
+    free_bytes: int | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +221,7 @@ class InstrumentState:
 
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
     the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
-    process that measures objects.
+    process that measures objects, ``stage`` if there is no stage.
     """
 
     phase: Phase
@@ -180,6 +242,7 @@ class InstrumentState:
     recording: RecordingState | None = None
     measuring: MeasuringState | None = None
     drift: DriftState = DriftState()
+    stage: StageState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.wire.state import InstrumentState
+from pipeline.wire.state import InstrumentState, Phase
 
 if TYPE_CHECKING:
     from ui.window import Window
 
 __all__ = ["STRIDE", "Action", "Situation", "always"]
 
+_RESTING = (Phase.IDLE, Phase.STOPPED)
 STRIDE = 10  # steps of a cursor key with Shift
 
 
@@ -28,6 +29,8 @@ class Situation:
         A file is shown, not an instrument.
     tomogram : bool
         A tomogram is on display.
+    bench : bool
+        The instrument was started by this program, on this machine.
     undoable, redoable : bool
         There is a former view to go back to, or one that was left by going back.
     """
@@ -36,6 +39,7 @@ class Situation:
     busy: bool = False
     file: bool = False
     tomogram: bool = False
+    bench: bool = False
     undoable: bool = False
     redoable: bool = False
 
@@ -59,6 +63,23 @@ class Situation:
         """Whether a time-lapse is being recorded."""
         recording = self.instrument.recording if self.instrument is not None else None
         return recording is not None and recording.running
+
+    @property
+    def releasable(self) -> bool:
+        """Whether the microscope can be released to another program now."""
+        return self.live and self.bench and not self.recording
+
+    @property
+    def rests(self) -> bool:
+        """Whether an instrument takes a command now and no scan is being taken."""
+        state = self.instrument
+        return self.live and not self.recording and state is not None and state.phase in _RESTING
+
+    @property
+    def movable(self) -> bool:
+        """Whether there is a stage that may be moved now."""
+        state = self.instrument
+        return self.live and not self.recording and state is not None and state.stage is not None
 
 
 def always(situation: Situation) -> bool:

@@ -15,6 +15,7 @@ _STROKES: Final = {
     "stop": '<rect x="4" y="4" width="8" height="8" rx="1" fill="{c}"/>',
     "record": '<circle cx="8" cy="8" r="4" fill="{c}"/>',
     "camera": '<path d="M2.5 5h3l1-1.5h3l1 1.5h3v7.5h-11z"/><circle cx="8" cy="8.5" r="2.2"/>',
+    "snap": '<circle cx="8" cy="8" r="5.5"/><circle cx="8" cy="8" r="2" fill="{c}"/>',
     "undo": '<path d="M6 3.5 3 6.5l3 3M3 6.5h6.5a3.2 3.2 0 0 1 0 6.4H7"/>',
     "redo": '<path d="M10 3.5l3 3-3 3M13 6.5H6.5a3.2 3.2 0 0 0 0 6.4H9"/>',
     "contrast": '<circle cx="8" cy="8" r="5.5"/><path d="M8 2.5v11a5.5 5.5 0 0 0 0-11z" '

@@ -52,6 +52,14 @@ def _panel(panel: str, name: str, shows: str, key: str, where: str = "") -> Acti
 
 ACTIONS: Final = (
     Action(
+        "open", "Open", "Open a recording or a tomogram file in a window of its own", "File",
+        lambda w, _: w.files.ask(), ("Ctrl+O",), lambda s: not s.busy,
+    ),
+    Action(
+        "recent", "Open recent", "Open one of the files that were opened lately", "File",
+        lambda w, _: w.files.show_menu(), ("Ctrl+Shift+O",), lambda s: not s.busy,
+    ),
+    Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
         lambda w, _: w.save(), ("Ctrl+S",), _shown, icon="camera",
     ),
@@ -74,6 +82,11 @@ ACTIONS: Final = (
         lambda w, _: w.experiment.toggle_live(), ("Space",), _answers, icon="play", where="file",
     ),
     Action(
+        "snap", "Snap", "Take one scan and show its tomogram, while live imaging is stopped",
+        "Instrument", lambda w, _: w.experiment.snap(), ("N",), lambda s: s.rests, icon="snap",
+        where="instrument",
+    ),
+    Action(
         "background", "Background", "Retake the background", "Instrument",
         lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
     ),
@@ -87,6 +100,30 @@ ACTIONS: Final = (
         "record", "Record", "Record a time-lapse, or stop the current one", "Instrument",
         lambda w, _: w.experiment.toggle_recording(), ("Ctrl+R",), _live, icon="record",
         where="instrument",
+    ),
+    Action(
+        "calibrate", "Calibrate", "Measure angles, fringes, exposure and timing, with a report",
+        "Instrument", lambda w, _: w.set_up.calibrate(), ("Ctrl+Shift+C",),
+        lambda s: s.releasable, where="instrument",
+    ),
+    Action(
+        "microscope file", "Microscope file", "Edit microscope.toml, checked as it is typed",
+        "Instrument", lambda w, _: w.set_up.edit_file(), ("Ctrl+Shift+M",),
+        lambda s: not s.busy, where="instrument",
+    ),
+    Action(
+        "add position", "Add position", "Add the present stage position to the positions list",
+        "Instrument", lambda w, _: w.experiment.add_position(), ("Shift+P",),
+        lambda s: s.movable, where="instrument",
+    ),
+    Action(
+        "go to position", "Go to position", "Move the stage to the selected position", "Instrument",
+        lambda w, _: w.docks.positions.go(), ("Shift+G",), lambda s: s.movable, where="instrument",
+    ),
+    Action(
+        "remove position", "Remove position", "Remove the selected position from the list",
+        "Instrument", lambda w, _: w.docks.positions.remove(), ("Shift+Del",),
+        lambda s: not s.file, where="instrument",
     ),
     Action(
         "earlier", "Previous scan", "Show the scan before this one", "File",
@@ -255,6 +292,9 @@ ACTIONS: Final = (
     _panel(
         "objects", "objects panel", "that measures objects: volume, dry mass, speed and more",
         "F6", where="instrument",
+    ),
+    _panel(
+        "positions", "positions panel", "of named stage positions", "F7", where="instrument",
     ),
     _panel(
         "profile", "profile panel", "of profiles and statistics", "F3",

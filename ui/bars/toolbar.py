@@ -34,8 +34,8 @@ class Toolbar(QWidget):
         self._actions, self._file = actions, file
         self._words = ("Play", "Pause") if file else ("Start", "Stop")
         self.live = actions.button("play" if file else "live", "primary")
-        # background and record
         self.commands = () if file else tuple(map(actions.button, ("background", "record")))
+        self.snap: tuple[QToolButton, ...] = () if file else (actions.button("snap", "icon"),)
         self.raw = self._volume("Raw", "left")
         self.regularized = self._volume("Regularized", "right")
         self.volume = QButtonGroup(self)
@@ -84,7 +84,7 @@ class Toolbar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
-        for button in (self.live, *self.commands):
+        for button in (self.live, *self.snap, *self.commands):
             row.addWidget(button)
         row.addSpacing(10)
         pair = QHBoxLayout()

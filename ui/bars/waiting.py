@@ -1,6 +1,10 @@
 """Shown before the first tomogram: the steps that lead to it."""
 
-from PySide6.QtCore import Qt
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from pipeline.wire.state import InstrumentState, Phase
@@ -25,10 +29,23 @@ HEADLINES = {
 }
 
 
-class WaitingView(QWidget):
-    """Headline, status of the instrument, and the steps to the first tomogram."""
+_MOST_RECENT = 5
 
-    def __init__(self) -> None:
+
+class WaitingView(QWidget):
+    """Headline, status of the instrument, and the steps to the first tomogram.
+
+    ``chosen`` is emitted with the path of a file that was clicked.
+
+    Parameters
+    ----------
+    recent : sequence of Path
+        Files opened lately, offered below the steps.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, recent: Sequence[Path] = ()) -> None:
         super().__init__()
         self.dot = PhaseDot(40)
         self.headline = QLabel("Connecting to the instrument")
@@ -46,7 +63,23 @@ class WaitingView(QWidget):
             column.addWidget(label)
         column.addSpacing(16)
         column.addWidget(self._steps(), 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(16)
+        self.recent = QLabel()
+        self.recent.setVisible(bool(recent))
+        self.recent.linkActivated.connect(self.chosen)
+        self._recent = tuple(recent[:_MOST_RECENT])
+        column.addWidget(self.recent, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)
+
+    def draw_recent(self) -> None:
+        """Write the files opened lately, in the colours of the theme."""
+        links = (
+            f'<a style="color:{theme().accent}" href="{escape(str(path))}">{escape(path.name)}</a>'
+            for path in self._recent
+        )
+        self.recent.setText(
+            f'<span style="color:{theme().dim}">Or open</span><br>' + "<br>".join(links)
+        )
 
     def _steps(self) -> QWidget:
         box = QWidget()

@@ -7,6 +7,7 @@ from ui.bars.sidebar import Sidebar
 from ui.dock_area import DockArea
 from ui.panels.light_path_panel import LightPathPanel
 from ui.panels.objects_panel import ObjectsPanel
+from ui.panels.positions_panel import PositionsPanel
 from ui.panels.profile_panel import ProfilePanel
 from ui.panels.trust_panel import TrustPanel
 
@@ -32,6 +33,8 @@ class PanelDocks(DockArea):
         self.add("trust", "Trust", self.trust, shown=False)
         self.objects = ObjectsPanel()
         self.add("objects", "Objects", self.objects, shown=False)
+        self.positions: PositionsPanel = PositionsPanel()
+        self.add("positions", "Positions", self.positions, shown=False)
         self.add("profile", "Profile", self.profile, shown=False)
 
     def draw_frame(self, frame: InterferogramView) -> None:

@@ -1,0 +1,107 @@
+"""What clients may do with the stage in the acquirer: ask where it is, and move it.
+
+It is asked on the thread of the command server: the core serves several threads, and the answer
+takes as long as the device. It is moved by the thread that scans, between two scans.
+"""
+
+import math
+import threading
+from dataclasses import replace
+
+from pydantic import TypeAdapter, ValidationError
+
+from acquisition.errors import DataError, DeviceError
+from acquisition.scanning.stage import Stage
+from pipeline.wire.places import StagePlace, StageState
+from pipeline.wire.sockets import PipelineError
+
+__all__ = ["StageControl"]
+
+_PLACE = TypeAdapter(StagePlace)
+
+
+class StageControl:
+    """The stage of the open microscope, if there is one."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._wanted: StagePlace | None = None
+        self._state: StageState | None = None
+        self._lock = threading.Lock()  # two threads write the state
+
+    def open(self, stage: Stage) -> None:
+        """Use the stage of a microscope that was just opened."""
+        place = _place(stage)
+        if place != StagePlace():
+            self._stage, self._state = stage, StageState(place)
+
+    @property
+    def state(self) -> StageState | None:
+        """What is known of the stage; None if there is none, or it is not known yet."""
+        return self._state
+
+    # ---- Called by the command server ----
+
+    def where(self) -> str:
+        """Return where the stage is now, as the JSON of a StagePlace."""
+        stage, _ = self._there("where")
+        place = _place(stage)
+        with self._lock:
+            self._state = replace(self._there("where")[1], place=place)
+        return _PLACE.dump_json(place).decode()
+
+    def request(self, text: str) -> str:
+        """Accept a StagePlace in JSON to move to, before the next scan.
+
+        Raises
+        ------
+        LiveTomoError
+            If an axis is not there, or a coordinate is no number.
+        """
+        stage, state = self._there("move")
+        try:
+            wanted = _PLACE.validate_json(text)
+        except ValidationError as error:
+            raise DataError(f"move: {error.errors()[0]['msg']}") from error
+        axes = (wanted.x_um, wanted.y_um, wanted.z_um)
+        if axes == (None, None, None) or not all(
+            math.isfinite(um) for um in axes if um is not None
+        ):
+            raise DataError(f"move: must have at least one finite coordinate, got {axes}")
+        try:
+            stage.require(sideways=axes[:2] != (None, None), focus=wanted.z_um is not None)
+        except DeviceError as error:
+            raise PipelineError(f"move: {error}") from error
+        with self._lock:
+            self._wanted, self._state = wanted, replace(state, moving=True, problem="")
+        return f"moving to {wanted.text}"
+
+    def _there(self, command: str) -> tuple[Stage, StageState]:
+        if self._stage is None or self._state is None:
+            raise PipelineError(
+                f"{command}: the microscope is still starting, or has no stage: name it in [stage] "
+                "of microscope.toml"
+            )
+        return self._stage, self._state
+
+    # ---- Done by the thread that scans ----
+
+    def carry_out(self) -> None:
+        """Make the requested move, if there is one; the state says how it ended."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+        if wanted is None or self._stage is None:
+            return
+        problem = ""
+        try:
+            self._stage.move_to(wanted.x_um, wanted.y_um, wanted.z_um)
+            place = _place(self._stage)
+        except DeviceError as error:  # the user sees it and decides; scans go on
+            problem, place = str(error), self._state.place if self._state else StagePlace()
+        with self._lock:
+            self._state = StageState(place, moving=self._wanted is not None, problem=problem)
+
+
+def _place(stage: Stage) -> StagePlace:
+    x, y, z = (None if math.isnan(um) else um for um in stage.position_um())
+    return StagePlace(x, y, z)

@@ -1,0 +1,180 @@
+"""Stage, single scans and forecasts: commands to an acquirer that runs in a thread of the test."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import zmq
+from pydantic import TypeAdapter
+
+from files.recording import read_recording
+from files.sample_notes import SampleNotes
+from pipeline.live.acquirer import Acquirer
+from pipeline.live.sending import Sending
+from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.wire.messages import AcquirerStatus, Inbox, Message, StackHeader, Stamp
+from pipeline.wire.places import StagePlace
+from pipeline.wire.sockets import ANY_PORT, Context, PipelineError, bind, command, connect, request
+from pipeline.wire.state import (
+    ForecastRequest,
+    Phase,
+    RecordingForecast,
+    RecordingState,
+    RecordRequest,
+)
+from tests.microscopes import LIVE_SMALL
+
+STAMP = Stamp("test", 1)
+PLACE = TypeAdapter(StagePlace)
+
+
+class Listening(Publisher):
+    """A publisher that keeps the last status and says when there is a new one."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, ANY_PORT)
+        self.changed = threading.Condition()
+        self.status: AcquirerStatus | None = None
+
+    def publish(self, message: Message) -> None:
+        if isinstance(message.header, AcquirerStatus):
+            with self.changed:
+                self.status = message.header
+                self.changed.notify_all()
+
+
+class RunningAcquirer:
+    """An acquirer on a small simulated microscope, whose live imaging is stopped."""
+
+    def __init__(self, context: Context, settings: ProcessSettings) -> None:
+        self._context = context
+        stacks, where = bind(context, zmq.PUSH, ANY_PORT)
+        frames, _ = bind(context, zmq.PUSH, ANY_PORT)
+        commands, self._commands = bind(context, zmq.REP, ANY_PORT)
+        self.listening = Listening(context)
+        self.inbox = Inbox(connect(context, zmq.PULL, where))
+        kept: Callable[..., None] = lambda *_: None  # noqa: E731
+        stamp = Stamp("acquirer", 2)
+        sending = Sending(stacks, frames, stamp)
+        self._acquirer = Acquirer(settings, sending, commands, self.listening, stamp, kept)
+        self._sockets = (stacks, frames)
+
+    def run(self, ending: threading.Event) -> None:
+        try:
+            self._acquirer.run(ending)
+        finally:
+            for socket in self._sockets:
+                socket.close()
+
+    def ask(self, name: str, argument: str = "") -> str:
+        return request(self._context, self._commands, command(name, argument, stamp=STAMP), 60.0)
+
+    def wait(self, holds: Callable[[AcquirerStatus], bool]) -> AcquirerStatus:
+        listening = self.listening
+        with listening.changed:
+            listening.changed.wait_for(lambda: listening.status and holds(listening.status))
+            assert listening.status is not None
+            return listening.status
+
+
+@pytest.fixture(scope="module")
+def acquirer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAcquirer]:
+    file = tmp_path_factory.mktemp("stage") / "small.toml"
+    file.write_text(LIVE_SMALL)
+    ending = threading.Event()
+    settings = ProcessSettings(name="acquirer", microscope_file=file, live=False)
+    with zmq.Context() as context, ThreadPoolExecutor(1) as pool:
+        running = RunningAcquirer(context, settings)
+        ran: Future[None] = pool.submit(running.run, ending)
+        try:
+            running.wait(lambda s: s.phase is Phase.IDLE)
+            yield running
+        finally:
+            ending.set()
+            ran.result()
+            running.listening.close()
+            running.inbox.socket.close()
+
+
+def place(acquirer: RunningAcquirer) -> StagePlace:
+    return PLACE.validate_json(acquirer.ask("where"))
+
+
+def move(acquirer: RunningAcquirer, wanted: StagePlace) -> AcquirerStatus:
+    acquirer.ask("move", PLACE.dump_json(wanted).decode())
+    return acquirer.wait(lambda s: s.stage is not None and not s.stage.moving)
+
+
+def test_the_stage_goes_where_it_is_sent(acquirer: RunningAcquirer) -> None:
+    status = move(acquirer, StagePlace(5.0, -3.5, 1.25))
+    assert status.stage is not None and status.stage.problem == ""
+    assert status.stage.place == place(acquirer) == StagePlace(5.0, -3.5, 1.25)
+    move(acquirer, StagePlace(z_um=2.0))  # the other axes stay
+    assert place(acquirer) == StagePlace(5.0, -3.5, 2.0)
+    assert status.stage.sideways and status.stage.focus
+
+
+@pytest.mark.parametrize("wanted", ["{}", '{"x_um": "left"}', "no JSON", '{"u_um": 1}'])
+def test_a_place_that_is_none_is_refused(acquirer: RunningAcquirer, wanted: str) -> None:
+    before = place(acquirer)
+    with pytest.raises(PipelineError, match="move: "):
+        acquirer.ask("move", wanted)
+    assert place(acquirer) == before
+
+
+def test_a_snap_is_one_scan(acquirer: RunningAcquirer) -> None:
+    before = acquirer.wait(lambda s: True).scans
+    acquirer.ask("snap")
+    after = acquirer.wait(lambda s: s.scans > before and s.phase is Phase.IDLE)
+    assert after.scans == before + 1
+    kinds: list[str] = []
+    while "stack" not in kinds:
+        message = acquirer.inbox.receive(1000)
+        if message is not None:
+            assert isinstance(message.header, StackHeader)
+            kinds.append(message.header.kind)
+    assert kinds in (["background", "stack"], ["stack"])
+
+
+def test_a_time_lapse_at_positions_keeps_the_stage_to_itself(
+    acquirer: RunningAcquirer, tmp_path: Path
+) -> None:
+    move(acquirer, StagePlace(0.0, 0.0, 0.0))
+    output = tmp_path / "cells.h5"
+    wanted = RecordRequest(
+        str(output), stacks=2, interval_s=1000.0,
+        positions=(StagePlace(0.5, 0.25, 0.0, "left"), StagePlace(-0.5, 0.25, name="right")),
+        sample_name="HL60, dish 3", notes="37 °C\nfixed",
+    )  # fmt: skip
+    acquirer.ask("record", TypeAdapter(RecordRequest).dump_json(wanted).decode())
+    with pytest.raises(PipelineError, match="move: a time-lapse is running and moves the stage"):
+        acquirer.ask("move", PLACE.dump_json(StagePlace(1.0, 1.0)).decode())
+    with pytest.raises(PipelineError, match="snap: scans are being taken"):
+        acquirer.ask("snap")
+
+    def state(status: AcquirerStatus) -> RecordingState:
+        return status.recording or RecordingState("", "", running=False)
+
+    acquirer.wait(lambda s: state(s).done == 2)
+    acquirer.ask("finish")
+    acquirer.wait(lambda s: state(s).output == str(output) and not state(s).running)
+    recording = read_recording(output)
+    assert recording.sample == SampleNotes("HL60, dish 3", "37 °C\nfixed")
+    assert recording.attributes == {}
+    scans = list(recording.scans())
+    assert [scan.position_name for scan in scans] == ["left", "right"]
+    assert [scan.stage_um[:2] for scan in scans] == [(0.5, 0.25), (-0.5, 0.25)]
+
+
+def test_a_forecast_is_answered_without_starting(acquirer: RunningAcquirer, tmp_path: Path) -> None:
+    output = tmp_path / "later.h5"
+    wanted = RecordRequest(str(output), stacks=11, interval_s=60.0, tomograms=str(output) + "t")
+    asked = TypeAdapter(ForecastRequest).dump_json(ForecastRequest(wanted, (16, 20, 24))).decode()
+    answer = TypeAdapter(RecordingForecast).validate_json(acquirer.ask("forecast", asked))
+    assert answer.problems == {} and answer.scans == 11
+    assert answer.recording_bytes == 12 * 9 * 64 * 64  # with the background; 8 bit
+    assert answer.tomogram_bytes == 11 * 2 * 4 * 16 * 20 * 24  # raw and regularized
+    assert 600 <= answer.seconds < 660 and answer.free_bytes
+    assert not output.exists()
