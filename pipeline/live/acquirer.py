@@ -206,7 +206,8 @@ class Acquirer:
             self._take_background(microscope)
         if self._resend.is_set():
             self._send_background()
-        self._stage.carry_out()
+        if self._stage.carry_out():
+            self._centring.forget()  # the user has chosen what is in the middle
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:

@@ -86,12 +86,12 @@ class StageControl:
 
     # ---- Done by the thread that scans ----
 
-    def carry_out(self) -> None:
-        """Make the requested move, if there is one; the state says how it ended."""
+    def carry_out(self) -> bool:
+        """Make the requested move; return whether there was one. The state says how it ended."""
         with self._lock:
             wanted, self._wanted = self._wanted, None
         if wanted is None or self._stage is None:
-            return
+            return False
         problem = ""
         try:
             self._stage.move_to(wanted.x_um, wanted.y_um, wanted.z_um)
@@ -100,6 +100,7 @@ class StageControl:
             problem, place = str(error), self._state.place if self._state else StagePlace()
         with self._lock:
             self._state = StageState(place, moving=self._wanted is not None, problem=problem)
+        return True
 
 
 def _place(stage: Stage) -> StagePlace:
