@@ -13,25 +13,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
 from benchmarks.machine import machine
 from benchmarks.unwrapping_fields import Case, computed_cases, measured_cases
-from files.glyphs import text_mask
-from files.pictures import write_png
+from files.figures.panels import ColourScale, Overlaid, Panel
+from files.pictures import draw_panels, write_png
 from reconstruction.unwrap import residues, unwrap, unwrap_frames, weighted_turns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["main", "measure"]
 
 _RESULT = Path(__file__).parent / "results" / "unwrapping.txt"
 _TURN = 2 * math.pi
-_LINE = 20
-_RED = (230, 60, 50)
+_RED = np.array([(0, 0, 0, 0), (230, 60, 50, 255)], np.uint8)
 _PICTURES = {  # file: cases, and how much larger a pixel is drawn
     "unwrapping-cell.png": (["HL60 cell, hologram"], 3),
     "unwrapping-spheres.png": (
@@ -133,8 +134,8 @@ def _report(rows: Sequence[Figures]) -> str:
     return "\n".join(lines)
 
 
-def _row(case: Case, here: torch.Tensor, peer: torch.Tensor, zoom: int) -> NDArray[np.uint8]:
-    """Return a row of panels of the first frame: amplitude, wrapped, LiveTomo, scikit-image."""
+def _row(case: Case, here: torch.Tensor, peer: torch.Tensor) -> list[tuple[str, Panel]]:
+    """Return the panels of the first frame: amplitude, wrapped, LiveTomo, scikit-image."""
     field = case.fields[:1]
     truth = here if case.truth is None else case.truth
     low, high = (float(truth[0].quantile(q)) for q in (0.001, 0.999))
@@ -145,35 +146,28 @@ def _row(case: Case, here: torch.Tensor, peer: torch.Tensor, zoom: int) -> NDArr
     peer = peer[:1] - _TURN * torch.round((peer[:1] - truth[:1]) / _TURN).median()
     here = here[:1] - _TURN * torch.round((here[:1] - truth[:1]) / _TURN).median()
     panels = [
-        ("amplitude, 0 to 2", field.abs(), (0.0, 2.0), none),
-        ("wrapped, residues", field.angle(), (-math.pi, math.pi), torn),
-        (f"here: {span}", here, limits, _wrong(here, truth[:1])),
-        ("scikit-image", peer, limits, _wrong(peer, truth[:1])),
+        (f"{case.name}\namplitude, 0 to 2", field.abs(), (0.0, 2.0), none),
+        ("wrapped, residues in red", field.angle(), (-math.pi, math.pi), torn),
+        (f"LiveTomo, {span}", here, limits, _wrong(here, truth[:1])),
+        ("scikit-image, wrong turns in red", peer, limits, _wrong(peer, truth[:1])),
     ]
-    drawn = [_panel(name, v[0], lim, marks[0], zoom) for name, v, lim, marks in panels]
-    return np.concatenate(drawn, axis=1)
+    return [(name, _panel(v[0], limits, marks[0])) for name, v, limits, marks in panels]
 
 
-def _panel(
-    name: str, values: torch.Tensor, limits: tuple[float, float], red: torch.Tensor, zoom: int
-) -> NDArray[np.uint8]:
-    """Return a panel with a title, values in grey and marked pixels in red."""
-    grey = ((values - limits[0]) / (limits[1] - limits[0])).clamp(0, 1) * 255
-    colours = torch.where(red[..., None], torch.tensor(_RED), grey[..., None])
-    pixels = np.kron(colours.numpy().astype(np.uint8), np.ones((zoom, zoom, 1), np.uint8))
-    ink = text_mask(name, 1 + (zoom > 1))
-    picture = np.full((pixels.shape[0] + _LINE + 6, pixels.shape[1] + 6, 3), 24, np.uint8)
-    picture[_LINE : _LINE + pixels.shape[0], : pixels.shape[1]] = pixels
-    area = picture[2 : 2 + ink.shape[0], : ink.shape[1]]
-    area[ink[:, : area.shape[1]]] = 235
-    return picture
+def _panel(values: torch.Tensor, limits: tuple[float, float], red: torch.Tensor) -> Panel:
+    """Return values in grey with marked pixels in red."""
+    rows, columns = values.shape
+    marks = Overlaid(red.numpy().astype(np.float32), ColourScale(0, 1, colours=_RED))
+    grey = ColourScale(*limits, colours="gray")
+    edges = (0.0, float(columns), 0.0, float(rows))
+    return Panel(values.numpy(), grey, edges, overlaid=[marks], smooth=False)
 
 
-def _draw(rows: dict[str, NDArray[np.uint8]], folder: Path) -> Iterator[Path]:
+def _draw(rows: dict[str, list[tuple[str, Panel]]], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (cases, _) in _PICTURES.items():
+    for name, (cases, zoom) in _PICTURES.items():
         if drawn := [rows[case] for case in cases if case in rows]:
-            write_png(folder / name, np.concatenate(drawn))
+            write_png(folder / name, draw_panels(drawn, zoom))
             yield folder / name
 
 
@@ -184,7 +178,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--data", type=Path, default=os.environ.get("LIVETOMO_DATA"))
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(argv)
-    zooms = {case: zoom for cases, zoom in _PICTURES.values() for case in cases}
+    wanted = {case for cases, _ in _PICTURES.values() for case in cases}
     rows, drawn = [], {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -192,8 +186,8 @@ def main(argv: Sequence[str] = ()) -> int:
     for case in cases:
         figures, here, peer = measure(case)
         rows.append(figures)
-        if case.name in zooms:
-            drawn[case.name] = _row(case, here, peer, zooms[case.name])
+        if case.name in wanted:
+            drawn[case.name] = _row(case, here, peer)
     torch.set_num_threads(threads)
     report = _report(rows)
     print(json.dumps({"machine": machine(), "rows": rows}) if options.json else report)

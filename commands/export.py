@@ -1,4 +1,4 @@
-"""Export tomograms to the format of another program: OME-TIFF, OME-Zarr, TCF, STL or PLY.
+"""Export tomograms to the format of another program, or as a movie of their sections.
 
 docs/how-to/exporting.md describes what each format keeps, and which programs read it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
 
-HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF, or their surfaces to STL or PLY"
+HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF, as surfaces (STL, PLY) or a movie (GIF, MP4)"
 
 
 def add_options(parser: ArgumentParser) -> None:

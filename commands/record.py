@@ -61,6 +61,6 @@ def run(options: Namespace) -> int:
         background=background_plan(options.background_every, options.background_minutes),
         tomograms=tomogram_request(options.tomograms, options.regularizer, options.device),
         resume=options.resume,
-        keep_in_middle=options.keep_in_middle,
         sample=SampleNotes(options.sample, options.notes),
+        keep_in_middle=options.keep_in_middle,
     )

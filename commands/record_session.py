@@ -68,8 +68,8 @@ def run_record(
     background: BackgroundPlan | None = None,
     tomograms: TomogramRequest | None = None,
     resume: bool = False,
-    keep_in_middle: bool = False,
     sample: SampleNotes = NO_NOTES,
+    keep_in_middle: bool = False,
 ) -> int:
     """Record a time-lapse without a window.
 
@@ -93,10 +93,10 @@ def run_record(
         None: make none.
     resume : bool
         Continue a recording that was ended or crashed.
-    keep_in_middle : bool
-        Keep the object in the middle by moving the stages; False: as [drift] says.
     sample : SampleNotes
         Written into a new recording and its tomograms.
+    keep_in_middle : bool
+        Keep the object in the middle by moving the stages; False: as [drift] says.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from acquisition.errors import ConfigurationError
 from acquisition.scanning.timestamps import is_possible_time
 from files.disk import check_output
 from files.exporting.exported_image import ExportedImage, select_images
+from files.measured_rows import HEADER, LIPID
 from files.tomograms import TomogramSeries, read_tomograms
 from measuring.following import Follower
 from measuring.measure_volume import Measurement, measure_volume
@@ -25,8 +26,6 @@ from measuring.measuring_settings import MeasuringSettings
 
 __all__ = ["HEADER", "LIPID", "MeasuredPosition", "MeasuredTable", "measure_tomograms"]
 
-HEADER = ("time_s", "object", *COLUMNS)
-LIPID = "lipid_fraction"  # the last column, where a second threshold is given
 Progress = Callable[[str, int, int], None]
 
 

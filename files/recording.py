@@ -262,6 +262,11 @@ class Recording:
                         yield series.scan(stack, self.background)
                 index += 1
 
+    def frame(self, scan: int, angle: int) -> NDArray[Any]:
+        """Read one interferogram, (y, x); the others of its scan stay on the disk."""
+        with hdf5.read_file(self.path) as file:
+            return _native(file["sample/interferograms"][scan, angle])
+
     def log(self) -> ScanLog:
         """Return lost angles and locations of the scans that were complete when it was opened."""
         with hdf5.read_file(self.path) as file:

@@ -24,11 +24,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from acquisition.choices import VOLUMES
@@ -40,9 +39,10 @@ from files.positions import Positions, read_locations, read_names, write_names
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
-from reconstruction.tomogram import Tomogram
-from regularizer.metrics import WINDOW
-from regularizer.quality_report import QualityReport
+from regularizer.quality_report import SSIM_WINDOW, QualityReport
+
+if TYPE_CHECKING:
+    from reconstruction.tomogram import Tomogram  # with torch, which a window opens without
 
 __all__ = [
     "FORMAT",
@@ -90,8 +90,8 @@ class TomogramAppender(Closing):
 
     def append(
         self,
-        raw: Tomogram,
-        regularized: Mapping[str, Tomogram] | None = None,
+        raw: "Tomogram",
+        regularized: "Mapping[str, Tomogram] | None" = None,
         location: ScanLocation | None = None,
     ) -> int:
         """Append one time point and return its number.
@@ -123,7 +123,7 @@ class TomogramAppender(Closing):
         return time
 
     def append_quality(
-        self, time: int, report: QualityReport, reference: Tomogram | None = None
+        self, time: int, report: QualityReport, reference: "Tomogram | None" = None
     ) -> None:
         """Append the comparison of a time point's tomogram with total variation.
 
@@ -150,7 +150,7 @@ class TomogramAppender(Closing):
             hdf5.append_row(self._indices["tv"], time)
         hdf5.append_row(self._quality, row)
 
-    def _checked(self, tomogram: Tomogram) -> NDArray[np.float32]:
+    def _checked(self, tomogram: "Tomogram") -> NDArray[np.float32]:
         if (
             tuple(tomogram.index.shape) != self._shape
             or tomogram.voxel_size_um != self._voxel_size_um
@@ -197,7 +197,7 @@ class TomogramWriter(TomogramAppender):
     def __init__(
         self,
         path: Path,
-        first: Tomogram,
+        first: "Tomogram",
         methods: tuple[str, ...] = (),
         provenance: Mapping[str, Any] | None = None,
         positions: tuple[str, ...] | None = None,
@@ -335,21 +335,40 @@ class TomogramSeries:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def raw(self, time: int) -> Tomogram:
+    def raw(self, time: int) -> "Tomogram":
         """Read the raw tomogram of one time point."""
         if not 0 <= time < len(self):
             raise DataError(f"{self.path}: time must be below {len(self)}, got {time}")
         return self._tomogram("raw", time, time)
 
-    def regularized(self, method: str, time: int) -> Tomogram | None:
+    def regularized(self, method: str, time: int) -> "Tomogram | None":
         """Read a regularized tomogram; None if the file has none for this time point."""
-        rows = np.flatnonzero(self.indices.get(method, np.empty(0, np.int64)) == time)
-        return self._tomogram(method, int(rows[0]), time) if len(rows) else None
+        row = self._row(method, time)
+        return None if row is None else self._tomogram(method, row, time)
 
-    def __iter__(self) -> Iterator[Tomogram]:
+    def volume(self, name: str, time: int, z: slice = slice(None)) -> NDArray[np.float32] | None:
+        """Read planes of "raw" or of a regularized volume, (z, y, x); None if there is none."""
+        row = self._row(name, time)
+        if row is None:
+            return None
+        with hdf5.read_file(self.path) as file:
+            found = file["tomograms"][name][row, z]
+        return np.asarray(found).astype(np.float32, copy=False)
+
+    def _row(self, name: str, time: int) -> int | None:
+        if name == "raw":
+            return time if 0 <= time < len(self) else None
+        rows = np.flatnonzero(self.indices.get(name, np.empty(0, np.int64)) == time)
+        return int(rows[0]) if len(rows) else None
+
+    def __iter__(self) -> "Iterator[Tomogram]":
         return (self.raw(time) for time in range(len(self)))
 
-    def _tomogram(self, name: str, row: int, time: int) -> Tomogram:
+    def _tomogram(self, name: str, row: int, time: int) -> "Tomogram":
+        import torch  # seconds, which those who take arrays do not wait for
+
+        from reconstruction.tomogram import Tomogram
+
         with hdf5.read_file(self.path) as file:
             volume = file["tomograms"][name][row].astype(np.float32, copy=False)
         provenance = {key: str(value) for key, value in self.provenance.items()}
@@ -410,7 +429,7 @@ def _count_complete(file: h5py.File) -> int:
 
 def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
     """Return the type of a row of /quality for volumes (z, y, x)."""
-    slices = max(shape[0] - WINDOW + 1, 1)
+    slices = max(shape[0] - SSIM_WINDOW + 1, 1)
     columns = [("time", "<i8"), ("method", "S16"), *((name, "<f8") for name in _SCALARS)]
     return np.dtype([*columns, ("ssim_z", "<f4", (slices,))])
 

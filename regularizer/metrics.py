@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from acquisition.errors import DataError
 from reconstruction.tomogram import Spectrum
+from regularizer.quality_report import SSIM_WINDOW
 
 __all__ = [
     "WINDOW",
@@ -27,7 +28,7 @@ __all__ = [
     "unexplained",
 ]
 
-WINDOW = 7  # voxels along each axis
+WINDOW = SSIM_WINDOW
 
 
 @dataclass(frozen=True, slots=True)

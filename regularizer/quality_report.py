@@ -6,7 +6,9 @@ computes the figures (``regularizer.quality_check``).
 
 from dataclasses import dataclass
 
-__all__ = ["QualityReport"]
+__all__ = ["SSIM_WINDOW", "QualityReport"]
+
+SSIM_WINDOW = 7  # voxels along each axis
 
 
 @dataclass(frozen=True, slots=True)

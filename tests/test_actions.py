@@ -95,9 +95,10 @@ NEEDING_A_TOMOGRAM = {
     "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map",
     "outlines", "xy",
     "xz", "yz", "3d", "enlarge 3d", "line", "region",
-    "follow", "put away", "save", "earlier", "later", "auto", "nearer", "farther", "fit", "left",
+    "follow", "put away", "save", "copy", "figure", "movie", "export", "table", "napari",
+    "earlier", "later", "auto", "nearer", "farther", "fit", "left",
     "right", "up", "down",
-    "shallower", "deeper", "centre",
+    "shallower", "deeper", "centre", "faster", "slower", "newest",
 }  # fmt: skip
 
 

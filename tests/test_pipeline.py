@@ -3,20 +3,16 @@
 import json
 import shutil
 import time
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
 from commands.headless import run_headless
 from commands.reconstruct import run_reconstruct
 from commands.record_session import run_record
-from files.pictures import draw_grid, draw_tomograms, write_png
 from files.recording import read_recording
 from files.tomograms import read_tomograms
 from pipeline.live.instrument_client import merge
@@ -238,40 +234,3 @@ def test_headless_run_writes_tomograms_and_a_picture(
     assert len(series.quality["ssim"]) == 1
     assert series.indices["tv"].tolist() == series.quality["time"].tolist()
     assert "against total variation: SSIM" in said
-
-
-def test_picture_is_a_png_of_what_was_drawn(tmp_path: Path) -> None:
-    volume = np.full((8, 20, 24), 1.337, np.float32)
-    volume[3:5, 8:12, 8:16] = 1.38
-    rows = [("raw", volume), ("deep", volume)]
-    picture = draw_tomograms(rows, (0.2, 0.1, 0.1), 1.337, 100)
-    write_png(tmp_path / "tomogram.png", picture)
-    data = (tmp_path / "tomogram.png").read_bytes()
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    begin = data.index(b"IDAT") + 4
-    lines = np.frombuffer(zlib.decompress(data[begin:-16]), np.uint8)
-    height, width, _ = picture.shape
-    lines = lines.reshape(height, 1 + 3 * width)
-    assert not lines[:, 0].any()
-    np.testing.assert_array_equal(lines[:, 1:].reshape(picture.shape), picture)
-    # the object is the brightest place of its slice, the medium the darkest
-    assert (picture == (253, 231, 37)).all(axis=2).any()
-    assert (picture == (68, 1, 84)).all(axis=2).any()
-
-
-@pytest.mark.parametrize("draw", [draw_grid, draw_tomograms])
-def test_pictures_of_narrow_volumes_have_their_legend(
-    draw: Callable[..., NDArray[np.uint8]],
-) -> None:
-    """One column of 30 pixels is narrower than the colour scale under it."""
-    volume = np.full((4, 60, 6), 1.337, np.float32)
-    volume[2, 30, 3] = 1.38
-    rows: list[object] = [("deep", volume)]
-    if draw is draw_grid:
-        picture = draw([rows], volume, (0.2, 0.1, 0.1), 1.337, 30)
-    else:
-        picture = draw(rows, (0.2, 0.1, 0.1), 1.337, 30)
-    legend = picture[-40:]
-    assert (legend == (253, 231, 37)).all(axis=2).any()  # both ends of the scale
-    assert (legend == (68, 1, 84)).all(axis=2).any()
-    assert (legend[:, -20:] == 235).any()  # and what the bar is long, at its right end

@@ -10,8 +10,8 @@ import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtTest import QTest  # after the platform
+from PySide6.QtCore import QEvent, Qt  # after the platform
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from pipeline.wire.places import StagePlace

@@ -47,6 +47,34 @@ def test_a_position_may_be_finished_before_the_next(tmp_path: Path) -> None:
     assert plan.seconds == 4.0  # each has a clock of its own
 
 
+@pytest.mark.parametrize("positions", [[], [(1, 2, 3)], TWO_PLACES["stage_positions"]])
+@pytest.mark.parametrize("axes", [None, ("t",), ("p",), ("t", "p")])
+@pytest.mark.parametrize("order", ["tp", "pt"])
+def test_visits_made_on_demand_are_those_that_useq_makes(
+    positions: list[Any], axes: tuple[str, ...] | None, order: str
+) -> None:
+    given: dict[str, Any] = {"time_plan": {"interval": 2, "loops": 3}, "axis_order": order}
+    given |= {"stage_positions": [tuple(p) if isinstance(p, list) else p for p in positions]}
+    given |= {} if axes is None else {"autofocus_plan": {"axes": axes}}
+    plan = TimelapsePlan(MDASequence.model_validate(given))
+    # a plan in phases is written out event by event
+    phases = [{"interval": 2, "loops": 3}]
+    written_out = TimelapsePlan(MDASequence.model_validate({**given, "time_plan": phases}))
+    assert isinstance(written_out.visits, tuple)
+    assert list(plan.visits) == list(written_out.visits)
+    for name in ("positions", "moves", "focuses", "seconds"):
+        assert getattr(plan, name) == getattr(written_out, name), name
+
+
+def test_a_million_time_points_at_positions_are_not_written_out() -> None:
+    given = {**TWO_PLACES, "time_plan": {"interval": 1, "loops": 1_000_000}}
+    given["stage_positions"] = [(1, 2), (4, 5)]
+    plan = TimelapsePlan(MDASequence.model_validate(given))
+    assert not isinstance(plan.visits, tuple) and len(plan.visits) == 2_000_000
+    assert plan.visits[-1] == Visit(999_999.0, 1, 4.0, 5.0)
+    assert plan.seconds == 999_999.0 and plan.moves and not plan.focuses
+
+
 def test_a_grid_is_a_list_of_positions(tmp_path: Path) -> None:
     grid = {"rows": 2, "columns": 2, "fov_width": 10, "fov_height": 10}
     plan = read_plan(

@@ -24,6 +24,7 @@ from ui.calibration_run import CalibrationReport, CalibrationRun
 from ui.experiment import Experiment
 from ui.style import theme
 from ui.widgets.labels import dim_label, set_text
+from ui.widgets.sizes import resize_on_screen
 
 __all__ = ["CalibrateDialog"]
 
@@ -49,7 +50,7 @@ class CalibrateDialog(QDialog):
     def __init__(self, parent: QWidget, experiment: Experiment, bench: Bench) -> None:
         super().__init__(parent)
         self.setWindowTitle("Calibrate the microscope")
-        self.resize(*_SIZE)
+        resize_on_screen(self, *_SIZE)
         self._experiment, self._bench = experiment, bench
         self.run: CalibrationRun | None = None
         self.report: CalibrationReport | None = None

@@ -23,6 +23,7 @@ from ui.widgets.labels import ElidedLabel, set_text
 
 if TYPE_CHECKING:
     from acquisition.configuration.microscope_text import TextProblem
+from ui.widgets.sizes import resize_on_screen
 
 __all__ = ["MicroscopeDialog"]
 
@@ -52,7 +53,7 @@ class MicroscopeDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(f"{path.name}[*]")
-        self.resize(*_SIZE)
+        resize_on_screen(self, *_SIZE)
         self._experiment, self._path, self._bench = experiment, path, bench
         self._saved = ""
         self.problems: tuple[TextProblem, ...] = ()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
+    QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -27,6 +29,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QRadioButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -36,6 +39,7 @@ from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.places import StagePlace
 from pipeline.wire.state import ForecastRequest, RecordingForecast, RecordRequest
 from ui.widgets.labels import dim_label, heading, set_text
+from ui.widgets.sizes import resize_on_screen
 
 __all__ = ["RecordDefaults", "RecordDialog"]
 
@@ -44,6 +48,7 @@ _LONGEST_S: Final = 7 * 86400.0
 _LONGEST_MIN: Final = 60 * 24 * 365.0
 _TYPING_MS: Final = 250  # a pause in typing, after which the forecast is asked for
 _WIDTH_PX: Final = 980
+_HEIGHT_PX: Final = 400  # it grows to what it needs
 _NOTES_PX: Final = 64
 _LIST_PX: Final = 92
 _SPACING_PX: Final = 6
@@ -104,7 +109,6 @@ class RecordDialog(QDialog):
         self.outlook, self.disk = dim_label("asking what it takes"), QLabel()
         self.outlook.setWordWrap(True)
         self.disk.setWordWrap(True)
-        self.resize(_WIDTH_PX, 0)
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(_TYPING_MS)
@@ -113,6 +117,7 @@ class RecordDialog(QDialog):
         self._connect()
         self._draw()
         self._typing.start()
+        resize_on_screen(self, _WIDTH_PX, _HEIGHT_PX)
 
     # --- what is in it ---
 
@@ -200,7 +205,9 @@ class RecordDialog(QDialog):
         self._row(right, "", self.autofocus, "autofocus")
         every = _beside(self.background, self.background_unit)
         self._row(right, "Retake background after", every, "background")
-        columns = QHBoxLayout()
+        self._form = QWidget()
+        columns = QHBoxLayout(self._form)
+        columns.setContentsMargins(0, 0, 0, 0)
         columns.setSpacing(24)
         for form in (left, right):
             form.setVerticalSpacing(_SPACING_PX)
@@ -214,7 +221,13 @@ class RecordDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
-        column.addLayout(columns, 1)
+        self._area = QScrollArea()  # for small screens
+        self._area.setWidget(self._form)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setMinimumWidth(self._form.minimumSizeHint().width())
+        column.addWidget(self._area, 1)
         column.addWidget(heading("What it takes"))
         column.addWidget(self.outlook)
         column.addWidget(self.disk)
@@ -297,11 +310,16 @@ class RecordDialog(QDialog):
         self._make_room()
 
     def _make_room(self) -> None:
-        """Grow where a problem needs lines; adjustSize would stop at two thirds of the screen."""
-        layout = self.layout()
-        needed = layout.totalHeightForWidth(self.width()) if layout is not None else 0
-        if needed > self.height():
-            self.resize(self.width(), needed)
+        """Grow where a problem needs lines, as far as the screen goes."""
+        view = self._area.viewport()
+        missing = self._form.heightForWidth(view.width()) - view.height()
+        if missing > 0:
+            resize_on_screen(self, self.width(), self.height() + missing)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Be as high as the form."""
+        super().showEvent(event)
+        self._make_room()
 
     def refuse_forecast(self, why: str) -> None:
         """Say why there is no forecast; the time-lapse can be tried all the same."""
@@ -428,7 +446,7 @@ def _with_button(edit: QLineEdit, text: str, action: Callable[[], None]) -> QWid
     button = QPushButton(text)
     button.setAutoDefault(False)
     button.clicked.connect(action)
-    edit.setMinimumWidth(240)
+    edit.setMinimumWidth(160)
     row.addWidget(edit, 1)
     row.addWidget(button)
     return both

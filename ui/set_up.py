@@ -1,14 +1,17 @@
 """Sets the microscope up from the window: calibrating it, and editing its file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from ui.bench import Bench
-from ui.calibrate_dialog import CalibrateDialog
 from ui.experiment import Experiment
-from ui.microscope_dialog import MicroscopeDialog
+
+if TYPE_CHECKING:
+    from ui.calibrate_dialog import CalibrateDialog
+    from ui.microscope_dialog import MicroscopeDialog
 
 __all__ = ["SetUp"]
 
@@ -38,6 +41,8 @@ class SetUp(QObject):
 
     def calibrate(self) -> None:
         """Calibrate the microscope, in a dialog."""
+        from ui.calibrate_dialog import CalibrateDialog  # not before it is wanted
+
         if self._bench is not None:
             self.calibration = CalibrateDialog(self._window, self._experiment, self._bench)
             self.calibration.open()
@@ -55,6 +60,8 @@ class SetUp(QObject):
         dialog.open()
 
     def _edit(self, path: Path, bench: Bench | None) -> None:
+        from ui.microscope_dialog import MicroscopeDialog  # not before it is wanted
+
         self.editor = MicroscopeDialog(self._window, self._experiment, path, bench)
         self.editor.open()
 

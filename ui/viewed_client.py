@@ -1,7 +1,13 @@
 """The protocols of a client that the window can show."""
 
+import threading
+from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.wire.file_state import CheckedScan, PlaySpeed
 from pipeline.wire.places import StagePlace
 from pipeline.wire.state import (
     ForecastRequest,
@@ -9,10 +15,18 @@ from pipeline.wire.state import (
     Playlist,
     RecordingForecast,
     RecordRequest,
+    TomogramView,
     Updates,
 )
 
-__all__ = ["Timeline", "ViewedClient"]
+__all__ = ["TimePoints", "Timeline", "ViewedClient"]
+
+
+class TimePoints(Protocol):
+    """Reads the tomograms of a file, in one thread."""
+
+    def view(self, wanted: tuple[int, str, str], stop: threading.Event) -> TomogramView:
+        """Return a scan (its number, the method, the constraint); raise Stopped after ``stop``."""
 
 
 class ViewedClient(Protocol):
@@ -80,6 +94,47 @@ class Timeline(Protocol):
     @property
     def playlist(self) -> Playlist:
         """The played scans and their stage positions."""
+
+    @property
+    def tomogram_file(self) -> Path | None:
+        """The file, if it holds tomograms; None if they are computed from a recording."""
+
+    def reader(self) -> TimePoints:
+        """Open the file once more, for another thread: what it reads does not change the view."""
+
+    @property
+    def path(self) -> Path:
+        """The file that is shown."""
+
+    @property
+    def checks(self) -> tuple[CheckedScan, ...]:
+        """The comparisons with total variation that the file holds."""
+
+    @property
+    def speed(self) -> PlaySpeed:
+        """How fast the file is played."""
+
+    @property
+    def following(self) -> bool:
+        """Whether the newest scan is shown as the file grows."""
+
+    def open(self, path: Path) -> None:
+        """Show another file in place of this one."""
+
+    def set_speed(self, speed: PlaySpeed) -> None:
+        """Play as fast as that; refused where the file does not know its times."""
+
+    def follow(self, on: bool) -> None:
+        """Show the newest scan as the file grows, or stay; returns at once."""
+
+    def want_thumbnails(self, scans: tuple[int, ...]) -> None:
+        """Make small pictures of these scans in the background; returns at once."""
+
+    def take_thumbnails(self) -> dict[int, NDArray[np.float32]]:
+        """Return the small pictures (y, x) made since the last call, by scan."""
+
+    def want_light(self, wanted: bool) -> None:
+        """Compute the light of the displayed scans, or not; returns at once."""
 
     def seek(self, scan: int) -> None:
         """Show a scan; returns at once."""

@@ -34,14 +34,16 @@ from ui.bars.timelapse_bar import TimelapseBar, confirm_end
 from ui.bars.toolbar import Toolbar
 from ui.bars.waiting import WaitingView
 from ui.bench import Bench
+from ui.dropped_files import DroppedFiles
 from ui.experiment import Experiment
+from ui.looking_back import LookingBack
 from ui.panels.panel_docks import PanelDocks
 from ui.picture_area import PictureArea
 from ui.recent_files import RecentFiles
-from ui.save_image import save_image
 from ui.set_up import SetUp
 from ui.settings import Settings
 from ui.style import apply_style
+from ui.taking_away.taking_away import TakingAway
 from ui.view_history import ViewHistory
 from ui.viewed_client import Timeline, ViewedClient
 from ui.viewmodel import ViewState
@@ -87,14 +89,19 @@ class Window(QMainWindow):
         self.instrument: InstrumentState | None = None
         folder = Path.home() if settings is None else settings.folder
         self.experiment: Experiment = Experiment(self, client, folder)
+        self.taking_away: TakingAway = TakingAway(self)
         self.files: RecentFiles = RecentFiles(self, self.experiment, settings)
+        self.looking_back: LookingBack | None = None
         self.set_up: SetUp = SetUp(self, self.experiment, bench)
         self._leaving = False
         self.setWindowTitle(title)
         self._build()
         self._connect()
         if timeline is not None:
-            self._enter_file_mode(timeline)
+            self.looking_back = LookingBack(self, timeline)
+        here = None if self.looking_back is None else self.looking_back.open
+        self.dropped = DroppedFiles(self, here, self.files.open)
+        self.dropped.said.connect(self.status.show_answer)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.poll)
         self._timer.start(POLL_MS)
@@ -181,14 +188,6 @@ class Window(QMainWindow):
         )
         self.objects.said.connect(self.status.show_answer)
 
-    def _enter_file_mode(self, timeline: Timeline) -> None:
-        """Replace the controls of an instrument with those of a file."""
-        self.waiting.enter_file_mode()
-        self.sidebar.enter_file_mode()
-        self.time.show()
-        self.time.sought.connect(timeline.seek)
-        self.time.position_chosen.connect(timeline.select_position)
-
     # --- updates from the client ---
 
     def poll(self) -> None:
@@ -209,8 +208,14 @@ class Window(QMainWindow):
             self.show_tomogram(updates.tomogram)
         if updates.quality is not None:
             self.show_check(updates.quality)
+        if updates.scans is not None:
+            self.objects.note(updates.scans)
         if updates.measured is not None:
             self.show_objects(updates.measured)
+        if updates.light is not None:
+            self.light.draw_light(updates.light)
+        if self.looking_back is not None:
+            self.looking_back.poll()
 
     def stop_polling(self) -> None:
         """Stop polling; the display stays."""
@@ -224,9 +229,20 @@ class Window(QMainWindow):
         self.sidebar.draw_state(state)
         self.objects.draw_state(state.measuring)
         self.docks.positions.draw(state)
-        if self._timeline is not None:
-            self.time.draw_playlist(self._timeline.playlist)
+        if self.looking_back is not None:
+            self.looking_back.draw(state)
         self._draw_instrument()
+
+    def begin_anew(self, path: Path) -> None:
+        """Show another file from here on."""
+        self.tomogram = self.check = self.measured = None
+        self.state = replace(self.state, grid=None, contrast=None, followed=None, drawn=None)
+        self._history = ViewHistory()
+        self.docks.begin_anew()
+        self.stack.setCurrentWidget(self.waiting)
+        self.setWindowTitle(f"LiveTomo - {path.name}")
+        if self._settings is not None:
+            self._settings.note_opened(path.absolute())
 
     def show_tomogram(self, tomogram: TomogramView) -> None:
         """Draw a new tomogram."""
@@ -263,6 +279,9 @@ class Window(QMainWindow):
 
     def look_back(self, sequence: int) -> None:
         """Show a checked scan of the past beside total variation; live scans go on unseen."""
+        if self.looking_back is not None:
+            self.looking_back.show_scan(sequence)
+            return
         check = self.trust.history.view(sequence)
         if check is None:
             self.status.show_answer(
@@ -394,6 +413,11 @@ class Window(QMainWindow):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     @property
+    def timeline(self) -> Timeline | None:
+        """The client, if it plays a file."""
+        return self._timeline
+
+    @property
     def is_light(self) -> bool:
         """Whether the colours are light."""
         return self._theme == "light"
@@ -424,15 +448,6 @@ class Window(QMainWindow):
         """List all keys."""
         HelpDialog(self, self.action_set).show()
 
-    def save(self) -> None:
-        """Ask for a file name and save an image of the views."""
-        saved = save_image(self, self.picture, self.experiment.folder)
-        if saved is not None:
-            path, why = saved
-            if not why:
-                self.experiment.folder = path.parent
-            self.status.show_answer(why or f"saved {path}", "error" if why else "")
-
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close; ask first if that would end a recording."""
         recording = self.instrument.recording if self.instrument is not None else None
@@ -441,6 +456,7 @@ class Window(QMainWindow):
             confirm_end(self, recording, self.close_without_asking)
             return
         self.stop_polling()
+        self.taking_away.close()
         self.picture.close_solid()
         if self._settings is not None:
             self._settings.keep(self._theme, self.experiment.folder, self, self.docks, self.state)

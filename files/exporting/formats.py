@@ -24,6 +24,8 @@ class ExportFormat:
     surfaces : bool
         Whether it holds surfaces of constant RI, of one scan a file, instead of voxels. ``write``
         is then called with their RI, too.
+    movie : bool
+        Whether it is for looking at: sections as pictures, without the values.
     """
 
     write: str
@@ -32,6 +34,7 @@ class ExportFormat:
     holds_several_images: bool = True
     uneven_times: str = ""
     surfaces: bool = False
+    movie: bool = False
 
 
 FORMATS = {
@@ -56,4 +59,6 @@ FORMATS = {
     "ply": ExportFormat(
         "files.exporting.surface_images:write_ply_image", ".ply", 0.5, False, surfaces=True
     ),
+    "gif": ExportFormat("files.exporting.movie_images:write_gif", ".gif", 0.1, False, movie=True),
+    "mp4": ExportFormat("files.exporting.movie_images:write_mp4", ".mp4", 0.1, False, movie=True),
 }

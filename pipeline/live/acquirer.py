@@ -126,9 +126,9 @@ class Acquirer:
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
+                self._stage.open(microscope.stage)
                 self._centring.open(microscope)
                 self._timelapse.keep_in_middle(self._centring.on)
-                self._stage.open(microscope.stage)
                 try:
                     self._serve(microscope, ending)
                 finally:
@@ -207,7 +207,7 @@ class Acquirer:
         if self._resend.is_set():
             self._send_background()
         if self._stage.carry_out():
-            self._centring.forget()  # the user has chosen what is in the middle
+            self._centring.forget()  # the user wants to be at another object
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:
@@ -392,8 +392,8 @@ class Acquirer:
             unsent=counts.unsent,
             scan_rate_hz=self._rate.hz,
             recording=self._timelapse.state(),
-            drift=self._centring.state(self._timelapse.drift),
             stage=self._stage.state,
+            drift=self._centring.state(self._timelapse.drift),
             **self._stamp(),
         )
 

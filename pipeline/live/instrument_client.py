@@ -318,8 +318,8 @@ def merge(
         quality=_checking(supervisor, quality),
         measuring=_measuring(supervisor, measuring),
         recording=None if acquirer is None else acquirer.recording,
-        drift=DriftState() if acquirer is None else acquirer.drift,
         stage=None if acquirer is None else acquirer.stage,
+        drift=DriftState() if acquirer is None else acquirer.drift,
         **scanned,
         **processed,
     )

@@ -1,7 +1,8 @@
 """Plays a file back to the window: a tomogram file, or a recording that is reconstructed.
 
-A thread reads or computes the requested scan; the window polls it like an instrument. Both kinds of
-file may still be growing.
+A thread reads or computes the requested scan; the window polls it like an instrument. Two more
+threads make small pictures and measure objects, each with a lower priority. Both kinds of file may
+still be growing. Nothing here loads torch: a recording does, in the thread, once it is shown.
 """
 
 import threading
@@ -9,178 +10,36 @@ import time
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-from acquisition.choices import REGULARIZERS, VOLUMES, check_regularizer
+import numpy as np
+
+from acquisition.choices import check_regularizer
 from acquisition.closing import Closing
-from acquisition.errors import DataError, LiveTomoError, Stopped
-from files import hdf5, recording, tomograms
+from acquisition.errors import LiveTomoError, Stopped
+from files.kinds import kind_of
+from pipeline.live.file_measuring import FileMeasuring
+from pipeline.live.playback_source import PlaybackSource, ViewRequest
+from pipeline.live.played_recording import PlayedRecording
+from pipeline.live.played_tomograms import PlayedTomograms
+from pipeline.live.playing_clock import PlayingClock
 from pipeline.live.refusals import RefusesInstrument
-from pipeline.live.shown_frame import shown_angle, shown_frame
-from pipeline.tomograms.job import settings_for
-from pipeline.tomograms.torch_device import torch_device
-from pipeline.wire.sockets import PipelineError
+from pipeline.live.thumbnails import Picture, Thumbnails
+from pipeline.wire.file_state import CheckedScan, PlaySpeed
+from pipeline.wire.pipeline_error import PipelineError
 from pipeline.wire.state import (
     InstrumentState,
-    InterferogramView,
+    MeasuringRequest,
     Phase,
     Playlist,
+    QualityView,
     TomogramView,
     Updates,
 )
-from pipeline.wire.tomogram_view import light_path, view_of, windowed
-from reconstruction.reconstructor import Reconstruction, Reconstructor
-from regularizer.constraint import Constrained, check_constraint
-from regularizer.registry import regularizer
-
-if TYPE_CHECKING:
-    from acquisition.interferograms import InterferogramStack
-    from regularizer.interface import Regularizer
 
 __all__ = ["Playback", "open_playback"]
 
-_RATE_HZ = 5.0  # of playing, if reading or computing keeps up
-_LOOK_S = 2.0  # between checks whether the file has grown
+_LOOK_S = 1.0  # between checks whether the file has grown
 _TICK_S = 0.05
-_KEPT_BYTES = 2**29  # of cached volumes
-_OF_RECORDING = "_tomograms"  # in the name of a file of tomograms made while recording
-
-
-# a scan, a regularizer, a constraint on the sign of the contrast
-ViewRequest = tuple[int, str, str]
-
-
-class PlaybackSource(Protocol):
-    """A file of scans."""
-
-    path: Path
-
-    constrained: bool  # whether a constraint on the sign of the contrast can be chosen
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The volumes in the file now, or the regularizers for a recording."""
-
-    def position_labels(self) -> tuple[str, ...]:
-        """Return the label of the stage position of each scan in the file now."""
-
-    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
-        """Return the requested tomogram; raise Stopped soon after ``stop`` is set."""
-
-    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
-        """Return an interferogram of a scan as ``show_angle`` chose it; None if it has none."""
-
-
-class _Tomograms:
-    """The volumes of a tomogram file."""
-
-    constrained = False
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._series = tomograms.read_tomograms(path)
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        held = self._series.indices
-        return tuple(name for name in VOLUMES if len(held.get(name, ()))) or ("none",)
-
-    def position_labels(self) -> tuple[str, ...]:
-        self._series = tomograms.read_tomograms(self.path)
-        return self._series.positions.scan_labels
-
-    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
-        scan, method, _ = wanted
-        raw, found = self._series.raw(scan), self._series.regularized(method, scan)
-        reference = found if method == "tv" else self._series.regularized("tv", scan)
-        return TomogramView(
-            raw=raw.index.numpy(),
-            regularized=None if found is None else found.index.numpy(),
-            total_variation=None if reference is None else reference.index.numpy(),
-            method="none" if found is None else method,
-            voxel_size_um=raw.voxel_size_um,
-            medium_index=raw.optics.medium_index,
-            sequence=scan,
-            timestamp=raw.timestamp,
-            latency_s=0.0,
-            optics=raw.optics,
-        )
-
-    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
-        """Return it from the recording that lies beside the file, NAME.h5 of NAME_tomograms.h5."""
-        beside = self.path.with_name(self.path.name.replace(_OF_RECORDING, ""))
-        if beside == self.path or not beside.is_file():
-            return None
-        recorded = next(recording.read_recording(beside).scans(int(self._series.scans[scan])))
-        stack = recorded.stack
-        return shown_frame(stack, shown_angle(stack, angle, scan), scan)
-
-
-class _Recording:
-    """The scans of a recording, each reconstructed and regularized on request."""
-
-    constrained = True
-
-    def __init__(self, path: Path, device: str | None) -> None:
-        self.path = path
-        self._recording = recording.read_recording(path)
-        self._device = torch_device(device)
-        self._planned: tuple[InterferogramStack, Reconstructor] | None = None
-        self._regularizers: dict[str, Regularizer] = {}
-        self._made: tuple[int, Reconstruction] | None = None
-        self._stack: tuple[int, InterferogramStack] | None = None
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        return tuple(REGULARIZERS)
-
-    def position_labels(self) -> tuple[str, ...]:
-        # rereading the background is slow
-        if self._recording.count_complete() != len(self._recording):
-            self._recording = recording.read_recording(self.path)
-        return self._recording.log().positions.scan_labels
-
-    def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
-        scan, method, constraint = wanted
-        begin = time.perf_counter()
-        made = self._reconstructed(scan)
-        middle = time.perf_counter()
-        regularized = None
-        if method != "none":
-            if method not in self._regularizers:
-                self._regularizers[method] = regularizer(method, self._device)
-            regularize = self._regularizers[method]
-            if isinstance(regularize, Constrained):
-                regularize.requested = check_constraint(constraint)
-            regularized = regularize(made.tomogram, made.spectrum, stop=stop)
-        stages_s = {
-            "reconstruction": middle - begin,
-            "regularization": time.perf_counter() - middle,
-        }
-        warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
-        assert self._planned is not None
-        background, reconstructor = self._planned
-        light = light_path(reconstructor.wave_vectors, background.illumination_k, made.report)
-        return windowed(view_of(made, regularized, method, stages_s, warnings, light=light))
-
-    def _reconstructed(self, scan: int) -> Reconstruction:
-        """Return the reconstruction of a scan; the last one is kept for other regularizers."""
-        if self._made is None or self._made[0] != scan:
-            recorded = next(self._recording.scans(scan))
-            if self._planned is None or self._planned[0] is not recorded.background:
-                settings = settings_for(self._recording, {})
-                made = Reconstructor(recorded.background, self._device, settings)
-                self._planned = (recorded.background, made)
-            self._made = (scan, self._planned[1](recorded.stack))
-            self._stack = (scan, recorded.stack)
-        return self._made[1]
-
-    def interferogram(self, scan: int, angle: int | None) -> InterferogramView | None:
-        """Return it from the recording."""
-        if self._stack is None or self._stack[0] != scan:
-            self._stack = (scan, next(self._recording.scans(scan)).stack)
-        stack = self._stack[1]
-        return shown_frame(stack, shown_angle(stack, angle, scan), scan)
 
 
 def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":
@@ -200,17 +59,18 @@ def open_playback(path: Path, method: str = "deep", device: str | None = None) -
         If the file is neither, or has no scan.
     """
     check_regularizer(method)
-    with hdf5.read_file(path) as file:
-        kind = file.attrs.get("format")
-    if kind not in (recording.FORMAT, tomograms.FORMAT):
-        raise DataError(
-            f"{path} must be a recording or a tomogram file of LiveTomo, got format {kind!r}: "
-            "import interferograms of other programs with `launcher.py import`"
-        )
-    source = _Recording(path, device) if kind == recording.FORMAT else _Tomograms(path)
-    if not source.position_labels():
-        raise DataError(f"{path} must hold at least one finished scan, found none")
-    return Playback(source, method if method in source.methods else source.methods[0])
+    source = _source(path, device)
+    return Playback(source, _method(source, method), device)
+
+
+def _source(path: Path, device: str | None) -> PlaybackSource:
+    if kind_of(path) == "recording":
+        return PlayedRecording(path, device)
+    return PlayedTomograms(path, device)
+
+
+def _method(source: PlaybackSource, wanted: str) -> str:
+    return wanted if wanted in source.methods else source.methods[0]
 
 
 class Playback(RefusesInstrument, Closing):
@@ -221,33 +81,82 @@ class Playback(RefusesInstrument, Closing):
     source : PlaybackSource
     method : str
         One of the methods of the source.
+    device : str or None
+        For other recordings that are opened in its place.
     """
 
-    def __init__(self, source: PlaybackSource, method: str) -> None:
-        self._source, self._method = source, method
-        self._position_labels = source.position_labels()
-        self._position = ""
-        self._constraint: str = "auto"
-        self._scan, self._shown = 0, (-1, "", "")
-        self._playing = False
-        self._message = "reading the first scan"
-        self._updates = Updates(self._state())
-        self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
-        self._angle: int | None = None
-        self._angle_asked = False
+    def __init__(self, source: PlaybackSource, method: str, device: str | None = None) -> None:
+        self._device = device
         self._changed = threading.Condition()
         self._stop = threading.Event()  # the running computation is no longer wanted
+        self._free = threading.Event()  # nothing is being shown
         self._closed = False
+        self._following = False
+        self._clock = PlayingClock()
+        self._angle: int | None = None
+        self._angle_asked = self._light_wanted = False
+        self._take_up(source, method)
         self._thread = threading.Thread(target=self._run, name="playback", daemon=True)
         self._thread.start()
 
+    def _take_up(self, source: PlaybackSource, method: str) -> None:
+        """Begin with a file."""
+        self._source, self._method = source, method
+        self._position_labels = source.position_labels()
+        self._position = ""
+        self._kept_playlist: Playlist | None = None
+        self._constraint: str = "auto"
+        self._scan, self._shown = 0, (-1, "", "")
+        self._light_of = -1
+        self._playing = False
+        self._message = "reading the first scan"
+        self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
+        self._thumbnails = Thumbnails(self._thumbnail, self._free)
+        self._measured_news = False
+        self._measuring = FileMeasuring(source, self._note_measuring)
+        self._updates = Updates(self._state())
+
     # --- called by the window ---
+
+    @property
+    def tomogram_file(self) -> Path | None:
+        """The file, if it holds tomograms; None for a recording."""
+        return self._source.path if isinstance(self._source, PlayedTomograms) else None
+
+    def reader(self) -> PlaybackSource:
+        """Open the file once more, for another thread."""
+        return _source(self._source.path, self._device)
 
     def poll(self, timeout_ms: int = 0) -> Updates:
         """Return what is new since the last poll."""
+        measured, scans = self._measuring.take()
         with self._changed:
+            if self._measured_news:
+                self._measured_news = False
+                self._updates = replace(self._updates, state=self._state())
             updates, self._updates = self._updates, Updates()
-        return updates
+        return replace(updates, measured=measured, scans=scans)
+
+    @property
+    def path(self) -> Path:
+        """The file that is shown."""
+        return self._source.path
+
+    def open(self, path: Path) -> None:
+        """Show another file in place of this one.
+
+        Raises
+        ------
+        DataError
+            If it is no recording or tomogram file, or has no scan; this one is then still shown.
+        """
+        source = _source(path, self._device)
+        with self._changed:
+            before = self._thumbnails, self._measuring
+            self._take_up(source, _method(source, self._method))
+            self._ask()
+        for thread in before:
+            thread.close()
 
     @property
     def playlist(self) -> Playlist:
@@ -255,11 +164,71 @@ class Playback(RefusesInstrument, Closing):
         with self._changed:
             return self._playlist()
 
+    @property
+    def checks(self) -> tuple[CheckedScan, ...]:
+        """The comparisons with total variation that the file holds."""
+        return self._source.checks
+
+    @property
+    def speed(self) -> PlaySpeed:
+        """How fast the file is played."""
+        return self._clock.speed
+
+    @property
+    def following(self) -> bool:
+        """Whether the newest scan is shown as the file grows."""
+        return self._following
+
+    def want_thumbnails(self, scans: tuple[int, ...]) -> None:
+        """Make small pictures of these scans, in the background."""
+        self._thumbnails.want(scans)
+
+    def take_thumbnails(self) -> dict[int, Picture]:
+        """Return the small pictures that were made since the last call, by scan."""
+        return self._thumbnails.take()
+
+    def want_light(self, wanted: bool) -> None:
+        """Compute the light of the displayed scans from the recording beside the file, or not."""
+        with self._changed:
+            self._light_wanted = wanted
+            self._changed.notify_all()
+
+    def set_speed(self, speed: PlaySpeed) -> None:
+        """Play as fast as that from now on.
+
+        Raises
+        ------
+        PipelineError
+            If it is a multiple of the real time, which the file does not know.
+        """
+        if not speed.value > 0:
+            raise PipelineError(f"the speed of playing must be above 0, got {speed.value:g}")
+        if speed.real_time and not np.ptp(self._source.timestamps) > 0:
+            raise PipelineError(
+                f"{self._source.path.name} does not say when its scans were taken: choose a number "
+                "of time points a second"
+            )
+        with self._changed:
+            self._clock.set_speed(speed)
+            self._changed.notify_all()
+
+    def follow(self, on: bool) -> None:
+        """Show the newest scan as the file grows, or stay where the user is."""
+        with self._changed:
+            self._following = on
+            if on:
+                self._scan = self._playlist().scans[-1]
+                self._clock.restart()
+            self._ask()
+            self._tell()
+
     def seek(self, scan: int) -> None:
         """Show a scan, or the last one before it in the playlist; playing continues there."""
         with self._changed:
             playlist = self._playlist()
             self._scan = playlist.scans[playlist.row(scan)]
+            self._following = self._following and self._scan == playlist.scans[-1]
+            self._clock.restart()
             self._ask()
 
     def select_position(self, position: str) -> None:
@@ -270,16 +239,19 @@ class Playback(RefusesInstrument, Closing):
                     f"the position must be one with scans "
                     f"({', '.join(dict.fromkeys(self._position_labels))}), got {position!r}"
                 )
-            self._position = position
+            self._position, self._kept_playlist = position, None
             playlist = self._playlist()
+            self._clock.restart()
             self._scan = playlist.scans[playlist.row(self._scan)]
             self._tell()
             self._ask()
 
     def _playlist(self) -> Playlist:
-        at = self._position
-        scans = tuple(n for n, place in enumerate(self._position_labels) if place == at or not at)
-        return Playlist(scans, self._position_labels, at)
+        if self._kept_playlist is None:
+            at, labels = self._position, self._position_labels
+            scans = tuple(n for n, place in enumerate(labels) if place == at or not at)
+            self._kept_playlist = Playlist(scans, labels, at)
+        return self._kept_playlist
 
     def start(self) -> None:
         """Play, from the beginning if the end was reached."""
@@ -288,6 +260,7 @@ class Playback(RefusesInstrument, Closing):
             if self._scan == scans[-1]:
                 self._scan = scans[0]
             self._playing = True
+            self._clock.restart()
             self._ask()
 
     def stop(self) -> None:
@@ -312,6 +285,7 @@ class Playback(RefusesInstrument, Closing):
         with self._changed:
             self._method = name
             self._ask()
+        self._thumbnails.forget()
 
     def set_constraint(self, name: str) -> None:
         """Regularize with this constraint on the sign of the contrast."""
@@ -319,16 +293,25 @@ class Playback(RefusesInstrument, Closing):
             raise PipelineError(
                 f"{self._source.path.name} is a tomogram file: a constraint is for recordings"
             )
+        from regularizer.constraint import check_constraint
+
         with self._changed:
             self._constraint = check_constraint(name)
             self._ask()
 
+    def set_measuring(self, request: MeasuringRequest) -> None:
+        """Measure the objects of the file from now on, or do not."""
+        self._measuring.set(request)
+        self._note_measuring()
+
     def close(self) -> None:
-        """End the thread; a running computation is stopped."""
+        """End the threads; a running computation is stopped."""
         with self._changed:
             self._closed = True
             self._ask()
         self._thread.join()
+        self._thumbnails.close()
+        self._measuring.close()
 
     @property
     def shown_name(self) -> str:
@@ -338,21 +321,25 @@ class Playback(RefusesInstrument, Closing):
     # --- the thread ---
 
     def _run(self) -> None:
-        looked = shown = time.monotonic()
+        looked = time.monotonic()
         while not self._closed:
-            wanted, now = self._wanted(), time.monotonic()
+            wanted = self._wanted()
             if self._angle_asked and self._shown[0] >= 0:
                 self._show_interferogram(self._shown[0])
             if wanted is not None:
+                self._free.clear()
                 self._show(wanted)
-                shown = now
-            elif self._playing and now - shown > 1 / _RATE_HZ:
+                self._clock.note_shown()
+                continue
+            self._free.set()
+            if self._playing:
                 self._step()
-            elif now - looked > _LOOK_S:
+            if self._light_wanted and self._light_of != self._shown[0] and not self._playing:
+                self._show_light(self._shown[0])
+            if time.monotonic() - looked > _LOOK_S:
                 self._look()
-                looked = now
-            else:
-                self._rest()
+                looked = time.monotonic()
+            self._rest()
 
     def _wanted(self) -> ViewRequest | None:
         """Return the wanted view if it is not displayed yet."""
@@ -362,37 +349,70 @@ class Playback(RefusesInstrument, Closing):
             return None if wanted == self._shown else wanted
 
     def _rest(self) -> None:
-        """Wait a moment, or until something is requested."""
+        """Wait a moment, or until something is requested or the next scan is due."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or self._angle_asked, _TICK_S)
+            due_s = self._clock.due_s() if self._playing else _TICK_S
+            if (self._scan, self._method, self._constraint) == self._shown:
+                self._changed.wait_for(
+                    lambda: self._stop.is_set() or self._angle_asked, min(max(due_s, 0), _TICK_S)
+                )
 
     def _step(self) -> None:
-        """Go to the next scan; pause at the last one."""
+        """Go to the scan that is due; pause at the last one, unless the file is followed."""
         with self._changed:
             playlist = self._playlist()
-            following = playlist.row(self._scan) + 1
-            if following < len(playlist.scans):
-                self._scan = playlist.scans[following]
-            else:
+            row = playlist.row(self._scan)
+            if row + 1 < len(playlist.scans):
+                times = self._source.timestamps
+                stamps = times[np.array(playlist.scans)] if self._clock.speed.real_time else times
+                self._scan = playlist.scans[self._clock.due_row(row, stamps, len(playlist.scans))]
+            elif not self._following:
                 self._playing = False
                 self._tell()
 
     def _show(self, wanted: ViewRequest) -> None:
+        source = self._source
         try:
             view = self._views.get(wanted) or self._made(wanted)
         except Stopped:
             return
         except LiveTomoError as error:
             view, problem = None, f"scan {wanted[0] + 1} cannot be shown: {error}"
+        check = None if view is None else self._checked(view)
         with self._changed:
+            if source is not self._source:
+                return  # another file was opened meanwhile
             self._shown = wanted
             if view is None:
                 self._tell(problem)
                 return
             self._keep(wanted, view)
             self._tell()
-            self._updates = replace(self._updates, tomogram=view)
+            self._updates = replace(self._updates, tomogram=view, quality=check)
+            self._measuring.show(view)
         self._show_interferogram(wanted[0])
+
+    def _checked(self, view: TomogramView) -> QualityView | None:
+        try:
+            return self._source.check(view)
+        except LiveTomoError:
+            return None  # the file is being written: the tomogram is shown without it
+
+    def _show_light(self, scan: int) -> None:
+        try:
+            light = self._source.light(scan)
+        except LiveTomoError:
+            light = None  # its recording does not fit, or is being written
+        with self._changed:
+            self._light_of = scan
+            self._updates = replace(self._updates, light=light)
+
+    def _thumbnail(self, scan: int) -> Picture | None:
+        return self._source.thumbnail(scan, self._method)
+
+    def _note_measuring(self) -> None:
+        with self._changed:
+            self._measured_news = True
 
     def _show_interferogram(self, scan: int) -> None:
         with self._changed:
@@ -412,7 +432,7 @@ class Playback(RefusesInstrument, Closing):
     def _keep(self, wanted: ViewRequest, view: TomogramView) -> None:
         self._views[wanted] = view
         self._views.move_to_end(wanted)
-        most = max(_KEPT_BYTES // (2 * view.raw.nbytes), 2)
+        most = max(self._source.kept_bytes // (3 * view.raw.nbytes), 2)
         while len(self._views) > most:
             self._views.popitem(last=False)
 
@@ -424,9 +444,11 @@ class Playback(RefusesInstrument, Closing):
             return  # it is being written; the display stays
         with self._changed:
             if labels and labels != self._position_labels:
-                self._position_labels = labels
+                self._position_labels, self._kept_playlist = labels, None
                 if self._position not in labels:
                     self._position = ""
+                if self._following and not self._playing:
+                    self._scan = self._playlist().scans[-1]
                 self._tell()
 
     def _ask(self) -> None:
@@ -454,4 +476,5 @@ class Playback(RefusesInstrument, Closing):
             regularizers=self._source.methods,
             constraint=self._constraint if self._source.constrained else "",
             microscope=self._source.path.name,
+            measuring=self._measuring.state,
         )

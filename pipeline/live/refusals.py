@@ -2,11 +2,10 @@
 
 from typing import NoReturn
 
+from pipeline.wire.pipeline_error import PipelineError
 from pipeline.wire.places import StagePlace
-from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
     ForecastRequest,
-    MeasuringRequest,
     RecordingForecast,
     RecordRequest,
 )
@@ -21,10 +20,6 @@ class RefusesInstrument:
     def shown_name(self) -> str:
         """Name of the file, for the message."""
         raise NotImplementedError
-
-    def set_measuring(self, request: MeasuringRequest) -> None:
-        """Refuse: a file has no instrument."""
-        self._refuse()
 
     def keep_in_middle(self, on: bool) -> None:
         """Refuse: a file has no instrument."""

@@ -28,7 +28,6 @@ from pipeline.wire.state import ForecastRequest, RecordingForecast, RecordReques
 __all__ = ["Outlook", "check_stage", "plan_of"]
 
 T = TypeVar("T")
-
 _ASKED = TypeAdapter(ForecastRequest)
 _FORECAST = TypeAdapter(RecordingForecast)
 
@@ -83,10 +82,10 @@ class _Findings:
 
     problems: dict[str, str] = field(default_factory=dict)
 
-    def of(self, name: str, work: Callable[[], T]) -> T | None:
-        """Return what the work returns; None, with the problem of that field, if it fails."""
+    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
+        """Return what an action gives; None if it fails, which is a problem of the field."""
         try:
-            return work()
+            return action()
         except LiveTomoError as error:
             self.problems.setdefault(name, str(error))
         except ValidationError as error:
@@ -123,15 +122,15 @@ class Outlook:
         self, request: RecordRequest, shape: tuple[int, int, int] | None = None
     ) -> RecordingForecast:
         """Return what a time-lapse would take; ``shape`` (z, y, x) is that of a tomogram."""
-        found = _Findings()
-        tomograms = None if request.tomograms is None else Path(request.tomograms)
-        found.of("output", lambda: check_output(Path(request.output)))
+        found, tomograms = _Findings(), request.tomograms
+        found.attempt("output", lambda: check_output(Path(request.output)))
         if tomograms is not None:
-            found.of("tomograms", lambda: check_regularizer(request.regularizer))
-            found.of("tomograms", lambda: check_output(tomograms))
-        found.of("notes", lambda: SampleNotes(request.sample_name, request.notes))
-        times = "times" if request.sequence is None else "sequence"
-        plan = found.of(times, lambda: plan_of(request))
+            found.attempt("tomograms", lambda: check_regularizer(request.regularizer))
+            found.attempt("tomograms", lambda: check_output(Path(tomograms)))
+        found.attempt("notes", lambda: SampleNotes(request.sample_name, request.notes))
+        plan = found.attempt(
+            "times" if request.sequence is None else "sequence", lambda: plan_of(request)
+        )
         folder = Path(request.output).parent
         free = free_bytes(Path(request.output)) if folder.is_dir() else None
         scan_s = self._scan_s
@@ -145,7 +144,8 @@ class Outlook:
             )
         sizes = self._sizes(plan, request, shape)
         if not found.problems:
-            found.of("disk", lambda: sizes.check(Path(request.output), tomograms))
+            files = Path(request.output), None if tomograms is None else Path(tomograms)
+            found.attempt("disk", lambda: sizes.check(*files))
         return RecordingForecast(
             sizes.scans,
             self._seconds(plan),

@@ -105,14 +105,24 @@ class Visit:
     starts_clock: bool = False
 
 
-class _IntervalVisits(Sequence[Visit]):
-    """Scans at even intervals in one place, computed on demand: there may be millions."""
+Place = tuple[float | None, float | None, float | None]  # x, y and z in um; None: it stays
+_HERE: Place = (None, None, None)
 
-    def __init__(self, count: int, interval_s: float) -> None:
-        self._count, self._interval_s = count, interval_s
+
+class _RegularVisits(Sequence[Visit]):
+    """Scans at even intervals, at the same places each time.
+
+    They are computed on demand, for there may be millions.
+    """
+
+    def __init__(
+        self, times: int, interval_s: float, places: Sequence[Place], autofocus: bool
+    ) -> None:
+        self._times, self._interval_s = times, interval_s
+        self.places, self.autofocus = tuple(places), autofocus
 
     def __len__(self) -> int:
-        return self._count
+        return self._times * len(self.places)
 
     @overload
     def __getitem__(self, index: int) -> Visit: ...
@@ -120,9 +130,11 @@ class _IntervalVisits(Sequence[Visit]):
     def __getitem__(self, index: slice) -> Sequence[Visit]: ...
     def __getitem__(self, index: int | slice) -> Visit | Sequence[Visit]:
         if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(self._count)))
-        number = range(self._count)[index]
-        return Visit(number * self._interval_s, starts_clock=number == 0)
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        number = range(len(self))[index]
+        time, place = divmod(number, len(self.places))
+        where = self.places[place]
+        return Visit(time * self._interval_s, place, *where, self.autofocus, number == 0)
 
 
 class TimelapsePlan:
@@ -175,19 +187,23 @@ class TimelapsePlan:
     @property
     def moves(self) -> bool:
         """Whether the stage moves in x or y."""
-        visits: Iterable[Visit] = () if isinstance(self.visits, _IntervalVisits) else self.visits
-        return any(visit.x_um is not None or visit.y_um is not None for visit in visits)
+        return any(visit.x_um is not None or visit.y_um is not None for visit in self._different)
 
     @property
     def focuses(self) -> bool:
         """Whether the focus drive is used."""
-        visits: Iterable[Visit] = () if isinstance(self.visits, _IntervalVisits) else self.visits
-        return any(visit.autofocus or visit.z_um is not None for visit in visits)
+        return any(visit.autofocus or visit.z_um is not None for visit in self._different)
+
+    @property
+    def _different(self) -> Iterable[Visit]:
+        """The visits, those of later time points only where they may differ from the first."""
+        regular = isinstance(self.visits, _RegularVisits)
+        return self.visits[: len(self.positions)] if regular else self.visits
 
     @property
     def seconds(self) -> float:
         """Planned duration in seconds, without the scans themselves."""
-        if isinstance(self.visits, _IntervalVisits):
+        if isinstance(self.visits, _RegularVisits):
             return self.visits[-1].time_s
         ends = [v.time_s for v, after in _pairs(self.visits) if after is None or after.starts_clock]
         return sum(ends)
@@ -368,15 +384,24 @@ def _from_metadata(metadata: Mapping[str, Any]) -> BackgroundPlan:
 
 
 def _visits(sequence: MDASequence) -> tuple[Sequence[Visit], tuple[str, ...]]:
-    time_plan = sequence.time_plan
-    if (
+    time_plan, focus = sequence.time_plan, sequence.autofocus_plan
+    regular = (
         isinstance(time_plan, TIntervalLoops)
-        and not sequence.stage_positions
         and sequence.grid_plan is None
-        and sequence.autofocus_plan is None
-    ):
-        return _IntervalVisits(time_plan.loops, time_plan.interval.total_seconds()), ("",)
-    return _written_out(sequence)
+        and isinstance(sequence.stage_positions, tuple)  # no well plate
+        and all(position.sequence is None for position in sequence.stage_positions)
+        and tuple(axis for axis in sequence.axis_order if axis in "tp") == ("t", "p")
+        and (focus is None or {"t", "p"} <= set(focus.axes))
+    )
+    if not regular or not isinstance(time_plan, TIntervalLoops):
+        return _written_out(sequence)
+    positions = sequence.stage_positions
+    places = [(one.x, one.y, one.z) for one in positions] or [_HERE]
+    names = tuple(one.name or "" for one in positions) or ("",)
+    visits = _RegularVisits(
+        time_plan.loops, time_plan.interval.total_seconds(), places, focus is not None
+    )
+    return visits, names
 
 
 def _written_out(sequence: MDASequence) -> tuple[tuple[Visit, ...], tuple[str, ...]]:

@@ -157,8 +157,8 @@ class TimelapseRun(Closing):
         sample: SampleNotes = NO_NOTES,
     ) -> None:
         _check_able(microscope, plan)
-        self.keeper = ObjectKeeper(microscope)
         self._sample = sample
+        self.keeper = ObjectKeeper(microscope)
         self._microscope, self._plan, self._output = microscope, plan, output
         self._writer: RecordingAppender | None = None
         self._autofocus: Autofocus | None = None

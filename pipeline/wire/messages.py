@@ -138,8 +138,8 @@ class AcquirerStatus(Header):
     unsent: NonNegativeInt = 0
     scan_rate_hz: float = 0.0
     recording: RecordingState | None = None
-    drift: DriftState = DriftState()
     stage: StageState | None = None
+    drift: DriftState = DriftState()
 
 
 class ProcessorStatus(Header):
@@ -184,15 +184,15 @@ class Command(Header):
 
     The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
     of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON; that of "keep"
-    (the object in the middle) is "on" or "off". The answer to "forecast" is a ``RecordingForecast``
-    and that to "where" a ``StagePlace``, as JSON.
+    (the object in the middle) is "on" or "off". The answer to "forecast" is a
+    ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure", "snap", "where", "move", "forecast",
-        "keep",
+        "record", "pause", "continue", "finish", "measure", "keep", "snap", "where", "move",
+        "forecast",
     ]  # fmt: skip
     argument: str = ""
 

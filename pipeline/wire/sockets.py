@@ -11,8 +11,9 @@ from typing import Self
 
 import zmq
 
-from acquisition.errors import DataError, LiveTomoError
+from acquisition.errors import DataError
 from pipeline.wire.messages import Command, Message, Reply, Socket, Stamp, decode, encode
+from pipeline.wire.pipeline_error import PipelineError
 
 __all__ = [
     "FRAMES_QUEUE",
@@ -33,10 +34,6 @@ ANSWER_LIMIT_S = 3.0  # a restart takes less
 # messages a queue may hold; a tomogram with its regularized volume can be 30 MB
 FRAMES_QUEUE = 64  # messages on frames, of a hundred bytes
 QUEUE = {zmq.PUSH: 2, zmq.PULL: 2, zmq.PUB: 4, zmq.SUB: 4, zmq.REQ: 10, zmq.REP: 10}
-
-
-class PipelineError(LiveTomoError):
-    """A process of the instrument does not answer, or refused a command."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from acquisition.choices import REGULARIZERS
 from acquisition.optics import Optics
 from measuring.measured_object import MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
+from pipeline.wire.file_state import MeasuredScans
 from pipeline.wire.places import StagePlace, StageState
 from regularizer.quality_report import QualityReport
 
@@ -241,8 +242,8 @@ class InstrumentState:
     quality: str = ""
     recording: RecordingState | None = None
     measuring: MeasuringState | None = None
-    drift: DriftState = DriftState()
     stage: StageState | None = None
+    drift: DriftState = DriftState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,10 +448,15 @@ class MeasuredView:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """The newest of each kind since the last poll; None if there is nothing new."""
+    """The newest of each kind since the last poll; None if there is nothing new.
+
+    ``light`` is that of the displayed scan of a file, which comes after its tomogram.
+    """
 
     state: InstrumentState | None = None
     interferogram: InterferogramView | None = None
     tomogram: TomogramView | None = None
     quality: QualityView | None = None
     measured: MeasuredView | None = None
+    light: LightPath | None = None
+    scans: MeasuredScans | None = None

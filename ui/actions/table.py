@@ -1,9 +1,13 @@
 """All actions of the window, in the order of its menus."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ui.actions.action import Action, Situation
 from ui.sections.voxel_grid import X, Y, Z
+
+if TYPE_CHECKING:
+    from ui.looking_back import LookingBack
+    from ui.window import Window
 
 __all__ = ["ACTIONS", "GROUPS", "MOUSE"]
 
@@ -34,6 +38,11 @@ def _shown(situation: Situation) -> bool:
     return situation.tomogram
 
 
+def _of_file(window: "Window") -> "LookingBack":
+    assert window.looking_back is not None
+    return window.looking_back
+
+
 def _enlarging(name: str, plane: str, key: str) -> Action:
     return Action(
         name, f"Enlarge {plane}", f"Let the {plane} section fill the views, or show all again",
@@ -61,7 +70,41 @@ ACTIONS: Final = (
     ),
     Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
-        lambda w, _: w.save(), ("Ctrl+S",), _shown, icon="camera",
+        lambda w, _: w.taking_away.save_views(), ("Ctrl+S",), _shown, icon="camera",
+    ),
+    Action(
+        "save window", "Save image of window", "Save an image of the whole window (PNG)", "File",
+        lambda w, _: w.taking_away.save_window(), ("Ctrl+Shift+S",),
+    ),
+    Action(
+        "copy", "Copy image", "Copy an image of the views to the clipboard", "Edit",
+        lambda w, _: w.taking_away.copy_views(), ("Ctrl+C",), _shown,
+    ),
+    Action(
+        "copy window", "Copy image of window",
+        "Copy an image of the whole window to the clipboard", "Edit",
+        lambda w, _: w.taking_away.copy_window(), ("Ctrl+Alt+C",),
+    ),
+    Action(
+        "figure", "Figure", "Save the views as a figure for a paper (PNG, SVG, PDF)", "File",
+        lambda w, _: w.taking_away.figure(), ("Ctrl+F",), _shown,
+    ),
+    Action(
+        "movie", "Movie", "Save a movie of time, of a turn or of a sweep (GIF, MP4)", "File",
+        lambda w, _: w.taking_away.movie(), ("Ctrl+M",), _shown,
+    ),
+    Action(
+        "export", "Export volumes",
+        "Save volumes for other programs (OME-Zarr, OME-TIFF, TCF, surfaces)", "File",
+        lambda w, _: w.taking_away.export(), ("Ctrl+E",), _shown,
+    ),
+    Action(
+        "table", "Save table of objects", "Save all figures of measured objects (CSV)", "File",
+        lambda w, _: w.taking_away.table(), ("Ctrl+T",), _shown, where="instrument",
+    ),
+    Action(
+        "napari", "Open in napari", "Open the volumes on display in napari", "File",
+        lambda w, _: w.taking_away.napari(), ("Ctrl+Shift+N",), _shown,
     ),
     Action("quit", "Close", "Close the window", "File", lambda w, _: w.close(), ("Ctrl+Q",)),
     Action(
@@ -132,6 +175,26 @@ ACTIONS: Final = (
     Action(
         "later", "Next scan", "Show the scan after this one", "File",
         lambda w, n: w.time.step(n), (".",), _shown, strides=True, where="file",
+    ),
+    Action(
+        "faster", "Play faster", "Play at the next higher speed: 1, 2, 5, 10, ...", "File",
+        lambda w, _: w.time.speed.step(1), ("]",), _shown, where="file",
+    ),
+    Action(
+        "slower", "Play slower", "Play at the next lower speed", "File",
+        lambda w, _: w.time.speed.step(-1), ("[",), _shown, where="file",
+    ),
+    Action(
+        "newest", "Stay at the newest scan", "Show the newest scan as the file grows", "File",
+        lambda w, _: _of_file(w).toggle_following(), ("Shift+N",), _shown,
+        where="file",
+        checked=lambda w: w.looking_back is not None and w.looking_back.following,
+    ),
+    Action(
+        "thumbnails", "Small pictures", "Show or hide the small pictures above the time slider",
+        "File", lambda w, _: _of_file(w).toggle_strip(), ("Shift+V",),
+        where="file",
+        checked=lambda w: not w.time.strip.isHidden(),
     ),
     Action(
         "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",
@@ -291,7 +354,7 @@ ACTIONS: Final = (
     ),
     _panel(
         "objects", "objects panel", "that measures objects: volume, dry mass, speed and more",
-        "F6", where="instrument",
+        "F6",
     ),
     _panel(
         "positions", "positions panel", "of named stage positions", "F7", where="instrument",

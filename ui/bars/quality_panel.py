@@ -33,6 +33,7 @@ class QualityPanel(Card):
     def __init__(self) -> None:
         super().__init__()
         self.view: QualityView | None = None
+        self.aged = True  # live; a check of a file is as old as the file
         self.origin = tabular_digits(dim_label("none yet"))
         self.values = {name: tabular_digits(QLabel()) for name in ROWS}
         self.map = ImagePanel()
@@ -71,6 +72,11 @@ class QualityPanel(Card):
         self.update_age()
         self.show()
 
+    def clear(self) -> None:
+        """Show no report."""
+        self.view = None
+        self.hide()
+
     def draw_state(self, doing: str) -> None:
         """Show the status of the check; hide the panel if there is none."""
         self.doing.setText(doing)
@@ -82,7 +88,8 @@ class QualityPanel(Card):
             age_s = max(time.time() - self.view.timestamp, 0.0)
             method = self.view.report.method
             name = "raw" if method == "none" else method
-            self.origin.setText(f"{name}, scan {self.view.sequence}, {_ago(age_s)}")
+            when = f", scan {self.view.sequence}, {_ago(age_s)}" if self.aged else ""
+            self.origin.setText(name + when)
 
 
 def _ago(age_s: float) -> str:

@@ -133,6 +133,7 @@ class Sidebar(QScrollArea):
         """Show what applies to a file: no frames, no rates, no quality check."""
         for card in (self.interferogram, self.figures, self.quality):
             card.hide()
+        self.quality.aged = False
         self.file.show()
 
     def draw_state(self, state: InstrumentState) -> None:
@@ -153,6 +154,8 @@ class Sidebar(QScrollArea):
         for card in (self.figures, self.file):
             set_text(card.values["Lost angles"], lost or "none", "warning" if lost else "")
         self._draw_file(tomogram)
+        if not self.quality.aged:
+            self.quality.clear()  # of another scan of the file; its own comes after the tomogram
         self.stages.setText(_stages(tomogram))
         self.times.setVisible(bool(tomogram.stages_s))
         if tomogram.warnings:

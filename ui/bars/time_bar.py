@@ -1,17 +1,22 @@
 """The bar below the views of a file: which scan is displayed, and when it was taken."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSlider
+from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QSlider, QVBoxLayout
 
 from acquisition.scanning.timestamps import is_possible_time, utc_date
 from pipeline.wire.state import Playlist, TomogramView
+from ui.bars.speed_box import SpeedBox
+from ui.bars.thumbnail_strip import ThumbnailStrip
 from ui.widgets.labels import dim_label, tabular_digits
 
 __all__ = ["TimeBar"]
 
 
 class TimeBar(QFrame):
-    """A slider over the scans, of all positions or of one; hidden unless a file is played."""
+    """A slider over the scans, of all positions or of one, below small pictures of them.
+
+    Hidden unless a file is played.
+    """
 
     sought = Signal(int)
     position_chosen = Signal(str)
@@ -30,16 +35,26 @@ class TimeBar(QFrame):
         self.positions.hide()
         self.place = tabular_digits(QLabel())
         self.taken = tabular_digits(dim_label())
-        row = QHBoxLayout(self)
-        row.setContentsMargins(10, 5, 10, 5)
-        row.setSpacing(10)
-        row.addWidget(self.positions)
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.place)
-        row.addWidget(self.taken)
+        self.strip, self.speed = ThumbnailStrip(), SpeedBox()
+        said = QVBoxLayout()
+        said.setSpacing(0)
+        for label in (self.place, self.taken):
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            said.addWidget(label)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(10, 5, 10, 5)
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(self.strip, 0, 1)
+        grid.addLayout(said, 0, 2)
+        grid.addWidget(self.positions, 1, 0)
+        grid.addWidget(self.slider, 1, 1)
+        grid.addWidget(self.speed, 1, 2)
+        grid.setColumnStretch(1, 1)
         self._playlist = Playlist()
         self._shown: int | None = None
         self.slider.valueChanged.connect(self._seek)
+        self.strip.sought.connect(self.slider.setValue)
         self.positions.activated.connect(
             lambda row: self.position_chosen.emit(self.positions.itemData(row))
         )
@@ -64,6 +79,7 @@ class TimeBar(QFrame):
             if other and self._shown is not None:
                 self.slider.setValue(playlist.row(self._shown))
         self.slider.setEnabled(len(playlist.scans) > 1)
+        self.strip.draw_playlist(playlist)
         self._tell()
 
     def _draw_positions(self, playlist: Playlist) -> None:
@@ -87,6 +103,7 @@ class TimeBar(QFrame):
         self.taken.setText(", ".join(filter(None, (_when(tomogram.timestamp), where))))
 
     def _tell(self) -> None:
+        self.strip.draw_row(self.slider.value())
         self.place.setText(f"{self.slider.value() + 1} of {self.slider.maximum() + 1}")
 
 

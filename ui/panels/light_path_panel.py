@@ -175,6 +175,18 @@ class LightPathPanel(QWidget):
         self.light, self.optics = tomogram.light, tomogram.optics
         self._draw()
 
+    def draw_light(self, light: LightPath) -> None:
+        """Show the light of the displayed scan of a file, which comes after its tomogram."""
+        self.light = light
+        self._draw()
+
+    def begin_anew(self) -> None:
+        """Forget the file that was shown before."""
+        self.frame = self.light = None
+        self.picture.clear()
+        self.spectrum.clear()
+        set_text(self.said, " ")
+
     def _choose(self) -> None:
         self.angle_chosen.emit(CYCLE if self.cycle.isChecked() else self.angle.value())
 

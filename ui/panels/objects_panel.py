@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyqtgraph as pg
-from PySide6.QtCore import QLocale, Qt, Signal
+from PySide6.QtCore import QLocale, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -26,7 +26,12 @@ from PySide6.QtWidgets import (
 
 from measuring.measured_object import COLUMNS, MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
-from pipeline.wire.state import MeasuredView, MeasuringRequest, MeasuringState
+from pipeline.wire.file_state import MeasuredScans
+from pipeline.wire.state import (
+    MeasuredView,
+    MeasuringRequest,
+    MeasuringState,
+)
 from ui.sections.colours import object_colour
 from ui.style import theme
 from ui.widgets.labels import ElidedLabel
@@ -45,6 +50,7 @@ FIGURES: Final = {
     "lipid_fraction": ("Lipid", "", 2),
     "speed_um_per_s": ("Speed", "µm/s", 2),
 }
+_REDRAW_MS = 300
 _MOST = 20_000  # points of an object's curve
 
 
@@ -66,6 +72,11 @@ class ObjectsPanel(QWidget):
         self._over_time: dict[int, deque[tuple[float, MeasuredObject]]] = defaultdict(
             lambda: deque(maxlen=_MOST)
         )
+        self._file = False
+        self._redraw = QTimer(self)  # at most a few times a second, while a file is measured
+        self._redraw.setSingleShot(True)
+        self._redraw.setInterval(_REDRAW_MS)
+        self._redraw.timeout.connect(self._draw)
         self.on = QCheckBox("Measure objects of live tomograms")
         self.on.setToolTip("Find, follow and measure the objects of as many scans as there is time")
         self.threshold = _box(0.0, 3.0, 4, "automatic", "RI at an object's surface")
@@ -124,7 +135,7 @@ class ObjectsPanel(QWidget):
             box.valueChanged.connect(self._ask)
         self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
         self.table.cellClicked.connect(self._choose)
-        self.save.clicked.connect(self._save)
+        self.save.clicked.connect(lambda: self.choose_table())
 
     def request(self) -> MeasuringRequest:
         """Return what the panel asks for."""
@@ -171,13 +182,43 @@ class ObjectsPanel(QWidget):
                 box.setValue(value or 0.0)
                 box.blockSignals(False)
 
+    def enter_file_mode(self) -> None:
+        """Measure a file: the curves are of its time points in order, however it is played."""
+        self._file = True
+        self.on.setText("Measure objects of this file")
+        self.on.setToolTip(
+            "Find and measure the objects of all time points, and follow them through the file"
+        )
+
+    def begin_anew(self) -> None:
+        """Forget the file that was shown before."""
+        self.view = None
+        self._rows.clear()
+        self._over_time.clear()
+        self.table.setRowCount(0)
+        self.plot.clear()
+
+    def note(self, news: MeasuredScans) -> None:
+        """Add scans of a file that have been measured."""
+        if news.anew:
+            self._rows.clear()
+            self._over_time.clear()
+        for scan in news.scans:
+            self._add(scan.timestamp or float(scan.sequence), scan.objects)
+        if not self._redraw.isActive():
+            self._redraw.start()
+
     def draw(self, view: MeasuredView) -> None:
         """Show the objects of another scan."""
         self.view = view
-        for found in view.objects:
-            self._rows.append((view.timestamp, found))
-            self._over_time[found.number].append((view.timestamp, found))
+        if not self._file:
+            self._add(view.timestamp, view.objects)
         self._draw()
+
+    def _add(self, time_s: float, objects: tuple[MeasuredObject, ...]) -> None:
+        for found in objects:
+            self._rows.append((time_s, found))
+            self._over_time[found.number].append((time_s, found))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what has arrived while the panel was closed."""
@@ -185,7 +226,10 @@ class ObjectsPanel(QWidget):
         self._draw()
 
     def _draw(self) -> None:
-        if self.view is None or not self.isVisible():
+        if not self.isVisible():
+            return
+        if self.view is None:
+            self._draw_plot()
             return
         self.table.setRowCount(len(self.view.objects))
         for row, found in enumerate(self.view.objects):
@@ -216,12 +260,19 @@ class ObjectsPanel(QWidget):
         if self.view is not None and row < len(self.view.objects):
             self.chosen.emit(self.view.objects[row].centroid_um)
 
-    def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the measured figures", str(Path.home() / "objects.csv"), "Tables (*.csv)"
-        )
-        if path:
-            self.save_table(Path(path))
+    def choose_table(self, folder: Path | None = None) -> None:
+        """Ask for a file name and save all figures measured so far."""
+        if not self._rows:
+            self.said.emit("no objects were measured yet: switch measuring on (F6)", "warning")
+            return
+        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder or Path.home()))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter("Tables (*.csv)")
+        dialog.setDefaultSuffix("csv")
+        dialog.selectFile("objects.csv")
+        dialog.fileSelected.connect(lambda path: self.save_table(Path(path)))
+        dialog.open()
 
     def save_table(self, path: Path) -> None:
         """Save all figures measured so far; ``said`` tells how it went."""

@@ -37,6 +37,19 @@ class PanelDocks(DockArea):
         self.add("positions", "Positions", self.positions, shown=False)
         self.add("profile", "Profile", self.profile, shown=False)
 
+    def enter_file_mode(self) -> None:
+        """Show what applies to a file in place of an instrument."""
+        for panel in (self.sidebar, self.trust, self.objects):
+            panel.enter_file_mode()
+
+    def begin_anew(self) -> None:
+        """Forget the file that was shown before."""
+        self.trust.begin_anew()
+        self.objects.begin_anew()
+        self.light.begin_anew()
+        self.sidebar.quality.clear()
+        self.sidebar.warnings.hide()
+
     def draw_frame(self, frame: InterferogramView) -> None:
         """Show a new interferogram."""
         self.sidebar.interferogram.draw(frame)

@@ -1,29 +1,21 @@
 """How far tomograms could be trusted over the last hour; without Qt."""
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.wire.state import QualityView, TomogramView
+from pipeline.wire.file_state import CheckedScan
+from pipeline.wire.state import (
+    QualityView,
+    TomogramView,
+)
 
-__all__ = ["Checked", "TrustHistory"]
+__all__ = ["TrustHistory"]
 
 _HOUR_S = 3600.0
 _KEPT_BYTES = 2**28  # of checks whose volumes can be looked at again
 _MOST = 20_000  # points of a curve
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One comparison with total variation: when, of which scan, how near."""
-
-    time_s: float
-    sequence: int
-    ssim: float
-    residual: float
-    residual_tv: float
 
 
 class TrustHistory:
@@ -31,7 +23,7 @@ class TrustHistory:
 
     def __init__(self) -> None:
         self._residuals: deque[tuple[float, float]] = deque(maxlen=_MOST)
-        self.checks: deque[Checked] = deque(maxlen=_MOST)
+        self.checks: deque[CheckedScan] = deque(maxlen=_MOST)
         self._views: deque[QualityView] = deque()
 
     def note_tomogram(self, tomogram: TomogramView) -> None:
@@ -44,7 +36,7 @@ class TrustHistory:
         """Note a check; its volumes are kept while there is room for them."""
         report = check.report
         self.checks.append(
-            Checked(
+            CheckedScan(
                 check.timestamp, check.sequence, report.ssim, report.residual, report.residual_tv
             )
         )

@@ -29,7 +29,7 @@ from ui.sections.voxel_grid import AXES, VoxelGrid, Z
 from ui.style import IMAGE, signed
 from ui.viewmodel import ViewState
 
-__all__ = ["OrthogonalView", "SlicePanel"]
+__all__ = ["OrthogonalView", "SlicePanel", "colours_of"]
 
 
 class SlicePanel(QWidget):
@@ -163,7 +163,7 @@ class OrthogonalView(QWidget):
         """Show a tomogram, its check against total variation and its objects, as the state says."""
         volume = self._volume(state, tomogram, check)
         images = self._sections(volume.volume, state)
-        levels, lookup = _colours(state, volume, tomogram.medium_index)
+        levels, lookup = colours_of(state, volume, tomogram.medium_index)
         for panel, image in zip(self.panels, images, strict=True):
             panel.draw_image(image, state, levels, lookup)
         notes = (
@@ -266,7 +266,7 @@ class OrthogonalView(QWidget):
         self._draw_marks()
 
 
-def _colours(
+def colours_of(
     state: ViewState, volume: DisplayedVolume, medium_index: float
 ) -> tuple[tuple[float, float], Colours]:
     """Return the levels and the colours of a volume; differences are drawn about zero."""

@@ -5,9 +5,9 @@ dz != dx keeps its proportions and a structure lines up across panels. The layou
 widget's size and the volume alone; zoom and centre are the user's.
 """
 
-import math
 from dataclasses import dataclass, replace
 
+from files.figures.panels import round_length_um
 from ui.sections.voxel_grid import Position, VoxelGrid, X, Y, Z
 
 __all__ = ["PLANES", "Camera", "PanelLayout", "Plane", "arrange", "round_length_um"]
@@ -130,9 +130,3 @@ class Camera:
             if not low <= position_um[axis] <= high:
                 centre[axis] = position_um[axis]
         return replace(self, centre_um=(centre[0], centre[1], centre[2]))
-
-
-def round_length_um(longest_um: float) -> float:
-    """Return the largest of 1, 2, 5 times a power of ten that is not above ``longest_um``."""
-    decade = 10.0 ** math.floor(math.log10(longest_um))
-    return next(step * decade for step in (5, 2, 1) if step * decade <= longest_um * (1 + 1e-9))

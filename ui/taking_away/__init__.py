@@ -1,0 +1,1 @@
+"""Taking results away: screenshots, figures, movies, tables, exports, and other programs."""
