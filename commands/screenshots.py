@@ -1,10 +1,11 @@
-"""Take pictures of the window with a living, simulated cell in it: window.png, and window.gif.
+"""Take pictures of the window with a living, simulated cell in it, for the documentation.
 
-They are those of the README. A virtual display serves where there is none.
+window.png and window.gif are those of the README; then come all panels and dialogs, dark and light.
+A virtual display serves where there is none.
 """
 
 import os
-import sys
+import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PySide6.QtGui import QPixmap
 
+    from pipeline.live.supervisor import Instrument
     from ui.viewed_client import ViewedClient
 
 __all__ = ["HELP", "add_options", "film", "run"]
 
-HELP = "take pictures of the window, as in the README"
+HELP = "take pictures of the window, its panels and its dialogs, as in the documentation"
 
 _PATIENCE_S = 180.0  # for the next tomogram
 _FRAME_MS = 400
 _WIDTH = 960  # pixels of the moving picture
 _COLOURS = 96
+_SCANS = 6  # of the time-lapse that the window on a file shows
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -35,27 +38,76 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", required=True)
     text = "pictures of the moving one, a tomogram each"
     parser.add_argument("--tomograms", type=int, metavar="N", default=12, help=text)
+    text = "only the pictures of the README, without panels and dialogs"
+    parser.add_argument("--only-window", action="store_true", help=text)
 
 
 def run(options: Namespace) -> int:
-    """Film the live window on the simulated microscope."""
-    from pipeline.live.supervisor import open_instrument
+    """Film the live window on the simulated microscope, and take stills of all of it."""
+    from ui.display import virtual_display
 
     options.output.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    with virtual_display() as environment:
+        os.environ.update(environment)
+        try:
+            return _take(options)
+        finally:
+            _leave_display()
+
+
+def _leave_display() -> None:
+    """End Qt before its display, without which it would end the process."""
+    from PySide6.QtWidgets import QApplication
+
+    if (application := QApplication.instance()) is not None:
+        application.shutdown()
+
+
+def _take(options: Namespace) -> int:
+    from pipeline.live.supervisor import open_instrument
+
     with open_instrument(None, options.device) as instrument:
         client = instrument.client()
         try:
             pictures = film(client, options.tomograms, title="LiveTomo - simulated microscope")
+            stills = [] if options.only_window else _of_the_instrument(instrument, options.output)
         finally:
             client.close()
     still, moving = (options.output / f"window.{ending}" for ending in ("png", "gif"))
     pictures[-1].save(still)
     small = [_small(picture) for picture in pictures]
     small[0].save(moving, save_all=True, append_images=small[1:], duration=_FRAME_MS, loop=0)
-    print(f"{len(pictures)} tomograms: {still}, {moving}")
+    if not options.only_window:
+        stills += _of_a_file(options.output, options.device)
+    print(f"{len(pictures)} tomograms: {still}, {moving}; {len(stills)} pictures of panels")
     return 0
+
+
+def _of_the_instrument(instrument: "Instrument", folder: Path) -> list[Path]:
+    from commands.window_stills import OF_THE_INSTRUMENT, take_stills
+    from ui.bench import Bench
+
+    client = instrument.client()
+    bench = Bench(None, instrument.release, instrument.take_back, instrument.restart)
+    try:
+        return take_stills(client, OF_THE_INSTRUMENT, folder, bench=bench)
+    finally:
+        client.close()
+
+
+def _of_a_file(folder: Path, device: str | None) -> list[Path]:
+    """Record a short time-lapse and picture the window on its tomograms."""
+    from commands.reconstruct import run_reconstruct
+    from commands.record_session import run_record
+    from commands.window_stills import OF_A_FILE, take_stills
+    from pipeline.live.playback import open_playback
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        recording, tomograms = Path(made) / "cells.h5", Path(made) / "cells_tomograms.h5"
+        run_record(None, _SCANS, 2.0, recording, as_json=False)
+        run_reconstruct(recording, tomograms, "deep", device or "cpu", check_every=2)
+        with open_playback(tomograms, "deep", device) as playback:
+            return take_stills(playback, OF_A_FILE, folder, timeline=playback)
 
 
 def film(client: "ViewedClient", count: int, *, title: str) -> "list[Image]":

@@ -112,9 +112,11 @@ def followers(group: int) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait; the time limit of the test ends a hang."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait, as long as the process runs; the time limit of the test ends a hang."""
     while not condition():
+        if process is not None and process.poll() is not None and not condition():
+            pytest.fail(f"it ended with {process.returncode}: {''.join(process.communicate())}")
         time.sleep(0.02)
 
 
@@ -161,7 +163,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sequence.yaml").write_text(SEQUENCE)
     plan = ("--microscope", folder / "microscope.toml", "--sequence", folder / "sequence.yaml")
     with launched(*plan, *files_in(folder)) as process:
-        wait_for(lambda: scans_in(folder / "scan.h5") >= 2)
+        wait_for(lambda: scans_in(folder / "scan.h5") >= 2, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     return folder
@@ -226,13 +228,13 @@ def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_
     files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "gp")
     plan = ("--microscope", microscope, "--stacks", 500)
     with launched(*plan, *files, "--json") as process:
-        wait_for(lambda: tomograms_in(tomograms) >= 1)
+        wait_for(lambda: tomograms_in(tomograms) >= 1, process)
         (follower,) = followers(process.pid)
         os.kill(follower, signal.SIGSTOP)  # or it may keep up with the scans
         enough = tomograms_in(tomograms) + 5
-        wait_for(lambda: scans_in(recording) >= enough)
+        wait_for(lambda: scans_in(recording) >= enough, process)
         os.killpg(process.pid, signal.SIGINT)
-        wait_for(lambda: is_closed(recording))
+        wait_for(lambda: is_closed(recording), process)
         os.killpg(process.pid, signal.SIGINT)
         wait_for(lambda: is_left_alone(follower))
         os.kill(follower, signal.SIGCONT)
@@ -252,7 +254,7 @@ def test_ctrl_z_pauses_after_the_scan_that_runs(microscope: Path, tmp_path: Path
     with launched(
         "--microscope", microscope, "--stacks", 4, "--interval", 0.4, "-o", recording
     ) as process:
-        wait_for(lambda: scans_in(recording) >= 2)
+        wait_for(lambda: scans_in(recording) >= 2, process)
         os.killpg(process.pid, signal.SIGTSTP)
         stat = Path(f"/proc/{process.pid}/stat")
         wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")

@@ -17,7 +17,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer  # after the platform
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QWidget
 
 from acquisition.errors import DeviceError, LiveTomoError
 from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramView
@@ -390,8 +390,11 @@ def test_nothing_is_clipped_at_1280_by_800(window: Window) -> None:
     window.show_tomogram(replace(window.tomogram, warnings=(long,) * 9))
     window.status.show_answer(long * 9, "error")
     QApplication.processEvents()
-    hint = window.minimumSizeHint()
-    assert hint.width() <= 1280 and hint.height() <= 800
+    for theme in ("light", "dark"):  # which sets all sizes anew
+        window.set_theme(theme)
+        QApplication.processEvents()
+        hint = window.minimumSizeHint()
+        assert hint.width() <= 1280 and hint.height() <= 720
     assert window.size().width() == 1280 and window.size().height() == 800
 
 
@@ -413,7 +416,10 @@ def test_the_help_names_every_key(window: Window) -> None:
     dialog = window.findChild(HelpDialog)
     assert dialog is not None and dialog.isVisible()
     texts = {label.text() for label in dialog.findChildren(QWidget) if hasattr(label, "text")}
-    assert {action.help for action in window.action_set} <= texts
+    assert {action.title for action in window.action_set} <= texts
+    tips = {label.toolTip() for label in dialog.findChildren(QLabel)}
+    assert {action.help for action in window.action_set} <= tips
+    assert dialog.width() <= dialog.screen().availableGeometry().width()
     dialog.close()
 
 

@@ -37,6 +37,11 @@ class DockArea(QMainWindow):
         dock.toggleViewAction().toggled.connect(lambda _: self.changed.emit())
         self._docks[name] = dock
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all panels."""
+        return tuple(self._docks)
+
     def is_open(self, name: str) -> bool:
         """Return whether a panel is open, in front or behind another tab."""
         return not self._docks[name].isHidden()

@@ -382,10 +382,10 @@ ACTIONS: Final = (
 
 MOUSE: Final = (
     ("Click or drag", "Move the cursor"),
-    ("Drag with a tool", "Draw its line or its rectangle"),
+    ("Drag with a tool", "Draw with it"),
     ("Wheel", "Step through the sections"),
     ("Ctrl + wheel", "Zoom around the pointer"),
-    ("Right drag, Shift + drag", "Move the view"),
-    ("Double click", "Let a section fill the views, or show all again"),
-    ("Drag on the colour bar", "Move a limit of the colours, or both"),
+    ("Right or Shift + drag", "Move the view"),
+    ("Double click", "Enlarge, show all"),
+    ("Drag on colour bar", "Move limits"),
 )

@@ -13,6 +13,7 @@ from ui.viewmodel import ViewState
 
 __all__ = ["RUNNING", "Toolbar"]
 
+_LEAST_PX = 96
 RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
 
 
@@ -77,6 +78,7 @@ class Toolbar(QWidget):
         box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         box.setMinimumHeight(CONTROL_PX)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        box.setMinimumWidth(_LEAST_PX)  # on small screens its words are cut
         box.activated.connect(lambda row: chosen.emit(box.itemData(row)))
         return box
 
