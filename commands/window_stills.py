@@ -12,7 +12,7 @@ from acquisition.errors import LiveTomoError
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QPixmap
-    from PySide6.QtWidgets import QApplication, QDialog
+    from PySide6.QtWidgets import QApplication, QWidget
 
     from ui.bench import Bench
     from ui.viewed_client import Timeline, ViewedClient
@@ -41,7 +41,7 @@ class Still:
     prepare : callable
         Called before the actions.
     drawn : callable
-        Whether a dialog has drawn what it draws in another thread.
+        Whether the window, or the dialog, has drawn what it draws in another thread.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Still:
     dialog: bool = False
     ready: "Callable[[Window], bool]" = lambda window: window.tomogram is not None
     prepare: "Callable[[Window], object]" = lambda window: None
-    drawn: "Callable[[QDialog], bool]" = lambda dialog: True
+    drawn: "Callable[[QWidget], bool]" = lambda shown: True
 
 
 def _measure(window: "Window") -> None:
@@ -80,7 +80,15 @@ def _light_is_there(window: "Window") -> bool:
     return window.light.frame is not None and window.light.light is not None
 
 
-def _previewed(dialog: "QDialog") -> bool:
+def _in_three_dimensions(window: "QWidget") -> bool:
+    """Return whether the 3D view shows the volume, or says why it cannot."""
+    from ui.window import Window
+
+    solid = window.picture.solid if isinstance(window, Window) else None
+    return solid is not None and (solid.canvas.drawn is not None or not solid.canvas.isVisible())
+
+
+def _previewed(dialog: "QWidget") -> bool:
     from ui.taking_away.figure_dialog import FigureDialog
 
     return isinstance(dialog, FigureDialog) and not dialog.preview.pixmap().isNull()
@@ -90,7 +98,7 @@ OF_THE_INSTRUMENT = (
     Still("views"),
     Still("raw-beside", ("raw beside",)),
     Still("difference", ("difference",)),
-    Still("3d", ("3d",)),
+    Still("3d", ("3d",), drawn=_in_three_dimensions),
     Still("profile", prepare=lambda w: (w.docks.open("profile"), _draw_line(w))),
     *(
         Still(f"light-{page.lower()}", ready=_light_is_there, prepare=_light(page))
@@ -193,6 +201,7 @@ def _views(application: "QApplication", window: "Window", still: Still) -> "QPix
     """Return a picture of the window with its switches on, and switch them off again."""
     for name in still.actions:
         window.action_set[name].trigger()
+    _wait(application, lambda: still.drawn(window), still.name)
     _settle(application)
     picture = window.grab()
     for name in still.actions:

@@ -119,6 +119,8 @@ def test_a_figure_is_as_wide_as_the_page_wants(window: Window, tmp_path: Path) -
     press(window, Qt.Key.Key_F)
     dialog = opened(window, FigureDialog)
     wait_until(lambda: not dialog.preview.pixmap().isNull())
+    shown, room = dialog.preview.pixmap().deviceIndependentSize(), dialog.preview.size()
+    assert shown.width() <= room.width() and shown.height() <= room.height()  # all of it
     choose(dialog.preset, 85.0)
     dialog.preset.activated.emit(dialog.preset.currentIndex())  # as a click does
     assert dialog.width_mm.value() == 85

@@ -119,7 +119,7 @@ class FigureDialog(JobDialog):
             self.form.addRow("", box)
         self.preview = QLabel("drawing")
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.preview.setMinimumSize(PREVIEW_PX, PREVIEW_PX // 2)
+        self.preview.setMinimumSize(PREVIEW_PX, PREVIEW_PX * 3 // 4)
         self.body.addWidget(self.preview, 1)
         self._drawer = Worker(self, "figure-preview")
         self.workers.append(self._drawer)
@@ -167,8 +167,13 @@ class FigureDialog(JobDialog):
         rows, columns, _ = pixels.shape
         kind = QImage.Format.Format_RGB888
         image = QImage(pixels.tobytes(), columns, rows, 3 * columns, kind).copy()
+        ratio = self.devicePixelRatioF()
+        room = self.preview.contentsRect().size() * ratio
+        if image.width() > room.width() or image.height() > room.height():  # all of it is shown
+            how = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+            image = image.scaled(room, *how)
         shown = QPixmap.fromImage(image)
-        shown.setDevicePixelRatio(self.devicePixelRatioF())
+        shown.setDevicePixelRatio(ratio)
         self.preview.setPixmap(shown)
         if self.note.property("tone") == "error" and not self.worker.busy:
             set_text(self.note, "")
