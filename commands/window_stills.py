@@ -62,6 +62,7 @@ def _draw_line(window: "Window") -> None:
     from ui.sections.tools import Drawn
 
     assert window.tomogram is not None
+    window.docks.open("profile")
     columns, pixel_um = window.tomogram.raw.shape[2], window.tomogram.voxel_size_um[2]
     reach = 0.3 * columns * pixel_um
     drawn = Drawn("line", "XY", (-reach, -0.2 * reach), (reach, 0.2 * reach))
@@ -99,7 +100,7 @@ OF_THE_INSTRUMENT = (
     Still("raw-beside", ("raw beside",)),
     Still("difference", ("difference",)),
     Still("3d", ("3d",), drawn=_in_three_dimensions),
-    Still("profile", prepare=lambda w: (w.docks.open("profile"), _draw_line(w))),
+    Still("profile", prepare=_draw_line),
     *(
         Still(f"light-{page.lower()}", ready=_light_is_there, prepare=_light(page))
         for page in ("Fringes", "Spectrum", "Angles", "Coverage", "Trends")
