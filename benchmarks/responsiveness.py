@@ -26,6 +26,7 @@ import psutil
 
 from benchmarks.machine import machine, resident_mb
 from tests.recorded_session import RecordedSession, volumes
+from tests.windows import shown
 
 __all__ = ["main"]
 
@@ -73,15 +74,15 @@ def start(turns: int) -> str:
 
 def views(application: Any, seconds: float) -> str:
     """Return the time to draw the views anew while the cursor moves through a volume."""
-    window, _ = _window(application, _SHAPE)
-    begun, used, count = time.perf_counter(), time.thread_time(), 0
-    while time.perf_counter() - begun < seconds:
-        window.move_cursor(count % 3, 1 if count // 60 % 2 == 0 else -1)
-        application.processEvents()  # paints what the move has changed
-        count += 1
-    each = 1e3 * (time.thread_time() - used) / count
-    rate = count / (time.perf_counter() - begun)
-    _close(application, window)
+    session = RecordedSession(volumes(1, _SHAPE, _VOXEL_UM))
+    with shown(application, session) as window:
+        begun, used, count = time.perf_counter(), time.thread_time(), 0
+        while time.perf_counter() - begun < seconds:
+            window.move_cursor(count % 3, 1 if count // 60 % 2 == 0 else -1)
+            application.processEvents()  # paints what the move has changed
+            count += 1
+        each = 1e3 * (time.thread_time() - used) / count
+        rate = count / (time.perf_counter() - begun)
     return (
         f"views: {each:.1f} ms of processor time to draw all three anew, {rate:.0f} pictures/s; at "
         f"{_PICTURES_S}/s they take {100 * each * _PICTURES_S / 1e3:.0f} % of a core"
@@ -153,7 +154,8 @@ def reactions(application: Any, seconds: float) -> list[str]:
         note("acquirer stopped, as by a slow disk", lambda: says("disk may hang"), 20)
         os.kill(instrument.pids["acquirer"], signal.SIGKILL)
         note("acquirer gone", lambda: says("restarting the acquirer"), 20)
-        _close(application, window)
+        window.close()
+        window.finish_commands()
         client.close()
     return lines
 
@@ -162,9 +164,8 @@ def opening(application: Any, times: int) -> str:
     """Return what opening and closing the window leaves behind."""
     figures = []
     for number in range(times + _FIRST):
-        window, _ = _window(application, (32, 64, 64))
-        _close(application, window)
-        del window
+        with shown(application, RecordedSession(volumes(1, (32, 64, 64), _VOXEL_UM))):
+            pass
         if number in (_FIRST - 1, times + _FIRST - 1):
             gc.collect()
             process = psutil.Process()
@@ -174,29 +175,6 @@ def opening(application: Any, times: int) -> str:
         f"opening and closing it {times} times: threads {before[0]} -> {after[0]}, sockets and "
         f"files {before[1]} -> {after[1]}, memory {before[2]:.0f} -> {after[2]:.0f} MB"
     )
-
-
-def _window(application: Any, shape: tuple[int, int, int]) -> tuple[Any, RecordedSession]:
-    from ui.window import Window
-
-    session = RecordedSession(volumes(1, shape, _VOXEL_UM))
-    window = Window(session, title="LiveTomo")
-    window.stop_polling()
-    window.resize(1280, 800)
-    window.show()
-    session.announce()
-    window.poll()
-    application.processEvents()
-    return window, session
-
-
-def _close(application: Any, window: Any) -> None:
-    from PySide6.QtCore import QEvent
-
-    window.close()
-    window.finish_commands()
-    window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def _listed(times: Sequence[float]) -> str:
