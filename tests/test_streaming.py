@@ -336,6 +336,25 @@ def test_frames_come_before_their_scan(line: Line, scans: list[InterferogramStac
     assert line.receiver.skipped == 6 and line.receiver.malformed == 0
 
 
+def test_news_that_come_after_their_scan_are_no_news(
+    line: Line, scans: list[InterferogramStack]
+) -> None:
+    line.send(scans[1])
+    assert isinstance(line.next(), ArrivedScan)
+    placed = line.write(scans[1], 0)
+    early = line.next()
+    if not isinstance(early, ArrivedFrames):
+        pytest.skip("there is no shared memory with names here")
+    line.send(placed)
+    assert isinstance(line.next(), ArrivedScan)
+    for angle in range(7):  # as if they had been held up on their socket
+        line.sending.arrived(angle)
+    assert line.receiver.take(0.5) is None
+    line.write(scans[2], 1)
+    later = line.next()
+    assert isinstance(later, ArrivedFrames) and later.place != early.place
+
+
 def test_a_scan_that_was_overwritten_says_so(line: Line, scans: list[InterferogramStack]) -> None:
     line.send(line.write(scans[1], 0))
     whole = line.next()

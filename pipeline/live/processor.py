@@ -143,10 +143,16 @@ class Processor:
             if frames is None:
                 return
             background = scan.reconstructor.background
-            stack = replace(background, frames=frames, lost=(), sequence=arrived.sequence)
+            stack = replace(
+                background,
+                frames=frames,
+                lost=(),
+                sequence=arrived.sequence,
+                timestamp=arrived.timestamp,
+            )
             scan.announce(arrived.place)
             try:
-                scan.add(frames, arrived.angles, replace(stack, timestamp=arrived.timestamp))
+                scan.add(frames, arrived.angles, stack)
             except LiveTomoError:
                 return  # the whole scan says it
         if self._update_every and scan.halfway:

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
+from numpy.typing import NDArray
 
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
@@ -65,6 +66,7 @@ class Receiver(threading.Thread):
         self._scan: ArrivedScan | None = None
         self._frames: ArrivedFrames | None = None
         self._last: tuple[int, int] | None = None  # session and number of the last scan taken
+        self._taken: RingPlace | None = None  # where it lies
         self.background: ArrivedScan | None = None
         self.skipped = 0
         self._unusable = 0
@@ -104,7 +106,9 @@ class Receiver(threading.Thread):
             self._changed.wait_for(lambda: self._scan is not None or self._frames, timeout_s)
             scan, self._scan = self._scan, None
             frames = self._frames
-            if scan is None or (frames is not None and frames.place == scan.header.place):
+            if scan is not None:
+                self._taken = scan.header.place
+            if scan is None or (frames is not None and frames.place == self._taken):
                 self._frames = None
         if scan is None:
             return frames
@@ -134,14 +138,12 @@ class Receiver(threading.Thread):
                 raise PipelineError("it was overwritten by a newer one before it was read")
             yield stack_from(arrived.header, arrived.arrays, frames)
 
-    @contextmanager
-    def frames(self, arrived: ArrivedFrames) -> Iterator[Any]:
+    def frames(self, arrived: ArrivedFrames) -> AbstractContextManager[NDArray[Any] | None]:
         """Provide the frames (angles, y, x) of a scan that is being taken; None if it has gone.
 
         Only those of the angles that have arrived hold anything.
         """
-        with self._ring.frames(arrived.place) as frames:
-            yield frames
+        return self._ring.frames(arrived.place)
 
     def end(self) -> None:
         """Stop receiving."""
@@ -174,6 +176,8 @@ class Receiver(threading.Thread):
             raise PipelineError("frames must be those of angles of the scan")
         key = (header.session, header.background)
         with self._changed:
+            if header.place == self._taken:
+                return  # the scan was faster, on its own socket
             waiting = self._frames
             if waiting is None or waiting.place != header.place:
                 waiting = ArrivedFrames(header.place, key, header.sequence, time.time())
