@@ -143,8 +143,9 @@ def _receive(of_stacks: str, of_news: str, of_answers: str) -> None:
                 answers.send(b"")
             elif arrived is not None:
                 with receiver.frames(arrived) as frames:
-                    _read(frames, arrived.angles)
-                    seen.update(arrived.angles)
+                    if frames is not None:
+                        _read(frames, arrived.angles)
+                        seen.update(arrived.angles)
         answers.send_string(json.dumps([received, time.process_time() - busy]))
         receiver.end()
 

@@ -326,6 +326,7 @@ def test_frames_come_before_their_scan(line: Line, scans: list[InterferogramStac
         pytest.skip("there is no shared memory with names here")
     assert (early.angles, early.sequence, early.key) == (list(range(7)), 7, (1, 4))
     with line.receiver.frames(early) as frames:
+        assert frames is not None
         np.testing.assert_array_equal(frames[:7], scans[1].frames[:7])
     line.send(placed)
     whole = line.next()
