@@ -26,12 +26,15 @@ class RegularizerChoice:
         Dataset of a tomogram file that holds its results; "" if none does.
     bytes_per_voxel : float
         Peak memory while it runs, beside the raw tomogram's, measured on 1 to 5 million voxels.
+    needs_fields : bool
+        Whether it needs the fields that a spectrum was made from (``Spectrum.fields``).
     """
 
     title: str
     make: str = ""
     volume: str = ""
     bytes_per_voxel: float = 0.0
+    needs_fields: bool = False
 
 
 _TV = "regularizer.total_variation.total_variation:make"
@@ -41,6 +44,13 @@ REGULARIZERS = {
     "tv-fast": RegularizerChoice("Total variation, fast", _TV, "tv", 75),
     "tv": RegularizerChoice("Total variation", _TV, "tv", 75),
     "deep": RegularizerChoice("DeepRegularizer", "regularizer.deep:make", "deep", 75),
+    "multislice": RegularizerChoice(
+        "Multi-slice inversion",
+        "regularizer.scattering.multislice_regularizer:make",
+        "multislice",
+        150,
+        needs_fields=True,
+    ),
 }
 
 # Regularized volumes of a tomogram file, the best first.

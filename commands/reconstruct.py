@@ -53,6 +53,9 @@ def add_options(parser: ArgumentParser) -> None:
     text = "sign of the contrast: non-negative for a sample denser than its medium, "
     text += "non-positive for a lighter one, none for both, auto to decide from the data"
     parser.add_argument("--constraint", choices=tuple(CONSTRAINTS), default="auto", help=text)
+    text = "take the error of the Rytov approximation off, by multi-slice scattering, at most N "
+    text += "times, as long as the light fits better; default: 0"
+    parser.add_argument("--corrections", type=int, metavar="N", default=0, help=text)
     text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_positions(parser)
@@ -80,6 +83,7 @@ def run(options: Namespace) -> int:
         options.check,
         options.position,
         options.constraint,
+        options.corrections,
     )
 
 
@@ -94,6 +98,7 @@ def run_reconstruct(
     check_every: int = 0,
     positions: Sequence[str] = (),
     constraint: str = "auto",
+    corrections: int = 0,
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -103,7 +108,7 @@ def run_reconstruct(
     output : Path
         A new tomogram file.
     method : str
-        "none", "gp", "tv" (converged), "tv-fast" or "deep".
+        "none", "gp", "tv" (converged), "tv-fast", "deep" or "multislice".
     device : str or None
         "cpu", "cuda", or None for the best available.
     as_json : bool
@@ -120,6 +125,8 @@ def run_reconstruct(
         Names or numbers (from 1) of stage positions; empty: all.
     constraint : str
         Constraint on the sign of the contrast: a name in ``acquisition.choices.CONSTRAINTS``.
+    corrections : int
+        How often the error of the Rytov approximation is taken off, at most.
 
     Returns
     -------
@@ -132,12 +139,19 @@ def run_reconstruct(
     from pipeline.tomograms.job import Recipe, TomogramJob, settings_for
     from pipeline.tomograms.torch_device import torch_device
     from regularizer.constraint import check_constraint
+    from regularizer.scattering.defect_correction import check_corrections
 
     check_regularizer(method)
     if preset is not None and method != "tv":
         raise ConfigurationError(
             f"a preset needs the regularizer tv, got {preset!r} with {method!r}: choose tv, or "
             "leave the preset out"
+        )
+    check_corrections(corrections)
+    if corrections and method in ("none", "multislice"):
+        raise ConfigurationError(
+            f"corrections are of a regularized tomogram, got {corrections} with {method!r}: choose "
+            "another regularizer (multislice has a correction of its own), or leave them out"
         )
     if check_every < 0:
         raise ConfigurationError(f"--check must be at least 0 (no check), got {check_every}")
@@ -150,7 +164,7 @@ def run_reconstruct(
     count = sum(len(where.scans_at(position)) for position in at)
     how = settings_for(source, chosen or {})
     sign = check_constraint(constraint)
-    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign)
+    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign, corrections)
     with progress_bar("Reconstructing", len(source)) as bar:
         bar.say("planning")
         with TomogramJob(source, output, recipe, bar) as job:
@@ -174,6 +188,8 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_js
     for row in rows:
         scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
         print(f"{scan}: {row.error or _figures(row, job.recipe.method)}")
+        if row.corrections:
+            print(f"{scan}: corrections {row.corrections}")
         for warning in row.warnings:
             print(f"{scan}: {warning}")
         if row.check is not None:

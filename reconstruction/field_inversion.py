@@ -62,7 +62,7 @@ class FieldInversion:
         settings: ReconstructionSettings,
         device: torch.device,
     ) -> None:
-        self.settings = settings
+        self.settings, self.views = settings, views
         self.caps = CapPlan(views, settings, device)
         self.focus = FocusPlan(views, self.caps.grid, settings, device)
         self._blend = Blend(self.focus.steps, self.caps.grid.fine_shape[0], device)

@@ -6,7 +6,7 @@ background arrives; a scan then costs a few batched transforms. The code runs on
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from reconstruction.geometry import Views
 from reconstruction.inversion import contrast_of
 from reconstruction.light_places import LightPlaces
 from reconstruction.memory import check_memory
+from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
@@ -121,6 +122,9 @@ class Reconstructor:
         None: the defaults.
     extra_bytes_per_voxel : float
         Memory needed for further processing, such as a regularizer, in bytes per voxel.
+    keep_fields : bool
+        Whether spectra carry the fields that they were made from, for regularizers that know the
+        scattering (``regularizer.scattering``).
 
     Raises
     ------
@@ -136,8 +140,11 @@ class Reconstructor:
         device: str | torch.device = "cpu",
         settings: ReconstructionSettings | None = None,
         extra_bytes_per_voxel: float = 0.0,
+        *,
+        keep_fields: bool = False,
     ) -> None:
         self.device = torch.device(device)
+        self.keep_fields = keep_fields
         self._each_voxel = extra_bytes_per_voxel
         self.background = background
         self.optics = background.optics
@@ -214,7 +221,8 @@ class Reconstructor:
         scattered = self.inversion.scattered(fields)
         quality = quality.with_phase(scattered.residues, scattered.bending)
         clock.lap("caps")
-        return self.invert(scattered.samples, left_out, quality, stack, clock.laps)
+        kept = fields if self.keep_fields else None
+        return self.invert(scattered.samples, left_out, quality, stack, clock.laps, kept)
 
     def invert(
         self,
@@ -223,10 +231,18 @@ class Reconstructor:
         quality: FrameQuality,
         stack: InterferogramStack,
         stages_s: dict[str, float],
+        fields: torch.Tensor | None = None,
     ) -> Reconstruction:
-        """Return the reconstruction from all views' samples, without the angles left out."""
+        """Return the reconstruction from all views' samples, without the angles left out.
+
+        Its spectrum carries ``fields`` (views, y, x) complex64, where they are given.
+        """
         clock = _Clock()
         spectrum, imaginary = self.inversion.spectrum(samples, tuple(left_out))
+        if fields is not None:
+            spectrum = replace(
+                spectrum, fields=MeasuredFields(fields, self.inversion, tuple(left_out))
+            )
         index = index_from_contrast(contrast_of(spectrum), self.optics.medium_index)
         measured = float((spectrum.measured > 0).float().mean())
         clock.lap("inverse")

@@ -41,6 +41,7 @@ class RollingTomography:
             torch.zeros(count, dtype=torch.complex64, device=reconstructor.device)
             for _ in range(depths)
         )
+        self._fields: torch.Tensor | None = None  # of the newest frames, where they are kept
         angles = inversion.caps.views
         self._left_out = dict.fromkeys(range(angles), "no frame yet")
         self._quality = FrameQuality.unknown(angles)
@@ -76,6 +77,7 @@ class RollingTomography:
         chosen = self._reconstructor.inversion.caps.range_of(first, last)
         for kept, new in zip(self._samples, scattered.samples, strict=True):
             kept[chosen] = new
+        self._keep(fields, first)
         newer = quality.with_phase(scattered.residues, scattered.bending)
         self._quality = self._quality.updated(first, newer)
         why = self._reconstructor.unusable_frames(self._quality) | unusable_angles
@@ -84,6 +86,27 @@ class RollingTomography:
             if angle in why:
                 self._left_out[angle] = why[angle]
         self._newest = scan
+
+    def _keep(self, fields: torch.Tensor, first: int) -> None:
+        """Keep the fields (n, y, x) of new frames, where the reconstructor's spectra carry them."""
+        if not self._reconstructor.keep_fields:
+            self._fields = None
+            return
+        if self._fields is None:
+            angles = self._reconstructor.inversion.caps.views
+            self._fields = fields.new_full((angles, *fields.shape[1:]), torch.nan)
+        self._fields[first : first + len(fields)] = fields
+
+    def _kept(self) -> torch.Tensor | None:
+        """Return a copy of the fields (angles, y, x), 1 where left out; None if any was not kept.
+
+        They may have been asked for in the middle of a scan.
+        """
+        if self._fields is None:
+            return None
+        fields = self._fields.clone()
+        fields[list(self._left_out)] = 1
+        return None if bool(fields[:, 0, 0].isnan().any()) else fields
 
     def reconstruction(self, scan: InterferogramStack | None = None) -> Reconstruction:
         """Return the tomogram of the newest frames.
@@ -107,5 +130,5 @@ class RollingTomography:
             )
         check_usable(self._left_out, self._reconstructor.inversion.caps.views)
         return self._reconstructor.invert(
-            self._samples, dict(self._left_out), self._quality, scan, {}
+            self._samples, dict(self._left_out), self._quality, scan, {}, self._kept()
         )

@@ -8,11 +8,15 @@ V = K^2 ((n/n_m)^2 - 1), so n = n_m sqrt(1 + V/K^2). Spectra are kept for the di
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
+
+if TYPE_CHECKING:
+    from reconstruction.scattering.measured_fields import MeasuredFields
 
 __all__ = ["Spectrum", "Tomogram", "VolumeWindow", "contrast_from_index", "index_from_contrast"]
 
@@ -47,6 +51,8 @@ class Spectrum:
     noise : float or None
         Rms of the noise over that of the values, estimated from the differences between K and -K;
         None if unknown.
+    fields : MeasuredFields or None
+        The fields it was made from, for regularizers that know the scattering; None: not kept.
     """
 
     values: torch.Tensor
@@ -55,6 +61,7 @@ class Spectrum:
     voxel_size_um: VoxelSize
     optics: Optics
     noise: float | None = None
+    fields: "MeasuredFields | None" = None
 
     def __post_init__(self) -> None:
         half = (*self.shape[:2], self.shape[2] // 2 + 1)

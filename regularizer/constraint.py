@@ -150,7 +150,8 @@ def _by_evidence(below: float | None) -> tuple[Constraint, str]:
 
 def negated_spectrum(spectrum: Spectrum) -> Spectrum:
     """Return the spectrum of the negated contrast."""
-    return replace(spectrum, values=-spectrum.values)
+    fields = None if spectrum.fields is None else spectrum.fields.negated()
+    return replace(spectrum, values=-spectrum.values, fields=fields)
 
 
 def negated_tomogram(tomogram: Tomogram) -> Tomogram:

@@ -6,6 +6,7 @@ tv-fast   20 split-Bregman iterations, or 10 that start from the last tomogram
 tv        100 split-Bregman iterations, the reference of the quality check
 auto      total variation with mu and the number of iterations chosen from the scan's noise
 deep      20 iterations (10 from the last tomogram) corrected by a network: the live view's choice
+multislice  total variation on the measured light, without the Rytov approximation: the reference
 
 The names are listed in ``acquisition.choices.REGULARIZERS``, each with the function that makes it.
 To add a regularizer, write a module with that function and add an entry there. Presets of total
@@ -25,12 +26,13 @@ from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.constraint import Constrained, Constraint
 from regularizer.interface import Progress, Regularizer, SignedRegularizer
 from regularizer.networks.trained import NETWORKS
+from regularizer.scattering.defect_correction import Corrected
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["METHODS", "bytes_per_voxel", "regularizer"]
+__all__ = ["METHODS", "bytes_per_voxel", "needs_fields", "regularizer"]
 
 METHODS = tuple(REGULARIZERS)
 
@@ -42,6 +44,7 @@ def regularizer(
     warm: bool = False,
     uncertainty: bool = False,
     constraint: Constraint = "auto",
+    corrections: int = 0,
 ) -> Regularizer:
     """Return the regularizer of that name.
 
@@ -56,6 +59,9 @@ def regularizer(
         Whether "deep" estimates the standard deviation of each voxel.
     constraint : "auto", "non-negative", "non-positive" or "none"
         Constraint on the sign of the contrast; "auto": the one that the data show.
+    corrections : int
+        How often the error of the Rytov approximation is taken off, at most; where there are any,
+        spectra must carry their fields. "multislice" has its own, "none" none.
 
     Raises
     ------
@@ -70,7 +76,15 @@ def regularizer(
     module, _, function = where.partition(":")
     make: Callable[..., SignedRegularizer] = getattr(importlib.import_module(module), function)
     made = make(name, device, warm=warm, uncertainty=uncertainty)
+    if corrections and not needs_fields(name):
+        made = Corrected(made, corrections)
     return Constrained(made, constraint)
+
+
+def needs_fields(name: str, corrections: int = 0) -> bool:
+    """Return whether a regularizer needs spectra that carry the fields they were made from."""
+    choice = REGULARIZERS.get(name)
+    return corrections > 0 or (choice is not None and choice.needs_fields)
 
 
 def bytes_per_voxel(name: str) -> float:

@@ -92,7 +92,7 @@ class ReconstructorCache:
                 )
             )
             if not fits:
-                last = self._last = Reconstructor(background, device, settings)
+                last = self._last = Reconstructor(background, device, settings, keep_fields=True)
             return cast("Reconstructor", last)
 
 

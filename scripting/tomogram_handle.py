@@ -177,6 +177,7 @@ def regularize(
     *,
     constraint: Constraint = "auto",
     uncertainty: bool = False,
+    corrections: int = 0,
     progress: Progress | None = None,
 ) -> Tomogram:
     """Return the regularized tomogram of a raw one.
@@ -186,14 +187,17 @@ def regularize(
     tomogram : Tomogram
         From ``reconstruct``; of a regularized one, the raw one that it was made from is taken.
     method : str or Regularizer
-        "none", "gp", "tv-fast", "tv", "deep", a preset of total variation ("auto", "beads",
-        "s-pyogenes", "oci-aml3"), a network's name; or an object that is called as
+        "none", "gp", "tv-fast", "tv", "deep", "multislice", a preset of total variation ("auto",
+        "beads", "s-pyogenes", "oci-aml3"), a network's name; or an object that is called as
         ``regularizer.interface.Regularizer`` says.
     constraint : "auto", "non-negative", "non-positive" or "none"
         What may be taken for granted about the sign of the contrast; "auto": what the data show.
         An object decides that by itself.
     uncertainty : bool
         Whether "deep" estimates the standard deviation of each voxel.
+    corrections : int
+        How often the error of the Rytov approximation is taken off, at most. An object decides that
+        by itself.
     progress : callable or None
         Told (done, of).
 
@@ -216,7 +220,8 @@ def regularize(
         )
     if isinstance(method, str):
         device = str(raw.whole.index.device)
-        call, name = _regularizer(method, device, constraint, uncertainty), method
+        call = _regularizer(method, device, constraint, uncertainty, corrections)
+        name = method
     else:
         call, name = method, type(method).__name__
     made = call(raw.whole, raw.spectrum, progress)
@@ -224,12 +229,16 @@ def regularize(
 
 
 @lru_cache(maxsize=4)  # to load a network, and to choose what runs it, takes seconds
-def _regularizer(name: str, device: str, constraint: Constraint, uncertainty: bool) -> Regularizer:
+def _regularizer(
+    name: str, device: str, constraint: Constraint, uncertainty: bool, corrections: int
+) -> Regularizer:
     from regularizer.constraint import check_constraint
     from regularizer.registry import regularizer
 
     sign = check_constraint(constraint)
-    return regularizer(name, device, uncertainty=uncertainty, constraint=sign)
+    return regularizer(
+        name, device, uncertainty=uncertainty, constraint=sign, corrections=corrections
+    )
 
 
 def compare(tomogram: Tomogram, reference: Tomogram) -> Comparison:

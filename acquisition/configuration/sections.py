@@ -373,6 +373,9 @@ class ProcessingSection(Section):
 
     update_every : live tomograms between whole scans, one after so many frames, of the newest frame
     of each angle; 0: none.
+
+    corrections : how often the error of the Rytov approximation is taken off, at most; each costs
+    seconds on processors.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -381,6 +384,7 @@ class ProcessingSection(Section):
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether total variation checks some of the live tomograms
     update_every: Annotated[int, Field(ge=0)] = 0  # frames; 0: whole scans only
+    corrections: Annotated[int, Field(ge=0, le=20)] = 0  # of the Rytov approximation; 0: none
 
 
 class MeasuringSection(Section):

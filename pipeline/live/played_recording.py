@@ -118,7 +118,9 @@ class PlayedRecording:
                 recorded = next(self._recording.scans(scan))
                 if self._planned is None or self._planned[0] is not recorded.background:
                     settings, device = settings_for(self._recording, {}), torch_device(self._named)
-                    made = Reconstructor(recorded.background, device, settings)
+                    made = Reconstructor(
+                        recorded.background, device, settings, keep_fields=True
+                    )  # for any regularizer that may be chosen
                     self._planned = (recorded.background, made)
                 self._made = (scan, self._planned[1](recorded.stack))
                 self._stack = (scan, recorded.stack)

@@ -34,7 +34,7 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.constraint import Constrained, check_constraint, with_objects
-from regularizer.registry import bytes_per_voxel, regularizer
+from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
 
 if TYPE_CHECKING:
     from regularizer.interface import Regularizer
@@ -81,7 +81,7 @@ class Processor:
         self._receiver = Receiver(context, *endpoints)
         self._method = settings.regularizer or config.regularizer
         self._constraint = check_constraint(settings.constraint or config.constraint)
-        self._uncertainty = config.uncertainty
+        self._uncertainty, self._corrections = config.uncertainty, config.corrections
         self._update_every = config.update_every
         self._message = "waiting for the background"
         self._rate = Rate()
@@ -127,12 +127,16 @@ class Processor:
                     self._device,
                     with_objects(self._how, self._constraint),
                     bytes_per_voxel(self._method),
+                    keep_fields=self._needs_fields(),
                 )
         except LiveTomoError as error:
             self._message = f"the background cannot be used: {error}"
         else:
             self._scan = ScanInProgress(reconstructor)
             self._message = "waiting for a scan"
+
+    def _needs_fields(self) -> bool:
+        return needs_fields(self._method, self._corrections)
 
     def _read_along(self, arrived: ArrivedFrames) -> None:
         """Reconstruct what has arrived of a scan that is still being taken."""
@@ -151,6 +155,7 @@ class Processor:
                 timestamp=arrived.timestamp,
             )
             scan.announce(arrived.place)
+            scan.reconstructor.keep_fields = self._needs_fields()
             try:
                 scan.add(frames, arrived.angles, stack)
             except LiveTomoError:
@@ -191,6 +196,7 @@ class Processor:
     def _publish(self, arrival: ArrivedScan, scan: ScanInProgress) -> None:
         header = arrival.header
         times = [header.timestamp, header.sent_at, time.time()]
+        scan.reconstructor.keep_fields = self._needs_fields()  # the method may have changed
         with self._receiver.stack(arrival) as stack:
             reconstruction = scan.finish(stack, header.place, moved=header.moved)
         times.append(time.time())
@@ -240,7 +246,11 @@ class Processor:
         if method not in self._regularizers:
             self._message = f"loading the regularizer {method}"
             self._regularizers[method] = regularizer(
-                method, self._device, warm=True, uncertainty=self._uncertainty
+                method,
+                self._device,
+                warm=True,
+                uncertainty=self._uncertainty,
+                corrections=self._corrections,
             )
         regularize = self._regularizers[method]
         if isinstance(regularize, Constrained):

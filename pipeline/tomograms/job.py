@@ -35,7 +35,7 @@ from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.constraint import Constraint, with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
-from regularizer.registry import bytes_per_voxel, regularizer
+from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
 
 __all__ = [
     "ProgressListener",
@@ -78,7 +78,7 @@ class Recipe:
     Parameters
     ----------
     method : str
-        "none", "gp", "tv", "tv-fast" or "deep".
+        "none", "gp", "tv", "tv-fast", "deep" or "multislice".
     device : str
         "cpu", "cuda", ...
     settings : ReconstructionSettings
@@ -88,6 +88,8 @@ class Recipe:
         Compare every N-th tomogram with total variation; 0: none.
     constraint : "auto", "non-negative", "non-positive" or "none"
         Constraint on the sign of the contrast.
+    corrections : int
+        How often the error of the Rytov approximation is taken off, at most.
     """
 
     method: str
@@ -96,6 +98,7 @@ class Recipe:
     preset: str | None = None
     check_every: int = 0
     constraint: Constraint = "auto"
+    corrections: int = 0
 
     @property
     def regularizer(self) -> str:
@@ -126,7 +129,8 @@ class ScanResult:
     the reconstruction did not use. ``data_residual`` is the distance of the regularized tomogram
     from the measured spectrum, over the norm of that; ``check`` compares it with total variation.
     ``position`` is the label of the stage position, and ``stage_um`` its x, y, z, None where
-    unknown.
+    unknown. ``corrections`` says how many corrections of the Rytov approximation were kept, and how
+    well the light fits after each.
     """
 
     time: int
@@ -143,6 +147,7 @@ class ScanResult:
     check: QualityReport | None = None
     position: str = ""
     stage_um: tuple[float | None, ...] = ()
+    corrections: str = ""
 
     @property
     def complete(self) -> bool:
@@ -189,7 +194,10 @@ class TomogramJob(Closing):
         self.source, self.output, self.recipe = source, output, recipe
         self._listener, self._stop = listener, stop
         self._regularize = regularizer(
-            recipe.regularizer, recipe.device, constraint=recipe.constraint
+            recipe.regularizer,
+            recipe.device,
+            constraint=recipe.constraint,
+            corrections=recipe.corrections,
         )
         self._planned: tuple[InterferogramStack, Reconstructor] | None = None
         self._writer: TomogramAppender | None = None
@@ -253,6 +261,7 @@ class TomogramJob(Closing):
             shown.data_residual,
             (*result.report.warnings, *shown.warnings),
             check=report,
+            corrections=shown.provenance.get("corrections", ""),
         )
 
     def _say(self, number: int, what: str) -> None:
@@ -266,6 +275,7 @@ class TomogramJob(Closing):
                 self.recipe.device,
                 with_objects(self.recipe.settings, self.recipe.constraint),
                 bytes_per_voxel(self.recipe.regularizer),
+                keep_fields=needs_fields(self.recipe.regularizer, self.recipe.corrections),
             )
             self._planned = (background, made)
         return self._planned[1]
@@ -351,6 +361,7 @@ def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
         "device": recipe.device,
         "settings": asdict(recipe.settings),
         "constraint": recipe.constraint,
+        "corrections": recipe.corrections,
     }
 
 
@@ -365,8 +376,10 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
     series = read_tomograms(output)
     before = series.provenance
     settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
-    ways = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
-    for name, now in (ways | {"settings": settings}).items():
+    ways: dict[str, Any] = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
+    before = {"corrections": 0, **before}  # files of before they were there
+    ways |= {"corrections": recipe.corrections, "settings": settings}
+    for name, now in ways.items():
         if before.get(name, now) != now:
             raise DataError(
                 f"{output} must be continued with the {name} it was made with, "

@@ -1,0 +1,1 @@
+"""The forward model without Born or Rytov: light through a contrast, slice by slice, and back."""

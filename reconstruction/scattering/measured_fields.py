@@ -1,0 +1,101 @@
+"""The measured fields of one scan, and what a contrast would have made of them.
+
+A regularizer that knows the scattering (``regularizer.scattering``) compares the light of a
+contrast with the measured one, and sends it through the same reconstruction: the same depths,
+weights and angles left out. So it sees what the Rytov approximation makes of a known object.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acquisition.errors import DataError
+from acquisition.optics import Optics
+from reconstruction.field_inversion import FieldInversion
+from reconstruction.scattering.slice_model import Box, SliceModel
+from reconstruction.tomogram import Spectrum
+
+__all__ = ["MeasuredFields"]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredFields:
+    """Fields over the incident wave, and the plan that made a spectrum of them.
+
+    Parameters
+    ----------
+    values : (views, y, x) complex64 tensor
+        u/u0 in the plane in focus, 1 where empty; the zero of position at n//2.
+    inversion : FieldInversion
+    left_out : tuple of int
+        Views that are not in the spectrum.
+    sign : 1 or -1
+        -1: regularizers are given the negated contrast (``regularizer.constraint``).
+    """
+
+    values: torch.Tensor
+    inversion: FieldInversion
+    left_out: tuple[int, ...] = ()
+    sign: int = 1
+
+    @property
+    def optics(self) -> Optics:
+        """Wavelength, numerical aperture and medium."""
+        return self.inversion.caps.optics
+
+    @property
+    def used(self) -> NDArray[np.int64]:
+        """Views that are in the spectrum."""
+        k = self.inversion.views.vectors.usable_k(self.left_out)
+        return np.flatnonzero(np.isfinite(k).all(axis=1))
+
+    def negated(self) -> "MeasuredFields":
+        """Return the same fields, for a regularizer that is given the negated contrast."""
+        return replace(self, sign=-self.sign)
+
+    def model(self, box: Box) -> SliceModel:
+        """Return the forward model of a box of the volume, for the views in use.
+
+        Raises
+        ------
+        DataError
+            If the sample was rotated in front of the light.
+        """
+        views, grid = self.inversion.views, self.inversion.caps.grid
+        if views.rotations is not None:
+            raise DataError(
+                "multi-slice scattering needs a sample at rest that the light turns around, and "
+                "this one was rotated: use another regularizer, without corrections"
+            )
+        return SliceModel(
+            views.optics,
+            views.vectors.k[self.used],
+            views.field_shape,
+            views.pixel_size_um,
+            grid.shape,
+            grid.voxel_size_um[0],
+            box,
+            self.inversion.settings.refocus_um,
+            self.values.device,
+        )
+
+    def light(self, views: NDArray[np.int64]) -> torch.Tensor:
+        """Return the transform of u/u0 - 1, as ``SliceModel`` returns it; not cut at the pupil."""
+        fields = self.values[torch.as_tensor(views, device=self.values.device)]
+        spectrum: torch.Tensor = torch.fft.fft2(torch.fft.ifftshift(fields - 1, dim=(1, 2)))
+        return spectrum
+
+    def spectrum(self, light: torch.Tensor) -> Spectrum:
+        """Return the spectrum that the reconstruction makes of the light of the views in use.
+
+        Parameters
+        ----------
+        light : (used views, y, x) complex64
+            As ``SliceModel`` returns it.
+        """
+        fields = torch.ones_like(self.values)
+        used = torch.as_tensor(self.used, device=fields.device)
+        fields[used] += torch.fft.fftshift(torch.fft.ifft2(light), dim=(1, 2))
+        return self.inversion.spectrum(self.inversion.scattered(fields).samples, self.left_out)[0]

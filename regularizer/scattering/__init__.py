@@ -1,0 +1,1 @@
+"""Regularization that knows the scattering: the Rytov approximation's own error, taken off."""

@@ -1,0 +1,162 @@
+"""How far the light of a contrast is from the measured light, and the gradient of that.
+
+    1/2 sum over angles |P (c (1 + S(f)) - u/u0)|^2,    P the pupil, S the multi-slice model
+
+c is a factor near 1 for each angle, the best one for each f: the power and phase of the light that
+the empty part of the field left uncertain. It multiplies the whole field and is decided by the
+empty part, so that it does not compensate a contrast that is too weak.
+
+Misfits are given relative to the measured scattered light: |P (...)| / |P (u/u0 - 1)|. That of the
+truth is the noise, which is known from the rim of the retrieved band: no light of the sample
+reaches it.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from acquisition.errors import Stopped
+from reconstruction.scattering.measured_fields import MeasuredFields
+from reconstruction.scattering.slice_model import Box
+
+__all__ = ["Light", "LightMisfit"]
+
+_LARGEST_CHANGE = 0.1  # of c from 1
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """The light of a contrast (views in use, y, x), and its relative misfit."""
+
+    scattered: torch.Tensor
+    misfit: float
+
+
+class LightMisfit:
+    """The misfit of contrasts in a box.
+
+    Parameters
+    ----------
+    fields : MeasuredFields
+    box : Box
+        Contrast outside it is zero.
+    stop : Event or None
+        Ends a computation with Stopped.
+
+    Attributes
+    ----------
+    noise : float
+        Relative misfit that noise alone makes.
+    measured : float
+        Norm of the measured scattered light, over pixels and views in use.
+
+    Raises
+    ------
+    DataError
+        If the sample was rotated in front of the light.
+    """
+
+    def __init__(
+        self, fields: MeasuredFields, box: Box, stop: threading.Event | None = None
+    ) -> None:
+        self._stop = stop
+        self.box, self.model, self._sign = box, fields.model(box), fields.sign
+        self._fields = fields
+        self._pixels = math.prod(self.model.field_shape)
+        self._light: dict[int, torch.Tensor] = {}
+        power, noise = (sum(part) for part in zip(*self._each(self._take), strict=True))
+        self.measured = math.sqrt(power / self._pixels)
+        self.noise = math.sqrt(noise / max(power, 1e-30))
+
+    def _take(self, angles: slice) -> tuple[float, float]:
+        """Keep the measured light of a batch; return its power, and the noise's share of that."""
+        light = self._fields.light(self._fields.used[angles])
+        pupil, rim = self.model.pupil(angles), self.model.rim(angles)
+        power = torch.where(rim, light.abs().square(), torch.nan).flatten(1)
+        # the median of squares of complex noise is ln 2 of their mean; strays do not move it
+        density = power.nanmedian(dim=1).values.nan_to_num() / math.log(2)
+        noise = float((density * pupil.sum(dim=(1, 2))).sum())
+        light = light * pupil
+        self._light[angles.start] = light
+        return float(light.abs().square().sum()), noise
+
+    def light(self, contrast: torch.Tensor) -> Light:
+        """Return the light that a contrast (z, y, x) in the box scatters, and its misfit."""
+
+        def batch(angles: slice) -> tuple[torch.Tensor, float]:
+            scattered = self.model.scatter(self._sign * contrast, angles)
+            return scattered, self._difference(scattered, angles)[2]
+
+        parts = self._each(batch)
+        return Light(torch.cat([one for one, _ in parts]), self._relative(v for _, v in parts))
+
+    def gradient(self, contrast: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """Return the relative misfit, and the gradient (z, y, x) of half its square.
+
+        That of half the sum of squares is ``measured`` squared times it.
+        """
+
+        def batch(angles: slice) -> tuple[torch.Tensor, float]:
+            signed = self._sign * contrast
+            scattered, tape = self.model.record(signed, angles)
+            factor, difference, value = self._difference(scattered, angles)
+            back = difference * factor.conj()[:, None, None]
+            return self.model.pull_back(signed, angles, tape, back), value
+
+        parts = self._each(batch)
+        scale = self._sign / (self._pixels * self.measured**2)
+        total = torch.stack([one for one, _ in parts]).sum(dim=0)
+        return self._relative(value for _, value in parts), total * scale
+
+    def point_response(self) -> torch.Tensor:
+        """Return J^T J of a unit contrast in the middle voxel of an empty box, (z, y, x).
+
+        J is the derivative of the scattered light over ``measured``, at no contrast.
+        """
+        tiny = 1e-3  # the model is linear there to a part in 1e4
+        point = torch.zeros(self.box.shape, device=self.model.device)
+        point[tuple(n // 2 for n in self.box.shape)] = tiny
+        empty = torch.zeros_like(point)
+
+        def batch(angles: slice) -> torch.Tensor:
+            _, tape = self.model.record(empty, angles)
+            return self.model.pull_back(empty, angles, tape, self.model.scatter(point, angles))
+
+        total = torch.stack(self._each(batch)).sum(dim=0)
+        return total / (tiny * self._pixels * self.measured**2)
+
+    def _each(self, work: Callable[[slice], _Result]) -> list[_Result]:
+        """Return ``model.each``, which ends soon after ``stop`` is set."""
+
+        def checked(angles: slice) -> _Result:
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped("the scattering was stopped before its end")
+            return work(angles)
+
+        return self.model.each(checked)
+
+    def _relative(self, squares: Iterable[float]) -> float:
+        return math.sqrt(sum(squares) / self._pixels) / max(self.measured, 1e-30)
+
+    def _difference(
+        self, scattered: torch.Tensor, angles: slice
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return c (angles,), P (c (1 + S) - u/u0), and the sum of its squares."""
+        light = self._light[angles.start]
+        # a field of 1 is the number of pixels at frequency zero
+        made, seen = scattered.clone(), light.clone()
+        made[:, 0, 0] += self._pixels
+        seen[:, 0, 0] += self._pixels
+        factor = (made.conj() * seen).sum(dim=(1, 2)) / made.abs().square().sum(dim=(1, 2))
+        change = factor - 1
+        change = change * (_LARGEST_CHANGE / change.abs().clamp_min(_LARGEST_CHANGE))
+        factor = 1 + change
+        # written so that the large numbers at frequency zero cancel before they are multiplied
+        difference = scattered - light + change[:, None, None] * made
+        return factor, difference, float(difference.abs().square().sum())
