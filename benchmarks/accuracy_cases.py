@@ -20,7 +20,7 @@ from reconstruction.tomogram import Spectrum, index_from_contrast
 from tests.partial_waves import sphere_fields
 from tests.scans import correlation, distance_um, sphere_spectrum
 
-__all__ = ["Score", "Sphere", "View", "record", "score", "spheres_in"]
+__all__ = ["Score", "Sphere", "View", "record", "score", "spheres_in", "width_um"]
 
 _CARRIER = (2.46, 1.73)  # NA/wavelength; off the diagonal, so that the sidebands stay apart
 _CORE, _AROUND = 0.7, 2.5  # in radii: where the index is averaged, and volumes are correlated
@@ -48,12 +48,19 @@ class View:
         Whether the recording holds the illumination wave vectors.
     frame : int
         Pixels per side.
+    k_error : float
+        Largest error of the stored wave vectors, along x and y, in NA/wavelength.
+    drift_rad : float
+        Largest change of the phase since the background, and of its tilt from the centre to the
+        border along x and y; of the light's power, a tenth of that.
     """
 
     preset: str = "cell"
     photons: float = float("inf")
     known: bool = True
     frame: int = 256
+    k_error: float = 0.0
+    drift_rad: float = 0.0
 
 
 def record(
@@ -68,7 +75,9 @@ def record(
         fields = sphere_fields(optics, angles, s.radius_um, index, shape, s.centre_um)
         scattered += fields.numpy() - 1
     rng = np.random.default_rng(seed)
-    k = angles if view.known else None
+    error = view.k_error * optics.cutoff
+    stored = angles + rng.uniform(-error, error, angles.shape) if error else angles
+    k = stored if view.known else None
     background = _interferograms(np.zeros((len(angles), 1, 1)), angles, optics, view, rng)
     sample = _interferograms(scattered, angles, optics, view, rng)
     return InterferogramStack(background, optics, k), InterferogramStack(sample, optics, k)
@@ -88,9 +97,15 @@ def _interferograms(
 ) -> NDArray[np.uint16]:
     line = (np.arange(view.frame) - view.frame // 2) * optics.pixel_size_um
     frames = []
+    drifts = view.drift_rad and scattered.any()  # the background is taken before
+    across = line / line[0]
     for (kx, ky), s in zip(k, scattered, strict=True):
         fx, fy = kx + _CARRIER[0] * optics.cutoff, ky + _CARRIER[1] * optics.cutoff
         wave = np.exp(2j * np.pi * (fx * line + fy * line[:, None]))
+        if drifts:
+            power, offset, x, y = rng.uniform(-view.drift_rad, view.drift_rad, 4)
+            phase = offset + x * across + y * across[:, None]
+            wave = wave * (1 + power / 10) * np.exp(1j * phase)
         light = np.abs(1 + wave * (1 + s)) ** 2 / 9  # 4/9 of the range in an empty field
         if np.isfinite(view.photons):
             light = rng.poisson(light * view.photons) / view.photons
@@ -151,7 +166,7 @@ def compare(spheres: tuple[Sphere, ...], result: Reconstruction) -> Score:
     core, around = r < _CORE * first.radius_um, r < _AROUND * first.radius_um
     centre, true_centre = (_centre(volume, r, first, spectrum) for volume in (index, truth))
     axial, lateral = (
-        _width(index, first, spectrum, axis) - _width(truth, first, spectrum, axis)
+        width_um(index, first, spectrum, axis) - width_um(truth, first, spectrum, axis)
         for axis in (0, 2)
     )
     return Score(
@@ -183,7 +198,7 @@ def spheres_in(
     return index_from_contrast(contrast, medium), exact
 
 
-def _width(index: torch.Tensor, sphere: Sphere, spectrum: Spectrum, axis: int) -> float:
+def width_um(index: torch.Tensor, sphere: Sphere, spectrum: Spectrum, axis: int) -> float:
     """Return the full width at half maximum of the line through the centre along an axis."""
     at = [
         round(c / d) + n // 2

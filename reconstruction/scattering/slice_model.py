@@ -39,6 +39,7 @@ _LEAST_ROOT = 0.05  # of k0z: contrasts below that would make the wave evanescen
 _ON_CPU = 12e6  # bytes of a batch of angles on processors: what their caches hold
 _ON_GPU = 0.3  # share of the free memory of a GPU
 _RIM = (1.01, 1.04)  # of the pupil's radius; the band reaches to 1.05
+_FALL = 0.12  # of the pupil's radius, over which light beyond it is faded out
 _LIVE = 8  # grids of a batch that exist at the same time
 
 _Result = TypeVar("_Result")
@@ -112,7 +113,7 @@ class SliceModel:
         z = (box.first[0] + np.arange(box.shape[0]) - volume_shape[0] // 2) * dz_um + refocus_um
         ends = [float(z[last - 1]) for _, last in self.slabs]
         self._moves = [b - a for a, b in zip(ends, [*ends[1:], 0.0], strict=True)]
-        self._propagators: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self._propagators: dict[int, tuple[torch.Tensor, ...]] = {}
         self.batch = self._batch()
 
     def __len__(self) -> int:
@@ -196,10 +197,12 @@ class SliceModel:
             budget = _ON_GPU * torch.cuda.mem_get_info(self.device)[0]
         return max(1, min(len(self), int(budget / each)))
 
-    def _prepared(self, angles: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the step of a slice, k0z/kz on the grid, and the fields' kz - k0z (NaN outside).
+    def _prepared(self, angles: slice) -> tuple[torch.Tensor, ...]:
+        """Return what is multiplied with spectra of a batch, (angles, y, x) each.
 
-        Of the angles of a batch: (angles, y, x) each.
+        On the grid the step of a slice, k0z/kz, and a mask that fades out grazing light, which the
+        objective does not collect and which would leave the grid; of the fields kz - k0z, NaN
+        outside the pupil.
         """
         if angles.start not in self._propagators:
             radius = self.optics.k_medium
@@ -211,6 +214,8 @@ class SliceModel:
             there = transverse <= (_EVANESCENT * radius) ** 2
             kz = np.sqrt(np.where(there, radius**2 - transverse, 1.0))
             step = np.exp(2j * np.pi * self.dz * (kz - k0z)) * there
+            beyond = (np.sqrt(transverse) / self.optics.cutoff - 1) / _FALL
+            collected = np.cos(np.pi / 2 * beyond.clip(0, 1)) ** 2
             fy, fx = (
                 np.fft.fftfreq(n, d)
                 for n, d in zip(self.field_shape, self.pixel_size_um, strict=True)
@@ -223,6 +228,7 @@ class SliceModel:
             self._propagators[angles.start] = (
                 torch.tensor(step, device=self.device).to(self.dtype),
                 torch.tensor(there * k0z / kz, device=self.device).to(self.real),
+                torch.tensor(collected, device=self.device).to(self.real),
                 torch.tensor(axial, device=self.device).to(self.real),
             )
         return self._propagators[angles.start]
@@ -239,7 +245,7 @@ class SliceModel:
 
     def pupil(self, angles: slice) -> torch.Tensor:
         """Return the frequencies of the fields that pass the objective, (angles, y, x) bool."""
-        return ~self._prepared(angles)[2].isnan()
+        return ~self._prepared(angles)[3].isnan()
 
     def rim(self, angles: slice) -> torch.Tensor:
         """Return the frequencies between the pupil and the edge of the retrieved band, as bool.
@@ -284,7 +290,7 @@ class SliceModel:
     def _forward(
         self, contrast: torch.Tensor, angles: slice, tape: torch.Tensor | None
     ) -> torch.Tensor:
-        step, obliquity, axial = self._prepared(angles)
+        step, obliquity, collected, axial = self._prepared(angles)
         k0z = torch.tensor(self.k0z[angles, None, None], device=self.device).to(self.real)
         field = torch.zeros_like(step)
         total: torch.Tensor | None = None
@@ -300,7 +306,7 @@ class SliceModel:
                 field = field + self._from_box(source) * obliquity
             through = last - first if first else last - 1
             own = field - begun * step**through if number else field
-            light = self._to_field(own)
+            light = self._to_field(own, collected)
             total = light if total is None else total + light
             total = total * _waves(axial, self._moves[number])
         assert total is not None
@@ -326,9 +332,9 @@ class SliceModel:
         along_x = torch.fft.fft(source, n=self.grid[1], dim=-1)  # rows of zeros are left out
         return torch.fft.fft(along_x, n=self.grid[0], dim=-2)
 
-    def _to_field(self, spectrum: torch.Tensor) -> torch.Tensor:
+    def _to_field(self, spectrum: torch.Tensor, collected: torch.Tensor) -> torch.Tensor:
         """Return the spectrum on the fields' frequencies of light on the grid, same plane."""
-        light = torch.fft.ifft2(spectrum)
+        light = torch.fft.ifft2(spectrum * collected)
         for axis in range(2):
             size = list(light.shape)
             size[1 + axis] = self.field_shape[axis]
@@ -358,7 +364,7 @@ class SliceModel:
         -------
         (z, y, x) real
         """
-        step, obliquity, axial = self._prepared(angles)
+        step, obliquity, collected, axial = self._prepared(angles)
         k0z = torch.tensor(self.k0z[angles, None, None], device=self.device).to(self.real)
         back = step.conj()
         gradient = torch.empty_like(contrast)
@@ -368,7 +374,7 @@ class SliceModel:
         for number in reversed(range(len(self.slabs))):
             first, last = self.slabs[number]
             light = light * _waves(axial, self._moves[number]).conj()
-            own = self._to_field_adjoint(light)
+            own = self._to_field_adjoint(light, collected)
             adjoint = adjoint + own
             for j in reversed(range(first, last)):
                 # of fft and crop: both are each other's adjoint up to the number of pixels
@@ -384,13 +390,13 @@ class SliceModel:
                 adjoint = adjoint - own * back ** (last - first)
         return gradient
 
-    def _to_field_adjoint(self, light: torch.Tensor) -> torch.Tensor:
+    def _to_field_adjoint(self, light: torch.Tensor, collected: torch.Tensor) -> torch.Tensor:
         light = torch.fft.ifft2(light)
         for axis in range(2):
             light = light.index_select(1 + axis, self._at[axis])
         share = math.prod(self.field_shape) / math.prod(self.grid)
         spectrum: torch.Tensor = torch.fft.fft2(light)
-        return spectrum * share
+        return spectrum * collected * share
 
 
 def _waves(axial: torch.Tensor, distance_um: float) -> torch.Tensor:

@@ -1,0 +1,149 @@
+"""Corrections of the Rytov approximation, and multi-slice inversion, against the truth.
+
+    python -m benchmarks scattering [--only TABLE ...] [--rows TEXT ...] [--again]
+
+Makes the tables of docs/explanation/scattering.md. A row takes minutes on two cores, so each result
+is kept in benchmarks/results/scattering.json; rows that are in it are not computed again, unless
+--again is given, and rows that have never been computed say so. --rows computes those only whose
+name contains one of the texts.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.accuracy_cases import width_um
+from benchmarks.machine import machine
+from benchmarks.pages import DOCS, markdown, put_table
+from benchmarks.scattering_cases import TABLES, Case, Scanned
+from reconstruction.tomogram import Tomogram
+from regularizer.metrics import correlation, relative_error
+from regularizer.registry import regularizer
+from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
+
+__all__ = ["main"]
+
+_PAGE = DOCS / "explanation" / "scattering.md"
+_RESULTS = Path(__file__).parent / "results" / "scattering.json"
+_METHODS = ("raw", "auto", "deep", "deep, 1 correction", "multislice")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One method on one case.
+
+    Parameters
+    ----------
+    error : float
+        Relative error ||f - truth|| / ||truth|| of the contrast.
+    correlation : float
+        With the truth, in and around the object.
+    index_error : float or None
+        Mean index within 70 % of a sphere's radius minus the true one.
+    axial_um : float or None
+        Full width at half maximum along z of a sphere, minus its diameter.
+    seconds : float
+        Processor time.
+    note : str
+        What it says about its steps.
+    """
+
+    error: float
+    correlation: float
+    index_error: float | None
+    axial_um: float | None
+    seconds: float
+    note: str = ""
+
+
+def measured(case: Case) -> dict[str, Result]:
+    """Return the results of all methods on a case."""
+    scan = case.scan()
+    results, made = {}, {}
+    for name in _METHODS:
+        begin = time.process_time()
+        if name == "multislice":
+            start = made["deep, 1 correction"]
+            method = MultisliceRegularizer(lambda *_, start=start, **__: start)
+            made[name] = method(scan.raw, scan.spectrum)
+        else:
+            way = "none" if name == "raw" else name.partition(",")[0]
+            apply = regularizer(way, corrections=int("correction" in name))
+            made[name] = apply(scan.raw, scan.spectrum)
+        seconds = time.process_time() - begin
+        results[name] = _result(scan, made[name], seconds)
+    return results
+
+
+def _result(scan: Scanned, tomogram: Tomogram, seconds: float) -> Result:
+    contrast, truth = tomogram.contrast, scan.truth
+    index_error = axial = None
+    if scan.sphere is not None:
+        core = scan.distance_um < 0.7 * scan.sphere.radius_um
+        true = tomogram.optics.medium_index + scan.sphere.contrast
+        index_error = float(tomogram.index[core].mean()) - true
+        axial = width_um(tomogram.index, scan.sphere, scan.spectrum, 0)
+        axial -= 2 * scan.sphere.radius_um
+    steps = (tomogram.provenance.get(key, "") for key in ("corrections", "warning"))
+    said = tomogram.provenance.get("regularizer", "")
+    notes = [*steps, said.partition(", noise")[0] if said.startswith("multislice") else ""]
+    return Result(
+        relative_error(contrast, truth),
+        correlation(contrast[scan.around], truth[scan.around]),
+        index_error,
+        axial,
+        seconds,
+        "; ".join(note for note in notes if note),
+    )
+
+
+def _row(case: Case, results: dict[str, dict[str, float | None]] | None) -> list[str]:
+    if results is None:
+        return [case.name, "not yet measured", *[""] * (len(_METHODS) + 1)]
+    cells = [case.name]
+    for name in _METHODS:
+        r = results[name]
+        cells.append(f"{r['error']:.3f} ({r['correlation']:.3f})")
+    last = results["multislice"]
+    for key, form in (("index_error", "+.4f"), ("axial_um", "+.2f")):
+        value = last[key]
+        cells.append("" if value is None else format(value, form))
+    return cells
+
+
+def _table(cases: Sequence[Case], kept: dict[str, dict[str, dict[str, float | None]]]) -> str:
+    head = (*_METHODS, "index", "axial, um")
+    return markdown(("case",), head, (_row(case, kept.get(case.name)) for case in cases))
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Measure what is asked for, and write the tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scattering", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--rows", nargs="+", default=[""])
+    parser.add_argument("--again", action="store_true")
+    options = parser.parse_args(argv)
+    torch.manual_seed(0)
+    for table in options.only:
+        for case in TABLES[table]:
+            kept = json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+            wanted = any(text in case.name for text in options.rows)
+            if wanted and (options.again or case.name not in kept):
+                results = {name: asdict(r) for name, r in measured(case).items()}
+                kept[case.name] = results
+                _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+                print(" | ".join(_row(case, results)), flush=True)
+        kept = json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+        put_table(_PAGE, table, _table(TABLES[table], kept))
+    print(f"machine: {machine()}; torch {torch.__version__}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

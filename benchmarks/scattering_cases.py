@@ -1,0 +1,135 @@
+"""The scans that ``benchmarks.scattering`` measures: exact spheres, and simulated cells.
+
+Spheres are exact partial-wave solutions, so that the forward model had no part in them. Cells are
+made with the multi-slice model itself, and so only show how structure is kept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from benchmarks.accuracy_cases import Sphere, View, record
+from reconstruction.reconstructor import Reconstructor
+from reconstruction.tomogram import Spectrum, Tomogram
+from regularizer.training.training_data import simulated, true_contrast
+from tests.scans import distance_um
+
+__all__ = ["TABLES", "Case", "Scanned"]
+
+_AROUND = 2.5  # radii within which volumes are correlated
+_FINER = 4  # points an axis over which the truth is averaged in a voxel
+_NOISY = 5000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A reconstructed scan and its truth, the contrast (z, y, x)."""
+
+    raw: Tomogram
+    spectrum: Spectrum
+    truth: torch.Tensor
+    around: torch.Tensor
+    distance_um: torch.Tensor
+    sphere: Sphere | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scan to be measured: a sphere, or a simulated object of a kind and seed."""
+
+    name: str
+    sphere: Sphere | None = None
+    view: View = View("cell", _NOISY)
+    kind: str = ""
+    seed: int = 0
+
+    def scan(self) -> Scanned:
+        """Simulate and reconstruct it."""
+        if self.sphere is None:
+            made = simulated(self.kind, self.seed)
+            result = Reconstructor(made.background, keep_fields=True)(made.stack)
+            truth = true_contrast(made.phantom, made.position_um, result.spectrum)
+            whole = torch.ones_like(truth, dtype=torch.bool)
+            return Scanned(result.tomogram, result.spectrum, truth, whole, truth)
+        background, sample = record((self.sphere,), self.view)
+        result = Reconstructor(background, keep_fields=True)(sample)
+        spectrum = result.spectrum
+        distance = distance_um(spectrum.shape, spectrum.voxel_size_um, self.sphere.centre_um)
+        around = distance < _AROUND * self.sphere.radius_um
+        truth = sphere_contrast(spectrum, self.sphere)
+        return Scanned(result.tomogram, spectrum, truth, around, distance, self.sphere)
+
+
+def sphere_contrast(spectrum: Spectrum, sphere: Sphere) -> torch.Tensor:
+    """Return a sphere's contrast, averaged over each voxel (z, y, x)."""
+    medium, voxel = spectrum.optics.medium_index, spectrum.voxel_size_um
+    contrast = ((medium + sphere.contrast) / medium) ** 2 - 1
+    steps = (np.arange(_FINER) + 0.5) / _FINER - 0.5
+    total = torch.zeros(spectrum.shape)
+    x, y, z = sphere.centre_um
+    for a in steps:
+        for b in steps:
+            for c in steps:
+                centre = (x - a * voxel[2], y - b * voxel[1], z - c * voxel[0])
+                total += distance_um(spectrum.shape, voxel, centre) < sphere.radius_um
+    return total * (contrast / _FINER**3)
+
+
+def _sphere(radius: float, contrast: float, centre: tuple[float, float, float] = (0, 0, 0),
+            view: View | None = None, words: str = "") -> Case:  # fmt: skip
+    view = view or View("cell", _NOISY)
+    aperture = {"cell": "1.2, 49 angles", "bacteria": "0.8, 71 angles"}[view.preset]
+    where = f", centre {centre}" if any(centre) else ""
+    name = f"R {radius:g} um, n {1.337 + contrast:.3f}, NA {aperture}{where}{words}"
+    return Case(name, Sphere(radius, contrast, centre), view)
+
+
+def _noisy(photons: float) -> Case:
+    words = f", {photons:g} photo-electrons"
+    return _sphere(2.0, 0.043, view=View("cell", photons), words=words)
+
+
+def _off(contrast: float = 0.043, **changes: float) -> Case:
+    view = View("cell", _NOISY, **changes)  # type: ignore[arg-type]  # floats of View
+    words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changes.items())
+    return _sphere(2.0, contrast, view=view, words=f", {words}")
+
+
+_BACTERIA = View("bacteria", _NOISY)
+TABLES: dict[str, tuple[Case, ...]] = {
+    "targets": (
+        _sphere(2.0, 0.043),
+        _sphere(2.0, 0.043, (1.5, -1.0, 0.6)),
+        _noisy(500.0),
+        _sphere(3.5, 0.040),
+        _sphere(2.6, 0.048, (-1.0, 1.2, -0.5)),
+        _sphere(3.0, 0.060),
+        _sphere(2.0, 0.080, view=_BACTERIA),
+    ),
+    "unseen": (
+        _sphere(2.3, 0.030, (-2.0, 0.7, 0.9)),
+        _sphere(2.8, 0.036, (0.4, -1.7, -0.8)),
+        _sphere(3.2, 0.043, (1.1, 1.3, 0.4)),
+    ),
+    "cells": (
+        Case("cell, seed 9001", kind="cell", seed=9001),
+        Case("cell with fat droplets, seed 9001", kind="fatty", seed=9001),
+        Case("adherent cell, seed 9001", kind="adherent", seed=9001),
+        Case("cocci, seed 9001", kind="cocci", seed=9001),
+        Case("cell, seed 9002", kind="cell", seed=9002),
+    ),
+    "disturbed": (
+        _off(k_error=0.003),
+        _off(k_error=0.01),
+        _off(drift_rad=0.5),
+        _noisy(50000.0),
+        _noisy(1500.0),
+    ),
+    "range": tuple(
+        _sphere(radius, contrast, view=View(kind, _NOISY))
+        for kind in ("cell", "bacteria")
+        for radius in (0.5, 1.0, 2.0, 3.5, 5.0)
+        for contrast in (0.005, 0.02, 0.04, 0.08)
+    ),
+}
