@@ -20,6 +20,7 @@ __all__ = ["TABLES", "Case", "Scanned"]
 _AROUND = 2.5  # radii within which volumes are correlated
 _FINER = 4  # points an axis over which the truth is averaged in a voxel
 _NOISY = 5000.0
+_VIEW = View("cell", _NOISY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Case:
 
     name: str
     sphere: Sphere | None = None
-    view: View = View("cell", _NOISY)
+    view: View = _VIEW
     kind: str = ""
     seed: int = 0
 
@@ -78,7 +79,7 @@ def sphere_contrast(spectrum: Spectrum, sphere: Sphere) -> torch.Tensor:
 
 def _sphere(radius: float, contrast: float, centre: tuple[float, float, float] = (0, 0, 0),
             view: View | None = None, words: str = "") -> Case:  # fmt: skip
-    view = view or View("cell", _NOISY)
+    view = view or _VIEW
     aperture = {"cell": "1.2, 49 angles", "bacteria": "0.8, 71 angles"}[view.preset]
     where = f", centre {centre}" if any(centre) else ""
     name = f"R {radius:g} um, n {1.337 + contrast:.3f}, NA {aperture}{where}{words}"

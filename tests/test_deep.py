@@ -32,7 +32,7 @@ from regularizer.networks.trained import (
     shipped_networks,
 )
 from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
-from regularizer.registry import METHODS, regularizer
+from regularizer.registry import METHODS, needs_fields, regularizer
 from regularizer.total_variation.parameters import PARAMETERS
 from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.training.evaluation import evaluate_sample, page, uncertainty_calibration

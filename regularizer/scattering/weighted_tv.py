@@ -52,7 +52,8 @@ class WeightedTv(SplitBregman):
         shape = (start.shape[0], start.shape[1], start.shape[2])
         self._like = Spectrum(weight.to(torch.complex64), weight, shape, voxel_size_um, optics)
         parameters = replace(_PARAMETERS, nonnegative=nonnegative)
-        super().__init__(self._like, parameters, scale)
+        # the compiled pass of GPUs would be compiled anew for each size of a box
+        super().__init__(self._like, parameters, scale, fused=weight.device.type == "cpu")
         self.start_from(start)
 
     def _take(self, spectra: Sequence[Spectrum]) -> None:
