@@ -31,7 +31,7 @@ __all__ = ["main"]
 
 _PAGE = DOCS / "explanation" / "scattering.md"
 _RESULTS = Path(__file__).parent / "results" / "scattering.json"
-_METHODS = ("raw", "auto", "deep", "deep, 1 correction", "multislice")
+_METHODS = ("raw", "deep", "deep, 1 correction", "multislice")
 
 
 @dataclass(frozen=True, slots=True)

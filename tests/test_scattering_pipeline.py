@@ -122,7 +122,7 @@ def test_it_runs_on_a_gpu(gpu: PretendGpu, scan: Scan) -> None:
     volumes = []
     for device in ("cpu", "cuda"):
         made = Reconstructor(empty, device, keep_fields=True)(lit)
-        method = MultisliceRegularizer(Corrected(TotalVariation("tv-fast", device), 1))
+        method = MultisliceRegularizer(Corrected(TotalVariation("tv-fast", device), 1), 3)
         found = method(made.tomogram, made.spectrum)
         assert found.index.device.type == device
         assert found.provenance["regularizer"].startswith("multislice")

@@ -28,12 +28,12 @@ from regularizer.interface import Progress
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.weighted_tv import WeightedTv
 
-__all__ = ["Inverted", "invert"]
+__all__ = ["STEPS", "Inverted", "invert"]
 
 _SPREAD = 0.12  # cycles/um: radius of the largest value of H's transfer function
 _FLOOR = 3e-3  # of its maximum: added where nothing is measured
 _TV = 3e-3  # lambda, over the maximum of H and the highest contrast
-_STEPS = 12
+STEPS = 12  # at most
 _INNER = 25  # split-Bregman iterations a step
 _MODEL = 0.015  # relative misfit of the slice model itself to an exact sphere
 _SETTLED = 5e-3  # relative decrease of the objective in a step below which it has settled
@@ -57,7 +57,7 @@ def invert(
     optics: Optics,
     *,
     nonnegative: bool = True,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Inverted:

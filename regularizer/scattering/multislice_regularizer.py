@@ -13,7 +13,7 @@ from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.deep import DeepRegularizer
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.scattering.defect_correction import Corrected, fields_of, share_of
-from regularizer.scattering.full_inversion import invert
+from regularizer.scattering.full_inversion import STEPS, invert
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.object_box import object_box
 
@@ -36,10 +36,12 @@ class MultisliceRegularizer:
     Parameters
     ----------
     start : SignedRegularizer
+    steps : int
+        The largest number of steps.
     """
 
-    def __init__(self, start: SignedRegularizer) -> None:
-        self._start = start
+    def __init__(self, start: SignedRegularizer, steps: int = STEPS) -> None:
+        self._start, self._steps = start, steps
 
     def __call__(
         self,
@@ -75,6 +77,7 @@ class MultisliceRegularizer:
             spectrum.voxel_size_um,
             tomogram.optics,
             nonnegative=not unconstrained,
+            steps=self._steps,
             progress=_rest_of(progress),
             stop=stop,
         )
