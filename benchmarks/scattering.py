@@ -65,7 +65,8 @@ class Result:
 def measured(case: Case) -> dict[str, Result]:
     """Return the results of all methods on a case."""
     scan = case.scan()
-    results, made = {}, {}
+    results: dict[str, Result] = {}
+    made: dict[str, Tomogram] = {}
     for name in _METHODS:
         begin = time.process_time()
         if name == "multislice":
@@ -122,6 +123,11 @@ def _table(cases: Sequence[Case], kept: dict[str, dict[str, dict[str, float | No
     return markdown(("case",), head, (_row(case, kept.get(case.name)) for case in cases))
 
 
+def _kept() -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return the results so far, by case and method."""
+    return json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+
+
 def main(argv: Sequence[str] = ()) -> int:
     """Measure what is asked for, and write the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks.scattering", description=__doc__)
@@ -132,15 +138,14 @@ def main(argv: Sequence[str] = ()) -> int:
     torch.manual_seed(0)
     for table in options.only:
         for case in TABLES[table]:
-            kept = json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+            kept = _kept()
             wanted = any(text in case.name for text in options.rows)
             if wanted and (options.again or case.name not in kept):
                 results = {name: asdict(r) for name, r in measured(case).items()}
-                kept[case.name] = results
+                kept = _kept() | {case.name: results}  # others may measure at the same time
                 _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
                 print(" | ".join(_row(case, results)), flush=True)
-        kept = json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
-        put_table(_PAGE, table, _table(TABLES[table], kept))
+        put_table(_PAGE, table, _table(TABLES[table], _kept()))
     print(f"machine: {machine()}; torch {torch.__version__}")
     return 0
 

@@ -194,7 +194,7 @@ def test_stopping_ends_a_correction(made: Reconstruction) -> None:
     stop = threading.Event()
 
     class Stopping(TotalVariation):
-        def __call__(self, *arguments: object, **more: object) -> Tomogram:  # type: ignore[override]
+        def __call__(self, *arguments: object, **more: object) -> Tomogram:
             found = super().__call__(made.tomogram, made.spectrum)
             stop.set()
             return found

@@ -87,7 +87,7 @@ def test_the_adjoint_is_that_of_autograd_and_of_the_dot_product() -> None:
     light = torch.randn(shape, generator=generator, dtype=torch.complex128)
 
     variable = contrast.clone().requires_grad_()
-    (lit.scatter(variable, angles).conj() * light).real.sum().backward()
+    torch.autograd.backward((lit.scatter(variable, angles).conj() * light).real.sum())
     scattered, tape = lit.record(contrast, angles)
     gradient = lit.pull_back(contrast, angles, tape, light)
     assert variable.grad is not None

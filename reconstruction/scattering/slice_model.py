@@ -234,7 +234,7 @@ class SliceModel:
         return self._propagators[angles.start]
 
     def _transverse(
-        self, fy: NDArray[np.float64], fx: NDArray[np.float64], angles: slice
+        self, fy: NDArray[np.floating], fx: NDArray[np.floating], angles: slice
     ) -> NDArray[np.float64]:
         """Return |kappa + k0|^2 (angles, y, x)."""
         kx, ky = self.k[angles].T
@@ -325,12 +325,14 @@ class SliceModel:
         """Return the field of a spectrum on the grid, in the box."""
         rows, columns = self.box.shape[1:]
         along_y = torch.fft.ifft(field, dim=-2)[:, :rows]
-        return torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
+        inside: torch.Tensor = torch.fft.ifft(along_y, dim=-1)[:, :, :columns]
+        return inside
 
     def _from_box(self, source: torch.Tensor) -> torch.Tensor:
         """Return the spectrum on the grid of a source in the box."""
         along_x = torch.fft.fft(source, n=self.grid[1], dim=-1)  # rows of zeros are left out
-        return torch.fft.fft(along_x, n=self.grid[0], dim=-2)
+        spectrum: torch.Tensor = torch.fft.fft(along_x, n=self.grid[0], dim=-2)
+        return spectrum
 
     def _to_field(self, spectrum: torch.Tensor, collected: torch.Tensor) -> torch.Tensor:
         """Return the spectrum on the fields' frequencies of light on the grid, same plane."""

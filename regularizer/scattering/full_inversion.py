@@ -131,8 +131,8 @@ def _metric(light: LightMisfit, voxel_size_um: tuple[float, float, float]) -> to
         pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = reach
         window = [2 * reach + 1 if a == axis else 1 for a in range(3)]
         spread = functional.max_pool3d(functional.pad(spread, pad, mode="circular"), window, 1)
-    whole = spread[0, 0] + _FLOOR * float(spread.max())
-    return whole[:, :, : response.shape[2] // 2 + 1].contiguous()
+    whole: torch.Tensor = spread[0, 0] + _FLOOR * float(spread.max())
+    return whole[:, :, : response.shape[2] // 2 + 1].clone()
 
 
 def _divided(gradient: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
