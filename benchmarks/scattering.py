@@ -125,7 +125,9 @@ def _table(cases: Sequence[Case], kept: dict[str, dict[str, dict[str, float | No
 
 def _kept() -> dict[str, dict[str, dict[str, float | None]]]:
     """Return the results so far, by case and method."""
-    return json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+    text = _RESULTS.read_text("utf-8") if _RESULTS.exists() else "{}"
+    results: dict[str, dict[str, dict[str, float | None]]] = json.loads(text)
+    return results
 
 
 def main(argv: Sequence[str] = ()) -> int:
