@@ -3,8 +3,9 @@
 What was measured is found by ``reconstruction.finished``. A volume with more voxels than a tile
 should have is cut across into overlapping tiles. Medium, optics and the kind of support are found
 once, on the tile with the most contrast, so that all tiles are treated alike. Each is regularized
-by itself and they are blended where they overlap: memory beyond the volume and its result is that
-of one tile.
+by itself, and they are blended where they overlap: memory beyond the volume and its result is that
+of one tile. In the outer half of the overlap a tile's contrast falls to zero, so that the cut
+leaves no mark on its spectrum; that part of its result is not used.
 """
 
 import math
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ from regularizer.interface import Progress, Regularizer
 __all__ = ["TILE_VOXELS", "FinishedResult", "regularize_finished"]
 
 TILE_VOXELS = 12_000_000  # about 2 GB while it is regularized
-_HALO_UM = 6.0  # the missing cone smears an object over a few micrometres
+_OVERLAP_UM = 12.0  # the missing cone smears an object over a few micrometres
 _LEAST = 64  # voxels across a tile
 
 
@@ -114,39 +114,72 @@ def _result(
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
-    """Rows and columns of a tile with its halo."""
+class _Span:
+    """A part of an axis, and the overlap with its neighbours in voxels; 0 at the ends."""
 
-    rows: slice
-    columns: slice
+    first: int
+    end: int
+    before: int
+    after: int
+
+    @property
+    def within(self) -> slice:
+        return slice(self.first, self.end)
+
+    def fall(self, *, kept: bool) -> NDArray[np.float64]:
+        """Return weights over the span.
+
+        With ``kept`` those of its result, which rise over the inner half of the overlap; else those
+        of its contrast, which rise over the outer half as a squared cosine.
+        """
+        at = np.arange(self.end - self.first) + 0.5
+        weights = np.ones(len(at))
+        for from_edge, overlap in ((at, self.before), (at[::-1], self.after)):
+            if overlap:
+                risen = 2 * from_edge / overlap - (1 if kept else 0)
+                weights *= np.sin(np.pi / 2 * np.clip(risen, 0, 1)) ** 2
+        return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Rows and columns of a tile."""
+
+    y: _Span
+    x: _Span
 
     def cut(self, volume: FinishedVolume) -> FinishedVolume:
-        part = np.ascontiguousarray(volume.index[:, self.rows, self.columns])
+        part = np.ascontiguousarray(volume.index[:, self.y.within, self.x.within])
         return replace(volume, index=part)
+
+    def weights(self, *, kept: bool) -> NDArray[np.float64]:
+        """Return the weights (y, x) of its contrast, or of its result."""
+        return self.y.fall(kept=kept)[:, None] * self.x.fall(kept=kept)
 
 
 def _tiles(volume: FinishedVolume, most: int) -> list[_Tile]:
     z, y, x = volume.index.shape
     if z * y * x <= most:
-        return [_Tile(slice(0, y), slice(0, x))]
+        return [_Tile(_Span(0, y, 0, 0), _Span(0, x, 0, 0))]
     edge = max(_LEAST, math.isqrt(most // z))
     spans = [
-        list(_spans(n, edge, min(math.ceil(_HALO_UM / size), edge // 4)))
+        list(_spans(n, edge, min(math.ceil(_OVERLAP_UM / size), edge // 2)))
         for n, size in zip((y, x), volume.voxel_size_um[1:], strict=True)
     ]
     return [_Tile(rows, columns) for rows in spans[0] for columns in spans[1]]
 
 
-def _spans(length: int, edge: int, halo: int) -> Iterator[slice]:
+def _spans(length: int, edge: int, overlap: int) -> Iterator[_Span]:
     """Yield overlapping parts of a length, of equal size, each at most ``edge`` long."""
     if length <= edge:
-        yield slice(0, length)
+        yield _Span(0, length, 0, 0)
         return
-    size = min(length, 2 * scipy.fft.next_fast_len(edge // 2))
-    count = math.ceil((length - 2 * halo) / (size - 2 * halo))
-    for number in range(count):
-        first = round(number * (length - size) / (count - 1))
-        yield slice(first, first + size)
+    size = min(length, 2 * (edge // 2))
+    count = max(2, math.ceil((length - overlap) / (size - overlap)))
+    starts = [round(number * (length - size) / (count - 1)) for number in range(count)]
+    for first in starts:  # neighbours overlap by this or more
+        before, after = (overlap if inner else 0 for inner in (first > 0, first + size < length))
+        yield _Span(first, first + size, before, after)
 
 
 def _common_support(
@@ -157,7 +190,7 @@ def _common_support(
     nonnegative = is_nonnegative(volume.index, medium)
 
     def contrast(tile: _Tile) -> float:
-        part = volume.index[:, tile.rows, tile.columns]
+        part = volume.index[:, tile.y.within, tile.x.within]
         return float(np.square(part - medium, dtype=np.float32).sum(dtype=np.float64))
 
     busiest = max(tiles, key=contrast)
@@ -186,11 +219,13 @@ def _tiled(
             if progress is not None:  # in thousandths of a tile
                 progress(1000 * number + 1000 * done // of, 1000 * len(tiles))
 
-        reading = read_finished(tile.cut(volume), known, "auto", device, found)
+        window = tile.weights(kept=False)
+        reading = read_finished(tile.cut(volume), known, "auto", device, found, window=window)
         made = regularizer(reading.tomogram, reading.spectrum, told, stop)
-        window = _window(tile, volume.index.shape)
-        total[:, tile.rows, tile.columns] += window * made.windowed().index.cpu().numpy()
-        weights[tile.rows, tile.columns] += window
+        weight = tile.weights(kept=True).astype(np.float32)
+        part = made.windowed().index.cpu().numpy()
+        total[:, tile.y.within, tile.x.within] += weight * part
+        weights[tile.y.within, tile.x.within] += weight
         residuals.append(made.data_residual)
     assert made is not None  # there are several tiles
     total /= weights
@@ -203,24 +238,3 @@ def _tiled(
         {**made.provenance, "tiles": str(len(tiles))},
         data_residual=float(np.sqrt(np.mean(np.square(residuals)))),
     )
-
-
-def _window(tile: _Tile, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the weights of a tile, falling to its inner edges, (y, x) float32."""
-    rows, columns = (
-        _fall(span, n) for span, n in zip((tile.rows, tile.columns), shape[1:], strict=True)
-    )
-    return np.asarray(rows[:, None] * columns, np.float32)
-
-
-def _fall(span: slice, length: int) -> NDArray[np.float64]:
-    """Return weights that fall over a quarter of a span, but not at the volume's own edges."""
-    size = span.stop - span.start
-    at = np.arange(size) + 0.5
-    fall = max(size / 4, 1.0)
-    weights = np.ones(size)
-    if span.start > 0:
-        weights = np.minimum(weights, at / fall)
-    if span.stop < length:
-        weights = np.minimum(weights, (size - at) / fall)
-    return weights

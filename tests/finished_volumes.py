@@ -80,7 +80,7 @@ def axial_width_um(
 
 def steps(index: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return an index in ten-thousandths."""
-    return np.rint(index * 1e4).astype(np.uint16)
+    return np.asarray(np.rint(index * 1e4), np.uint16)
 
 
 def write_tcf(
@@ -158,10 +158,10 @@ def _zarr(path: Path, index: NDArray[np.float32], voxel: Voxel, optics: Optics) 
     """Write an OME-Zarr 0.4, in nanometres."""
     group = zarr.open_group(path / "sphere.zarr", mode="w", zarr_format=2)
     group.create_array("0", data=index[None], chunks=(1, 32, 64, 64))
-    axes = [{"name": "c", "type": "channel"}]
+    axes: list[Any] = [{"name": "c", "type": "channel"}]
     axes += [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
-    scale = {"type": "scale", "scale": [1.0, *(1e3 * size for size in voxel)]}
-    level = {"path": "0", "coordinateTransformations": [scale]}
+    scale: Any = {"type": "scale", "scale": [1.0, *(1e3 * size for size in voxel)]}
+    level: Any = {"path": "0", "coordinateTransformations": [scale]}
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [level]}]
     return path / "sphere.zarr"
 

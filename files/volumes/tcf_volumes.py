@@ -160,7 +160,7 @@ def _times(group: h5py.Group, names: list[str]) -> NDArray[np.float64] | None:
     if all(stamp is not None for stamp in stamps):
         return np.array(stamps, np.float64)
     interval = _number(group, "TimeInterval")
-    return None if interval is None else interval * np.arange(len(names))
+    return None if interval is None else interval * np.arange(len(names), dtype=np.float64)
 
 
 def _stamp(text: Any) -> float | None:

@@ -57,7 +57,7 @@ def tiff_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
     except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as TIFF: {error}") from error
     read = along_axes(numbers, axes, path, options.channel)
-    times = None if interval_s is None else interval_s * np.arange(read.shape[0])
+    times = None if interval_s is None else interval_s * np.arange(read.shape[0], dtype=np.float64)
     return VolumeSource(path, "TIFF", read.shape, read.read, voxel, timestamps=times)
 
 
@@ -90,7 +90,8 @@ class _Pages:
                 whole = tifffile.memmap(self._path, mode="r").reshape(self.shape)
                 return np.array(whole[at])
             numbers = np.arange(len(series.pages)).reshape(outer)[at[:-2]]
-            pages = [series.pages[int(n)].asarray() for n in numbers.reshape(-1)]
+            held = (series.pages[int(number)] for number in numbers.reshape(-1))
+            pages = [page.asarray() for page in held if page is not None]
         found = np.stack(pages).reshape(*numbers.shape, *self.shape[-2:])
         return found[(..., *at[-2:])]
 

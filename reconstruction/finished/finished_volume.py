@@ -20,7 +20,7 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.optics import Optics
 from reconstruction.finished.background import medium_of, noise_share
 from reconstruction.finished.clipping import CLIPPED_MISFIT, is_nonnegative, restore_clipped
-from reconstruction.finished.noise_floor import FloorSupport, support_above_floor
+from reconstruction.finished.noise_floor import FloorSupport, support_above_floor, without_gaps
 from reconstruction.finished.resampling import apron_of, computed_shape, resampled, with_apron
 from reconstruction.finished.scan_caps import circle_caps
 from reconstruction.inversion import contrast_of
@@ -33,6 +33,7 @@ __all__ = [
     "Reading",
     "Support",
     "SupportFound",
+    "check_support",
     "read_finished",
 ]
 
@@ -167,6 +168,20 @@ class Reading:
     support: SupportFound
 
 
+def check_support(name: str) -> Support:
+    """Return the name as a ``Support``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such way.
+    """
+    for known in SUPPORTS:
+        if name == known:
+            return known
+    raise ConfigurationError(f"support must be one of {', '.join(SUPPORTS)}, got {name!r}")
+
+
 def read_finished(
     volume: FinishedVolume,
     known: KnownOptics,
@@ -175,6 +190,7 @@ def read_finished(
     found: SupportFound | None = None,
     *,
     nonnegative: bool | None = None,
+    window: NDArray[np.float64] | None = None,
 ) -> Reading:
     """Return what was measured of a finished volume.
 
@@ -192,6 +208,8 @@ def read_finished(
         to be found.
     nonnegative : bool or None
         Whether a program has made the volume non-negative; None: to be found.
+    window : (y, x) float64 array or None
+        Factor of the contrast, with which a tile falls to its inner edges.
 
     Raises
     ------
@@ -202,6 +220,8 @@ def read_finished(
     """
     medium = _medium(volume, known) if found is None else found.medium_index
     contrast = (volume.index.astype(np.float64) / medium) ** 2 - 1  # in float32 it has no floor
+    if window is not None:
+        contrast *= window
     apron = apron_of(contrast, volume.voxel_size_um)
     padded = torch.from_numpy(with_apron(contrast, apron))
     shape = (padded.shape[0], padded.shape[1], padded.shape[2])
@@ -250,9 +270,9 @@ def _measured_part(
             f"what was measured must be found from the optics, since {why}: {_REMEDY}"
         )
     caps = circle_caps(shape, voxel, optics, known.illumination_aperture)
-    if not doubt:  # gaps between the caps of single angles are at the floor
-        caps &= seen.voxels
     values, state = _on_caps(values, centred, caps, nonnegative)
+    caps = caps & seen.voxels if not doubt else without_gaps(values, caps, shape, voxel)
+    values = values * caps
     share = float(caps.float().mean())
     return values, caps, SupportFound("optics", share, optics, medium, state, notes)
 
@@ -279,12 +299,8 @@ def _as_found(
     values = torch.fft.rfftn(centred, norm="ortho")
     caps = circle_caps(shape, voxel, found.optics, known.illumination_aperture)
     if found.state == "clipped":
-        return restore_clipped(centred, caps)[0], caps
-    seen = support_above_floor(values, shape, voxel)
-    if found.kind == "measured" and not seen.doubt:
-        caps = seen.voxels
-    elif found.state == "raw" and not seen.doubt:
-        caps &= seen.voxels
+        values = restore_clipped(centred, caps)[0]
+    caps = without_gaps(values, caps, shape, voxel)
     return values * caps, caps
 
 

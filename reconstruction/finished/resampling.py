@@ -62,7 +62,7 @@ def computed_shape(shape: Shape, voxel_size_um: VoxelSize, optics: Optics) -> Sh
 
 
 def _even(count: float) -> int:
-    return max(_FEWEST, 2 * scipy.fft.next_fast_len(max(1, math.ceil(count / 2 - 1e-6))))
+    return max(_FEWEST, 2 * int(scipy.fft.next_fast_len(max(1, math.ceil(count / 2 - 1e-6)))))
 
 
 def resampled(values: torch.Tensor, held: Shape, wanted: Shape) -> torch.Tensor:

@@ -8,8 +8,8 @@ on a circle |k0t| = r has such a cap for every direction. Written in K_t = |(K_x
     |K_t + k0t|^2 = r^2 - K_z^2 - 2 K_z k0z                at most (NA / wavelength)^2
 
 and the same for -K, since the contrast is real. What is left out is the missing cone about the K_z
-axis. The caps of a circle close to the aperture's rim fill nearly all that any scan within the
-aperture can measure, so that they serve for discs and spirals, too.
+axis. A circle at 0.9 of the aperture covers 87 % of what a spiral of 71 angles measures, one at the
+aperture's rim all of it.
 """
 
 import itertools
