@@ -31,9 +31,8 @@ from regularizer.interface import Progress, Regularizer
 
 __all__ = ["TILE_VOXELS", "FinishedResult", "regularize_finished"]
 
-TILE_VOXELS = 12_000_000  # about 2 GB while it is regularized
-_OVERLAP_UM = 12.0  # the missing cone smears an object over a few micrometres
-_LEAST = 64  # voxels across a tile
+TILE_VOXELS = 20_000_000  # about 3 GB while it is regularized
+_OVERLAP_UM = 10.0  # the missing cone smears an object over a few micrometres
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +160,20 @@ def _tiles(volume: FinishedVolume, most: int) -> list[_Tile]:
     z, y, x = volume.index.shape
     if z * y * x <= most:
         return [_Tile(_Span(0, y, 0, 0), _Span(0, x, 0, 0))]
-    edge = max(_LEAST, math.isqrt(most // z))
+    edge = math.isqrt(most // z)
     spans = [
-        list(_spans(n, edge, min(math.ceil(_OVERLAP_UM / size), edge // 2)))
+        list(_spans(n, edge, math.ceil(_OVERLAP_UM / size)))
         for n, size in zip((y, x), volume.voxel_size_um[1:], strict=True)
     ]
     return [_Tile(rows, columns) for rows in spans[0] for columns in spans[1]]
 
 
 def _spans(length: int, edge: int, overlap: int) -> Iterator[_Span]:
-    """Yield overlapping parts of a length, of equal size, each at most ``edge`` long."""
-    if length <= edge:
+    """Yield overlapping parts of a length, of equal size, at most ``edge`` or twice the overlap."""
+    size = max(2 * (edge // 2), 2 * overlap)
+    if length <= size:
         yield _Span(0, length, 0, 0)
         return
-    size = min(length, 2 * (edge // 2))
     count = max(2, math.ceil((length - overlap) / (size - overlap)))
     starts = [round(number * (length - size) / (count - 1)) for number in range(count)]
     for first in starts:  # neighbours overlap by this or more
