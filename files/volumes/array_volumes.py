@@ -19,6 +19,9 @@ __all__ = ["mat_volumes", "numpy_volumes"]
 
 _NUMPY_AXES = {3: "ZYX", 4: "TZYX"}
 _MATLAB_AXES = {3: "YXZ", 4: "YXZT"}
+_MAT_ERRORS = (
+    OSError, ValueError, NotImplementedError, KeyError, TypeError, scipy.io.matlab.MatReadError
+)  # fmt: skip
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -43,7 +46,7 @@ def mat_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
         names = [n for n, shape, _ in scipy.io.whosmat(path) if len(shape) in _MATLAB_AXES]
         name = _only(names, options, path)
         found = scipy.io.loadmat(path, variable_names=[name])[name]
-    except (OSError, ValueError, NotImplementedError, KeyError, TypeError) as error:
+    except _MAT_ERRORS as error:
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error
     return _source(path, "MATLAB", found, options, _MATLAB_AXES)
 

@@ -31,6 +31,7 @@ _MICROMETRES = {  # per unit
     "\\u00b5m": 1.0, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6,
     "Å": 1e-4,
 }  # fmt: skip
+_EVERY_PAGE = -1  # in place of a series: pages that were saved one by one
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 
 
@@ -51,9 +52,12 @@ def tiff_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
                     f"file, got {number}"
                 )
             series = tiff.series[number]
-            axes = options.axes or _axes(series.axes, path)
-            numbers = _Pages(path, number, tuple(series.shape))
-            voxel, interval_s = _described(tiff, number)
+            found, shape = series.axes, tuple(series.shape)
+            if found == "YX" and len(tiff.series) > 1 and not options.dataset:
+                found, shape, number = "ZYX", (len(tiff.pages), *shape), _EVERY_PAGE
+            axes = options.axes or _axes(found, path)
+            numbers = _Pages(path, number, shape)
+            voxel, interval_s = _described(tiff, max(number, 0))
     except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as TIFF: {error}") from error
     read = along_axes(numbers, axes, path, options.channel)
@@ -84,7 +88,7 @@ class _Pages:
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[Any]:
         with _quiet(), tifffile.TiffFile(self._path) as tiff:
-            series = tiff.series[self._series]
+            series: Any = tiff if self._series == _EVERY_PAGE else tiff.series[self._series]
             outer = self.shape[:-2]
             if len(series.pages) != int(np.prod(outer)):  # ImageJ beyond 4 GB: one page for all
                 whole = tifffile.memmap(self._path, mode="r").reshape(self.shape)

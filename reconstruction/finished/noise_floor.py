@@ -195,4 +195,5 @@ def _cone(lateral: float, axial: float, shape: Shape, voxel_size_um: VoxelSize) 
     kt = lateral_frequencies(shape, voxel_size_um)
     kz = torch.fft.fftfreq(shape[0], voxel_size_um[0], dtype=torch.float64).abs()[:, None, None]
     step = 1 / (shape[0] * voxel_size_um[0])
-    return (kt / (lateral / 2) < _CONE * (kz - 2 * step) / axial) & (kz <= axial)
+    inside: torch.Tensor = (kt / (lateral / 2) < _CONE * (kz - 2 * step) / axial) & (kz <= axial)
+    return inside
