@@ -83,6 +83,7 @@ def _add_optics(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Regularize the volumes, print what was found, and return 0."""
     from commands.progress import progress_bar
+    from files.disk import check_output
     from files.exporting.export_tomograms import export_tomograms
     from files.volumes.open_volumes import open_volumes
     from pipeline.tomograms.volume_job import VolumeJob
@@ -92,6 +93,8 @@ def run(options: Namespace) -> int:
             f"a preset needs the regularizer tv, got {options.preset!r} with "
             f"{options.regularizer!r}: choose tv, or leave the preset out"
         )
+    for kind in options.to:  # before the work is done
+        check_output(options.output.with_name(options.output.stem + FORMATS[kind].suffix))
     volumes = open_volumes(options.file, _of_file(options))
     recipe = _recipe(options, volumes)
     with progress_bar("Regularizing", len(volumes)) as bar:
