@@ -179,6 +179,18 @@ def test_other_voxels_and_odd_sizes_come_back_as_they_were(
     assert found[1] == pytest.approx(own[1], rel=0.05)
 
 
+def test_a_part_of_a_volume_shows_its_support_without_optics() -> None:
+    """Cut along all axes, so that opposite faces do not meet."""
+    index, voxel = raw_index()
+    part = np.rint(index[12:52, 14:94, 10:90] * 1e4) / np.float32(1e4)
+    volume = FinishedVolume(np.ascontiguousarray(part, np.float32), voxel)
+    reading = read_finished(volume, KnownOptics(), "measured")
+    found, cutoff = reading.support, 1.2 / 0.532
+    assert found.kind == "measured"
+    assert found.optics.cutoff == pytest.approx(0.95 * cutoff, rel=0.06)
+    assert 0.45 < found.optics.wavelength_um < 0.65
+
+
 def test_a_spectrum_on_another_grid_is_the_same_volume() -> None:
     rng = np.random.default_rng(1)
     held, wanted = (9, 12, 15), (14, 11, 20)

@@ -20,7 +20,12 @@ from acquisition.errors import ConfigurationError, DataError
 from acquisition.optics import Optics
 from reconstruction.finished.background import medium_of, noise_share
 from reconstruction.finished.clipping import CLIPPED_MISFIT, is_nonnegative, restore_clipped
-from reconstruction.finished.noise_floor import FloorSupport, support_above_floor, without_gaps
+from reconstruction.finished.noise_floor import (
+    FloorSupport,
+    support_above_floor,
+    support_of_a_part,
+    without_gaps,
+)
 from reconstruction.finished.resampling import apron_of, computed_shape, resampled, with_apron
 from reconstruction.finished.scan_caps import circle_caps
 from reconstruction.inversion import contrast_of
@@ -256,6 +261,13 @@ def _measured_part(
     values = torch.fft.rfftn(centred, norm="ortho")
     seen = support_above_floor(values, shape, voxel)
     doubt = "no index is below the medium's" if nonnegative else seen.doubt
+    if seen.doubt and not nonnegative and (support == "measured" or optics is None):
+        seen = support_of_a_part(centred, shape, voxel)
+        doubt = seen.doubt
+        if not doubt:
+            caps = circle_caps(shape, voxel, seen.optics(medium, max(voxel[1:])), None)
+            caps &= seen.voxels
+            seen = replace(seen, voxels=without_gaps(values, caps, shape, voxel))
     if support == "measured" and doubt:
         raise DataError(
             f"the volume must show which part of its spectrum was measured, but {doubt}: choose "

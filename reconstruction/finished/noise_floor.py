@@ -5,6 +5,11 @@ TCF). The floor is the power of the weakest fifth of all voxels. The support is 
 above it, in rings about the K_z axis that are above it as a whole: a chance value in the missing
 cone would tie the cone to zero there (30 of 100,000 voxels lowered the index of a sphere by 0.004).
 
+A volume that was cut out of a larger one has power about the axes, because its opposite faces do
+not meet. A Hann window takes that away, but widens the band by two voxels, into the cone. So of
+such a volume only the ends of the band are taken from its spectrum, and the support is the caps of
+the optics that they give.
+
 A regularized or clipped volume has power everywhere, and no floor. The missing cone is the check:
 what was measured leaves it empty, so a support that reaches into the cone about the K_z axis, or
 covers most of k-space, is none.
@@ -14,7 +19,7 @@ sqrt(n_m^2 - NA^2)) / wavelength at half of that.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,7 +27,7 @@ from acquisition.errors import ConfigurationError
 from acquisition.optics import Optics
 from reconstruction.finished.scan_caps import Shape, VoxelSize, lateral_frequencies
 
-__all__ = ["FloorSupport", "support_above_floor", "without_gaps"]
+__all__ = ["FloorSupport", "support_above_floor", "support_of_a_part", "without_gaps"]
 
 _WEAKEST = 0.2  # share of the voxels, by whose power the floor is found
 _ABOVE = 30.0  # times the floor: Gaussian noise exceeds it in 1e-13 of the voxels
@@ -32,6 +37,7 @@ _MOST = 0.6  # share of k-space; a circle scan measures 0.1 to 0.4 of a well-sam
 _LEAST = 0.002
 _CONE = 0.5  # of the cone's slope near the axis, which must be empty
 _IN_CONE = 0.02  # share of the cone's voxels that may be above the floor
+_IN_CONE_OF_A_PART = 0.2  # the window reaches into it
 _GAP = 0.1  # of the mean power of its ring
 _EDGE = 0.02  # share of the K_t rings at a K_z that must be in the support to be its end
 
@@ -80,7 +86,7 @@ class FloorSupport:
 
 
 def support_above_floor(
-    values: torch.Tensor, shape: Shape, voxel_size_um: VoxelSize
+    values: torch.Tensor, shape: Shape, voxel_size_um: VoxelSize, in_cone: float = _IN_CONE
 ) -> FloorSupport:
     """Find which voxels of a half spectrum hold more than noise.
 
@@ -91,6 +97,8 @@ def support_above_floor(
     shape : (z, y, x)
         Shape of the real volume.
     voxel_size_um : (dz, dy, dx)
+    in_cone : float
+        Share of the missing cone that may be above the floor.
 
     Returns
     -------
@@ -104,8 +112,29 @@ def support_above_floor(
     voxels = (power > _ABOVE * floor) & strong[:, ring]
     filled = _ring_means(voxels.to(power.dtype), ring, rings) > _EDGE
     lateral, axial = _extents(filled, shape, voxel_size_um)
-    doubt = _doubt(voxels, lateral, axial, shape, voxel_size_um)
+    doubt = _doubt(voxels, lateral, axial, shape, voxel_size_um, in_cone)
     return FloorSupport(voxels, floor, lateral, axial, doubt)
+
+
+def support_of_a_part(
+    centred: torch.Tensor, shape: Shape, voxel_size_um: VoxelSize
+) -> FloorSupport:
+    """Find the support of a contrast that was cut out of a larger one.
+
+    Parameters
+    ----------
+    centred : (z, y, x) tensor
+        Centre at index 0.
+    shape, voxel_size_um : (z, y, x)
+    """
+    seen = centred.clone()
+    for axis, n in enumerate(shape):
+        window = torch.hann_window(n, periodic=True, dtype=centred.dtype).roll(-(n // 2))
+        seen *= window.reshape([-1 if a == axis else 1 for a in range(3)])
+    values = torch.fft.rfftn(seen, norm="ortho")
+    found = support_above_floor(values, shape, voxel_size_um, _IN_CONE_OF_A_PART)
+    z, y, x = (2 / (n * d) for n, d in zip(shape, voxel_size_um, strict=True))  # two voxels
+    return replace(found, lateral=found.lateral - max(y, x), axial=found.axial - z)
 
 
 def without_gaps(
@@ -166,7 +195,12 @@ def _extents(filled: torch.Tensor, shape: Shape, voxel_size_um: VoxelSize) -> tu
 
 
 def _doubt(
-    voxels: torch.Tensor, lateral: float, axial: float, shape: Shape, voxel_size_um: VoxelSize
+    voxels: torch.Tensor,
+    lateral: float,
+    axial: float,
+    shape: Shape,
+    voxel_size_um: VoxelSize,
+    in_cone: float,
 ) -> str:
     share = float(voxels.float().mean())
     if not _LEAST <= share <= _MOST:
@@ -178,7 +212,7 @@ def _doubt(
         return "nothing is above the noise floor along z"
     inside = _cone(lateral, axial, shape, voxel_size_um)
     held = float(voxels[inside].float().mean()) if bool(inside.any()) else 0.0
-    if held > _IN_CONE:
+    if held > in_cone:
         return (
             f"{100 * held:.0f} % of the missing cone is above the noise floor, which a scan "
             "leaves empty"
