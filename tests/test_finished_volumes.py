@@ -179,16 +179,19 @@ def test_other_voxels_and_odd_sizes_come_back_as_they_were(
     assert found[1] == pytest.approx(own[1], rel=0.05)
 
 
-def test_a_part_of_a_volume_shows_its_support_without_optics() -> None:
+def test_a_part_of_a_volume_shows_its_band_without_optics(own: tuple[float, float]) -> None:
     """Cut along all axes, so that opposite faces do not meet."""
-    index, voxel = raw_index()
-    part = np.rint(index[12:52, 14:94, 10:90] * 1e4) / np.float32(1e4)
-    volume = FinishedVolume(np.ascontiguousarray(part, np.float32), voxel)
-    reading = read_finished(volume, KnownOptics(), "measured")
-    found, cutoff = reading.support, 1.2 / 0.532
-    assert found.kind == "measured"
-    assert found.optics.cutoff == pytest.approx(0.95 * cutoff, rel=0.06)
+    raw = raw_sphere().tomogram.windowed()
+    size = (0.19, 0.13, 0.1)
+    seen = VolumeWindow((57, 85, 103), size)(raw.index, raw.voxel_size_um, MEDIUM, smooth=True)
+    part = (np.rint(seen.numpy() * 1e4) / 1e4).astype(np.float32)
+    result = regularized(part, size, KnownOptics(), "measured")
+    found = result.support
+    assert found.optics.cutoff == pytest.approx(0.95 * raw.optics.cutoff, rel=0.1)
     assert 0.45 < found.optics.wavelength_um < 0.65
+    mean, width = figures(result.regularized.index.numpy(), size)
+    assert mean == pytest.approx(own[0], abs=0.001)
+    assert width == pytest.approx(own[1], rel=0.05)
 
 
 def test_a_spectrum_on_another_grid_is_the_same_volume() -> None:
