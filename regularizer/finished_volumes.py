@@ -221,6 +221,7 @@ def _tiled(
         window = tile.weights(kept=False)
         reading = read_finished(tile.cut(volume), known, "auto", device, found, window=window)
         made = regularizer(reading.tomogram, reading.spectrum, told, stop)
+        told(1, 1)  # some regularizers have no steps
         weight = tile.weights(kept=True).astype(np.float32)
         part = made.windowed().index.cpu().numpy()
         total[:, tile.y.within, tile.x.within] += weight * part
