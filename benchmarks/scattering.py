@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.accuracy_cases import width_um
 from benchmarks.machine import machine
-from benchmarks.pages import DOCS, markdown, put_table
+from benchmarks.pages import DOCS, markdown, put
 from benchmarks.scattering_cases import TABLES, Case, Scanned
 from reconstruction.tomogram import Tomogram
 from regularizer.metrics import correlation, relative_error
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] = ()) -> int:
                 kept = _kept() | {case.name: results}  # others may measure at the same time
                 _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
                 print(" | ".join(_row(case, results)), flush=True)
-        put_table(_PAGE, table, _table(TABLES[table], _kept()))
+        put(_PAGE, table, _table(TABLES[table], _kept()))
     print(f"machine: {machine()}; torch {torch.__version__}")
     return 0
 
