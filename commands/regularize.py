@@ -45,7 +45,9 @@ def add_options(parser: ArgumentParser) -> None:
     add_output(parser, "a new tomogram file, or one to be continued")
     add_json(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="the volumes")
-    parser.add_argument("--regularizer", choices=METHODS, default="deep", help="default: deep")
+    # others need the light that a tomogram was made from
+    methods = [name for name in METHODS if not REGULARIZERS[name].needs_fields]
+    parser.add_argument("--regularizer", choices=methods, default="deep", help="default: deep")
     text = "parameters of tv: tuned for LiveTomo (tv, tv-fast), from the noise of each volume "
     text += "(auto), or those of the paper"
     parser.add_argument("--preset", choices=PRESETS, help=text)
