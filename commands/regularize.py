@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acquisition.choices import CONSTRAINTS
+from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from acquisition.errors import ConfigurationError
 from commands.options import METHODS, add_device, add_json, add_output
 from files.exporting.formats import FORMATS
