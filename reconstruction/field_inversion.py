@@ -98,7 +98,8 @@ class FieldInversion:
         if len(averages) == 1:
             values = self.caps.place(averages[0])
         else:
-            values = self._blend(self.caps.place(a, columns=True) for a in averages)
+            blended = self._blend(self.caps.columns(a) for a in averages)
+            values = self.caps.from_columns(blended)
         sides = averages[self._middle].sides()
         return self.caps.spectrum(values, sides, lost), sides.imaginary_part()
 
