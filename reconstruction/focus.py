@@ -118,7 +118,7 @@ class Blend:
     def __init__(self, steps: tuple[int, ...], slices: int, device: torch.device) -> None:
         self._runs = [
             [
-                # complex, because multiplied as pairs of numbers they would take three times as long
+                # complex: as pairs of numbers the multiplication would take three times as long
                 (to, source, torch.tensor(share, dtype=torch.complex64, device=device))
                 for to, source, share in runs
             ]
