@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ def measure(
         skipped = [0, 0]
         checks = measured = 0
         begin = None
+        pairs_s: list[float] = []
         while begin is None or time.monotonic() - begin < seconds:
             updates = client.poll(100)
             state, view = updates.state, updates.tomogram
@@ -63,6 +64,7 @@ def measure(
             if view is None or view.method != regularizer:
                 continue
             views.append(view)
+            pairs_s.append(_pair_processor_s(view.raw.shape))
             if len(views) == 3:  # the first ones load the network and touch the buffers
                 begin, skipped[0] = time.monotonic(), skipped[1]
                 used = _processor_s(instrument)
@@ -80,12 +82,8 @@ def measure(
         figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
     for name, seconds_used in used.items():
         figures[f"{name}_processor_s"] = seconds_used / len(counted)
-    shape = counted[0].raw.shape
-    figures["transform_pairs_per_s"] = 1 / _pair_s(shape, time.perf_counter)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    figures["pair_processor_s"] = _pair_s(shape, time.process_time)
-    torch.set_num_threads(threads)
+    figures["pair_processor_s"] = float(np.median(pairs_s[3:]))
+    figures["transform_pairs_per_s"] = _transform_rate(counted[0].raw.shape)
     return figures
 
 
@@ -95,15 +93,27 @@ def _processor_s(instrument: Instrument) -> dict[str, float]:
     return {name: float(used.user + used.system) for name, used in times.items()}
 
 
-def _pair_s(shape: tuple[int, ...], clock: Callable[[], float]) -> float:
-    """Return the time of a forward and an inverse real transform of a volume, by that clock."""
+def _pair_processor_s(shape: tuple[int, ...]) -> float:
+    """Return the processor time of a transform pair on one thread, in seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    volume = torch.rand(shape)
+    start = time.thread_time()
+    torch.fft.irfftn(torch.fft.rfftn(volume), s=shape)
+    used = time.thread_time() - start
+    torch.set_num_threads(threads)
+    return used
+
+
+def _transform_rate(shape: tuple[int, ...]) -> float:
+    """Return the rate of forward and inverse real transform pairs of a volume, per second."""
     volume = torch.rand(shape)
     pair = []
-    for _ in range(25):
-        start = clock()
+    for _ in range(12):
+        start = time.perf_counter()
         torch.fft.irfftn(torch.fft.rfftn(volume), s=shape)
-        pair.append(clock() - start)
-    return float(np.median(pair))
+        pair.append(time.perf_counter() - start)
+    return 1 / float(np.median(pair))
 
 
 def _report(regularizer: str, figures: dict[str, float]) -> str:
