@@ -18,7 +18,7 @@ from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, norm
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.partial_waves import sphere_fields

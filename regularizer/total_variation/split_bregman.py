@@ -99,12 +99,11 @@ class SplitBregman:
         self._spare = self.v if in_place else torch.empty_like(self.v)
 
     def _take(self, spectra: Sequence[Spectrum]) -> None:
-        """Set the measured values g (zero where not measured) and the measured voxels M."""
+        """Set the measured values g, zero where not measured, and the measured voxels M."""
         p, dtype, device = self.parameters, self.scale.dtype, self.scale.device
         self._measured = torch.stack([one.measured > 0 for one in spectra]).to(dtype)
-        self._data = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
-        self._data /= self.scale
-        self._fidelity = p.mu * self._data
+        values = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
+        self._data = self._fidelity = values * (p.mu / self.scale)  # mu M g
         eigenvalues = _laplacian_eigenvalues(self.shape, self._weights, device, dtype)
         self._weight = 1 / (p.mu * self._measured + p.tau * eigenvalues + p.gamma)
 
@@ -175,8 +174,10 @@ class SplitBregman:
                     break
             if outer + 1 < p.outer:
                 self._add_back()
-        solution = self.f.clamp_min(0) if p.nonnegative else self.f
-        contrast: torch.Tensor = torch.fft.fftshift(solution, dim=_AXES) * self.scale
+        contrast: torch.Tensor = torch.fft.fftshift(self.f, dim=_AXES)
+        if p.nonnegative:
+            contrast.clamp_min_(0)
+        contrast.mul_(self.scale)
         return contrast.squeeze(0) if self._single else contrast
 
     def _change(self, before: torch.Tensor) -> float:
@@ -231,7 +232,8 @@ class SplitBregman:
     def _add_back(self) -> None:
         """g_k+1 = g_k + g - M F f."""
         predicted = torch.fft.rfftn(self.f, dim=_AXES, norm="ortho")
-        self._fidelity += self.parameters.mu * self._measured * (self._data - predicted)
+        predicted *= self.parameters.mu * self._measured
+        self._fidelity = self._fidelity + (self._data - predicted)
 
 
 @functools.cache
