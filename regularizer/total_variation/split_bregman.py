@@ -203,7 +203,10 @@ class SplitBregman:
         """Update v and s."""
         r = self.parameters.relaxation
         self._clamp(self._spare)
-        self.v.mul_(1 - r).add_(self._spare, alpha=r)
+        if r == 1:
+            self.v, self._spare = self._spare, self.v
+        else:
+            self.v.mul_(1 - r).add_(self._spare, alpha=r)
         for axis in range(3):
             _add_difference(self.f, axis, r * self._weights[axis], self.v[:, axis])
         below = self.s.clamp_max(0) if self.parameters.nonnegative else 0
@@ -215,8 +218,10 @@ class SplitBregman:
         if not self.parameters.isotropic:
             torch.clamp(self.v, -1 / tau, 1 / tau, out=out)
             return
-        length = self.v.square().sum(dim=1, keepdim=True).sqrt_()
-        torch.mul(self.v, length.mul_(tau).clamp_min_(1).reciprocal_(), out=out)
+        z, y, x = self.v.unbind(1)
+        length = (z * z).addcmul_(y, y).addcmul_(x, x).sqrt_()
+        shrink = length.mul_(tau).clamp_min_(1).reciprocal_()
+        torch.mul(self.v, shrink[:, None], out=out)
 
     def _write_right_side(self, spare: torch.Tensor) -> None:
         """Write tau D^T(d - b) + gamma (w - c)."""
