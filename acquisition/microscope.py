@@ -3,6 +3,7 @@
 Simulation and hardware differ only in the devices that are loaded into the core.
 """
 
+import atexit
 import logging
 import os
 import threading
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from numpy.typing import NDArray
+from pymmcore_plus import CMMCorePlus
 from pymmcore_plus.experimental.unicore import UniMMCore
 from useq import MDAEvent
 
@@ -39,6 +42,14 @@ __all__ = ["Microscope", "open_microscope"]
 
 _SCANS_BUFFERED = 3
 _SIMULATED = AcquisitionConfig()
+_cores: WeakSet[UniMMCore] = WeakSet()
+
+
+@atexit.register
+def _end_callbacks() -> None:
+    """Stop the threads in which cores call Python: one that does while Python ends aborts it."""
+    for core in _cores:
+        super(CMMCorePlus, core).registerCallback(None)  # pymmcore-plus offers no way to do it
 
 
 def open_microscope(
@@ -68,6 +79,7 @@ def open_microscope(
         config if isinstance(config, CalibratedConfig) else CalibratedConfig(config or _SIMULATED)
     )
     core = UniMMCore() if core is None else core
+    _cores.add(core)
     try:
         return _open(core, calibrated)
     except BaseException:

@@ -1,4 +1,6 @@
-"""Runs benchmarks: ``python -m benchmarks [NAME ...] [options]``; without names, all of them.
+"""Runs benchmarks: ``python -m benchmarks [NAME ...] [options]``.
+
+Without a name it is "stages", the table of all stages on this machine; "all" runs every one.
 
 A benchmark is a module in this folder with a function ``main(argv) -> int``.
 """
@@ -29,11 +31,14 @@ def main(argv: Sequence[str]) -> int:
     """
     words = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     chosen, options = list(argv[:words]), list(argv[words:])
+    if "all" in chosen:
+        chosen = names()
+    chosen = chosen or ["stages"]
     if unknown := sorted(set(chosen) - set(names())):
         raise ConfigurationError(
             f"a benchmark must be one of {', '.join(names())}, got {', '.join(unknown)}"
         )
-    modules = [importlib.import_module(f"benchmarks.{name}") for name in chosen or names()]
+    modules = [importlib.import_module(f"benchmarks.{name}") for name in chosen]
     return max((int(module.main(options)) for module in modules), default=0)
 
 

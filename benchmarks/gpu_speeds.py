@@ -30,7 +30,14 @@ from regularizer.networks.unet import channels_last
 from regularizer.total_variation.parameters import TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 
-__all__ = ["live_path", "speed_tasks", "training_step"]
+__all__ = [
+    "iterations_work",
+    "live_path",
+    "live_work",
+    "network_work",
+    "speed_tasks",
+    "training_step",
+]
 
 _MU, _TAU, _GAMMA = 50.0, 50.0, 1.0  # of the paper's timing runs; they do not change the time
 _A_VOXEL = 102.0  # bytes that an iteration moves, see above
@@ -132,7 +139,7 @@ def _bregman_task(bench: Bench, shape: Shape, how: tuple[int, int]) -> Task:
         spectrum = bench.problem(shape)
         parameters = TvParameters(outer, inner, _MU, _TAU, _GAMMA)
         found = bench.timed(lambda: SplitBregman(spectrum, parameters).run(), limit_s)
-        work = _iterations(shape, outer * inner)
+        work = iterations_work(shape, outer * inner)
         return Result(
             [_row(bench, name, size_text(shape), found, work, _BREGMAN.get((shape, how)))]
         )
@@ -140,7 +147,8 @@ def _bregman_task(bench: Bench, shape: Shape, how: tuple[int, int]) -> Task:
     return Task(f"{name}, {size_text(shape)}", run)
 
 
-def _iterations(shape: Shape, count: int) -> Work:
+def iterations_work(shape: Shape, count: int) -> Work:
+    """Return the minimum of so many split-Bregman iterations on a volume of that size."""
     return Work(bytes=_A_VOXEL * _voxels(shape)).times(count)
 
 
@@ -152,9 +160,9 @@ def _network_task(bench: Bench, name: str, shape: Shape) -> Task:
         ways: dict[str, tuple[Callable[[], object], Work]] = {}
         if not recipe.patches:
             whole = lambda: apply_whole(network, seen, recipe.multiple)  # noqa: E731
-            ways["whole"] = whole, _network_work(bench, name, shape)
+            ways["whole"] = whole, network_work(bench, name, shape)
         patches = lambda: apply_patches(network, seen, patch, patch // 2)  # noqa: E731
-        each = _network_work(bench, name, (patch, patch, patch))
+        each = network_work(bench, name, (patch, patch, patch))
         ways["patches"] = patches, each.times(_patches(shape, patch))
         rows: list[dict[str, object]] = []
         with torch.inference_mode():
@@ -167,7 +175,8 @@ def _network_task(bench: Bench, name: str, shape: Shape) -> Task:
     return Task(f"{name}, {size_text(shape)}", run)
 
 
-def _network_work(bench: Bench, name: str, shape: Shape) -> Work:
+def network_work(bench: Bench, name: str, shape: Shape) -> Work:
+    """Return the minimum of a network's convolutions on a volume of that size."""
     operations, values = bench.convolution_work(name, shape)
     return Work(bytes=2.0 * values, operations=operations)
 
@@ -193,7 +202,7 @@ def _deep_task(bench: Bench, shape: Shape) -> Task:
         tomogram = Tomogram(index, spectrum.voxel_size_um, spectrum.optics)
         deep = bench.regularizer("deep")
         found = bench.timed(lambda: deep(tomogram, spectrum), limit_s)
-        what, work = "`deep`, iterations and network", _iterations(shape, 20)
+        what, work = "`deep`, iterations and network", iterations_work(shape, 20)
         return Result([_row(bench, what, size_text(shape), found, work, _NETWORK.get(shape))])
 
     return Task(f"deep, {size_text(shape)}", run)
@@ -217,17 +226,18 @@ def _live_task(bench: Bench, frame: tuple[int, int], method: str) -> Task:
     def run(limit_s: float) -> Result:
         path = live_path(bench, frame, method)
         found = bench.timed(path, limit_s)
-        work = _live_work(bench, frame, method)
+        work = live_work(bench, frame, method)
         return Result([_row(bench, f"live path, `{method}`", size, found, work)])
 
     return Task(f"live path, {method}, {size}", run)
 
 
-def _live_work(bench: Bench, frame: tuple[int, int], method: str) -> Work:
+def live_work(bench: Bench, frame: tuple[int, int], method: str) -> Work:
+    """Return the minimum of the live path, see above."""
     reconstructor = bench.reconstructor(frame)
     shape = reconstructor.inversion.caps.grid.shape
     back = Work(downloaded=4.0 * _voxels(shape))
-    return _raw_work(reconstructor) + _iterations(shape, _LIVE_ITERATIONS[method]) + back
+    return _raw_work(reconstructor) + iterations_work(shape, _LIVE_ITERATIONS[method]) + back
 
 
 def training_step(name: str, bench: Bench) -> Callable[[], None]:
@@ -254,7 +264,7 @@ def _training_task(bench: Bench, name: str) -> Task:
     def run(limit_s: float) -> Result:
         found = bench.timed(training_step(name, bench), limit_s)
         patch, batch = bench.sizes.patch, bench.sizes.batch
-        work = _network_work(bench, name, (patch, patch, patch)).times(3 * batch)
+        work = network_work(bench, name, (patch, patch, patch)).times(3 * batch)
         size = f"{batch} x {size_text((patch, patch, patch))}"
         return Result([_row(bench, f"`{name}`, training step", size, found, work)])
 

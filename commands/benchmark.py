@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those that are named."""
+"""Time each stage on this machine, or run the benchmarks that are named ("all": every one)."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["FORWARDS_OPTIONS", "HELP", "add_options", "run"]
 
-HELP = "run the benchmarks: all, or those named; options are passed on to them"
+HELP = "time each stage on this machine, or run the benchmarks named; options are passed on"
 FORWARDS_OPTIONS = True
 
 

@@ -66,16 +66,12 @@ def quick_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def application() -> "QApplication":
+def qapp(qapp: "QApplication") -> "QApplication":
     """Return the Qt application, in the window's style."""
-    from PySide6.QtWidgets import QApplication
-
     from ui.style import apply_style
 
-    application = QApplication.instance() or QApplication(["test"])
-    assert isinstance(application, QApplication)
-    apply_style(application)
-    return application
+    apply_style(qapp)
+    return qapp
 
 
 @pytest.fixture(autouse=True)

@@ -48,6 +48,7 @@ class _Listening(Publisher):
     def publish(self, message: Message) -> None:
         if isinstance(message.header, TomogramHeader):
             self.views.put(tomogram_view(message.header, message.arrays))
+            self.planned.set()  # it may have said so between two of its states
         elif isinstance(message.header, ProcessorStatus):
             self.status = message.header
             if self.status.message == "waiting for a scan":

@@ -38,10 +38,10 @@ def session() -> RecordedSession:
 
 
 @pytest.fixture
-def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
     window = opened(session)
     yield window
-    closed(application, window)
+    closed(qapp, window)
 
 
 def opened(session: RecordedSession, settings: Settings | None = None) -> Window:
@@ -55,11 +55,11 @@ def opened(session: RecordedSession, settings: Settings | None = None) -> Window
     return window
 
 
-def closed(application: QApplication, window: Window) -> None:
+def closed(qapp: QApplication, window: Window) -> None:
     window.close()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.mark.parametrize("file", [False, True])
@@ -226,7 +226,7 @@ def test_colours_are_dark_or_light(window: Window) -> None:
 
 
 def test_the_window_comes_back_as_it_was_left(
-    application: QApplication, session: RecordedSession, tmp_path: Path
+    qapp: QApplication, session: RecordedSession, tmp_path: Path
 ) -> None:
     file = tmp_path / "window.ini"
     window = opened(session, Settings(file))
@@ -236,7 +236,7 @@ def test_the_window_comes_back_as_it_was_left(
     turn_wheel(window.views.panels[0].overlay, 3)
     window.resize(1000, 700)
     left = window.state
-    closed(application, window)
+    closed(qapp, window)
 
     again = opened(session, Settings(file))
     assert again.state.colormap == left.colormap != ViewState().colormap
@@ -244,7 +244,7 @@ def test_the_window_comes_back_as_it_was_left(
     assert again.is_light and again.action_set["light"].isChecked()
     assert again.state.camera.zoom == 1.0 and again.state.cursor[Z] == 10  # of that sample
     press_with_control(again, Qt.Key.Key_L)
-    closed(application, again)
+    closed(qapp, again)
     assert "light" not in file.read_text()
 
 

@@ -53,18 +53,18 @@ def taken(tmp_path: Path) -> TakenBench:
 
 
 @pytest.fixture
-def window(application: QApplication, taken: TakenBench) -> Iterator[Window]:
+def window(qapp: QApplication, taken: TakenBench) -> Iterator[Window]:
     session = RecordedSession(volumes(1, (16, 24, 24), (0.3, 0.2, 0.2)))
     window = Window(session, title="LiveTomo", bench=taken.bench)
     window.stop_polling()
     window.show()
     window.show_instrument(session.state)
-    application.processEvents()
+    qapp.processEvents()
     yield window
     window.close_without_asking()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
@@ -178,7 +178,7 @@ def test_why_it_failed_is_said(
     assert dialog.doing.text() == "the microscope was not released: it is busy"
 
 
-def test_without_the_instrument_here_it_is_not_offered(application: QApplication) -> None:
+def test_without_the_instrument_here_it_is_not_offered(qapp: QApplication) -> None:
     session = RecordedSession([])
     window = Window(session, title="LiveTomo")
     window.show_instrument(session.state)

@@ -45,13 +45,13 @@ def visits(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def window(application: QApplication, file: Path) -> Iterator[Window]:
-    with shown(application, file) as window:
+def window(qapp: QApplication, file: Path) -> Iterator[Window]:
+    with shown(qapp, file) as window:
         yield window
 
 
 @contextmanager
-def shown(application: QApplication, file: Path) -> Iterator[Window]:
+def shown(qapp: QApplication, file: Path) -> Iterator[Window]:
     """Open a window on a file."""
     playback = open_playback(file)
     window = Window(playback, title="LiveTomo", timeline=playback)
@@ -63,7 +63,7 @@ def shown(application: QApplication, file: Path) -> Iterator[Window]:
     window.finish_commands()
     playback.close()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def shows(window: Window, seed: int) -> bool:
@@ -106,8 +106,8 @@ def test_slider_and_keys_choose_the_scan(window: Window) -> None:
     assert window.time.taken.text().startswith("2023-11-1")
 
 
-def test_one_position_can_be_looked_at_alone(application: QApplication, visits: Path) -> None:
-    with shown(application, visits) as window:
+def test_one_position_can_be_looked_at_alone(qapp: QApplication, visits: Path) -> None:
+    with shown(qapp, visits) as window:
         bar = window.time
         wait_until(lambda: bar.slider.maximum() == 3)
         names = [bar.positions.itemText(row) for row in range(bar.positions.count())]

@@ -72,6 +72,27 @@ assert "torch" not in sys.modules
     )
 
 
+def test_a_core_calls_nobody_while_python_ends() -> None:
+    # it does so in a thread of its own, and a thread that wants Python then aborts the process
+    run_python(
+        """
+import atexit, threading
+from pymmcore import CMMCore
+from acquisition.microscope import open_microscope
+from tests.simulated import small_config
+core = open_microscope(small_config()).core
+called = threading.Event()
+core.events.propertyChanged.connect(lambda *_: called.set())
+CMMCore.setProperty(core, "Core", "TimeoutMs", "4000")
+assert called.wait(60)
+called.clear()
+atexit._run_exitfuncs()
+CMMCore.setProperty(core, "Core", "TimeoutMs", "5000")
+assert not called.wait(0.5)
+"""
+    )
+
+
 def test_set_up_and_command_line_need_the_standard_library_only() -> None:
     own = {"launcher", "commands", "acquisition", "regularizer", "measuring", "files"}
     code = (

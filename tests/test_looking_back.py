@@ -71,7 +71,7 @@ def beads(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def shown(application: QApplication, file: Path) -> Iterator[Window]:
+def shown(qapp: QApplication, file: Path) -> Iterator[Window]:
     """Open a window on a file."""
     with open_playback(file, "deep", "cpu") as playback:
         window = Window(playback, title="LiveTomo", timeline=playback)
@@ -82,12 +82,12 @@ def shown(application: QApplication, file: Path) -> Iterator[Window]:
         window.close()
         window.finish_commands()
         window.deleteLater()
-        application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
-def window(application: QApplication, beads: Path) -> Iterator[Window]:
-    with shown(application, beads) as window:
+def window(qapp: QApplication, beads: Path) -> Iterator[Window]:
+    with shown(qapp, beads) as window:
         yield window
 
 
@@ -172,13 +172,13 @@ def test_objects_are_measured_and_followed_in_the_order_of_the_file(window: Wind
     wait_until(lambda: not panel.plot.listDataItems())
 
 
-def test_a_table_beside_the_file_is_shown(application: QApplication, beads: Path) -> None:
+def test_a_table_beside_the_file_is_shown(qapp: QApplication, beads: Path) -> None:
     table = beads.with_name("beads-objects.csv")
     measure_tomograms(beads, table)
     beads.with_name("beads.csv").write_text("something,else\n1,2\n")
     with table.open(newline="") as file:
         volumes_um3 = [float(row["volume_um3"]) for row in csv.DictReader(file)]
-    with shown(application, beads) as window:
+    with shown(qapp, beads) as window:
         press(window, Qt.Key.Key_F6)
         wait_until(lambda: window.objects.table.rowCount() == 1)
         wait_until(lambda: len(window.objects.plot.listDataItems()) == 1)
@@ -188,7 +188,7 @@ def test_a_table_beside_the_file_is_shown(application: QApplication, beads: Path
 
 
 def test_the_recording_beside_the_file_shows_the_light_path(
-    application: QApplication, tmp_path: Path
+    qapp: QApplication, tmp_path: Path
 ) -> None:
     k = CELL.angles.k[::8]
     empty = interferograms(CELL.optics, k, frame=(96, 96))
@@ -197,7 +197,7 @@ def test_the_recording_beside_the_file_shows_the_light_path(
     made = replace(bead(0), optics=CELL.optics, provenance={"recording": "raw scans.h5"})
     with TomogramWriter(tmp_path / "cells.h5", made) as writer:
         writer.append(made)
-    with shown(application, tmp_path / "cells.h5") as window:
+    with shown(qapp, tmp_path / "cells.h5") as window:
         wait_until(lambda: window.light.frame is not None)
         press(window, Qt.Key.Key_F4)
         wait_until(lambda: window.light.frame is not None and window.light.light is not None)
@@ -262,25 +262,21 @@ def test_the_speed_is_chosen_with_keys_and_by_the_real_time(window: Window) -> N
     wait_until(lambda: window.instrument is not None and window.instrument.phase == Phase.STOPPED)
 
 
-def test_a_file_without_times_cannot_be_played_by_them(
-    application: QApplication, tmp_path: Path
-) -> None:
+def test_a_file_without_times_cannot_be_played_by_them(qapp: QApplication, tmp_path: Path) -> None:
     with TomogramWriter(tmp_path / "timeless.h5", noise(0)) as writer:
         for scan in range(2):
             writer.append(replace(noise(scan, scan), timestamp=0.0))
-    with shown(application, tmp_path / "timeless.h5") as window:
+    with shown(qapp, tmp_path / "timeless.h5") as window:
         window.time.speed.unit.setCurrentIndex(1)
         window.time.speed.unit.activated.emit(1)
         wait_until(lambda: "does not say when" in window.status.answer.full_text())
         wait_until(lambda: not window.time.speed.speed.real_time)
 
 
-def test_the_newest_scan_is_shown_while_the_file_grows(
-    application: QApplication, tmp_path: Path
-) -> None:
+def test_the_newest_scan_is_shown_while_the_file_grows(qapp: QApplication, tmp_path: Path) -> None:
     with TomogramWriter(tmp_path / "growing.h5", noise(0)) as writer:
         writer.append(noise(0))
-        with shown(application, tmp_path / "growing.h5") as window:
+        with shown(qapp, tmp_path / "growing.h5") as window:
             press(window, Qt.Key.Key_N, shift=True)
             assert window.action_set["newest"].isChecked()
             for scan in (1, 2):
@@ -323,11 +319,11 @@ def test_what_is_dropped_and_is_no_such_file_is_said(window: Window, tmp_path: P
 
 
 def test_a_file_dropped_on_an_instrument_opens_in_its_own_window(
-    application: QApplication, beads: Path, monkeypatch: pytest.MonkeyPatch
+    qapp: QApplication, beads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Path] = []
     monkeypatch.setattr("ui.recent_files.open_file", opened.append)  # starts a process
     session = RecordedSession(volumes(1, (12, 40, 36), (0.36, 0.22, 0.24)))
-    with shown_live(application, session) as window:
+    with shown_live(qapp, session) as window:
         assert drop(window, beads)
         wait_until(lambda: opened == [beads])

@@ -41,7 +41,7 @@ def restarts() -> list[str]:
 
 
 @pytest.fixture
-def window(application: QApplication, file: Path, restarts: list[str]) -> Iterator[Window]:
+def window(qapp: QApplication, file: Path, restarts: list[str]) -> Iterator[Window]:
     def nothing() -> None:
         raise AssertionError("the microscope need not be released")
 
@@ -51,12 +51,12 @@ def window(application: QApplication, file: Path, restarts: list[str]) -> Iterat
     window.stop_polling()
     window.show()
     window.show_instrument(session.state)
-    application.processEvents()
+    qapp.processEvents()
     yield window
     window.close_without_asking()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def opened(window: Window) -> MicroscopeDialog:
@@ -145,10 +145,10 @@ def test_a_file_that_cannot_be_read_is_said(window: Window, file: Path) -> None:
     assert dialog.edit.isReadOnly() and not dialog.save.isEnabled()
 
 
-def test_without_a_file_one_is_asked_for(application: QApplication, file: Path) -> None:
+def test_without_a_file_one_is_asked_for(qapp: QApplication, file: Path) -> None:
     window = Window(RecordedSession([]), title="LiveTomo")
     window.show()
-    application.processEvents()
+    qapp.processEvents()
     QTest.keyClick(window, Qt.Key.Key_M, CONTROL | SHIFT)
     (ask,) = window.findChildren(QFileDialog)
     ask.fileSelected.emit(str(file))

@@ -37,8 +37,8 @@ def session() -> RecordedSession:
 
 
 @pytest.fixture
-def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    with shown(application, session) as window:
+def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
+    with shown(qapp, session) as window:
         press(window, Qt.Key.Key_F6)
         yield window
 

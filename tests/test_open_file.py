@@ -51,18 +51,18 @@ def started(tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 @pytest.fixture
-def window(application: QApplication, settings: Settings) -> Iterator[Window]:
+def window(qapp: QApplication, settings: Settings) -> Iterator[Window]:
     session = RecordedSession(volumes(1, (16, 24, 24), (0.3, 0.2, 0.2)))
     window = Window(session, title="LiveTomo", settings=settings)
     window.stop_polling()
     window.show()
     window.show_instrument(session.state)
-    application.processEvents()
+    qapp.processEvents()
     yield window
     window.close()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def test_a_file_is_opened_by_a_process_of_its_own(cells: Path, started: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_menu_says_that_nothing_was_opened(window: Window) -> None:
 
 
 def test_a_file_is_opened_from_the_waiting_page(
-    application: QApplication, settings: Settings, cells: Path, started: Path
+    qapp: QApplication, settings: Settings, cells: Path, started: Path
 ) -> None:
     settings.note_opened(cells)
     window = Window(RecordedSession([]), title="LiveTomo", settings=settings)
@@ -150,4 +150,4 @@ def test_a_file_is_opened_from_the_waiting_page(
     window.close()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)

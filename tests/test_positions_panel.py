@@ -41,20 +41,18 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def window(
-    application: QApplication, session: RecordedSession, settings: Settings
-) -> Iterator[Window]:
+def window(qapp: QApplication, session: RecordedSession, settings: Settings) -> Iterator[Window]:
     window = Window(session, title="LiveTomo", settings=settings)
     window.stop_polling()
     window.show()
     window.show_instrument(session.state)
-    application.processEvents()
+    qapp.processEvents()
     press(window, Qt.Key.Key_F7)
     yield window
     window.close_without_asking()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def settle(window: Window) -> None:

@@ -29,7 +29,7 @@ def session() -> RecordedSession:
 
 
 @pytest.fixture
-def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
     window = Window(session, title="LiveTomo")
     window.stop_polling()
     window.show()
@@ -229,7 +229,7 @@ def test_the_object_is_kept_in_the_middle_by_a_key(
     assert window.recording.summary.full_text() == f"b.h5: 2 of 9 scans, {said}"
 
 
-def test_how_it_ended_is_said(application: QApplication) -> None:
+def test_how_it_ended_is_said(qapp: QApplication) -> None:
     bar = TimelapseBar()
     failed = RecordingState("b.h5", "3 of 9 scans", running=False, done=3, total=9, error="disk")
     bar.draw(failed, busy=False)

@@ -11,7 +11,7 @@ from commands.screenshots import film
 from commands.window_stills import OF_THE_INSTRUMENT, take_stills
 from tests.recorded_session import RecordedSession, volumes
 
-pytestmark = pytest.mark.usefixtures("application")
+pytestmark = pytest.mark.usefixtures("qapp")
 
 
 def test_each_tomogram_becomes_a_picture() -> None:

@@ -46,8 +46,8 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 
 
 @pytest.fixture
-def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
-    with shown(application, session) as window:
+def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
+    with shown(qapp, session) as window:
         yield window
 
 

@@ -1,11 +1,13 @@
 """The simulated bench, against exact scattering and the properties of real frames."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import acquisition.simulation.kept_spectra as kept
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import preset
 from acquisition.illumination.gratings import DmdGeometry, lee_grating
@@ -49,6 +51,42 @@ def test_multislice_agrees_with_the_exact_sphere(
         seen = exact[np.ix_(rows, columns)]
         assert np.linalg.norm(seen) == pytest.approx(np.linalg.norm(exact))  # nothing left out
         assert np.linalg.norm(values - seen) < allowed * np.linalg.norm(seen)
+
+
+def test_scattered_light_is_kept_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_folder", lambda: tmp_path / "kept")
+    small = bead(VOXEL, 0.5, 0.03)
+    computed = scattered_spectra(small, CELL.optics, CELL.angles.k, 96 * PIXEL)
+
+    def again(phantom: Phantom = small, medium_index: float = CELL.optics.medium_index) -> bool:
+        """Return whether nothing had to be computed."""
+        before = set(tmp_path.glob("kept/*"))
+        optics = dataclasses.replace(CELL.optics, medium_index=medium_index)
+        spectra = kept.kept_spectra(phantom, optics, CELL.angles.k, 96 * PIXEL)
+        if phantom is small and optics == CELL.optics:
+            assert spectra.bands == computed.bands
+            assert np.array_equal(spectra.values, computed.values)
+        return set(tmp_path.glob("kept/*")) == before
+
+    assert not again()
+    assert again()
+    assert not again(bead(VOXEL, 0.5, 0.04)) and not again(medium_index=1.34)
+    newest = max(tmp_path.glob("kept/*"), key=lambda file: file.stat().st_mtime_ns)
+    for file in tmp_path.glob("kept/*"):
+        file.write_bytes(file.read_bytes()[:-100])  # as after a crash
+    size = newest.stat().st_size
+    assert again() and {file.stat().st_size for file in tmp_path.glob("kept/*")} == {
+        size,
+        size + 100,
+    }
+    monkeypatch.setattr(kept, "_LIMIT", size + 100)
+    assert not again(bead(VOXEL, 0.5, 0.05))
+    assert len(list(tmp_path.glob("kept/*"))) == 1
+    (tmp_path / "a file").touch()
+    monkeypatch.setattr(kept, "_folder", lambda: tmp_path / "a file" / "no folder")
+    assert again()  # computed, and not kept
 
 
 def test_moving_an_object_is_scattering_by_the_moved_object() -> None:

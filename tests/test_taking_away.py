@@ -44,20 +44,20 @@ D = TypeVar("D", bound=JobDialog)
 
 
 @pytest.fixture
-def window(application: QApplication, tmp_path: Path) -> Iterator[Window]:
+def window(qapp: QApplication, tmp_path: Path) -> Iterator[Window]:
     """Open a window on a file of three time points."""
     deep = {"deep": {0: 10, 1: 11, 2: 12}}
-    with shown_file(application, write(tmp_path / "cells.h5", range(3), deep)) as window:
+    with shown_file(qapp, write(tmp_path / "cells.h5", range(3), deep)) as window:
         window.experiment.folder = tmp_path
         wait_until(lambda: window.instrument is not None)
         yield window
 
 
 @pytest.fixture
-def live(application: QApplication) -> Iterator[Window]:
+def live(qapp: QApplication) -> Iterator[Window]:
     """Open a window on an instrument."""
     session = RecordedSession(volumes(1, (12, 40, 36), (0.36, 0.22, 0.24)))
-    with shown(application, session) as window:
+    with shown(qapp, session) as window:
         yield window
 
 

@@ -31,8 +31,8 @@ def tomograms() -> list[TomogramView]:
 
 
 @pytest.fixture
-def window(application: QApplication, tomograms: list[TomogramView]) -> Iterator[Window]:
-    with shown(application, RecordedSession(list(tomograms))) as window:
+def window(qapp: QApplication, tomograms: list[TomogramView]) -> Iterator[Window]:
+    with shown(qapp, RecordedSession(list(tomograms))) as window:
         yield window
 
 

@@ -26,19 +26,19 @@ LEVEL = (MEDIUM + INDEX) / 2
 
 
 @pytest.fixture
-def widget(application: QApplication) -> Iterator[VolumeView]:
+def widget(qapp: QApplication) -> Iterator[VolumeView]:
     widget = VolumeView()
     widget.resize(420, 560)
     yield widget
     widget.close()
     widget.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def test_without_opengl_it_says_so_and_nothing_else_fails(
-    application: QApplication, widget: VolumeView
+    qapp: QApplication, widget: VolumeView
 ) -> None:
-    if application.platformName() != "offscreen":
+    if qapp.platformName() != "offscreen":
         pytest.skip("this display may have OpenGL")
     view, tomogram = view_of_ball()
     widget.draw(view, tomogram)  # before it is shown: kept for then
@@ -54,7 +54,7 @@ def test_without_opengl_it_says_so_and_nothing_else_fails(
     widget.show()
 
 
-def test_controls_ask_for_states(application: QApplication, widget: VolumeView) -> None:
+def test_controls_ask_for_states(qapp: QApplication, widget: VolumeView) -> None:
     view, tomogram = view_of_ball()
     widget.show()
     widget.draw(view, tomogram)
@@ -86,7 +86,7 @@ def test_controls_ask_for_states(application: QApplication, widget: VolumeView) 
 
 
 def test_surfaces_are_saved_from_the_widget(
-    application: QApplication, widget: VolumeView, tmp_path: Path
+    qapp: QApplication, widget: VolumeView, tmp_path: Path
 ) -> None:
     view, tomogram = view_of_ball()
     widget.show()
@@ -123,9 +123,7 @@ def test_the_state_needs_no_qt() -> None:
     assert not any(name.startswith(("PySide6", "pyqtgraph")) for name in result.stdout.split())
 
 
-def test_a_view_without_a_contrast_asks_for_nothing(
-    application: QApplication, widget: VolumeView
-) -> None:
+def test_a_view_without_a_contrast_asks_for_nothing(qapp: QApplication, widget: VolumeView) -> None:
     _, tomogram = view_of_ball()
     widget.show()
     widget.draw(ViewState(), tomogram)

@@ -49,9 +49,9 @@ def session(tomograms: list[TomogramView]) -> RecordedSession:
 
 
 @pytest.fixture
-def window(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
     """Yield a window that has the state and shows the first tomogram of the session."""
-    with shown(application, session) as window:
+    with shown(qapp, session) as window:
         yield window
 
 
@@ -365,7 +365,7 @@ def test_a_lost_connection_is_said_and_polling_goes_on(
 
 
 def test_before_the_first_tomogram_the_window_says_what_it_waits_for(
-    application: QApplication, tomograms: list[TomogramView]
+    qapp: QApplication, tomograms: list[TomogramView]
 ) -> None:
     session = RecordedSession([])
     window = Window(session, title="LiveTomo")
@@ -443,7 +443,7 @@ def test_the_mouse_wheel_steps_and_zooms_and_drags_pan(window: Window) -> None:
 
 
 def test_run_window_closes_once_and_leaves_nothing(
-    application: QApplication, session: RecordedSession, tmp_path: Path
+    qapp: QApplication, session: RecordedSession, tmp_path: Path
 ) -> None:
     settings = Settings(tmp_path / "window.ini")
     before = set(threading.enumerate())
@@ -478,7 +478,7 @@ def test_run_window_closes_once_and_leaves_nothing(
 
 
 def test_run_window_calls_on_close_after_an_error(
-    application: QApplication,
+    qapp: QApplication,
     monkeypatch: pytest.MonkeyPatch,
     session: RecordedSession,
     tmp_path: Path,

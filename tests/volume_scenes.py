@@ -108,7 +108,7 @@ def main(folder: Path) -> None:
 
     from ui.volume.ray_caster import GraphicsError, RayCaster, surface_format
 
-    application = QApplication([])
+    qapp = QApplication([])
     screen = QOffscreenSurface()
     screen.setFormat(surface_format())
     screen.create()
@@ -121,7 +121,7 @@ def main(folder: Path) -> None:
     caster.close()
     screen.destroy()
     np.savez(folder / "pictures.npz", **pictures)  # type: ignore[arg-type]  # no keyword but names
-    answers = use_widget(application)
+    answers = use_widget(qapp)
     (folder / "answers.json").write_text(json.dumps(answers))
 
 
@@ -162,7 +162,7 @@ def pixels(picture: Any) -> NDArray[np.uint8]:
     return lines[:, : 4 * plain.width()].reshape(plain.height(), plain.width(), 4).copy()
 
 
-def use_widget(application: Any) -> dict[str, Any]:
+def use_widget(qapp: Any) -> dict[str, Any]:
     """Use the widget as a user does; return what it showed."""
     from PySide6.QtCore import QPoint, Qt
     from PySide6.QtTest import QTest

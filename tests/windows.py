@@ -14,7 +14,7 @@ __all__ = ["shown", "wait_until"]
 
 
 @contextmanager
-def shown(application: QApplication, session: RecordedSession) -> Iterator[Window]:
+def shown(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
     """Open a window that has the state of a session and shows its first tomogram."""
     window = Window(session, title="LiveTomo")
     window.stop_polling()
@@ -22,12 +22,12 @@ def shown(application: QApplication, session: RecordedSession) -> Iterator[Windo
     window.show()
     session.announce()
     window.poll()
-    application.processEvents()
+    qapp.processEvents()
     yield window
     window.close()
     window.finish_commands()
     window.deleteLater()
-    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

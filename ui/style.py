@@ -112,13 +112,17 @@ def apply_style(application: QApplication, name: str = "dark") -> None:
     """Give the application the palette, the fonts and the style sheet of a theme, by its name."""
     global _current  # as the application, whose colours these are, there is one only
     _current = THEMES[name]
-    application.setStyle("Fusion")
+    sheet = _style_sheet(_current)
+    if application.styleSheet() == sheet:
+        return  # each change goes through all widgets
+    if application.style().name() != "fusion":
+        application.setStyle("Fusion")
     application.setPalette(_palette(_current))
     font = QFont()
     font.setFamilies(["Inter", "Segoe UI", "SF Pro Text", "Noto Sans", "DejaVu Sans"])
     font.setPointSizeF(10.0)
     application.setFont(font)
-    application.setStyleSheet(_style_sheet(_current))
+    application.setStyleSheet(sheet)
 
 
 def _style_sheet(now: Theme) -> str:

@@ -107,6 +107,7 @@ class Window(QMainWindow):
         self._timer.start(POLL_MS)
 
     def _build(self) -> None:
+        self._apply_style()  # before there are widgets, all of which it goes through
         file = self._timeline is not None
         self.action_set = ActionSet(self, file=file)
         self.action_set.fill(self.menuBar())
@@ -125,7 +126,7 @@ class Window(QMainWindow):
         self.recording = TimelapseBar()
         self.status = StatusBar()
         self._arrange()
-        self.set_theme(self._theme)
+        self._draw_theme()
         self.toolbar.draw_view(self.state, None)
         if self._settings is not None:
             self.restoreGeometry(self._settings.geometry)
@@ -429,9 +430,15 @@ class Window(QMainWindow):
     def set_theme(self, name: str) -> None:
         """Use the colours of a theme, by its name."""
         self._theme = name
+        self._apply_style()
+        self._draw_theme()
+
+    def _apply_style(self) -> None:
         application = QApplication.instance()
         assert isinstance(application, QApplication)
-        apply_style(application, name)
+        apply_style(application, self._theme)
+
+    def _draw_theme(self) -> None:
         self.action_set.draw_icons()
         self.docks.draw_theme()
         self.waiting.draw_recent()

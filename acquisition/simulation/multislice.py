@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from acquisition.optics import Optics
 from acquisition.simulation.phantom import Phantom
@@ -112,7 +113,9 @@ def scattered_spectra(
     def collected(batch: tuple[Band, ...]) -> _Complex:
         return _Slices(potential, phantom.voxel_size_um, optics, batch).spectra()
 
-    with ThreadPoolExecutor(min(threads, len(batches)), "multislice") as pool:
+    pool = ThreadPoolExecutor(min(threads, len(batches)), "multislice")
+    # threads of the matrix products, beside these, would only wait for each other, at full load
+    with threadpool_limits(1, "blas"), pool:
         return ScatteredSpectra(bands, np.concatenate(list(pool.map(collected, batches))))
 
 
@@ -205,8 +208,9 @@ class _Collector:
 
     def add(self, source: _Complex, j: int) -> None:
         """Add the source (angles, y, x) of slice j."""
-        self._phase *= self._step ** (j - self._at)
-        self._at = j
+        while self._at < j:
+            self._phase *= self._step  # a power takes ten times as long
+            self._at += 1
         self._total += self._phase * (self._to_y @ source @ self._to_x)
 
     def result(self) -> _Complex:

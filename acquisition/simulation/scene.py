@@ -18,7 +18,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
-from acquisition.simulation.multislice import Band, ScatteredSpectra, scattered_spectra
+from acquisition.simulation.kept_spectra import kept_spectra
+from acquisition.simulation.multislice import Band, ScatteredSpectra
 from acquisition.simulation.phantom import Phantom
 
 __all__ = ["Motion", "Scene", "SceneObject"]
@@ -126,9 +127,7 @@ class Scene:
             if missing.size == 0:
                 return
             spectra = [
-                scattered_spectra(
-                    thing.phantom, self.optics, missing, self.period_um, threads=threads
-                )
+                kept_spectra(thing.phantom, self.optics, missing, self.period_um, threads=threads)
                 for thing in self.objects
             ]
             for i, key in enumerate(map(tuple, missing)):

@@ -1,6 +1,7 @@
 """Entry point of every process: ``python -m pipeline.live.process '{"name": "acquirer", ...}'``.
 
 Sockets are bound before heavy imports, so that other processes can connect within half a second.
+All processes start at once: what needs the addresses of others waits for them after its imports.
 """
 
 import os
@@ -16,10 +17,10 @@ from acquisition.errors import ConfigurationError, LiveTomoError
 from pipeline.live.service import (
     EXIT_CONFIGURATION,
     KeptSetting,
+    Parent,
     ProcessReport,
     ProcessSettings,
     Publisher,
-    end_with_parent,
     lower_priority,
 )
 from pipeline.wire.messages import Stamp
@@ -34,7 +35,8 @@ def main(argument: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = _private_stdout()
     settings = ProcessSettings.model_validate_json(argument)
-    ending = end_with_parent()
+    parent = Parent()
+    ending = parent.ending
     stamp = Stamp(settings.name, time.time_ns())
     with zmq.Context() as context:
         commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
@@ -60,15 +62,18 @@ def main(argument: str) -> int:
                 _report(reports, ProcessReport(endpoints=bound))
                 from pipeline.live.processor import Processor
 
+                settings = settings.among(parent.addresses())
                 Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
             elif settings.name == "quality":
                 _report(reports, ProcessReport(endpoints=bound))
                 lower_priority()
+                settings = settings.among(parent.addresses())  # before the rest: it can wait
                 from pipeline.live.quality_process import QualityCheck
 
                 QualityCheck(settings, context, commands, publisher, stamp).run(ending)
             else:
                 _report(reports, ProcessReport(endpoints=bound))
+                settings = settings.among(parent.addresses())
                 from pipeline.live.measuring_process import MeasuringProcess
 
                 objects = MeasuringProcess(

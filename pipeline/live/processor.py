@@ -8,6 +8,7 @@ import contextlib
 import os
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,8 @@ class Processor:
         self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
         self._early: ArrivedScan | None = None  # a scan that came before its background
-        self._regularizers: dict[str, Regularizer] = {}
+        self._loader = ThreadPoolExecutor(1, "loader")
+        self._regularizers: dict[str, Future[Regularizer]] = {}
         self._newest: Message | None = None
         self._ending = threading.Event()
 
@@ -99,6 +101,7 @@ class Processor:
         self._ending = ending
         self._server.start()
         self._receiver.start()
+        self._loading(self._method)  # while the microscope is being opened
         try:
             while not ending.is_set():
                 self._plan()
@@ -112,6 +115,7 @@ class Processor:
         finally:
             self._receiver.end()
             self._server.end()
+            self._loader.shutdown()
 
     def _plan(self) -> None:
         """Plan the reconstruction if there is a new background."""
@@ -237,16 +241,26 @@ class Processor:
     def _regularize(self, method: str, reconstruction: Reconstruction) -> Tomogram | None:
         if method == "none":
             return None
-        if method not in self._regularizers:
+        loading = self._loading(method)
+        if not loading.done():
             self._message = f"loading the regularizer {method}"
-            self._regularizers[method] = regularizer(
-                method, self._device, warm=True, uncertainty=self._uncertainty
-            )
-        regularize = self._regularizers[method]
+        try:
+            regularize = loading.result()
+        except BaseException:
+            del self._regularizers[method]  # the next scan tries again
+            raise
         if isinstance(regularize, Constrained):
             regularize.requested = self._constraint
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return regularize(tomogram, spectrum, stop=self._ending)
+
+    def _loading(self, method: str) -> "Future[Regularizer]":
+        """Return the regularizer that has been loaded, or is from now on."""
+        if method not in self._regularizers:
+            self._regularizers[method] = self._loader.submit(
+                regularizer, method, self._device, warm=True, uncertainty=self._uncertainty
+            )
+        return self._regularizers[method]
 
     def _handle(self, command: Command) -> str | Message:
         if command.name == "newest":

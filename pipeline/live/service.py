@@ -1,11 +1,12 @@
 """Shared by all processes: settings, sockets, commands, status and shutdown.
 
-A process binds its sockets and reports their addresses on standard output before heavy imports. It
-ends when its standard input closes: the parent closes it, or dies. This works on every operating
-system.
+A process binds its sockets and reports their addresses on standard output before heavy imports, and
+is told those of the others on standard input. It ends when its standard input closes: the parent
+closes it, or dies. This works on every operating system.
 """
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -28,11 +29,11 @@ __all__ = [
     "CommandServer",
     "KeepSetting",
     "KeptSetting",
+    "Parent",
     "ProcessReport",
     "ProcessSettings",
     "Publisher",
     "Rate",
-    "end_with_parent",
     "lower_priority",
 ]
 
@@ -66,8 +67,12 @@ class ProcessSettings(BaseModel):
     endpoints: dict[str, str] = {}
 
     def endpoint(self, name: str) -> str:
-        """Return the address that this process had before a restart, or any free port."""
+        """Return the address of a socket, or any free port for one that has none yet."""
         return self.endpoints.get(name, ANY_PORT)
+
+    def among(self, addresses: dict[str, str]) -> "ProcessSettings":
+        """Return these settings with the addresses of the other processes."""
+        return self.model_copy(update={"endpoints": {**addresses, **self.endpoints}})
 
 
 class ProcessReport(BaseModel):
@@ -191,23 +196,39 @@ class Rate:
         return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
 
 
-def end_with_parent() -> threading.Event:
-    """Return an event that is set when standard input closes.
+class Parent:
+    """The process that started this one, heard through standard input.
 
-    ``SHUTDOWN_GRACE_S`` later the process is ended.
+    It writes one line, the addresses of the other processes as JSON. Once it closes standard
+    input, or dies, this process has to end; ``SHUTDOWN_GRACE_S`` later it is ended.
+
+    Attributes
+    ----------
+    ending : Event
+        Set when standard input closes.
     """
-    ending = threading.Event()
 
-    def watch() -> None:
+    def __init__(self) -> None:
+        self.ending = threading.Event()
+        self._told = threading.Event()
+        self._line = b""
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def addresses(self) -> dict[str, str]:
+        """Wait for the addresses of the other processes; return none if this one has to end."""
+        self._told.wait()
+        return {} if self.ending.is_set() else json.loads(self._line)
+
+    def _listen(self) -> None:
         # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer
-        while os.read(0, 1024):
-            pass
-        ending.set()
+        while part := os.read(0, 1024):
+            self._line += part
+            if self._line.endswith(b"\n"):
+                self._told.set()
+        self.ending.set()
+        self._told.set()
         time.sleep(SHUTDOWN_GRACE_S)
         os._exit(0)  # the parent no longer waits for it
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-    return ending
 
 
 def lower_priority() -> None:

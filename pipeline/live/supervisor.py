@@ -1,15 +1,18 @@
 """Starts the processes of the instrument, restarts those that die, and ends all of them.
 
-A child process reports its addresses on standard output and ends when its standard input closes, so
-that no signals are needed. Its other output goes to a log, whose last lines explain a failure.
+A child process reports its addresses on standard output and is told those of the others on
+standard input. It ends when that closes, so that no signals are needed. Its other output goes to a
+log, whose last lines explain a failure.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,6 +22,7 @@ from pydantic import ValidationError
 
 from acquisition.choices import check_regularizer
 from acquisition.closing import Closing
+from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError, DataError
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.service import (
@@ -67,6 +71,7 @@ class _Child:
         self.log = log
         self.settings = settings
         self.endpoints: dict[str, str] = {}
+        self._others: dict[str, str] = {}
         self.bound = threading.Event()
         self.restarts = 0
         self._in_a_row = 0
@@ -81,8 +86,9 @@ class _Child:
 
     def start(self) -> None:
         """Start the process, on its previous ports if it had any."""
-        endpoints = {**self.settings.endpoints, **self.endpoints}
-        settings = self.settings.model_copy(update={"endpoints": endpoints, "life": self.restarts})
+        settings = self.settings.model_copy(
+            update={"endpoints": self.endpoints, "life": self.restarts}
+        )
         self._error, self.detail, self.restart_at = "", "", None
         self._started = time.monotonic()
         with self.log.open("a", encoding="utf-8") as log:
@@ -101,6 +107,15 @@ class _Child:
             target=self._read, args=(self._process,), name=f"{self.name} reports", daemon=True
         )
         self._reader.start()
+        if self._others:
+            self.tell(self._others)
+
+    def tell(self, others: dict[str, str]) -> None:
+        """Tell the process, and those that follow it, the addresses of the other processes."""
+        self._others = others
+        assert self._process is not None and self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has died, or is to end
+            print(json.dumps(others), file=self._process.stdin, flush=True)
 
     @property
     def alive(self) -> bool:
@@ -271,14 +286,20 @@ class Instrument(Closing):
         _forget_old_logs(folder)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, ANY_PORT)
+        wanted = {
+            "acquirer": True,
+            "processor": True,
+            "measuring": self._options.measuring,
+            "quality": self._options.quality and _wants_quality(self._options.microscope_file),
+        }
         try:
-            self._child("acquirer", folder).start()
+            for name in wanted:
+                if wanted[name]:
+                    self._child(name, folder).start()
         except OSError:
             self.close()
             raise
-        self._thread = threading.Thread(
-            target=self._supervise, args=(folder,), name="supervisor", daemon=True
-        )
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._thread.start()
         return self
 
@@ -342,7 +363,6 @@ class Instrument(Closing):
             self._context.destroy(linger=0)
 
     def _child(self, name: str, folder: Path) -> _Child:
-        known = {k: v for child in self._children.values() for k, v in child.endpoints.items()}
         settings = ProcessSettings.model_validate(
             {
                 "name": name,
@@ -351,15 +371,14 @@ class Instrument(Closing):
                 "device": self._options.device,
                 "regularizer": self._options.regularizer,
                 "live": self._options.live,
-                "endpoints": known,
             }
         )
         log = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}.log"
         self._children[name] = child = _Child(settings, log)
         return child
 
-    def _supervise(self, folder: Path) -> None:
-        self._bind(folder)
+    def _supervise(self) -> None:
+        self._bind()
         while not self._ending.wait(HEARTBEAT_S / 2):
             with self._turns:
                 if not self._failure:
@@ -377,24 +396,21 @@ class Instrument(Closing):
             return f"a process cannot be restarted: {error}"
         return problems[0] if problems else ""
 
-    def _bind(self, folder: Path) -> None:
-        """Start the processes in turn; each gets the addresses of those before it."""
+    def _bind(self) -> None:
+        """Wait for the addresses of the processes, and tell each those of the others."""
+        needed = [child for child in self._children.values() if child.name not in OPTIONAL]
+        optional = [child for child in self._children.values() if child.name in OPTIONAL]
         try:
-            self._await(self._children["acquirer"])
-            processor = self._child("processor", folder)
-            processor.start()
-            self._await(processor)
-            self._bound = True
-            optional = {"measuring": self._options.measuring}
-            optional["quality"] = self._options.quality and _wants_quality(
-                self._options.microscope_file
-            )
-            started = [self._child(name, folder) for name, wanted in optional.items() if wanted]
-            for child in started:
-                child.start()
-            for child in started:
+            for child in needed:
                 self._await(child)
-        except (PipelineError, OSError) as error:
+            self._bound = True
+            addresses = {k: v for child in needed for k, v in child.endpoints.items()}
+            for child in needed:
+                child.tell(addresses)
+            for child in optional:
+                self._await(child)
+                child.tell(addresses)
+        except PipelineError as error:
             if not self._bound:
                 self._failure = str(error)
         finally:
@@ -421,13 +437,10 @@ class Instrument(Closing):
 def _wants_quality(microscope_file: Path | None) -> bool:
     if microscope_file is None:
         return True
-    from acquisition.configuration.microscope_file import (
-        load_configuration,  # with scipy: not before a window
-    )
-
-    try:
-        return load_configuration(microscope_file).processing.quality
-    except ConfigurationError:
+    try:  # its own reader takes time to import, which the window would wait for
+        file = tomllib.loads(read_text(microscope_file))
+        return bool(file.get("processing", {}).get("quality", True))
+    except (ConfigurationError, tomllib.TOMLDecodeError, AttributeError):
         return False  # the acquirer reports the error
 
 

@@ -14,13 +14,13 @@ from regularizer.networks.unet import LightUNet, fold_batch_norm
 __all__ = ["fastest", "in_bfloat16"]
 
 _log = logging.getLogger(__name__)
-_TRIAL = (64, 64, 64)
+_TRIAL = (32, 32, 32)
 _TURNS = 3
 _SAME = 1e-4  # largest difference between engines that is accepted, over the highest contrast
 
 
 def fastest(network: nn.Module, device: torch.device, *, uncertainty: bool = False) -> Network:
-    """Return the network on its fastest engine for a device, timed on a volume of 64^3.
+    """Return the network on its fastest engine for a device, timed on a volume of 32^3.
 
     Parameters
     ----------

@@ -289,8 +289,7 @@ class LightPathPanel(QWidget):
 
 
 def _plot(name: str) -> Any:
-    plot = pg.PlotWidget(background="#000000")
-    plot.setMenuEnabled(False)
+    plot = pg.PlotWidget(background="#000000", enableMenu=False)
     plot.hideButtons()
     plot.setMouseEnabled(x=True, y=True)
     if name != "Trends":

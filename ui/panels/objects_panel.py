@@ -89,7 +89,7 @@ class ObjectsPanel(QWidget):
         self.figure = QComboBox()
         for name, (title, unit, _) in FIGURES.items():
             self.figure.addItem(f"{title} ({unit})" if unit else title, name)
-        self.plot: Any = pg.PlotWidget(axisItems={"bottom": pg.DateAxisItem()})
+        self.plot: Any = pg.PlotWidget(axisItems={"bottom": pg.DateAxisItem()}, enableMenu=False)
         self.save = QPushButton("Save table")
         self.save.setToolTip("Save all measured figures as CSV")
         self._settings = MeasuringSettings()
@@ -113,7 +113,6 @@ class ObjectsPanel(QWidget):
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(x=False, y=False)
         self.plot.setMinimumHeight(80)

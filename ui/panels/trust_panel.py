@@ -200,9 +200,8 @@ def _is_doubt(warning: str) -> bool:
 
 def _plot(name: str, *, time_axis: bool) -> Any:
     axes = {"bottom": pg.DateAxisItem()} if time_axis else {}
-    plot = pg.PlotWidget(axisItems=axes)
+    plot = pg.PlotWidget(axisItems=axes, enableMenu=False)
     plot.setObjectName(name)
-    plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.setMouseEnabled(x=False, y=False)
     plot.setMinimumHeight(70)
