@@ -9,6 +9,9 @@
     livetomo.save_tomograms("cells-tomograms.h5", [better])
     livetomo.measure(better).objects      # volume, dry mass, place, ... of each object
 
+    volume = livetomo.open_volume("cells.TCF")[0]       # of another program
+    livetomo.regularize(volume, "deep").support         # what was measured, and how that was found
+
 What a function needs is loaded when it is called: importing this module takes no time. Lengths are
 micrometres, arrays (z, y, x) or (angle, y, x), times seconds since the epoch. All errors are
 ``livetomo.LiveTomoError``.
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acquisition.errors import LiveTomoError
+    from scripting.finished_volumes import Volumes, open_volume
     from scripting.measured import measure
     from scripting.microscope_handle import Microscope, open_microscope
     from scripting.recordings import Recording, Scan, open_recording, simulate_scan
@@ -32,11 +36,13 @@ __all__ = [
     "Scan",
     "Tomogram",
     "Tomograms",
+    "Volumes",
     "compare",
     "measure",
     "open_microscope",
     "open_recording",
     "open_tomograms",
+    "open_volume",
     "reconstruct",
     "regularize",
     "save_tomograms",
@@ -50,6 +56,7 @@ _MODULES = (
     "scripting.tomogram_files",
     "scripting.microscope_handle",
     "scripting.measured",
+    "scripting.finished_volumes",
 )
 
 

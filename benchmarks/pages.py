@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 
-__all__ = ["DOCS", "make_tables", "markdown"]
+__all__ = ["DOCS", "make_tables", "markdown", "put"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -20,7 +20,7 @@ def markdown(first: Sequence[str], last: Sequence[str], rows: Iterable[list[str]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _put(page: Path, name: str, table: str) -> None:
+def put(page: Path, name: str, table: str) -> None:
     """Replace the table between ``<!-- name -->`` and ``<!-- /name -->``."""
     text = page.read_text("utf-8")
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -58,6 +58,6 @@ def make_tables(
         begin = time.perf_counter()
         table = tables[name]() if name in tables else of_data[name](options.data)
         print(f"{name} ({time.perf_counter() - begin:.0f} s)\n{table}\n", flush=True)
-        _put(page, name, table)
+        put(page, name, table)
     print(f"machine: {machine()}; numpy {np.__version__}, torch {torch.__version__}")
     return 0

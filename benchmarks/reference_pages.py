@@ -49,6 +49,8 @@ class _Option:
             return ""
         plain = self.names[0] if self.positional else self.names[-1].lstrip("-").upper()
         word = self.how.get("metavar") or plain
+        if isinstance(word, tuple):
+            return " ".join(word)
         number = self.how.get("nargs")
         return f"{word} ..." if number == "+" else " ".join([word] * (number or 1))
 

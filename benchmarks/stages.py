@@ -7,7 +7,8 @@ minimum time, as in ``gpu_speeds``: bytes over the rate of a copy, or operations
 matrix product, both measured in the same run.
 
 --json writes the figures with the machine, the versions and the commit; --compare FILE says what
-has become slower than in that file, and --compare FILE FILE compares two of them.
+has become slower than in that file, and --compare FILE FILE compares two of them. --publish writes
+them to benchmarks/results/stages.json, and the table to docs/explanation/performance.md.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from benchmarks.gpu_clock import Limits, Work, measure_limits
 from benchmarks.gpu_scans import PAPER, SMALL, Bench, size_text
 from benchmarks.gpu_speeds import iterations_work, live_path, live_work, network_work
 from benchmarks.machine import machine, peak_mb
+from benchmarks.pages import DOCS, put
 from reconstruction.inversion import contrast_of
 from reconstruction.unwrap import unwrap_frames
 from regularizer.networks.inference import apply_whole
@@ -39,6 +41,7 @@ from regularizer.total_variation.split_bregman import SplitBregman
 
 __all__ = ["Row", "compare", "main", "measure"]
 
+_RESULTS = Path(__file__).parent / "results" / "stages.json"
 _PAIR = (64, 192, 192)  # of the calibrating transforms
 _SLOWER = 1.2  # what counts as slower
 _PACKAGES = ("torch", "numpy", "scipy", "numba", "openvino")
@@ -276,6 +279,13 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _limits_text(found: dict[str, Any]) -> str:
+    return (
+        f"{found['machine']}; copies {found['copied_gb_s']:.1f} GB/s, products "
+        f"{found['products_gflop_s']:.0f} GFLOP/s; peak memory {found['peak_mb']:.0f} MB"
+    )
+
+
 def _about(found: dict[str, Any]) -> str:
     return f"{found['commit']}, {found['measured'][:10]}, {found['machine']}"
 
@@ -292,6 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help='"cpu" (default) or "cuda"')
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     parser.add_argument("--compare", type=Path, nargs="+", metavar="FILE", help="see above")
+    parser.add_argument("--publish", action="store_true", help="see above")
     parser.add_argument("--small", action="store_true", help="sizes that show that it runs")
     options = parser.parse_args(argv)
     known = [json.loads(path.read_text("utf-8")) for path in options.compare or ()]
@@ -306,13 +317,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     frame = 64 if options.small else options.frame
     rows = measure(bench, (frame, frame), options.seconds)
     found = result(rows, bench.limits)
-    print(
-        f"machine: {found['machine']}; copies {found['copied_gb_s']:.1f} GB/s, "
-        f"products {found['products_gflop_s']:.0f} GFLOP/s, peak memory {found['peak_mb']:.0f} MB"
-    )
-    print(table(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    text = f"{_limits_text(found)}\n\n{table(rows)}"
+    print(text)
+    files = [_RESULTS] if options.publish else []
+    for file in (*files, *([options.json] if options.json is not None else [])):
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.publish:
+        put(DOCS / "explanation" / "performance.md", "stages", text)
     if known:
         print(compare(known[0], found))
     return 0

@@ -14,6 +14,6 @@ __all__ = ["NAMES"]
 # In the order of the help. A command ``x`` is ``commands/x.py``; ``import``, a Python keyword, is
 # ``commands/import_.py``.
 NAMES = (
-    "test", "live", "record", "reconstruct", "measure", "tune", "import", "view", "export",
-    "calibrate", "patterns", "train", "evaluate", "benchmark", "screenshots", "doctor",
+    "test", "live", "record", "reconstruct", "regularize", "measure", "tune", "import", "view",
+    "export", "calibrate", "patterns", "train", "evaluate", "benchmark", "screenshots", "doctor",
 )  # fmt: skip

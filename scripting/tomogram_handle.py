@@ -3,6 +3,7 @@
 from __future__ import annotations  # what a type names is loaded when it is used
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from acquisition.optics import Optics
+    from reconstruction.finished.finished_volume import (
+        FinishedVolume,
+        KnownOptics,
+        Support,
+        SupportFound,
+    )
     from reconstruction.tomogram import Spectrum
     from reconstruction.tomogram import Tomogram as Volume
     from regularizer.constraint import Constraint
@@ -21,9 +28,18 @@ if TYPE_CHECKING:
     from regularizer.metrics import Comparison
     from scripting.recordings import Scan
 
-__all__ = ["Tomogram", "compare", "reconstruct", "regularize"]
+__all__ = ["FinishedSource", "Tomogram", "compare", "reconstruct", "regularize"]
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSource:
+    """A volume of another program, and what is known of how it was measured."""
+
+    volume: FinishedVolume
+    known: KnownOptics
+    support: Support
 
 
 class Tomogram:
@@ -39,6 +55,11 @@ class Tomogram:
         The raw tomogram that this one was regularized from; None: it is raw itself.
     method : str
         The regularizer's name; "none" of a raw one.
+    finished : FinishedSource or None
+        Where ``open_volume`` has read it from; None of all others.
+    support : reconstruction.finished.finished_volume.SupportFound or None
+        Which part of k-space was measured and how that was found, of one that ``regularize`` has
+        made from a volume of ``open_volume``.
     """
 
     def __init__(
@@ -48,8 +69,11 @@ class Tomogram:
         raw: Tomogram | None = None,
         method: str = "none",
         warnings: tuple[str, ...] = (),
+        finished: FinishedSource | None = None,
+        support: SupportFound | None = None,
     ) -> None:
         self.whole, self.spectrum, self.raw, self.method = whole, spectrum, raw, method
+        self.finished, self.support = finished, support
         self._warnings = warnings
 
     @cached_property
@@ -184,7 +208,8 @@ def regularize(
     Parameters
     ----------
     tomogram : Tomogram
-        From ``reconstruct``; of a regularized one, the raw one that it was made from is taken.
+        From ``reconstruct`` or ``open_volume``; of a regularized one, the raw one that it was made
+        from is taken.
     method : str or Regularizer
         "none", "gp", "tv-fast", "tv", "deep", a preset of total variation ("auto", "beads",
         "s-pyogenes", "oci-aml3"), a network's name; or an object that is called as
@@ -209,18 +234,40 @@ def regularize(
         If the tomogram does not know what was measured, since it was read from a file.
     """
     raw = tomogram.raw or tomogram
-    if raw.spectrum is None:
+    if raw.spectrum is None and raw.finished is None:
         raise DataError(
             "a tomogram is regularized with the spectrum that was measured, and files do not keep "
-            "that: reconstruct it from its recording"
+            "that: reconstruct it from its recording, or open its file with open_volume"
         )
     if isinstance(method, str):
-        device = str(raw.whole.index.device)
+        device = _device(raw)
         call, name = _regularizer(method, device, constraint, uncertainty), method
     else:
         call, name = method, type(method).__name__
+    if raw.spectrum is None:
+        return _regularized_finished(raw, call, name, progress)
     made = call(raw.whole, raw.spectrum, progress)
     return Tomogram(made, raw.spectrum, raw, name, raw._warnings)  # noqa: SLF001  # of this class
+
+
+def _device(raw: Tomogram) -> str:
+    from pipeline.tomograms.torch_device import torch_device
+
+    return torch_device(None) if raw.finished is not None else str(raw.whole.index.device)
+
+
+def _regularized_finished(
+    raw: Tomogram, call: Regularizer, name: str, progress: Progress | None
+) -> Tomogram:
+    from regularizer.finished_volumes import regularize_finished
+
+    source = raw.finished
+    assert source is not None  # ``regularize`` has looked
+    made = regularize_finished(
+        source.volume, source.known, call, source.support, device=_device(raw), progress=progress
+    )
+    notes = made.support.notes
+    return Tomogram(made.regularized, None, raw, name, notes, support=made.support)
 
 
 @lru_cache(maxsize=4)  # to load a network, and to choose what runs it, takes seconds

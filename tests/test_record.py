@@ -117,7 +117,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
     while not condition():
         if process is not None and process.poll() is not None and not condition():
             pytest.fail(f"it ended with {process.returncode}: {''.join(process.communicate())}")
-        time.sleep(0.02)
+        time.sleep(0.1)  # a look opens the files
 
 
 def assert_same_tomograms(one: Path, other: Path, method: str) -> None:
@@ -226,7 +226,7 @@ def test_ctrl_c_ends_after_the_scan_that_runs_and_a_second_one_leaves_tomograms_
 ) -> None:
     recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
     files = ("-o", recording, "--tomograms", tomograms, "--regularizer", "gp")
-    plan = ("--microscope", microscope, "--stacks", 500)
+    plan = ("--microscope", microscope, "--stacks", 500, "--interval", 0.1)
     with launched(*plan, *files, "--json") as process:
         wait_for(lambda: tomograms_in(tomograms) >= 1, process)
         (follower,) = followers(process.pid)

@@ -1,4 +1,4 @@
-"""The table of stages, small, and what is said of two of them."""
+"""The table of stages, small, what is said of two of them, and how memory grows."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.growth import largest_field
+from benchmarks.growth import main as growth
 from benchmarks.stages import compare, main
 
 
@@ -35,3 +37,16 @@ def test_what_has_become_slower_is_named() -> None:
     assert "c, 1 x 2: 1.00 transform pairs, not measured before" in text
     assert text.endswith("more than 20% slower: b, 1 x 2") and "another machine" not in text
     assert "another machine" in compare(result("one", a=1.0), result("two", a=1.0))
+
+
+def test_a_point_of_growth_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    point = {"frame": 64, "angles": 13, "slices": 16}  # computed on 64
+    assert growth(["--point", json.dumps(point)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["voxels"] == 64 * 48 * 48 and found["raw_s"] > 0 and found["regularized_s"] > 0
+
+
+def test_more_memory_holds_a_larger_field() -> None:
+    fields = [largest_field(size * 1e9) for size in (1, 2, 4)]
+    assert fields == sorted(fields) and fields[0] < fields[-1]
+    assert largest_field(2e9, slices=128) < fields[1]

@@ -1,0 +1,1 @@
+"""Finished RI volumes of other programs: their files, axes, voxels and scales."""

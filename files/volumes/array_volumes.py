@@ -1,0 +1,119 @@
+"""Volumes in NumPy and MATLAB files: plain arrays, which do not say their axes.
+
+Without --axes a NumPy array is (z, y, x) or (time, z, y, x), and a MATLAB one (y, x, z) or (y, x,
+z, time): rows, columns, pages, as MATLAB shows it. A .mat of version 7.3 is HDF5, with the axes in
+reverse order; others are read by scipy.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.io
+
+from acquisition.errors import DataError
+from files.volumes.volume_source import Numbers, VolumeOptions, VolumeSource, along_axes
+
+__all__ = ["mat_volumes", "numpy_volumes"]
+
+_NUMPY_AXES = {3: "ZYX", 4: "TZYX"}
+_MATLAB_AXES = {3: "YXZ", 4: "YXZT"}
+_MAT_ERRORS = (
+    OSError, ValueError, NotImplementedError, KeyError, TypeError, scipy.io.matlab.MatReadError
+)  # fmt: skip
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def numpy_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
+    """Open a .npy, or an array of a .npz."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a NumPy file: {error}") from error
+    if isinstance(found, np.ndarray):
+        return _source(path, "NumPy", found, options, _NUMPY_AXES)
+    with found:
+        name = _only([n for n in found.files if found[n].ndim in _NUMPY_AXES], options, path)
+        return _source(path, "NumPy", found[name], options, _NUMPY_AXES)
+
+
+def mat_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
+    """Open a variable of a MATLAB file, of version 5 to 7.3."""
+    if _is_hdf5(path):
+        return _new_mat(path, options)
+    try:
+        names = [n for n, shape, _ in scipy.io.whosmat(path) if len(shape) in _MATLAB_AXES]
+        name = _only(names, options, path)
+        found = scipy.io.loadmat(path, variable_names=[name])[name]
+    except _MAT_ERRORS as error:
+        raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error
+    return _source(path, "MATLAB", found, options, _MATLAB_AXES)
+
+
+class _Hdf5Array:
+    """A dataset of an HDF5 file that is opened for each read."""
+
+    def __init__(self, path: Path, name: str, shape: tuple[int, ...]) -> None:
+        self._path, self._name, self.shape = path, name, shape
+
+    def __getitem__(self, at: object) -> object:
+        with h5py.File(self._path, "r") as file:
+            return file[self._name][at]
+
+
+def _new_mat(path: Path, options: VolumeOptions) -> VolumeSource:
+    try:
+        with h5py.File(path, "r") as file:
+            shapes = {
+                name: item.shape
+                for name, item in file.items()
+                if isinstance(item, h5py.Dataset) and len(item.shape) in _MATLAB_AXES
+            }
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error
+    name = _only(list(shapes), options, path)
+    # axes as MATLAB counts them, turned round as HDF5 stores them
+    axes = (options.axes or _MATLAB_AXES[len(shapes[name])])[::-1]
+    read = along_axes(_Hdf5Array(path, name, shapes[name]), axes, path, options.channel)
+    return VolumeSource(path, "MATLAB", read.shape, read.read, about={"variable": name})
+
+
+def _source(
+    path: Path, kind: str, numbers: Numbers, options: VolumeOptions, axes: dict[int, str]
+) -> VolumeSource:
+    order = options.axes or axes.get(len(numbers.shape), "")
+    if not order:
+        raise DataError(
+            f"{path} must hold an array of 3 or 4 axes, got shape {tuple(numbers.shape)}: give "
+            "the order of its axes with --axes"
+        )
+    read = along_axes(numbers, order, path, options.channel)
+    return VolumeSource(path, kind, read.shape, read.read)
+
+
+def _only(names: Sequence[str], options: VolumeOptions, path: Path) -> str:
+    """Return the variable that is meant."""
+    if options.dataset:
+        if options.dataset not in names:
+            raise DataError(
+                f"{path} must hold the volume {options.dataset!r}, found "
+                f"{', '.join(names) or 'none of 3 or 4 axes'}"
+            )
+        return options.dataset
+    if len(names) != 1:
+        raise DataError(
+            f"{path} must hold one array of 3 or 4 axes, found {', '.join(names) or 'none'}: "
+            "choose one with --dataset NAME"
+        )
+    return names[0]
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Return whether it is HDF5, after MATLAB's header of 512 bytes or without one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(520)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    return _HDF5 in (head[:8], head[512:520])

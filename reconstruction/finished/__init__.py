@@ -1,0 +1,1 @@
+"""Finished RI volumes of other programs: what of k-space was measured, and its values."""
