@@ -166,7 +166,7 @@ def iterate(
 
         def begin(slab: int, one: tuple[Array, ...] = one) -> None:
             how = (p.tau, p.relaxation, weights, p.isotropic)
-            _before(one[0], one[1], above[slab], *how, edges[slab])  # type: ignore[call-arg]
+            _before(one[0], one[1], above[slab], *how, edges[slab])
 
         def compute(slab: int, one: tuple[Array, ...] = one) -> None:
             how = (p.tau, p.gamma, p.relaxation, weights, p.isotropic, p.nonnegative)
