@@ -2,9 +2,11 @@
 
 The whole instrument runs: simulated microscope, sockets, reconstruction, regularizer, and a client
 instead of the window. It is compared with the machine's own limit in the same run: the rate of the
-real 3D transforms of one tomogram (forward and inverse). With ``--quality`` the rates with and
-without the quality check are measured alternately and compared, with ``--measuring`` those with and
-without the measuring of objects.
+real 3D transforms of one tomogram (forward and inverse). The processor time that each process takes
+for a tomogram is compared with that of a pair of transforms on one thread; that ratio hardly
+depends on what else the machine does. With ``--quality`` the rates with and without the quality
+check are measured alternately and compared, with ``--measuring`` those with and without the
+measuring of objects.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from benchmarks.machine import machine
@@ -39,7 +42,7 @@ def measure(
     quality: bool = True,
     measuring: bool = False,
 ) -> dict[str, float]:
-    """Return rates per second, and the latency and stage times of a tomogram in seconds."""
+    """Return rates per second, and times of a tomogram in seconds: latency, stages, processor."""
     running = Instrument(microscope, regularizer=regularizer, quality=quality)
     with running as instrument, instrument.client() as client:
         if measuring:
@@ -48,6 +51,7 @@ def measure(
         skipped = [0, 0]
         checks = measured = 0
         begin = None
+        pairs_s: list[float] = []
         while begin is None or time.monotonic() - begin < seconds:
             updates = client.poll(100)
             state, view = updates.state, updates.tomogram
@@ -60,8 +64,11 @@ def measure(
             if view is None or view.method != regularizer:
                 continue
             views.append(view)
+            pairs_s.append(_pair_processor_s(view.raw.shape))
             if len(views) == 3:  # the first ones load the network and touch the buffers
                 begin, skipped[0] = time.monotonic(), skipped[1]
+                used = _processor_s(instrument)
+        used = {name: end - used.get(name, 0) for name, end in _processor_s(instrument).items()}
     counted = views[3:]
     elapsed = time.monotonic() - begin
     figures = {
@@ -73,8 +80,29 @@ def measure(
     }
     for stage in counted[0].stages_s:
         figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
+    for name, seconds_used in used.items():
+        figures[f"{name}_processor_s"] = seconds_used / len(counted)
+    figures["pair_processor_s"] = float(np.median(pairs_s[3:]))
     figures["transform_pairs_per_s"] = _transform_rate(counted[0].raw.shape)
     return figures
+
+
+def _processor_s(instrument: Instrument) -> dict[str, float]:
+    """Return the processor time that each process has used, in seconds."""
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in instrument.pids.items()}
+    return {name: float(used.user + used.system) for name, used in times.items()}
+
+
+def _pair_processor_s(shape: tuple[int, ...]) -> float:
+    """Return the processor time of a transform pair on one thread, in seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    volume = torch.rand(shape)
+    start = time.thread_time()
+    torch.fft.irfftn(torch.fft.rfftn(volume), s=shape)
+    used = time.thread_time() - start
+    torch.set_num_threads(threads)
+    return used
 
 
 def _transform_rate(shape: tuple[int, ...]) -> float:
@@ -92,7 +120,15 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
     stages = ", ".join(
         f"{name[:-2]} {value:.2f} s"
         for name, value in figures.items()
-        if name.endswith("_s") and not name.endswith("per_s") and name != "latency_s"
+        if name.endswith("_s")
+        and not name.endswith(("per_s", "processor_s"))
+        and name != "latency_s"
+    )
+    pair_s = figures["pair_processor_s"]
+    used = ", ".join(
+        f"{name.removesuffix('_processor_s')} {value:.2f} s or {value / pair_s:.1f} pairs"
+        for name, value in figures.items()
+        if name.endswith("_processor_s") and name != "pair_processor_s"
     )
     return "\n".join(
         [
@@ -104,6 +140,7 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
             f"scans passed over: {figures['skipped_per_s']:.1f} /s",
             f"bare transform pairs of the volume: {figures['transform_pairs_per_s']:.0f} /s, "
             f"{figures['transform_pairs_per_s'] / figures['tomograms_per_s']:.0f} per tomogram",
+            f"processor time a tomogram: {used} (a pair: {1e3 * pair_s:.0f} ms on one thread)",
         ]
     )
 

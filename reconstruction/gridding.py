@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from reconstruction.settings import Gridding
+from reconstruction.tomogram import norm
 
 __all__ = ["Entries", "Sides", "VoxelAverages", "gridding_entries", "nearest_voxels"]
 
@@ -232,9 +233,8 @@ class Sides:
 
     def imaginary_part(self) -> float:
         """Return the rms of the imaginary over that of the real part, where K and -K are known."""
-        real = torch.linalg.vector_norm(self.direct + self.mirrored)
-        imaginary = torch.linalg.vector_norm(self.direct - self.mirrored)
-        return float(imaginary / real.clamp_min(1e-30))
+        real = norm(self.direct + self.mirrored)
+        return norm(self.direct - self.mirrored) / max(real, 1e-30)
 
     def noise_power(self, ring: torch.Tensor, rings: int) -> float | None:
         """Return the noise's share of the squared norm of the mean; None without K, -K pairs.

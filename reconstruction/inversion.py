@@ -21,7 +21,7 @@ from acquisition.optics import Optics
 from reconstruction.geometry import Views
 from reconstruction.gridding import Averaged, Sides, VoxelAverages, gridding_entries, nearest_voxels
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, norm
 from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, folded_conjugates
 
@@ -92,10 +92,11 @@ class CapPlan:
         )
         fine = math.prod(_half(self.grid.fine_shape))
         self._average = VoxelAverages(entries, count, fine, device)
-        in_plane = fine // self.grid.fine_shape[0]
+        slices, in_plane = self.grid.fine_shape[0], fine // self.grid.fine_shape[0]
         voxels = self._average.voxels
         self._ring = torch.tensor(_rings(self.grid, views.optics), device=device)[voxels % in_plane]
-        self._voxels_by_column = voxels % in_plane * self.grid.fine_shape[0] + voxels // in_plane
+        self._columns, column = torch.unique(voxels % in_plane, return_inverse=True)
+        self._in_columns = column * slices + voxels // in_plane
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
         counted = nearest_voxels(coarse, self.grid.shape, spread)
         self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
@@ -153,15 +154,31 @@ class CapPlan:
         """Return the averages of each depth's samples in k-space voxels, without lost views."""
         return self._average(depths, self._alive(lost))
 
-    def place(self, averaged: Averaged, *, columns: bool = False) -> torch.Tensor:
-        """Return the half spectrum (z, y, x//2 + 1) of the computed volume.
+    def place(self, averaged: Averaged) -> torch.Tensor:
+        """Return the half spectrum (z, y, x//2 + 1) of the computed volume."""
+        values = averaged.direct.new_zeros(_half(self.grid.fine_shape))
+        values.view(-1)[self._average.voxels] = averaged.mean()
+        return values
 
-        As ``columns`` along z, (y, x//2 + 1, z), it is transformed along z in half the time.
+    def columns(self, averaged: Averaged) -> torch.Tensor:
+        """Return the columns along z that hold measured voxels, (columns, z).
+
+        They are two thirds of the half spectrum, and along its last axis a tensor is transformed
+        in half the time.
         """
-        z, y, x = _half(self.grid.fine_shape)
-        values = averaged.direct.new_zeros(z * y * x)
-        values[self._voxels_by_column if columns else self._average.voxels] = averaged.mean()
-        return values.reshape((y, x, z) if columns else (z, y, x))
+        values = averaged.direct.new_zeros(len(self._columns), self.grid.fine_shape[0])
+        values.view(-1)[self._in_columns] = averaged.mean()
+        return values
+
+    def from_columns(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the half spectrum (z, y, x//2 + 1) of columns (columns, z)."""
+        shape = _half(self.grid.fine_shape)
+        wide = values.new_zeros(shape)
+        if self.grid.oversampled:  # every voxel counts in the middle of the volume
+            wide.view(shape[0], -1)[:, self._columns] = values.T
+        else:
+            wide.view(-1)[self._average.voxels] = values.view(-1)[self._in_columns]
+        return wide
 
     def spectrum(self, values: torch.Tensor, sides: Sides, lost: tuple[int, ...] = ()) -> Spectrum:
         """Return the measured spectrum.
@@ -178,9 +195,14 @@ class CapPlan:
         measured = self._complete if alive is None else self._measured(alive)
         if self.grid.oversampled:
             values = self._middle(values)
-        values = values * (measured > 0)
+        voxels = self._counts.voxels
+        kept = values.reshape(-1)[voxels]
+        if alive is not None:
+            kept = kept * (measured.view(-1)[voxels] > 0)
         if self._taper is not None:
-            values = values * self._taper
+            kept = kept * self._taper.view(-1)[voxels]
+        values = kept.new_zeros(self.half_shape)
+        values.view(-1)[voxels] = kept
         if self._offset:
             values[0, 0, 0] += self._offset
         noise = self._noise(sides, values)
@@ -189,7 +211,7 @@ class CapPlan:
     def _noise(self, sides: Sides, values: torch.Tensor) -> float | None:
         """Return the rms of the noise in the half spectrum ``values`` over theirs."""
         noise = sides.noise_power(self._ring, _RINGS)
-        power = float(torch.linalg.vector_norm(values)) ** 2
+        power = norm(values) ** 2
         if noise is None or power == 0:
             return None
         # noise fills the computed volume evenly; ``values`` is its middle

@@ -72,7 +72,7 @@ def wrap(phase: torch.Tensor) -> torch.Tensor:
 
 def needs_unwrapping(phase: torch.Tensor) -> torch.Tensor:
     """Return (frames,) bool: where neighbouring pixels of (frames, y, x) differ by more than pi."""
-    lowest, highest = phase.flatten(1).aminmax(dim=1)
+    lowest, highest = phase.amin(dim=(1, 2)), phase.amax(dim=(1, 2))
     jumps = highest - lowest > math.pi  # half the cost of the differences, and mostly enough
     wide = jumps.nonzero()[:, 0]
     if len(wide):

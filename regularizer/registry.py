@@ -5,7 +5,7 @@ gp        Gerchberg-Papoulis iterations with non-negativity
 tv-fast   20 split-Bregman iterations, or 10 that start from the last tomogram
 tv        100 split-Bregman iterations, the reference of the quality check
 auto      total variation with mu and the number of iterations chosen from the scan's noise
-deep      20 iterations (10 from the last tomogram) corrected by a network: the live view's choice
+deep      20 iterations (4 from the last tomogram) corrected by a network: the live view's choice
 multislice  total variation on the measured light, without the Rytov approximation: the reference
 
 The names are listed in ``acquisition.choices.REGULARIZERS``, each with the function that makes it.

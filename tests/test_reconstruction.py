@@ -18,7 +18,7 @@ from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, norm
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.partial_waves import sphere_fields
@@ -298,6 +298,10 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     again = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
     assert torch.allclose(again, spectrum.values, atol=1e-5)  # the half spectrum was consistent
     assert bool((spectrum.values[spectrum.measured == 0] == 0).all())
+    (averaged,) = plan.average([plan.samples(psi)])
+    assert torch.equal(plan.from_columns(plan.columns(averaged)), plan.place(averaged))
+    exact = float(torch.linalg.vector_norm(torch.view_as_real(spectrum.values).double()))
+    assert norm(spectrum.values) == pytest.approx(exact, rel=1e-6)
     assert torch.allclose(spectrum_of(2 * psi).values, 2 * spectrum.values, atol=1e-5)
 
 

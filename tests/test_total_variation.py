@@ -110,6 +110,54 @@ def test_iterates_equal_the_textbook(
     assert float((result - expected).norm() / expected.norm()) < tolerance
 
 
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_relaxed_iterates_are_those_of_the_formula(isotropic: bool, nonnegative: bool) -> None:
+    """D f and f are replaced by r D f + (1 - r) d and r f + (1 - r) w (Boyd et al., 3.4.3)."""
+    r, tau, gamma, mu = 1.6, 10.0, 2.0, 20.0
+    spectrum = measured(ball((15, 21, 18), 5), noise=0.002)
+    how = TvParameters(1, 6, mu, tau, gamma, nonnegative, isotropic, relaxation=r)
+    solver = SplitBregman(spectrum, how)
+    g, known = spectrum.values / solver.scale[0], spectrum.measured > 0
+    turns = (torch.fft.fftfreq(n) for n in (15, 21))
+    eigenvalues = sum(
+        ((2 * torch.sin(torch.pi * m)) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, m in enumerate((*turns, torch.fft.rfftfreq(18)))
+    )
+    b, d = (torch.zeros(3, 15, 21, 18) for _ in range(2))
+    c, w = (torch.zeros(15, 21, 18) for _ in range(2))
+    for _ in range(how.inner):
+        adjoint = sum(torch.roll((d - b)[a], 1, a) - (d - b)[a] for a in range(3))
+        top = mu * known * g + torch.fft.rfftn(tau * adjoint + gamma * (w - c), norm="ortho")
+        f = torch.fft.irfftn(
+            top / (mu * known + tau * eigenvalues + gamma), s=c.shape, norm="ortho"
+        )
+        slope = r * torch.stack([torch.roll(f, -1, a) - f for a in range(3)]) + (1 - r) * d
+        level = r * f + (1 - r) * w
+        v = slope + b
+        length = v.square().sum(0).sqrt() if isotropic else v.abs()
+        d = v * (1 - 1 / (tau * length.clamp_min(1e-30))).clamp_min(0)
+        b = v - d
+        w = (level + c).clamp_min(0) if nonnegative else level + c
+        c = c + level - w
+    expected = torch.fft.fftshift(f.clamp_min(0) if nonnegative else f) * solver.scale[0]
+    for fused in (True, False):
+        found = SplitBregman(spectrum, how, fused=fused).run()
+        assert float((found - expected).norm() / expected.norm()) < 1e-5
+
+
+def test_relaxed_iterations_end_at_the_same_solution_and_sooner() -> None:
+    spectrum = measured(ball((24, 32, 32), 7), noise=0.001)
+    plain = PARAMETERS["tv-fast"]
+    relaxed = replace(plain, relaxation=1.6)
+    ends = [SplitBregman(spectrum, replace(p, inner=400)).run() for p in (plain, relaxed)]
+    assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-3
+    short, sooner = (
+        float((SplitBregman(spectrum, p).run() - ends[0]).norm()) for p in (plain, relaxed)
+    )
+    assert sooner < 0.9 * short
+
+
 def test_threads_change_nothing() -> None:
     spectrum = measured(ball((8, 256, 64), 3), noise=0.002)  # two slabs
     threads = torch.get_num_threads()
@@ -218,7 +266,9 @@ def test_progress_counts_all_iterations() -> None:
     assert seen == [(i + 1, 6) for i in range(6)]
 
 
-@pytest.mark.parametrize("wrong", [{"outer": 0}, {"inner": 0}, {"mu": 0.0}, {"tau": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"outer": 0}, {"inner": 0}, {"mu": 0.0}, {"tau": -1.0}, {"relaxation": 2.0}]
+)
 def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         replace(PARAMETERS["tv"], **wrong)  # type: ignore[arg-type]

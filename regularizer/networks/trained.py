@@ -130,7 +130,7 @@ def network_input(
         else:
             parts.append(quick_contrast(spectrum))
     scale = max(float(parts[-1].max()), _NOTHING)
-    return torch.stack(parts) / scale, scale
+    return torch.stack(parts).div_(scale), scale
 
 
 def recipe(name: str) -> Recipe:

@@ -46,8 +46,14 @@ _MOST_NOISE = 0.97  # share of the spectrum's norm; the estimate can exceed 1
 _NOTHING = 1e-9
 
 
-def automatic_parameters(spectrum: Spectrum) -> TvParameters:
+def automatic_parameters(spectrum: Spectrum, contrast: torch.Tensor | None = None) -> TvParameters:
     """Return the parameters chosen for a scan.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    contrast : (z, y, x) or None
+        Its raw contrast; None: computed from the spectrum.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def automatic_parameters(spectrum: Spectrum) -> TvParameters:
             "automatic parameters of total variation need voxels measured at both K and -K, which "
             "give the noise; this scan has none: choose a preset"
         )
-    noise, norm = noise_and_norm(spectrum)
+    noise, norm = noise_and_norm(spectrum, contrast)
     mu = _FACTOR * noise**_NOISE_POWER * norm**_NORM_POWER
     mu = min(max(mu, MU_RANGE[0]), MU_RANGE[1])
     return TvParameters(
@@ -67,12 +73,15 @@ def automatic_parameters(spectrum: Spectrum) -> TvParameters:
     )
 
 
-def quick_parameters(spectrum: Spectrum) -> TvParameters:
+def quick_parameters(spectrum: Spectrum, contrast: torch.Tensor | None = None) -> TvParameters:
     """Return the parameters of the few iterations that networks start from.
 
     One outer iteration with twice the automatic mu; mu 20 as in "tv" where the noise is unknown.
+    The arguments are those of ``automatic_parameters``.
     """
-    mu = PARAMETERS["tv"].mu if spectrum.noise is None else 2 * automatic_parameters(spectrum).mu
+    mu = PARAMETERS["tv"].mu
+    if spectrum.noise is not None:
+        mu = 2 * automatic_parameters(spectrum, contrast).mu
     return TvParameters(1, 20, mu, _TAU, _GAMMA, gradient=GRADIENT)
 
 
@@ -81,10 +90,14 @@ def quick_contrast(spectrum: Spectrum) -> torch.Tensor:
     return SplitBregman(spectrum, quick_parameters(spectrum)).run()
 
 
-def noise_and_norm(spectrum: Spectrum) -> tuple[float, float]:
-    """Return the raw contrast's rms noise over its maximum, and the norm of the noise-free part."""
-    contrast = contrast_of(spectrum)
-    norm, maximum = float(torch.linalg.vector_norm(contrast)), float(contrast.abs().max())
+def noise_and_norm(spectrum: Spectrum, contrast: torch.Tensor | None = None) -> tuple[float, float]:
+    """Return the raw contrast's rms noise over its maximum, and the norm of the noise-free part.
+
+    The arguments are those of ``automatic_parameters``.
+    """
+    contrast = contrast_of(spectrum) if contrast is None else contrast
+    norm = float(torch.linalg.vector_norm(contrast))
+    maximum = float(torch.linalg.vector_norm(contrast, ord=torch.inf))
     noise = spectrum.noise or 0.0
     rms = norm / math.sqrt(contrast.numel())
     rest = norm * math.sqrt(1 - min(noise, _MOST_NOISE) ** 2)

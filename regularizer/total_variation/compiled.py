@@ -7,9 +7,12 @@ again, which takes ten seconds or more, once per shape.
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from regularizer.total_variation.parameters import TvParameters, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,36 +24,38 @@ _DIMS = (-3, -2, -1)
 
 def _pass(
     f: torch.Tensor,
-    b: torch.Tensor,
-    new_b: torch.Tensor,
-    c: torch.Tensor,
+    v: torch.Tensor,
+    new_v: torch.Tensor,
+    s: torch.Tensor,
     right: torch.Tensor,
     numbers: torch.Tensor,
     isotropic: bool,
     nonnegative: bool,
 ) -> None:
-    tau, gamma, *weights = numbers.unbind()
-    v = [
-        w * (torch.roll(f, -1, dim) - f) + b[:, axis]
-        for axis, (w, dim) in enumerate(zip(weights, _DIMS, strict=True))
-    ]
-    if isotropic:
-        length = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt()
+    tau, gamma, r, *weights = numbers.unbind()
+
+    def clamped(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        if not isotropic:
+            return [torch.minimum(torch.maximum(one, -1 / tau), 1 / tau) for one in parts]
+        length = (parts[0] * parts[0] + parts[1] * parts[1] + parts[2] * parts[2]).sqrt()
         shrink = 1 / (tau * length).clamp_min(1)
-        clamped = [one * shrink for one in v]
-    else:
-        clamped = [torch.minimum(torch.maximum(one, -1 / tau), 1 / tau) for one in v]
+        return [one * shrink for one in parts]
+
+    before = v.unbind(1)
+    now = [
+        r * w * (torch.roll(f, -1, dim) - f) + (1 - r) * old + r * b
+        for w, dim, old, b in zip(weights, _DIMS, before, clamped(before), strict=True)
+    ]
     adjoint = torch.zeros_like(f)
-    for axis, (w, dim) in enumerate(zip(weights, _DIMS, strict=True)):
-        e = w * (v[axis] - 2 * clamped[axis])
+    for axis, (w, dim, new, b) in enumerate(zip(weights, _DIMS, now, clamped(now), strict=True)):
+        e = w * (new - 2 * b)
         adjoint = adjoint + torch.roll(e, 1, dim) - e
-        new_b[:, axis].copy_(clamped[axis])
-    bounded = f
+        new_v[:, axis].copy_(new)
+    bounded = r * f + (1 - r) * s
     if nonnegative:
-        x = f + c
-        bounded = x.abs()
-        c.copy_(x.clamp_max(0))
-    right.copy_(tau * adjoint + gamma * bounded)
+        bounded = bounded + r * s.clamp_max(0)
+    right.copy_(tau * adjoint + gamma * (bounded.abs() if nonnegative else bounded))
+    s.copy_(bounded)
 
 
 class CompiledPass:
@@ -69,33 +74,31 @@ class CompiledPass:
     def __call__(
         self,
         f: torch.Tensor,
-        b: torch.Tensor,
-        new_b: torch.Tensor,
-        c: torch.Tensor,
+        v: torch.Tensor,
+        new_v: torch.Tensor,
+        s: torch.Tensor,
         right: torch.Tensor,
-        tau: float,
-        gamma: float,
-        weights: tuple[float, float, float],
-        isotropic: bool,
-        nonnegative: bool,
+        parameters: TvParameters,
+        weights: Weights,
     ) -> None:
-        """Write b', c' and tau D^T(d - b') + gamma (w - c') of an iteration.
+        """Write the new v and s, and tau D^T(d - b) + gamma (w - c), of an iteration.
 
         Parameters
         ----------
-        f, c, right : (volumes, z, y, x) float32
-            f is read, c is updated in place where ``nonnegative``, right is written.
-        b, new_b : (volumes, 3, z, y, x)
-            b is read, new_b is written.
-        tau, gamma : float
+        f, s, right : (volumes, z, y, x) float32
+            f is read, s is updated in place, right is written.
+        v, new_v : (volumes, 3, z, y, x)
+            v is read, new_v is written; they must not be the same.
+        parameters : TvParameters
         weights : (z, y, x)
             Weights of the three differences.
-        isotropic, nonnegative : bool
         """
-        key = (tau, gamma, *weights)
+        p = parameters
+        key = (p.tau, p.gamma, p.relaxation, *weights)
         if key not in self._numbers:
             self._numbers[key] = torch.tensor(key, dtype=f.dtype, device=f.device)
-        arguments = (f, b, new_b, c, right, self._numbers[key], isotropic, nonnegative)
+        numbers = self._numbers[key]
+        arguments = (f, v, new_v, s, right, numbers, p.isotropic, p.nonnegative)
         try:
             self._run(*arguments)
         except Exception as error:  # a misconfigured compiler may raise anything

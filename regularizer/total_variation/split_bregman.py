@@ -10,10 +10,16 @@ and g their values. Goldstein and Osher, SIAM J. Imaging Sci. 2, 323 (2009); wit
     w   = max(f + c, 0)               c <- c + f - w
     after ``inner`` of these:  g_k+1 = g_k + g - M F f
 
-With v = D f + b the new b is v clamped to the ball of radius 1/tau and d - b = v - 2 b; with
-x = f + c the new c is min(x, 0) and w - c = |x|. So b and c are the whole state, and one forward
-and one inverse real transform an iteration are enough. D is the periodic forward difference between
-voxels, weighted as ``TvParameters.gradient`` says.
+With v = D f + b the new b is v clamped to the ball of radius 1/tau, d = v - b and d - b = v - 2 b;
+with s = f + c the new c is min(s, 0), w = max(s, 0) and w - c = |s|. So v and s are the whole
+state, and one forward and one inverse real transform an iteration are enough. An iteration may be
+relaxed by a factor r (``TvParameters.relaxation``): D f and f are then replaced by
+r D f + (1 - r) d and r f + (1 - r) w (Boyd et al., Found. Trends Mach. Learn. 3, 1 (2011), section
+3.4.3), so that
+
+    v <- r D f + (1 - r) v + r b      s <- r f + (1 - r) s + r c
+
+D is the periodic forward difference between voxels, weighted as ``TvParameters.gradient`` says.
 
 Contrast is divided by its raw maximum (``scale``) before and multiplied after, so that mu, tau and
 gamma mean the same for every sample: only mu x contrast determines the result.
@@ -85,19 +91,19 @@ class SplitBregman:
         self._take(spectra)
         self._fused = fused_pass(device) if fused and dtype == torch.float32 else None
         size = (len(spectra), *self.shape)
-        self.f, self.c, self._right, self._norm = (
-            torch.zeros(size, device=device, dtype=dtype) for _ in range(4)
+        self.f, self.s, self._right = (
+            torch.zeros(size, device=device, dtype=dtype) for _ in range(3)
         )
-        self.b = torch.zeros((len(spectra), 3, *self.shape), device=device, dtype=dtype)
-        self._spare = torch.empty_like(self.b)
+        self.v = torch.zeros((len(spectra), 3, *self.shape), device=device, dtype=dtype)
+        in_place = self._fused is not None and device.type == "cpu"
+        self._spare = self.v if in_place else torch.empty_like(self.v)
 
     def _take(self, spectra: Sequence[Spectrum]) -> None:
-        """Set the measured values g (zero where not measured) and the measured voxels M."""
+        """Set the measured values g, zero where not measured, and the measured voxels M."""
         p, dtype, device = self.parameters, self.scale.dtype, self.scale.device
         self._measured = torch.stack([one.measured > 0 for one in spectra]).to(dtype)
-        self._data = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
-        self._data /= self.scale
-        self._fidelity = p.mu * self._data
+        values = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
+        self._data = self._fidelity = values * (p.mu / self.scale)  # mu M g
         eigenvalues = _laplacian_eigenvalues(self.shape, self._weights, device, dtype)
         self._weight = 1 / (p.mu * self._measured + p.tau * eigenvalues + p.gamma)
 
@@ -110,13 +116,15 @@ class SplitBregman:
         start = contrast.to(self.f.dtype).reshape(self.f.shape) / self.scale
         self.f = torch.fft.ifftshift(start, dim=_AXES)
         for axis in range(3):
-            _difference(self.f, axis, self._weights[axis], self.b[:, axis])
-        length = self.b.abs()
+            _difference(self.f, axis, self._weights[axis], self.v[:, axis])
+        length = self.v.abs()
         if self.parameters.isotropic:
-            length = self.b.square().sum(dim=1, keepdim=True).sqrt_()
-        self.b /= self.parameters.tau * length.clamp_min_(_FLAT)
-        self.c.zero_()
-        self._prepare()
+            length = self.v.square().sum(dim=1, keepdim=True).sqrt_()
+        self.v += self.v / (self.parameters.tau * length.clamp_min_(_FLAT))  # D f + b
+        self.s.copy_(self.f)
+        if self.parameters.nonnegative:
+            self.s.clamp_min_(0)
+        self._write_right_side(torch.empty_like(self.v))
 
     def update_data(self, spectrum: Spectrum | Sequence[Spectrum]) -> None:
         """Replace the data by new data of the same size, and keep the current iterate.
@@ -166,8 +174,10 @@ class SplitBregman:
                     break
             if outer + 1 < p.outer:
                 self._add_back()
-        solution = self.f.clamp_min(0) if p.nonnegative else self.f
-        contrast: torch.Tensor = torch.fft.fftshift(solution, dim=_AXES) * self.scale
+        contrast: torch.Tensor = torch.fft.fftshift(self.f, dim=_AXES)
+        if p.nonnegative:
+            contrast.clamp_min_(0)
+        contrast.mul_(self.scale)
         return contrast.squeeze(0) if self._single else contrast
 
     def _change(self, before: torch.Tensor) -> float:
@@ -182,66 +192,53 @@ class SplitBregman:
         spectrum *= self._weight
         self.f = torch.fft.irfftn(spectrum, s=self.shape, dim=_AXES, norm="ortho")
         if self._fused is not None:
-            p = self.parameters
-            self._fused(
-                self.f, self.b, self._spare, self.c, self._right,
-                p.tau, p.gamma, self._weights, p.isotropic, p.nonnegative,
-            )  # fmt: skip
-            self.b, self._spare = self._spare, self.b
+            state = self.f, self.v, self._spare, self.s, self._right
+            self._fused(*state, self.parameters, self._weights)
+            self.v, self._spare = self._spare, self.v
             return
-        for axis in range(3):
-            _add_difference(self.f, axis, self._weights[axis], self.b[:, axis])  # v = D f + b
-        self._clamp()
-        self._bound()
+        self._relax()
+        self._write_right_side(self._spare)
 
-    def _clamp(self) -> None:
-        """Clamp v to the ball (the new b) and leave tau D^T(d - b) in the right-hand side."""
-        tau = self.parameters.tau
-        if self.parameters.isotropic:
-            self._clamp_length(tau)
+    def _relax(self) -> None:
+        """Update v and s."""
+        r = self.parameters.relaxation
+        self._clamp(self._spare)
+        if r == 1:
+            self.v, self._spare = self._spare, self.v
         else:
-            torch.clamp(self.b, -1 / tau, 1 / tau, out=self._spare)
-            self.b.sub_(self._spare, alpha=2)
-        v, clamped = self.b, self._spare
+            self.v.mul_(1 - r).add_(self._spare, alpha=r)
+        for axis in range(3):
+            _add_difference(self.f, axis, r * self._weights[axis], self.v[:, axis])
+        below = self.s.clamp_max(0) if self.parameters.nonnegative else 0
+        self.s.mul_(1 - r).add_(self.f + below, alpha=r)
+
+    def _clamp(self, out: torch.Tensor) -> None:
+        """Write b, v clamped to the ball of radius 1/tau."""
+        tau = self.parameters.tau
+        if not self.parameters.isotropic:
+            torch.clamp(self.v, -1 / tau, 1 / tau, out=out)
+            return
+        z, y, x = self.v.unbind(1)
+        length = (z * z).addcmul_(y, y).addcmul_(x, x).sqrt_()
+        shrink = length.mul_(tau).clamp_min_(1).reciprocal_()
+        torch.mul(self.v, shrink[:, None], out=out)
+
+    def _write_right_side(self, spare: torch.Tensor) -> None:
+        """Write tau D^T(d - b) + gamma (w - c)."""
+        p = self.parameters
+        self._clamp(spare)
+        torch.sub(self.v, spare, alpha=2, out=spare)
         self._right.zero_()
         for axis in range(3):
-            _add_adjoint(v[:, axis], axis, self._weights[axis], self._right)
-        self.b, self._spare = clamped, v
-        self._right.mul_(tau)
-
-    def _clamp_length(self, tau: float) -> None:
-        """Write the clamped v to ``_spare``, and v minus twice that to ``b``."""
-        torch.mul(self.b[:, 0], self.b[:, 0], out=self._norm)
-        self._norm.addcmul_(self.b[:, 1], self.b[:, 1]).addcmul_(self.b[:, 2], self.b[:, 2]).sqrt_()
-        shrink = self._norm.mul_(tau).clamp_min_(1).reciprocal_()
-        torch.mul(self.b, shrink[:, None], out=self._spare)
-        self.b.sub_(self._spare, alpha=2)
-
-    def _bound(self) -> None:
-        """Update c and add gamma (w - c) to the right-hand side."""
-        gamma = self.parameters.gamma
-        if not self.parameters.nonnegative:
-            self._right.add_(self.f, alpha=gamma)
-            return
-        self.c.add_(self.f)  # x
-        self._right.add_(self.c.abs(), alpha=gamma)
-        self.c.clamp_max_(0)
-
-    def _prepare(self) -> None:
-        """Compute the right-hand side of the first iteration from f, b and c."""
-        p = self.parameters
-        difference = torch.empty_like(self.f)
-        self._right.zero_()
-        for axis, weight in enumerate(self._weights):
-            _difference(self.f, axis, weight, difference)
-            _add_adjoint(difference.sub_(self.b[:, axis]), axis, weight, self._right)
-        wanted = self.f.clamp_min(0) if p.nonnegative else self.f
-        self._right.mul_(p.tau).add_(wanted - self.c, alpha=p.gamma)
+            _add_adjoint(spare[:, axis], axis, self._weights[axis], self._right)
+        wanted = self.s.abs() if p.nonnegative else self.s
+        self._right.mul_(p.tau).add_(wanted, alpha=p.gamma)
 
     def _add_back(self) -> None:
         """g_k+1 = g_k + g - M F f."""
         predicted = torch.fft.rfftn(self.f, dim=_AXES, norm="ortho")
-        self._fidelity += self.parameters.mu * self._measured * (self._data - predicted)
+        predicted *= self.parameters.mu * self._measured
+        self._fidelity = self._fidelity + (self._data - predicted)
 
 
 @functools.cache

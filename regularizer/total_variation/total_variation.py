@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from reconstruction.tomogram import Spectrum, Tomogram
+from reconstruction.tomogram import Spectrum, Tomogram, norm
 from regularizer.interface import Progress, SignedRegularizer, with_checked_contrast
 from regularizer.total_variation.automatic import automatic_parameters, quick_parameters
 from regularizer.total_variation.parameters import PARAMETERS, TvParameters
@@ -18,6 +18,9 @@ __all__ = ["TotalVariation", "make"]
 # moving cell (docs/explanation/regularizer.md): 20 iterations from the last tomogram are better
 # than 20 from zero up to a change of 0.55, and 10 are as good up to 0.2.
 _SIMILAR, _SAME = 0.5, 0.2
+# Relaxed, a network gets by with fewer from the last tomogram: its error with 4 is that with 10
+# plain ones, give or take 1 % (docs/explanation/decisions/0019-the-live-path.md).
+_QUICK_SAME, _QUICK_SIMILAR, _QUICK_RELAXATION = 4, 10, 1.6
 _SAME_SCALE = 0.1  # largest relative change of the maximum, by which the solver divides
 
 
@@ -78,39 +81,51 @@ class TotalVariation:
         unconstrained: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
         """Return the contrast (z, y, x) of least total variation, and the parameters used."""
-        parameters = replace(self._parameters_for(spectrum), nonnegative=not unconstrained)
-        solver = self._warm_solver(tomogram, spectrum, parameters)
+        raw = tomogram.contrast
+        parameters = replace(self._parameters_for(spectrum, raw), nonnegative=not unconstrained)
+        solver = self._warm_solver(raw, spectrum, parameters)
         contrast = solver.run(progress, stop)
         if self._warm:
             self._last = (solver, spectrum)
         return contrast, solver.parameters
 
-    def _parameters_for(self, spectrum: Spectrum) -> TvParameters:
+    def _parameters_for(self, spectrum: Spectrum, raw: torch.Tensor) -> TvParameters:
         if self.name == "auto":
-            return automatic_parameters(spectrum)
-        return quick_parameters(spectrum) if self.name == "quick" else PARAMETERS[self.name]
+            return automatic_parameters(spectrum, raw)
+        return quick_parameters(spectrum, raw) if self.name == "quick" else PARAMETERS[self.name]
 
     def _warm_solver(
-        self, tomogram: Tomogram, spectrum: Spectrum, parameters: TvParameters
+        self, raw: torch.Tensor, spectrum: Spectrum, parameters: TvParameters
     ) -> SplitBregman:
-        """Return a solver for the scan: the last scan's where it can start warm, else a new one."""
+        """Return a solver for the scan: the last scan's where it can start warm, else a new one.
+
+        ``raw`` is the raw contrast.
+        """
         last, self._last = self._last, None  # there is no warm start after a stopped run
-        change = math.inf if last is None else _change(last, tomogram, spectrum)
+        highest = float(raw.max() if parameters.nonnegative else raw.abs().max())
+        change = math.inf if last is None else _change(last, highest, spectrum)
         if last is not None and last[0].parameters.nonnegative != parameters.nonnegative:
             change = math.inf
         if last is None or change > _SIMILAR:
-            return SplitBregman(spectrum, parameters)
+            return SplitBregman(spectrum, parameters, scale=highest if highest > 0 else 1.0)
         solver = last[0]
-        half = max(1, parameters.inner // 2)
-        solver.parameters = replace(parameters, inner=half if change < _SAME else parameters.inner)
+        solver.parameters = self._going_on(parameters, same=change < _SAME)
         solver.update_data(spectrum)
         return solver
 
+    def _going_on(self, parameters: TvParameters, *, same: bool) -> TvParameters:
+        """Return the parameters to go on with; ``same``: the sample is nearly as it was."""
+        if self.name == "quick":
+            inner = _QUICK_SAME if same else _QUICK_SIMILAR
+            return replace(parameters, inner=inner, relaxation=_QUICK_RELAXATION)
+        return replace(parameters, inner=max(1, parameters.inner // 2)) if same else parameters
 
-def _change(last: tuple[SplitBregman, Spectrum], tomogram: Tomogram, spectrum: Spectrum) -> float:
+
+def _change(last: tuple[SplitBregman, Spectrum], highest: float, spectrum: Spectrum) -> float:
     """Return the relative change of the spectrum since the last scan, with the noise subtracted.
 
-    Infinite where the voxels or the scale differ, so that a warm start is not possible.
+    Infinite where the voxels or the scale (``highest``, the raw contrast's maximum) differ, so that
+    a warm start is not possible.
     """
     solver, before = last
     if (before.shape, before.voxel_size_um, before.values.device) != (
@@ -119,10 +134,8 @@ def _change(last: tuple[SplitBregman, Spectrum], tomogram: Tomogram, spectrum: S
         spectrum.values.device,
     ):
         return math.inf
-    highest = tomogram.contrast if solver.parameters.nonnegative else tomogram.contrast.abs()
-    if abs(float(highest.max()) / float(solver.scale) - 1) > _SAME_SCALE:
+    if abs(highest / float(solver.scale) - 1) > _SAME_SCALE:
         return math.inf
-    size = torch.linalg.vector_norm(spectrum.values).clamp_min(1e-30)
-    change = float(torch.linalg.vector_norm(spectrum.values - before.values) / size)
+    change = norm(spectrum.values - before.values) / max(norm(spectrum.values), 1e-30)
     noise = math.hypot(before.noise or 0.0, spectrum.noise or 0.0)
     return math.sqrt(max(change**2 - noise**2, 0.0))
