@@ -27,8 +27,8 @@ from acquisition.scanning.collected_frames import CollectedFrames
 from benchmarks.machine import machine
 from pipeline.live.receiver import ArrivedScan, Receiver
 from pipeline.live.sending import Sending
+from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, bind
 from pipeline.wire.messages import Stamp
-from pipeline.wire.sockets import ANY_PORT, FRAMES_QUEUE, bind
 
 __all__ = ["main", "measure"]
 

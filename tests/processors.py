@@ -14,6 +14,7 @@ import zmq
 from acquisition.interferograms import InterferogramStack
 from pipeline.live.processor import Processor
 from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.wire.bound_sockets import ANY_PORT, Context, bind
 from pipeline.wire.messages import (
     Message,
     ProcessorStatus,
@@ -25,7 +26,6 @@ from pipeline.wire.messages import (
     stack_message,
     tomogram_view,
 )
-from pipeline.wire.sockets import ANY_PORT, Context, bind
 from pipeline.wire.state import TomogramView
 
 __all__ = ["process"]
@@ -35,7 +35,7 @@ class _Listening(Publisher):
     """A publisher that keeps the tomograms and the last status."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, ANY_PORT)
+        super().__init__(bind(context, zmq.PUB, ANY_PORT)[0])
         self.views: Queue[TomogramView | None] = Queue()  # None: there will be no more
         self.planned = threading.Event()
         self.status: ProcessorStatus | None = None

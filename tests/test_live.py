@@ -20,7 +20,8 @@ from files.tomograms import read_tomograms
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.supervisor import Instrument
-from pipeline.wire.sockets import PipelineError, bind
+from pipeline.wire.bound_sockets import bind
+from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import (
     CYCLE,
     InstrumentState,

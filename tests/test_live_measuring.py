@@ -15,9 +15,10 @@ from acquisition.errors import ConfigurationError, DataError
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.measuring_process import MeasuringProcess, ViewMeasurer
 from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.wire.bound_sockets import ANY_PORT, bind
 from pipeline.wire.measuring_messages import MeasuredHeader, measured_message, measured_view
 from pipeline.wire.messages import Message, Stamp, decode, encode, tomogram_message
-from pipeline.wire.sockets import ANY_PORT, PipelineError, bind, command, request
+from pipeline.wire.sockets import PipelineError, command, request
 from pipeline.wire.state import MeasuredView, MeasuringRequest, TomogramView
 from tests.blurred_objects import MEDIUM, VOXEL_UM, ball, blurred, sphere_um3, together
 from tests.scans import CELL

@@ -11,6 +11,7 @@ import zmq
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from pipeline.wire.bound_sockets import Context, bind, connect
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
@@ -30,7 +31,6 @@ from pipeline.wire.messages import (
     tomogram_message,
     tomogram_view,
 )
-from pipeline.wire.sockets import Context, bind, connect
 from pipeline.wire.state import InterferogramView, Phase, TomogramView
 from tests.children import output_of
 

@@ -5,8 +5,9 @@ import time
 import pytest
 import zmq
 
+from pipeline.wire.bound_sockets import bind
 from pipeline.wire.messages import Stamp
-from pipeline.wire.sockets import PipelineError, bind, command, request
+from pipeline.wire.sockets import PipelineError, command, request
 from tests.children import output_of
 
 # more parts than libzmq hands over without looking what has happened to their sender

@@ -14,9 +14,10 @@ from files.sample_notes import SampleNotes
 from pipeline.live.acquirer import Acquirer
 from pipeline.live.sending import Sending
 from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.wire.bound_sockets import ANY_PORT, Context, bind, connect
 from pipeline.wire.messages import AcquirerStatus, Inbox, Message, StackHeader, Stamp
 from pipeline.wire.places import StagePlace
-from pipeline.wire.sockets import ANY_PORT, Context, PipelineError, bind, command, connect, request
+from pipeline.wire.sockets import PipelineError, command, request
 from pipeline.wire.state import (
     ForecastRequest,
     Phase,

@@ -22,9 +22,10 @@ from acquisition.scanning.collected_frames import CollectedFrames
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.sending import Sending
+from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, bind
 from pipeline.wire.frame_ring import SLOTS, FrameRing, RingPlace, RingReader
 from pipeline.wire.messages import Stamp
-from pipeline.wire.sockets import ANY_PORT, FRAMES_QUEUE, PipelineError, bind
+from pipeline.wire.sockets import PipelineError
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from tests.partial_waves import sphere_fields

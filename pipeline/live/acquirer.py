@@ -28,13 +28,14 @@ from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, P
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.live.stage_control import StageControl
 from pipeline.timelapse.outlook import Outlook
+from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.messages import (
     AcquirerStatus,
     Command,
     Stamp,
     interferogram_message,
 )
-from pipeline.wire.sockets import PipelineError, Socket
+from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import CYCLE, Phase
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from acquisition.closing import Closing
 from acquisition.errors import DataError
 from pipeline.live.service import OPTIONAL
+from pipeline.wire.bound_sockets import ANY_PORT, connect
 from pipeline.wire.measuring_messages import measured_view
 from pipeline.wire.messages import (
     AcquirerStatus,
@@ -34,16 +35,7 @@ from pipeline.wire.messages import (
     tomogram_view,
 )
 from pipeline.wire.places import StagePlace
-from pipeline.wire.sockets import (
-    ANSWER_LIMIT_S,
-    ANY_PORT,
-    Endpoints,
-    PipelineError,
-    command,
-    connect,
-    fetch,
-    request,
-)
+from pipeline.wire.sockets import ANSWER_LIMIT_S, Endpoints, PipelineError, command, fetch, request
 from pipeline.wire.state import (
     DriftState,
     ForecastRequest,

@@ -10,7 +10,7 @@ import sys
 
 from acquisition.errors import LiveTomoError
 from pipeline.live.measuring_order import Measured, measure
-from pipeline.live.service import lower_priority
+from pipeline.live.parent import lower_priority
 
 __all__ = ["main"]
 

@@ -19,9 +19,10 @@ from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher
+from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.measuring_messages import MeasuringStatus, measured_message
 from pipeline.wire.messages import Command, Stamp
-from pipeline.wire.sockets import Context, PipelineError, Socket
+from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import MeasuredView, MeasuringRequest, TomogramView
 
 __all__ = ["MeasuringProcess", "ViewMeasurer"]

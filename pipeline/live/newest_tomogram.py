@@ -1,7 +1,8 @@
 """Takes the newest tomogram of the processor, each one once."""
 
+from pipeline.wire.bound_sockets import Context
 from pipeline.wire.messages import Stamp, TomogramHeader, tomogram_view
-from pipeline.wire.sockets import Context, command, fetch
+from pipeline.wire.sockets import command, fetch
 from pipeline.wire.state import TomogramView
 
 __all__ = ["NewestTomogram"]

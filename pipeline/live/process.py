@@ -1,30 +1,24 @@
 """Entry point of every process: ``python -m pipeline.live.process '{"name": "acquirer", ...}'``.
 
-Sockets are bound before heavy imports, so that other processes can connect within half a second.
+Sockets are bound before anything else is imported, so that a window opens while the processes load.
 All processes start at once: what needs the addresses of others waits for them after its imports.
 """
 
+import json
 import os
 import signal
 import sys
 import time
 import traceback
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import zmq
 
-from acquisition.errors import ConfigurationError, LiveTomoError
-from pipeline.live.service import (
-    EXIT_CONFIGURATION,
-    KeptSetting,
-    Parent,
-    ProcessReport,
-    ProcessSettings,
-    Publisher,
-    lower_priority,
-)
-from pipeline.wire.messages import Stamp
-from pipeline.wire.sockets import FRAMES_QUEUE, bind
+from pipeline.live.parent import Parent, lower_priority
+from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, Context, Socket, bind
+
+if TYPE_CHECKING:
+    from pipeline.live.service import KeptSetting, ProcessReport
 
 __all__ = ["main"]
 
@@ -34,59 +28,84 @@ def main(argument: str) -> int:
     # Ctrl-C in a terminal reaches the whole group: the parent decides what to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = _private_stdout()
-    settings = ProcessSettings.model_validate_json(argument)
-    parent = Parent()
-    ending = parent.ending
-    stamp = Stamp(settings.name, time.time_ns())
+    given = json.loads(argument)
     with zmq.Context() as context:
-        commands, address = bind(context, zmq.REP, settings.endpoint(f"{settings.name}_commands"))
-        publisher = Publisher(context, settings.endpoint(settings.name))
+        sockets, addresses = _bound(context, given["name"], given.get("endpoints", {}))
+        print(json.dumps({"endpoints": addresses}), file=reports, flush=True)
+        return _run(given["name"], argument, context, sockets, reports)
 
-        def keep_setting(name: KeptSetting, value: bool | str) -> None:
-            _report(reports, ProcessReport(kept={name: value}))
 
-        bound = {settings.name: publisher.endpoint, f"{settings.name}_commands": address}
-        try:
-            if settings.name == "acquirer":
-                stacks, bound["stacks"] = bind(context, zmq.PUSH, settings.endpoint("stacks"))
-                frames, bound["frames"] = bind(
-                    context, zmq.PUSH, settings.endpoint("frames"), queue=FRAMES_QUEUE
-                )
-                _report(reports, ProcessReport(endpoints=bound))
-                from pipeline.live.acquirer import Acquirer
-                from pipeline.live.sending import Sending
+def _bound(
+    context: Context, name: str, known: dict[str, str]
+) -> tuple[dict[str, Socket], dict[str, str]]:
+    """Return the process's sockets and their addresses, the former ones if it had any."""
+    kinds = {name: zmq.PUB, f"{name}_commands": zmq.REP}
+    if name == "acquirer":
+        kinds |= {"stacks": zmq.PUSH, "frames": zmq.PUSH}
+    sockets, addresses = {}, {}
+    for which, kind in kinds.items():
+        sockets[which], addresses[which] = bind(
+            context,
+            kind,
+            known.get(which, ANY_PORT),
+            queue=FRAMES_QUEUE if which == "frames" else None,
+        )
+    return sockets, addresses
 
-                sending = Sending(stacks, frames, stamp)
-                Acquirer(settings, sending, commands, publisher, stamp, keep_setting).run(ending)
-            elif settings.name == "processor":
-                _report(reports, ProcessReport(endpoints=bound))
-                from pipeline.live.processor import Processor
 
-                settings = settings.among(parent.addresses())
-                Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
-            elif settings.name == "quality":
-                _report(reports, ProcessReport(endpoints=bound))
-                lower_priority()
-                settings = settings.among(parent.addresses())  # before the rest: it can wait
-                from pipeline.live.quality_process import QualityCheck
+def _run(
+    name: str, argument: str, context: Context, sockets: dict[str, Socket], reports: TextIO
+) -> int:
+    parent = Parent()
+    if name == "quality":
+        lower_priority()  # the others' imports come first
+    from acquisition.errors import ConfigurationError, LiveTomoError
+    from pipeline.live.service import (
+        EXIT_CONFIGURATION,
+        ProcessReport,
+        ProcessSettings,
+        Publisher,
+    )
+    from pipeline.wire.messages import Stamp
 
-                QualityCheck(settings, context, commands, publisher, stamp).run(ending)
-            else:
-                _report(reports, ProcessReport(endpoints=bound))
-                settings = settings.among(parent.addresses())
-                from pipeline.live.measuring_process import MeasuringProcess
+    settings = ProcessSettings.model_validate_json(argument)
+    ending = parent.ending
+    stamp = Stamp(name, time.time_ns())
+    commands, publisher = sockets[f"{name}_commands"], Publisher(sockets[name])
 
-                objects = MeasuringProcess(
-                    settings, context, commands, publisher, stamp, keep_setting
-                )
-                objects.run(ending, lower_priority)
-        except LiveTomoError as error:
-            traceback.print_exc()
-            _report(reports, ProcessReport(error=str(error)))
-            return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
-        finally:
-            publisher.close()
-            context.destroy(linger=0)
+    def keep_setting(setting: "KeptSetting", value: bool | str) -> None:
+        _report(reports, ProcessReport(kept={setting: value}))
+
+    try:
+        if name == "acquirer":
+            from pipeline.live.acquirer import Acquirer
+            from pipeline.live.sending import Sending
+
+            sending = Sending(sockets["stacks"], sockets["frames"], stamp)
+            Acquirer(settings, sending, commands, publisher, stamp, keep_setting).run(ending)
+        elif name == "processor":
+            from pipeline.live.processor import Processor
+
+            settings = settings.among(parent.addresses())
+            Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
+        elif name == "quality":
+            settings = settings.among(parent.addresses())  # before the rest: it can wait
+            from pipeline.live.quality_process import QualityCheck
+
+            QualityCheck(settings, context, commands, publisher, stamp).run(ending)
+        else:
+            settings = settings.among(parent.addresses())
+            from pipeline.live.measuring_process import MeasuringProcess
+
+            objects = MeasuringProcess(settings, context, commands, publisher, stamp, keep_setting)
+            objects.run(ending, lower_priority)
+    except LiveTomoError as error:
+        traceback.print_exc()
+        _report(reports, ProcessReport(error=str(error)))
+        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else 1
+    finally:
+        publisher.close()
+        context.destroy(linger=0)
     return 0
 
 
@@ -97,7 +116,7 @@ def _private_stdout() -> TextIO:
     return reports
 
 
-def _report(reports: TextIO, report: ProcessReport) -> None:
+def _report(reports: TextIO, report: "ProcessReport") -> None:
     print(report.model_dump_json(), file=reports, flush=True)
 
 

@@ -21,6 +21,7 @@ from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Re
 from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
+from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
     Command,
     Message,
@@ -28,7 +29,7 @@ from pipeline.wire.messages import (
     Stamp,
     tomogram_message,
 )
-from pipeline.wire.sockets import Context, PipelineError, Socket, command, request
+from pipeline.wire.sockets import PipelineError, command, request
 from pipeline.wire.state import TomogramView
 from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor

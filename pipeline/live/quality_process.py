@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError, LiveTomoError, Stopped
 from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, ProcessSettings, Publisher
+from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
     Command,
     QualityStatus,
     Stamp,
     quality_message,
 )
-from pipeline.wire.sockets import Context, PipelineError, Socket
+from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import QualityView, TomogramView
 from pipeline.wire.tomogram_view import windowed
 from reconstruction.tomogram import (

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
+from pipeline.wire.bound_sockets import FRAMES_QUEUE, Context, connect
 from pipeline.wire.frame_ring import RingPlace, RingReader
 from pipeline.wire.messages import FramesHeader, Inbox, Message, StackHeader, stack_from
-from pipeline.wire.sockets import FRAMES_QUEUE, Context, PipelineError, connect
+from pipeline.wire.sockets import PipelineError
 
 __all__ = ["ArrivedFrames", "ArrivedScan", "BackgroundKey", "Receiver"]
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.interferograms import InterferogramStack
+from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.frame_ring import FrameRing
 from pipeline.wire.messages import FramesHeader, Message, Stamp, send, stack_message
-from pipeline.wire.sockets import Socket
 
 __all__ = ["Sending"]
 

@@ -5,10 +5,6 @@ is told those of the others on standard input. It ends when its standard input c
 closes it, or dies. This works on every operating system.
 """
 
-import contextlib
-import json
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -16,12 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import zmq
 from pydantic import BaseModel, ConfigDict
 
 from acquisition.errors import DataError, LiveTomoError
+from pipeline.wire.bound_sockets import ANY_PORT, Socket
 from pipeline.wire.messages import AnyHeader, Command, Message, Reply, Stamp, decode, encode, send
-from pipeline.wire.sockets import ANY_PORT, Context, Socket, bind
 
 __all__ = [
     "EXIT_CONFIGURATION",
@@ -29,12 +24,10 @@ __all__ = [
     "CommandServer",
     "KeepSetting",
     "KeptSetting",
-    "Parent",
     "ProcessReport",
     "ProcessSettings",
     "Publisher",
     "Rate",
-    "lower_priority",
 ]
 
 EXIT_CONFIGURATION = 3  # a restart would not help
@@ -42,7 +35,6 @@ HEARTBEAT_S = 0.25
 OPTIONAL = ("quality", "measuring")  # processes that the instrument works without
 KeptSetting = Literal["live", "regularizer", "constraint", "recording", "measuring", "keep"]
 KeepSetting = Callable[[KeptSetting, bool | str], None]
-SHUTDOWN_GRACE_S = 5.0  # time for a process to end by itself
 
 
 class ProcessSettings(BaseModel):
@@ -88,11 +80,15 @@ class ProcessReport(BaseModel):
 
 
 class Publisher:
-    """A PUB socket that several threads may use."""
+    """A PUB socket that several threads may use.
 
-    def __init__(self, context: Context, endpoint: str) -> None:
-        self._socket, self.endpoint = bind(context, zmq.PUB, endpoint)
-        self._lock = threading.Lock()
+    Parameters
+    ----------
+    socket : PUB, bound
+    """
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket, self._lock = socket, threading.Lock()
 
     def publish(self, message: Message) -> None:
         """Send to all subscribers; slow ones miss messages."""
@@ -194,51 +190,3 @@ class Rate:
 
     def _mean_s(self) -> float:
         return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
-
-
-class Parent:
-    """The process that started this one, heard through standard input.
-
-    It writes one line, the addresses of the other processes as JSON. Once it closes standard
-    input, or dies, this process has to end; ``SHUTDOWN_GRACE_S`` later it is ended.
-
-    Attributes
-    ----------
-    ending : Event
-        Set when standard input closes.
-    """
-
-    def __init__(self) -> None:
-        self.ending = threading.Event()
-        self._told = threading.Event()
-        self._line = b""
-        threading.Thread(target=self._listen, name="parent", daemon=True).start()
-
-    def addresses(self) -> dict[str, str]:
-        """Wait for the addresses of the other processes; return none if this one has to end."""
-        self._told.wait()
-        return {} if self.ending.is_set() else json.loads(self._line)
-
-    def _listen(self) -> None:
-        # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer
-        while part := os.read(0, 1024):
-            self._line += part
-            if self._line.endswith(b"\n"):
-                self._told.set()
-        self.ending.set()
-        self._told.set()
-        time.sleep(SHUTDOWN_GRACE_S)
-        os._exit(0)  # the parent no longer waits for it
-
-
-def lower_priority() -> None:
-    """Give this process the lowest priority: it runs when the processor is otherwise idle.
-
-    On Windows the supervisor sets the priority when it starts the process.
-    """
-    if sys.platform == "win32":
-        return
-    with contextlib.suppress(OSError):  # where it is refused, the process still uses few threads
-        os.nice(19)
-        if hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -34,8 +34,9 @@ from pipeline.live.service import (
     Publisher,
 )
 from pipeline.tomograms.child_processes import child_environment, last_lines, log_folder
+from pipeline.wire.bound_sockets import ANY_PORT, bind
 from pipeline.wire.messages import Message, Stamp, SupervisorStatus
-from pipeline.wire.sockets import ANSWER_LIMIT_S, ANY_PORT, Endpoints, PipelineError
+from pipeline.wire.sockets import ANSWER_LIMIT_S, Endpoints, PipelineError
 from pipeline.wire.state import ProcessState
 
 __all__ = ["Instrument", "open_instrument"]
@@ -278,6 +279,7 @@ class Instrument(Closing):
         self._bound = False
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publisher: Publisher | None = None
+        self._address = ANY_PORT
         self._thread: threading.Thread | None = None
         self._stamp = Stamp("supervisor", time.time_ns())
 
@@ -285,7 +287,8 @@ class Instrument(Closing):
         folder = log_folder()
         _forget_old_logs(folder)
         self._context = zmq.Context()
-        self._publisher = Publisher(self._context, ANY_PORT)
+        socket, self._address = bind(self._context, zmq.PUB, ANY_PORT)
+        self._publisher = Publisher(socket)
         wanted = {
             "acquirer": True,
             "processor": True,
@@ -309,9 +312,8 @@ class Instrument(Closing):
         self._settled.wait()
         if not self._bound:
             raise PipelineError(f"the instrument did not start: {self._failure or 'it was closed'}")
-        assert self._publisher is not None
         reported = (child.endpoints for child in self._children.values())
-        return Endpoints.merged({"supervisor": self._publisher.endpoint}, *reported)
+        return Endpoints.merged({"supervisor": self._address}, *reported)
 
     @property
     def pids(self) -> dict[str, int]:

@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from acquisition.errors import DataError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
+from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
@@ -51,7 +52,6 @@ __all__ = [
     "QualityHeader",
     "QualityStatus",
     "Reply",
-    "Socket",
     "StackHeader",
     "Stamp",
     "SupervisorStatus",
@@ -69,7 +69,6 @@ __all__ = [
     "tomogram_view",
 ]
 
-Socket = zmq.Socket[bytes]
 HEADER_LIMIT = 1_000_000  # bytes; a header is a few hundred
 
 
