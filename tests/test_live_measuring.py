@@ -120,7 +120,7 @@ class _Listening(Publisher):
     """A publisher that keeps what was measured."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        super().__init__(context, ANY_PORT)
+        super().__init__(bind(context, zmq.PUB, ANY_PORT)[0])
         self.found: list[MeasuredHeader] = []
         self.changed = threading.Condition()
 

@@ -13,7 +13,7 @@ from tests.children import output_of
 # more parts than libzmq hands over without looking what has happened to their sender
 RECEIVE_FROM_THE_DEAD = """
 import sys, time, zmq
-from pipeline.wire.sockets import bind, connect
+from pipeline.wire.bound_sockets import bind, connect
 context = zmq.Context()
 source, endpoint = bind(context, int(sys.argv[1]), "tcp://127.0.0.1:*")
 sink = connect(context, int(sys.argv[2]), endpoint)

@@ -35,7 +35,7 @@ class Listening(Publisher):
     """A publisher that keeps the last status and says when there is a new one."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, ANY_PORT)
+        super().__init__(bind(context, zmq.PUB, ANY_PORT)[0])
         self.changed = threading.Condition()
         self.status: AcquirerStatus | None = None
 
