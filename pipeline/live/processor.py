@@ -8,7 +8,6 @@ import contextlib
 import os
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -92,8 +91,7 @@ class Processor:
         self._scan: ScanInProgress | None = None
         self._planned: BackgroundKey | None = None
         self._early: ArrivedScan | None = None  # a scan that came before its background
-        self._loader = ThreadPoolExecutor(1, "loader")
-        self._regularizers: dict[str, Future[Regularizer]] = {}
+        self._regularizers: dict[str, Regularizer] = {}
         self._newest: Message | None = None
         self._ending = threading.Event()
 
@@ -102,8 +100,9 @@ class Processor:
         self._ending = ending
         self._server.start()
         self._receiver.start()
-        self._loading(self._method)  # while the microscope is being opened
         try:
+            with contextlib.suppress(LiveTomoError):  # the first scan says it
+                self._loaded(self._method)  # while the microscope is being opened
             while not ending.is_set():
                 self._plan()
                 arrived = self._receiver.take(timeout_s=0.1)
@@ -116,7 +115,6 @@ class Processor:
         finally:
             self._receiver.end()
             self._server.end()
-            self._loader.shutdown()
 
     def _plan(self) -> None:
         """Plan the reconstruction if there is a new background."""
@@ -248,30 +246,26 @@ class Processor:
     def _regularize(self, method: str, reconstruction: Reconstruction) -> Tomogram | None:
         if method == "none":
             return None
-        loading = self._loading(method)
-        if not loading.done():
-            self._message = f"loading the regularizer {method}"
-        try:
-            regularize = loading.result()
-        except BaseException:
-            del self._regularizers[method]  # the next scan tries again
-            raise
+        regularize = self._loaded(method)
         if isinstance(regularize, Constrained):
             regularize.requested = self._constraint
         tomogram, spectrum = reconstruction.tomogram, reconstruction.spectrum
         return regularize(tomogram, spectrum, stop=self._ending)
 
-    def _loading(self, method: str) -> "Future[Regularizer]":
-        """Return the regularizer that has been loaded, or is from now on."""
+    def _loaded(self, method: str) -> "Regularizer":
+        """Return a regularizer, loaded at its first use."""
         if method not in self._regularizers:
-            self._regularizers[method] = self._loader.submit(
-                regularizer,
-                method,
-                self._device,
-                warm=True,
-                uncertainty=self._uncertainty,
-                corrections=self._corrections,
-            )
+            before, self._message = self._message, f"loading the regularizer {method}"
+            try:
+                self._regularizers[method] = regularizer(
+                    method,
+                    self._device,
+                    warm=True,
+                    uncertainty=self._uncertainty,
+                    corrections=self._corrections,
+                )
+            finally:
+                self._message = before
         return self._regularizers[method]
 
     def _handle(self, command: Command) -> str | Message:
