@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ def _part(stack: InterferogramStack, angles: int) -> InterferogramStack:
 
 def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
     for point in points:
-        command = [sys.executable, "-m", "benchmarks.growth", "--point", json.dumps(_fields(point))]
+        command = [sys.executable, "-m", "benchmarks.growth", "--point", json.dumps(asdict(point))]
         answer = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
         found = json.loads(answer.stdout)
         yield [
@@ -106,12 +106,8 @@ def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
             f"{1e3 * found['raw_s']:.0f}",
             f"{1e3 * found['regularized_s']:.0f}",
             f"{found['megabytes']:.0f}",
-            f"{_needed(point.frame, point.angles, point.slices) / 1e6:.0f}",
+            f"{_needed(**asdict(point)) / 1e6:.0f}",
         ]
-
-
-def _fields(point: Point) -> dict[str, int]:
-    return {"frame": point.frame, "angles": point.angles, "slices": point.slices}
 
 
 def _needed(frame: int, angles: int, slices: int) -> int:

@@ -31,9 +31,18 @@ class Parent:
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def addresses(self) -> dict[str, str]:
-        """Wait for the addresses of the other processes; return none if this one has to end."""
+        """Wait for the addresses of the other processes, and return them by name.
+
+        Raises
+        ------
+        SystemExit
+            If this process has to end instead.
+        """
         self._told.wait()
-        return {} if self.ending.is_set() else json.loads(self._line)
+        if self.ending.is_set():
+            raise SystemExit(0)
+        found: dict[str, str] = json.loads(self._line)
+        return found
 
     def _listen(self) -> None:
         # not sys.stdin: the interpreter aborts at exit while a thread waits in its buffer

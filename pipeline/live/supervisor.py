@@ -296,8 +296,8 @@ class Instrument(Closing):
             "quality": self._options.quality and _wants_quality(self._options.microscope_file),
         }
         try:
-            for name in wanted:
-                if wanted[name]:
+            for name, starts in wanted.items():
+                if starts:
                     self._child(name, folder).start()
         except OSError:
             self.close()
@@ -400,18 +400,17 @@ class Instrument(Closing):
 
     def _bind(self) -> None:
         """Wait for the addresses of the processes, and tell each those of the others."""
-        needed = [child for child in self._children.values() if child.name not in OPTIONAL]
-        optional = [child for child in self._children.values() if child.name in OPTIONAL]
+        children = self._children.values()
+        needed = [child for child in children if child.name not in OPTIONAL]
         try:
             for child in needed:
                 self._await(child)
             self._bound = True
             addresses = {k: v for child in needed for k, v in child.endpoints.items()}
-            for child in needed:
+            for child in children:
                 child.tell(addresses)
-            for child in optional:
+            for child in children:
                 self._await(child)
-                child.tell(addresses)
         except PipelineError as error:
             if not self._bound:
                 self._failure = str(error)

@@ -160,8 +160,10 @@ def fields_of(spectrum: Spectrum) -> MeasuredFields:
     return spectrum.fields
 
 
-def share_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
-    """Return the progress of one of several parts of equal length."""
+def share_of(
+    progress: Progress | None, part: int, parts: int, *, length: int = 1
+) -> Progress | None:
+    """Return the progress of the work that is ``length`` of so many parts, from ``part`` on."""
     if progress is None:
         return None
-    return lambda done, total: progress(part * total + done, parts * total)
+    return lambda done, total: progress(part * total + length * done, parts * total)

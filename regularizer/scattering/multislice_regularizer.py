@@ -78,7 +78,7 @@ class MultisliceRegularizer:
             tomogram.optics,
             nonnegative=not unconstrained,
             steps=self._steps,
-            progress=_rest_of(progress),
+            progress=share_of(progress, 1, _PARTS, length=_PARTS - 1),
             stop=stop,
         )
         notes = f"misfit of the light {found.begin:.4f} to {found.misfit:.4f}"
@@ -94,15 +94,3 @@ class MultisliceRegularizer:
         contrast = torch.zeros_like(begin.contrast)
         contrast[box.slices] = found.contrast
         return with_contrast(begin, contrast, spectrum, method)
-
-
-def _rest_of(progress: Progress | None) -> Progress | None:
-    """Return the progress after the first of the parts."""
-    if progress is None:
-        return None
-    whole = progress
-
-    def rest(done: int, total: int) -> None:
-        whole(total + (_PARTS - 1) * done, _PARTS * total)
-
-    return rest

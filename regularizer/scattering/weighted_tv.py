@@ -3,7 +3,7 @@
     minimise  lambda |D f|_1 + [f >= 0] + 1/2 (f - z)^T H (f - z),     H = F^-1 h F
 
 by the split Bregman of ``regularizer.total_variation.split_bregman``, whose measured voxels (1 or
-0) become weights h >= 0. b and c are kept from one step to the next, which changes little.
+0) become weights h >= 0. v and s are kept from one step to the next, which changes little.
 """
 
 from collections.abc import Sequence
