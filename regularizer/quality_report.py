@@ -1,4 +1,4 @@
-"""The quality report: figures that compare a tomogram with total variation on the same scan.
+"""The quality report: figures that compare a tomogram with a reference made of the same scan.
 
 This module imports nothing heavy, so that windows and files can use it without the code that
 computes the figures (``regularizer.quality_check``).
@@ -6,19 +6,21 @@ computes the figures (``regularizer.quality_check``).
 
 from dataclasses import dataclass
 
-__all__ = ["SSIM_WINDOW", "QualityReport"]
+__all__ = ["REFERENCES", "SSIM_WINDOW", "QualityReport"]
+
+REFERENCES = {"tv": "total variation", "multislice": "multi-slice inversion"}
 
 SSIM_WINDOW = 7  # voxels along each axis
 
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """A tomogram compared with the total-variation tomogram of the same scan, both as contrast.
+    """A tomogram compared with the reference tomogram of the same scan, both as contrast.
 
     Parameters
     ----------
     method : str
-        The regularizer that was compared with total variation; "none" is the raw tomogram.
+        The regularizer that was compared with the reference; "none" is the raw tomogram.
     ssim : float
         Mean SSIM with a window of 7 x 7 x 7 voxels and a data range of ``data_range`` (see
         ``regularizer.metrics``).
@@ -29,10 +31,14 @@ class QualityReport:
     correlation : float
         Pearson correlation.
     data_range : float
-        Highest minus lowest contrast of the total-variation tomogram.
+        Highest minus lowest contrast of the reference.
     residual_raw, residual, residual_tv : float
-        Relative misfit of the raw, the compared and the total-variation tomogram to the measured
+        Relative misfit of the raw, the compared and the reference tomogram to the measured
         spectrum (``regularizer.metrics.data_residual``).
+    reference : str
+        The regularizer that made the reference: "tv" or "multislice".
+    note : str
+        What the reference says about itself: how well its light fits, for example.
     """
 
     method: str
@@ -44,11 +50,18 @@ class QualityReport:
     residual_raw: float
     residual: float
     residual_tv: float
+    reference: str = "tv"
+    note: str = ""
+
+    @property
+    def reference_name(self) -> str:
+        """The reference, in words."""
+        return REFERENCES.get(self.reference, self.reference)
 
     def summary(self) -> str:
         """Return the main figures as one line of text."""
         return (
-            f"against total variation: SSIM {self.ssim:.3f}, correlation {self.correlation:.4f}, "
-            f"MSE {self.mse:.1e}; residual {self.residual:.3f}, of total variation "
-            f"{self.residual_tv:.3f}"
+            f"against {self.reference_name}: SSIM {self.ssim:.3f}, correlation "
+            f"{self.correlation:.4f}, MSE {self.mse:.1e}; residual {self.residual:.3f}, of "
+            f"{self.reference_name} {self.residual_tv:.3f}"
         )

@@ -26,6 +26,7 @@ from pipeline.wire.messages import (
     stack_message,
     tomogram_view,
 )
+from pipeline.wire.sockets import command, fetch
 from pipeline.wire.state import TomogramView
 
 __all__ = ["process"]
@@ -59,18 +60,20 @@ class _Listening(Publisher):
 def process(
     microscope: Path, background: InterferogramStack, scans: Sequence[InterferogramStack],
     rubbish: Sequence[bytes] = (), early: InterferogramStack | None = None,
+    fetched: list[Message] | None = None,
 ) -> tuple[list[TomogramView], ProcessorStatus]:  # fmt: skip
     """Run a processor on a background and scans; return the tomograms and the last status.
 
     A scan is sent when that before it has become a tomogram. ``rubbish`` are the parts of a message
     that comes before the first. ``early`` is a scan that comes before its background, which is sent
-    when the processor asks for it; its tomogram is the first of those returned.
+    when the processor asks for it; its tomogram is the first of those returned. The answer to
+    "newest with fields" is appended to ``fetched``.
     """
     ending, threads = threading.Event(), torch.get_num_threads()
     with zmq.Context() as context:
         stacks, endpoint = bind(context, zmq.PUSH, ANY_PORT)
         frames, of_frames = bind(context, zmq.PUSH, ANY_PORT)
-        commands, _ = bind(context, zmq.REP, ANY_PORT)
+        commands, of_commands = bind(context, zmq.REP, ANY_PORT)
         asked, acquirer = bind(context, zmq.REP, ANY_PORT)
         listening = _Listening(context)
 
@@ -95,6 +98,11 @@ def process(
                 for number, scan in enumerate(scans):
                     assert send(stacks, made(replace(scan, sequence=number), kind="stack"))
                     views.append(listening.taken())
+                if fetched is not None:
+                    wish = command("newest with fields", stamp=Stamp("test", 3))
+                    answer = fetch(context, of_commands, wish)
+                    assert answer is not None
+                    fetched.append(answer)
             return views
 
         settings = ProcessSettings(

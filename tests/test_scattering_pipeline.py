@@ -14,7 +14,11 @@ from acquisition.interferograms import InterferogramStack
 from commands.reconstruct import run_reconstruct
 from files.recording import RecordingWriter
 from files.tomograms import read_tomograms
+from pipeline.live.light_to_check import PlannedLight
+from pipeline.live.quality_process import check_view
 from pipeline.tomograms.job import Recipe, scans_held
+from pipeline.wire.messages import Message, TomogramHeader, decode, encode, tomogram_view
+from pipeline.wire.state import TomogramView
 from reconstruction.reconstructor import Reconstructor
 from regularizer.registry import regularizer
 from regularizer.scattering.defect_correction import Corrected
@@ -115,6 +119,50 @@ def test_live_tomograms_are_corrected(scan: Scan, tmp_path: Path) -> None:
     assert expected.provenance["corrections"].startswith("1 of 1")
     assert view.regularized is not None
     np.testing.assert_allclose(view.regularized, expected.index.numpy(), atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def checked(scan: Scan, tmp_path_factory: pytest.TempPathFactory) -> TomogramView:
+    """Return what a processor whose tomograms are checked by multislice answers to the check."""
+    empty, lit = scan
+    microscope = tmp_path_factory.mktemp("checked") / "microscope.toml"
+    microscope.write_text(
+        '[processing]\ndevice = "cpu"\nregularizer = "tv-fast"\nquality_reference = "multislice"\n'
+    )
+    answers: list[Message] = []
+    (shown,), _ = process(microscope, empty, [lit], fetched=answers)
+    assert shown.fields is None  # the window does not need them
+    (answer,) = (decode([bytes(part) for part in encode(one)]) for one in answers)
+    assert isinstance(answer.header, TomogramHeader)
+    return tomogram_view(answer.header, answer.arrays)
+
+
+def test_the_check_gets_the_spectrum_with_its_fields(scan: Scan, checked: TomogramView) -> None:
+    made = Reconstructor(scan[0], keep_fields=True)(scan[1]).spectrum
+    assert checked.fields is not None
+    planned = PlannedLight()
+    found = planned.spectrum(checked.fields, CELL.optics)
+    assert torch.allclose(found.values, made.values, atol=1e-5 * float(made.values.abs().max()))
+    assert torch.equal(found.measured, made.measured)
+    assert found.noise == pytest.approx(made.noise, rel=1e-3)
+    assert found.fields is not None
+    assert made.fields is not None
+    again = planned.spectrum(checked.fields, CELL.optics).fields
+    assert again is not None
+    assert again.inversion is found.fields.inversion
+    assert list(found.fields.used) == list(made.fields.used)
+
+
+def test_a_live_tomogram_is_compared_with_multislice(checked: TomogramView) -> None:
+    found = check_view(checked, reference="multislice")
+    report = found.report
+    assert (report.reference, report.method, found.sequence) == ("multislice", "tv-fast", 0)
+    assert "misfit of the light" in report.note
+    assert "against multi-slice inversion" in report.summary()
+    assert checked.regularized is not None
+    middle = tuple(n // 2 for n in found.reference.shape)
+    assert abs(found.reference[middle] - INDEX) < abs(checked.regularized[middle] - INDEX)
+    np.testing.assert_allclose(found.reference + found.error, checked.regularized, atol=1e-6)
 
 
 def test_it_runs_on_a_gpu(gpu: PretendGpu, scan: Scan) -> None:

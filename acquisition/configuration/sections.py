@@ -376,13 +376,17 @@ class ProcessingSection(Section):
 
     corrections : how often the error of the Rytov approximation is taken off, at most; each costs
     seconds on processors.
+
+    quality_reference : what the live tomograms are compared with: "tv" (total variation, seconds a
+    report), or "multislice", which does without the Rytov approximation (minutes a report).
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: RegularizerName = "deep"
     constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
-    quality: bool = True  # whether total variation checks some of the live tomograms
+    quality: bool = True  # whether some of the live tomograms are checked
+    quality_reference: Literal["tv", "multislice"] = "tv"
     update_every: Annotated[int, Field(ge=0)] = 0  # frames; 0: whole scans only
     corrections: Annotated[int, Field(ge=0, le=20)] = 0  # of the Rytov approximation; 0: none
 

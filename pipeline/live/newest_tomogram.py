@@ -18,9 +18,14 @@ class NewestTomogram:
         Address of the processor's commands.
     stamp : Stamp
         Numbers the requests.
+    fields : bool
+        Whether to take the measured fields as well, where the processor has kept them.
     """
 
-    def __init__(self, context: Context, processor: str, stamp: Stamp) -> None:
+    def __init__(
+        self, context: Context, processor: str, stamp: Stamp, *, fields: bool = False
+    ) -> None:
+        self._wish = "newest with fields" if fields else "newest"
         self._context, self._processor, self._stamp = context, processor, stamp
         self._last = ""
 
@@ -38,7 +43,7 @@ class NewestTomogram:
         DataError
             If its answer cannot be used; it is not asked for again.
         """
-        wish = command("newest", self._last, stamp=self._stamp)
+        wish = command(self._wish, self._last, stamp=self._stamp)
         message = fetch(self._context, self._processor, wish)
         if message is None or not isinstance(message.header, TomogramHeader):
             return None

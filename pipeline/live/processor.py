@@ -16,6 +16,7 @@ import torch
 from acquisition.choices import check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
+from pipeline.live.light_to_check import light_of
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
@@ -38,6 +39,7 @@ from regularizer.constraint import Constrained, check_constraint, with_objects
 from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
 
 if TYPE_CHECKING:
+    from reconstruction.scattering.measured_fields import MeasuredFields
     from regularizer.interface import Regularizer
 
 __all__ = ["Processor"]
@@ -92,7 +94,8 @@ class Processor:
         self._planned: BackgroundKey | None = None
         self._early: ArrivedScan | None = None  # a scan that came before its background
         self._regularizers: dict[str, Regularizer] = {}
-        self._newest: Message | None = None
+        self._newest: tuple[Message, TomogramView, MeasuredFields | None] | None = None
+        self._fields_checked = config.quality and config.quality_reference == "multislice"
         self._ending = threading.Event()
 
     def run(self, ending: threading.Event) -> None:
@@ -139,7 +142,7 @@ class Processor:
             self._message = "waiting for a scan"
 
     def _needs_fields(self) -> bool:
-        return needs_fields(self._method, self._corrections)
+        return self._fields_checked or needs_fields(self._method, self._corrections)
 
     def _read_along(self, arrived: ArrivedFrames) -> None:
         """Reconstruct what has arrived of a scan that is still being taken."""
@@ -205,7 +208,8 @@ class Processor:
         times.append(time.time())
         stages = ("scan", "wait", "reconstruction")
         view = self._view(reconstruction, scan.reconstructor, times, stages)
-        self._newest = tomogram_message(view, self._stamp)
+        fields = reconstruction.spectrum.fields if self._fields_checked else None
+        self._newest = tomogram_message(view, self._stamp), view, fields
         self._show(view)
         self._reconstructed += 1
         self._message = ""
@@ -269,9 +273,8 @@ class Processor:
         return self._regularizers[method]
 
     def _handle(self, command: Command) -> str | Message:
-        if command.name == "newest":
-            newest = self._newest
-            return newest if newest is not None and newest.identity != command.argument else ""
+        if command.name in ("newest", "newest with fields"):
+            return self._answer(command.argument, fields=command.name != "newest")
         if command.name == "constraint":
             self._constraint = check_constraint(command.argument)
             self._keep_setting("constraint", self._constraint)
@@ -282,6 +285,15 @@ class Processor:
         self._method = command.argument
         self._keep_setting("regularizer", command.argument)
         return f"the next scans are regularized with {command.argument}"
+
+    def _answer(self, known: str, *, fields: bool) -> str | Message:
+        """Return the newest tomogram, unless it is the known one."""
+        if self._newest is None or self._newest[0].identity == known:
+            return ""
+        message, view, measured = self._newest
+        if not fields or measured is None:
+            return message
+        return tomogram_message(replace(view, fields=light_of(measured)), self._stamp)
 
     def _status(self) -> ProcessorStatus:
         return ProcessorStatus(

@@ -1,8 +1,9 @@
-"""The quality check: a low-priority process that compares live tomograms with total variation.
+"""The quality check: a low-priority process that compares live tomograms with a reference.
 
-When idle it asks the processor for the newest tomogram, runs total variation on the spectrum of the
-raw tomogram, and publishes the comparison. Tomograms that arrive meanwhile are skipped. It runs at
-the lowest priority on the CPU, even if the live path uses a GPU.
+When idle it asks the processor for the newest tomogram, makes the reference of the same scan, and
+publishes the comparison. The reference is total variation on the spectrum of the raw tomogram, or
+the multi-slice inversion of the measured fields, which takes minutes. Tomograms that arrive
+meanwhile are skipped. It runs at the lowest priority on the CPU, even if the live path uses a GPU.
 """
 
 import os
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import DataError, LiveTomoError, Stopped
+from pipeline.live.light_to_check import PlannedLight
 from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, ProcessSettings, Publisher
 from pipeline.wire.bound_sockets import Context, Socket
@@ -42,7 +45,7 @@ _ASK_AGAIN_S = 0.2
 
 
 class QualityCheck:
-    """Compares the newest tomograms with total variation, one at a time.
+    """Compares the newest tomograms with a reference, one at a time.
 
     Parameters
     ----------
@@ -65,7 +68,15 @@ class QualityCheck:
         stamp: Stamp,
     ) -> None:
         self._publisher, self._stamp = publisher, stamp
-        self._tomograms = NewestTomogram(context, settings.endpoint("processor_commands"), stamp)
+        configuration = load_configuration(settings.microscope_file)
+        self._reference = configuration.processing.quality_reference
+        self._tomograms = NewestTomogram(
+            context,
+            settings.endpoint("processor_commands"),
+            stamp,
+            fields=self._reference == "multislice",
+        )
+        self._planned = PlannedLight()
         self._life = settings.life
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = "waiting for a tomogram"
@@ -96,12 +107,13 @@ class QualityCheck:
         begin = time.monotonic()
 
         def progress(done: int, of: int) -> None:
-            left_s = (time.monotonic() - begin) * (of - done) / done
-            self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
+            if done:
+                left_s = (time.monotonic() - begin) * (of - done) / done
+                self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
 
         self._message = f"scan {view.sequence}: starting"
         try:
-            found = check_view(view, progress, ending)
+            found = check_view(view, progress, ending, self._reference, self._planned)
         except Stopped:
             return
         except LiveTomoError as error:
@@ -121,8 +133,20 @@ def check_view(
     view: TomogramView,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    reference: str = "tv",
+    planned: PlannedLight | None = None,
 ) -> QualityView:
-    """Compare the regularized volume of a view, or else the raw one, with total variation.
+    """Compare the regularized volume of a view, or else the raw one, with a reference.
+
+    Parameters
+    ----------
+    view : TomogramView
+    progress, stop
+        As in ``regularizer.interface.Regularizer``.
+    reference : str
+        "tv" or "multislice"; the latter is total variation for a view without fields.
+    planned : PlannedLight or None
+        Keeps the plan of views with fields from one to the next.
 
     Raises
     ------
@@ -132,7 +156,10 @@ def check_view(
         When ``stop`` is set.
     """
     begin = time.monotonic()
-    spectrum = spectrum_of(view)
+    if view.fields is None or view.optics is None:
+        spectrum, reference = spectrum_of(view), "tv"
+    else:
+        spectrum = (planned or PlannedLight()).spectrum(view.fields, view.optics)
     medium = view.medium_index
     regularized = None
     if view.regularized is not None:
@@ -144,16 +171,17 @@ def check_view(
         view.method,
         window=window,
         constraint=check_constraint(view.constraint),
+        reference=reference,
         progress=progress,
         stop=stop,
     )
-    reference = index_from_contrast(found.reference, medium).numpy()
+    solved = index_from_contrast(found.reference, medium).numpy()
     shown = windowed(view)
     compared = shown.raw if shown.regularized is None else shown.regularized
     return QualityView(
         report=found.report,
-        reference=reference,
-        error=compared - reference,
+        reference=solved,
+        error=compared - solved,
         voxel_size_um=shown.voxel_size_um,
         sequence=view.sequence,
         timestamp=view.timestamp,

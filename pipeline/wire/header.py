@@ -16,7 +16,7 @@ class ArraySpec(BaseModel):
     """Type and shape of one array part."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    dtype: Literal["|u1", "<u2", "<f4", "<f8"]
+    dtype: Literal["|u1", "<u2", "<f4", "<f8", "<c8"]
     shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)]
 
     @classmethod

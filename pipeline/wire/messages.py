@@ -23,6 +23,7 @@ from acquisition.optics import Optics
 from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
+from pipeline.wire.measured_light import LightPlan, MeasuredLight
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
 from pipeline.wire.places import StageState
 from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
@@ -87,10 +88,11 @@ class InterferogramHeader(Header):
 
 
 class TomogramHeader(Header):
-    """A tomogram; arrays: raw, regularized unless the method is "none", uncertainty, mask.
+    """A tomogram; arrays: raw, regularized unless the method is "none", uncertainty, mask, fields.
 
     Volumes are (z, y, x). Uncertainty and mask are optional. The mask has one packed bit for each
-    voxel of the half spectrum, set where it was measured.
+    voxel of the half spectrum, set where it was measured. The measured fields (angles, y, x)
+    complex64 are in the answer to "newest with fields" only.
     """
 
     kind: Literal["tomogram"] = "tomogram"
@@ -108,10 +110,11 @@ class TomogramHeader(Header):
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
     oldest_s: float | None = None
+    fields: LightPlan | None = None
 
 
 class QualityHeader(Header):
-    """How a tomogram compares with total variation; arrays: reference and error, (z, y, x)."""
+    """How a tomogram compares with a reference; arrays: reference and error, (z, y, x)."""
 
     kind: Literal["quality"] = "quality"
     report: QualityReport
@@ -190,8 +193,8 @@ class Command(Header):
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
-        "record", "pause", "continue", "finish", "measure", "keep", "snap", "where", "move",
-        "forecast",
+        "newest with fields", "record", "pause", "continue", "finish", "measure", "keep", "snap",
+        "where", "move", "forecast",
     ]  # fmt: skip
     argument: str = ""
 
@@ -405,17 +408,22 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         window=view.window,
         light=view.light,
         oldest_s=view.oldest_s,
+        fields=None if view.fields is None else view.fields.plan,
         **stamp(view.sequence),
     )
-    arrays = (view.raw, view.regularized, view.uncertainty, view.measured)
+    values = None if view.fields is None else view.fields.values
+    arrays = (view.raw, view.regularized, view.uncertainty, view.measured, values)
     return Message(header, tuple(array for array in arrays if array is not None))
 
 
 def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> TomogramView:
     """Return the tomogram that a message carries."""
-    volumes = [array for array in arrays if array.ndim == 3]
+    fields = [array for array in arrays if array.ndim == 3 and array.dtype == np.complex64]
+    volumes = [array for array in arrays if array.ndim == 3 and array.dtype != np.complex64]
     masks = [array for array in arrays if array.ndim == 1 and array.dtype == np.uint8]
-    fits = 1 <= len(volumes) <= 3 and len(masks) <= 1 and len(volumes) + len(masks) == len(arrays)
+    fits = 1 <= len(volumes) <= 3 and len(masks) <= 1
+    planned = 0 if header.fields is None else 1
+    fits &= len(fields) == planned and len(volumes) + len(masks) + planned == len(arrays)
     expect_arrays(fits, header, arrays)
     return TomogramView(
         raw=volumes[0],
@@ -437,6 +445,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         light=header.light,
         oldest_s=header.oldest_s,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
+        fields=None if header.fields is None else MeasuredLight(header.fields, fields[0]),
     )
 
 

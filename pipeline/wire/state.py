@@ -15,6 +15,7 @@ from acquisition.optics import Optics
 from measuring.measured_object import MeasuredObject
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.wire.file_state import MeasuredScans
+from pipeline.wire.measured_light import MeasuredLight
 from pipeline.wire.places import StagePlace, StageState
 from regularizer.quality_report import QualityReport
 
@@ -353,7 +354,7 @@ class TomogramView:
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
-    that is displayed.
+    that is displayed. ``fields`` are the measured fields, where the check asked for them.
     """
 
     raw: NDArray[np.float32]
@@ -376,6 +377,7 @@ class TomogramView:
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     oldest_s: float | None = None
+    fields: MeasuredLight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,8 +387,9 @@ class QualityView:
     Parameters
     ----------
     report : QualityReport
+        It names its reference.
     reference : (z, y, x) float32
-        RI by total variation.
+        RI by the reference.
     error : (z, y, x) float32
         RI of the compared tomogram minus ``reference``.
     voxel_size_um : (dz, dy, dx)

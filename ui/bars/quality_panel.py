@@ -17,11 +17,16 @@ __all__ = ["QualityPanel"]
 MAP_PX = 72
 # a network that is nearer to the truth than total variation has 0.77 to 1
 POOR_SSIM = 0.6
+# heading, row of its residual, and name in the tip
+WORDS = {
+    "tv": ("Against TV", "TV residual", "total variation (TV)"),
+    "multislice": ("Against multi-slice", "Its residual", "the inverse of multi-slice scattering"),
+}
 _FIRST_SLICE = 3  # the first one with room for a window of 7 voxels
 ROWS = ("SSIM", "Worst z", "Correlation", "MSE", "Residual", "TV residual")
 TIP = (
-    "Comparison of a tomogram with total variation (TV) on the same scan. SSIM: window of 7 "
-    "voxels, range of the TV tomogram. MSE: over the square of that range. Residual: distance "
+    "Comparison of a tomogram with {} on the same scan. SSIM: window of 7 "
+    "voxels, range of the reference. MSE: over the square of that range. Residual: distance "
     "from the measured spectrum, over its norm. Map: largest difference along z, from black "
     "(none) to white (a quarter of the range)."
 )
@@ -41,14 +46,15 @@ class QualityPanel(Card):
         self.map.image.setLookupTable(pg.colormap.get("inferno").getLookupTable(nPts=256))
         self.doing = ElidedLabel()
         self.doing.setObjectName("dim")
-        self.setToolTip(TIP)
+        self.title, self.residual = heading(WORDS["tv"][0]), dim_label(WORDS["tv"][1])
+        self.setToolTip(TIP.format(WORDS["tv"][2]))
         grid = QGridLayout(self)
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
-        grid.addWidget(heading("Against TV"), 0, 0)
+        grid.addWidget(self.title, 0, 0)
         grid.addWidget(self.origin, 0, 1, 1, 2, Qt.AlignmentFlag.AlignRight)
         for row, (name, value) in enumerate(self.values.items(), 1):
-            grid.addWidget(dim_label(name), row, 0)
+            grid.addWidget(self.residual if name == ROWS[-1] else dim_label(name), row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
         grid.addWidget(self.map, 1, 2, len(ROWS), 1, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self.doing, len(ROWS) + 1, 0, 1, 3)
@@ -59,6 +65,10 @@ class QualityPanel(Card):
         """Show a report."""
         self.view = view
         report, values = view.report, self.values
+        title, residual, words = WORDS.get(report.reference, WORDS["tv"])
+        self.title.setText(title)
+        self.residual.setText(residual)
+        self.setToolTip("\n".join(filter(None, (TIP.format(words), report.note))))
         set_text(values["SSIM"], f"{report.ssim:.3f}", "warning" if report.ssim < POOR_SSIM else "")
         worst = int(np.argmin(report.ssim_z))
         z_um = (worst + _FIRST_SLICE - view.error.shape[0] // 2) * view.voxel_size_um[0]

@@ -157,7 +157,9 @@ class TrustPanel(QWidget):
         z = np.arange(len(check.report.ssim_z)) + _FIRST_SLICE - check.error.shape[0] // 2
         self.slices.setData(z * check.voxel_size_um[0], np.array(check.report.ssim_z))
         scan = f"scan {check.sequence}" if self._of_file is None else "the displayed scan"
-        self.note.setText(f"the last check is of {scan}, by {check.report.method}")
+        said = f"the last check is of {scan}, by {check.report.method}"
+        against = f", against {check.report.reference_name}"
+        self.note.setText(said + ("" if check.report.reference == "tv" else against))
         self._draw()
 
     def showEvent(self, event: Any) -> None:

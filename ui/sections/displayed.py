@@ -33,6 +33,9 @@ KINDS: Final = {
 }
 
 
+_SHORT = {"tv": "TV", "multislice": "multi-slice"}  # references, in labels of differences
+
+
 @dataclass(frozen=True, slots=True)
 class DisplayedVolume:
     """The displayed volume, its label, and a note if it is not the requested one.
@@ -87,9 +90,10 @@ def _checked(tomogram: TomogramView, kind: str, check: QualityView | None) -> Di
         return DisplayedVolume(tomogram.raw, False, "raw", note)
     of = "" if check.sequence == tomogram.sequence else f" of scan {check.sequence}"
     if kind == "tv":
-        return DisplayedVolume(check.reference, True, f"total variation{of}")
+        return DisplayedVolume(check.reference, True, f"{check.report.reference_name}{of}")
     name = check.report.method if check.report.method != "none" else "raw"
-    return DisplayedVolume(check.error, True, f"{name} - TV{of}", difference=True)
+    other = _SHORT.get(check.report.reference, check.report.reference)
+    return DisplayedVolume(check.error, True, f"{name} - {other}{of}", difference=True)
 
 
 def volume_of(
