@@ -15,19 +15,24 @@ from benchmarks.gpu_clock import Limits, Timed, timed
 from benchmarks.networks import convolution_work, with_statistics
 from benchmarks.total_variation_problem import Shape, problem
 from reconstruction.reconstructor import Reconstruction, Reconstructor
+from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.interface import Regularizer
 from regularizer.networks.engines import fastest
 from regularizer.networks.inference import Network
 from regularizer.networks.trained import NETWORKS
 from regularizer.registry import regularizer
+from regularizer.scattering.light_misfit import LightMisfit
+from regularizer.scattering.object_box import object_box
 from tests.partial_waves import sphere_fields
+from tests.scans import distance_um
 
 __all__ = ["PAPER", "SMALL", "SPHERE", "Bench", "Sizes", "size_text"]
 
 SPHERE = Sphere(2.0, 0.043)
 _PHOTONS = 5000.0  # at the highest grey value
 _CARRIER = (2.46, 1.73)  # in NA/wavelength, off the diagonal
+_MARGIN_UM = 0.6  # around the sphere, as the regularizer multislice has it
 _SEEN = 256  # pixels per side; the sphere's light beyond them is neglected
 
 
@@ -88,6 +93,17 @@ SMALL = Sizes(
     edge=128,
     turns=1,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Scattered:
+    """The light of a scan of the sphere, its fields, and the true contrast (z, y, x) in its box."""
+
+    fields: MeasuredFields
+    light: LightMisfit
+    contrast: torch.Tensor
+    voxel_size_um: tuple[float, float, float]
+
 
 Scan = tuple[InterferogramStack, InterferogramStack]  # background, sample
 
@@ -160,6 +176,22 @@ class Bench:
             self._reconstructors.clear()  # one at a time as well
             self._reconstructors[frame] = Reconstructor(self.scan(frame)[0], self.device)
         return self._reconstructors[frame]
+
+    def scattered(self, frame: tuple[int, int]) -> Scattered:
+        """Return the sphere's light, for scans of that many pixels (y, x), on the device."""
+        reconstructor, sample = self.reconstructor(frame), self.scan(frame)[1]
+        kept, reconstructor.keep_fields = reconstructor.keep_fields, True
+        spectrum = reconstructor(sample).spectrum
+        reconstructor.keep_fields = kept
+        fields, voxel = spectrum.fields, spectrum.voxel_size_um
+        inside = distance_um(spectrum.shape, voxel, (0.0, 0.0, 0.0)) < SPHERE.radius_um
+        medium = spectrum.optics.medium_index
+        contrast = inside * (((medium + SPHERE.contrast) / medium) ** 2 - 1)
+        box = object_box(contrast, voxel, _MARGIN_UM)
+        assert fields is not None
+        assert box is not None
+        boxed = contrast[box.slices].contiguous().to(self.device)
+        return Scattered(fields, LightMisfit(fields, box), boxed, voxel)
 
     def network(self, name: str) -> nn.Module:
         """Return a network on the processor; with random weights where none are shipped."""

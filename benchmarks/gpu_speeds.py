@@ -10,6 +10,7 @@ networks       operations of the convolutions, or what these read and write in h
 live path      raw tomogram, the iterations, the transfer of the result; not the network, which runs
                on the part of the volume that holds objects
 training       three times the network's
+scattering     for each slice, what its four transforms read and write; an adjoint twice that
 """
 
 from collections.abc import Callable
@@ -21,12 +22,15 @@ from benchmarks.gpu_clock import Timed, Work
 from benchmarks.gpu_report import Result, Task
 from benchmarks.gpu_scans import Bench, size_text
 from benchmarks.total_variation_problem import Shape
+from reconstruction.field_inversion import FieldInversion
 from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstructor
+from reconstruction.scattering.slice_model import SliceModel
 from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.networks.inference import apply_patches, apply_whole
 from regularizer.networks.trained import NETWORKS, Recipe
 from regularizer.networks.unet import channels_last
+from regularizer.scattering.full_inversion import INNER, ProximalStep
 from regularizer.total_variation.parameters import TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 
@@ -35,6 +39,8 @@ __all__ = [
     "live_path",
     "live_work",
     "network_work",
+    "scattering_task",
+    "scattering_work",
     "speed_tasks",
     "training_step",
 ]
@@ -57,6 +63,7 @@ class _Known:
 # Ryu et al. 2021, figure 6; the frames are this project's
 _RAW = {(512, 512): _Known(None, 5.0)}
 _NETWORK = {_SMALL_PATCH: _Known(159.0, 2.0), _WIDE: _Known(2270.0, 40.0)}
+_CORRECTION = _Known(None, 25.0)
 _BREGMAN = {
     (_SMALL_PATCH, (5, 100)): _Known(9130.0, 20.0),
     (_WIDE, (5, 100)): _Known(24500.0, 120.0),
@@ -74,6 +81,7 @@ def speed_tasks(bench: Bench) -> list[Task]:
         *(_bregman_task(bench, shape, how) for how in sizes.iterations for shape in ends),
         *(_network_task(bench, name, shape) for shape in ends for name in NETWORKS),
         *(_deep_task(bench, shape) for shape in ends),
+        scattering_task(bench, frames[0]),
         *(task for frame in frames[1:] for task in _frame_tasks(bench, frame)),
         *(_training_task(bench, name) for name in NETWORKS),
         *(_network_task(bench, name, shape) for shape in middle for name in NETWORKS),
@@ -119,16 +127,25 @@ def _raw_work(reconstructor: Reconstructor) -> Work:
     """Return the minimum that is read and written between the transforms of a scan."""
     angles, rows, columns = reconstructor.background.frames.shape
     y, x = reconstructor.fields.shape
-    band_rows, band_columns = (len(f) for f in reconstructor.fields.frequencies)
-    z, volume_y, volume_x = reconstructor.inversion.caps.grid.fine_shape
-    depths = len(reconstructor.inversion.focus.steps)
-    frames = angles * rows * columns
     field = 8 * angles * y * x
+    band_rows, band_columns = (len(f) for f in reconstructor.fields.frequencies)
+    frames = angles * rows * columns
     bands = 8 * angles * (rows + band_rows) * band_columns
+    z, volume_y, volume_x = reconstructor.inversion.caps.grid.fine_shape
+    moved = frames + 2 * bands + 2 * field + 4 * z * volume_y * volume_x
+    return Work(bytes=moved, uploaded=frames) + _inversion_work(reconstructor.inversion)
+
+
+def _inversion_work(inversion: FieldInversion) -> Work:
+    """Return the minimum that is read and written from fields to a spectrum."""
+    z, volume_y, volume_x = inversion.caps.grid.fine_shape
+    depths = len(inversion.focus.steps)
+    field = (
+        8 * len(inversion.views) * inversion.views.field_shape[0] * inversion.views.field_shape[1]
+    )
     half = 8 * z * volume_y * (volume_x // 2 + 1)
     # a depth's field: its spectrum read, the field written and read, its logarithm written and read
-    moved = frames + 2 * bands + 2 * field + 5 * depths * field + (depths + 2) * half
-    return Work(bytes=moved + 4 * z * volume_y * volume_x, uploaded=frames)
+    return Work(bytes=5.0 * depths * field + (depths + 2) * half)
 
 
 def _bregman_task(bench: Bench, shape: Shape, how: tuple[int, int]) -> Task:
@@ -238,6 +255,47 @@ def live_work(bench: Bench, frame: tuple[int, int], method: str) -> Work:
     shape = reconstructor.inversion.caps.grid.shape
     back = Work(downloaded=4.0 * _voxels(shape))
     return _raw_work(reconstructor) + iterations_work(shape, _LIVE_ITERATIONS[method]) + back
+
+
+def scattering_task(bench: Bench, frame: tuple[int, int]) -> Task:
+    """Return the timing task of a correction of the Rytov error, and of a step of multislice."""
+    size = f"49 x {size_text(frame)}"
+
+    def run(limit_s: float) -> Result:
+        seen = bench.scattered(frame)
+        fields, light, contrast = seen.fields, seen.light, seen.contrast
+        box = f"{size}, box {size_text(light.box.shape)}"
+        made = light.light(contrast).scattered
+        step = ProximalStep(light, contrast, seen.voxel_size_um, light.model.optics)
+        still = torch.zeros_like(contrast)
+        forward, inverse = scattering_work(light.model), _inversion_work(fields.inversion)
+        tv = iterations_work(light.box.shape, INNER)
+        ways: dict[str, tuple[Callable[[], object], Work, _Known | None]] = {
+            "correction, light and spectrum": (
+                lambda: fields.spectrum(light.light(contrast).scattered), forward + inverse, _CORRECTION,
+            ),
+            "correction, its light": (lambda: light.light(contrast), forward, None),
+            "correction, its spectrum": (lambda: fields.spectrum(made), inverse, None),
+            "light and gradient": (lambda: light.gradient(contrast), forward.times(3), None),
+            "a step's TV in `multislice`": (lambda: step(contrast, still), tv, None),
+        }  # fmt: skip
+        rows = [
+            _row(bench, what, box, bench.timed(work, limit_s / len(ways)), floor, known)
+            for what, (work, floor, known) in ways.items()
+        ]
+        return Result(rows)
+
+    return Task(f"correction and multislice, {size}", run)
+
+
+def scattering_work(model: SliceModel) -> Work:
+    """Return the minimum that the transforms of ``SliceModel.scatter`` read and write."""
+    depth, rows, columns = model.box.shape
+    high, wide = model.grid
+    complex_bytes = 2 * torch.finfo(model.real).bits // 8
+    # along y of the whole grid, along x of the box's rows; each read and written, there and back
+    values = 2 * (high * wide + rows * wide) + 2 * rows * (wide + columns)
+    return Work(bytes=float(complex_bytes * values * depth * len(model)))
 
 
 def training_step(name: str, bench: Bench) -> Callable[[], None]:

@@ -20,12 +20,17 @@ __all__ = ["bytes_needed", "check_memory", "free_bytes"]
 
 _VOXEL = 64  # bytes per computed voxel: spectra, planes, averages
 _PIXEL = 45  # bytes per pixel of every view: fields, the background's, logarithms, transforms
+# the same where fields are kept for scattering: them, the measured light, that of two contrasts and
+# its difference, what a slice is multiplied with
+_KEPT = 75
 _SAMPLE = 150  # bytes per sample on a cap and voxel of Kz that it is spread over
 _ON_CAPS = math.pi / 16  # share of a view's frequencies: a disk of half the band's width
 _SHOWN = 16  # bytes per voxel of the window: the raw and the regularized volume
 
 
-def bytes_needed(grid: VolumeGrid, views: int, extra_bytes_per_voxel: float = 0.0) -> int:
+def bytes_needed(
+    grid: VolumeGrid, views: int, extra_bytes_per_voxel: float = 0.0, *, keep_fields: bool = False
+) -> int:
     """Return the memory that a scan needs, in bytes.
 
     Parameters
@@ -34,12 +39,14 @@ def bytes_needed(grid: VolumeGrid, views: int, extra_bytes_per_voxel: float = 0.
     views : int
     extra_bytes_per_voxel : float
         Bytes per voxel for further processing, such as a regularizer.
+    keep_fields : bool
+        Whether the fields are kept, for a regularizer that knows the scattering.
     """
     pixels = views * math.prod(grid.crop)
     samples = _ON_CAPS * pixels * grid.spread
     computed = _VOXEL * math.prod(grid.fine_shape) + extra_bytes_per_voxel * math.prod(grid.shape)
     shown = 0 if grid.window is None else _SHOWN * math.prod(grid.window.shape)
-    return round(computed + _PIXEL * pixels + _SAMPLE * samples + shown)
+    return round(computed + (_PIXEL + _KEPT * keep_fields) * pixels + _SAMPLE * samples + shown)
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -59,6 +66,8 @@ def check_memory(
     device: torch.device,
     extra_bytes_per_voxel: float = 0.0,
     free: int | None = None,
+    *,
+    keep_fields: bool = False,
 ) -> None:
     """Refuse a volume that does not fit into the device's memory.
 
@@ -67,7 +76,7 @@ def check_memory(
     settings : ReconstructionSettings
     views : Views
     device : torch device
-    extra_bytes_per_voxel : float
+    extra_bytes_per_voxel, keep_fields
         As in ``bytes_needed``.
     free : int or None
         Free bytes; None: as the device reports.
@@ -78,12 +87,17 @@ def check_memory(
         If it does not fit; the message says how much is needed and what would fit.
     """
     free = free_bytes(device) if free is None else free
-    needed = bytes_needed(plan_volume(settings, views), len(views), extra_bytes_per_voxel)
+
+    def bytes_of(chosen: ReconstructionSettings) -> int:
+        grid = plan_volume(chosen, views)
+        return bytes_needed(grid, len(views), extra_bytes_per_voxel, keep_fields=keep_fields)
+
+    needed = bytes_of(settings)
     if free is None or needed <= free:
         return
 
     def fits(changed: ReconstructionSettings) -> bool:
-        return bytes_needed(plan_volume(changed, views), len(views), extra_bytes_per_voxel) <= free
+        return bytes_of(changed) <= free
 
     remedy = next(_remedies(settings, fits), "crop the frames, or use a machine with more memory")
     raise ConfigurationError(

@@ -165,7 +165,9 @@ class Reconstructor:
             self.fields.pixel_size_um,
             self.background.rotations,
         )
-        check_memory(self.settings, views, self.device, self._each_voxel)
+        check_memory(
+            self.settings, views, self.device, self._each_voxel, keep_fields=self.keep_fields
+        )
         self.inversion = FieldInversion(views, self.settings, self.device)
         k = vectors.usable_k(self.background.lost)
         self.places = LightPlaces(self.fields, k, self.optics, self.device)

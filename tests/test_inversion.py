@@ -20,9 +20,10 @@ from reconstruction.field_inversion import FieldInversion, reconstruct_fields
 from reconstruction.fields import FieldStack
 from reconstruction.geometry import Views
 from reconstruction.inversion import contrast_of
-from reconstruction.memory import check_memory
+from reconstruction.memory import bytes_needed, check_memory
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.volume import plan_volume
 from reconstruction.wave_vectors import WaveVectors
 from regularizer.registry import regularizer
 from tests.partial_waves import sphere_field, sphere_fields
@@ -387,3 +388,8 @@ def test_a_volume_that_does_not_fit_into_memory_is_refused_with_what_would(
     check_memory(ReconstructionSettings(), views, device, 75.0, free)
     with pytest.raises(ConfigurationError, match="crop the frames"):
         check_memory(ReconstructionSettings(), views, device, 75.0, 10**7)
+    grid = plan_volume(ReconstructionSettings(), views)
+    least = bytes_needed(grid, len(views), 75.0)
+    check_memory(ReconstructionSettings(), views, device, 75.0, least)
+    with pytest.raises(ConfigurationError, match="must fit into memory"):
+        check_memory(ReconstructionSettings(), views, device, 75.0, least, keep_fields=True)

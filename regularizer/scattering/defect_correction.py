@@ -7,11 +7,19 @@ angles left out),
     g' = g + M (F f - R(1 + S(f))),      f' = regularize(g')
 
 M F f is what a reconstruction without error would see of f, R(1 + S(f)) what this one sees of it
-(defect correction: Stetter, Numer. Math. 29, 425 (1978)). A corrected result is kept only if its
-light fits the measured light better. Its error may be the regularizer's and not Rytov's: structure
-that was smoothed away, for example.
+(defect correction: Stetter, Numer. Math. 29, 425 (1978)).
+
+A part of f' - f may come from the regularizer's own errors and not from Rytov's: structure that was
+smoothed away, for example. So the step from f to f' is as long as the light wants it: with r the
+difference of computed and measured light,
+
+    f <- f + a (f' - f),      a = <r, r - r'> / |r - r'|^2  within 0 to 1
+
+which is the best a as far as light is linear in so small a step. The result is kept only if its
+light fits the measured light better.
 """
 
+import math
 import threading
 from dataclasses import dataclass, replace
 
@@ -22,13 +30,17 @@ from reconstruction.inversion import contrast_of
 from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.interface import Progress, SignedRegularizer
+from regularizer.metrics import data_residual
 from regularizer.scattering.light_misfit import Light, LightMisfit
 from regularizer.scattering.object_box import object_box
 
-__all__ = ["Corrected", "check_corrections", "fields_of", "share_of"]
+__all__ = ["Corrected", "check_corrections", "fields_of", "share_of", "warned"]
 
 _MARGIN_UM = 0.3
 _MOST = 20
+_FAR = 0.15  # of the scattered light, beyond the noise; 0.02 to 0.1 where all is well
+_LIGHT = "the light of the regularized tomogram"
+_SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
 
 
 class Corrected:
@@ -77,36 +89,70 @@ class Corrected:
         if seen is None:
             return result  # nothing there, so that nothing is wrong
         misfits = [seen.light.misfit]
+        steps: list[float] = []
         for number in range(1, runs):
             corrected = _corrected_spectrum(spectrum, seen, fields)
             index = index_from_contrast(contrast_of(corrected), tomogram.optics.medium_index)
             raw = replace(tomogram, index=index)
             part = share_of(progress, number, runs)
             found = self.base(raw, corrected, part, stop, unconstrained=unconstrained)
-            better = _seen(found, spectrum, fields, stop)
+            step, found, better = _towards(result, found, seen, spectrum, fields, stop)
             if better is None or not better.light.misfit < misfits[-1]:
                 break
             result, seen = found, better
             misfits.append(seen.light.misfit)
+            steps.append(step)
         if progress is not None:
             progress(runs, runs)
-        kept = len(misfits) - 1
-        note = f"{kept} of {self.corrections}; misfit of the light " + " to ".join(
+        note = f"{len(steps)} of {self.corrections}; misfit of the light " + " to ".join(
             f"{misfit:.4f}" for misfit in misfits
         )
-        return replace(
-            result,
-            provenance={**result.provenance, "corrections": f"{note}, noise {seen.noise:.4f}"},
-        )
+        note += f", noise {seen.noise:.4f}"
+        if any(step < 1 for step in steps):
+            note += "; steps " + ", ".join(f"{step:.2f}" for step in steps)
+        result = replace(result, provenance={**result.provenance, "corrections": note})
+        return warned(result, seen.light.misfit, seen.noise)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A contrast (z, y, x) that is zero outside its box, and its light."""
+    """A contrast (z, y, x) that is zero outside its box, its light, and noise as a misfit."""
 
     contrast: torch.Tensor
     light: Light
     noise: float
+
+
+def _towards(
+    before: Tomogram,
+    after: Tomogram,
+    seen: _Seen,
+    spectrum: Spectrum,
+    fields: MeasuredFields,
+    stop: threading.Event | None,
+) -> tuple[float, Tomogram, _Seen | None]:
+    """Return how far to go from one tomogram to another, what is there, and its light."""
+    there = _seen(after, spectrum, fields, stop)
+    if there is None:
+        return 1.0, after, None
+    change = there.light.difference - seen.light.difference
+    square = float(change.abs().square().sum())
+    along = -float((seen.light.difference.conj() * change).real.sum())
+    step = min(along / max(square, 1e-30), 1.0)
+    if step < _SHORTEST:
+        return 0.0, before, None
+    if step > _WHOLE:
+        return 1.0, after, there
+    contrast = torch.lerp(before.contrast, after.contrast, step)
+    between = replace(
+        after,
+        index=index_from_contrast(contrast, after.optics.medium_index),
+        data_residual=data_residual(contrast, spectrum),
+    )
+    halfway = _seen(between, spectrum, fields, stop)
+    if halfway is None or halfway.light.misfit > there.light.misfit:
+        return 1.0, after, there
+    return step, between, halfway
 
 
 def _seen(
@@ -129,6 +175,25 @@ def _corrected_spectrum(spectrum: Spectrum, seen: _Seen, fields: MeasuredFields)
     made = fields.spectrum(seen.light.scattered).values
     defect = (true - fields.sign * made) * (spectrum.measured > 0)
     return replace(spectrum, values=spectrum.values + defect)
+
+
+def warned(tomogram: Tomogram, misfit: float, noise: float) -> Tomogram:
+    """Return a tomogram, with a warning if its light is far from the measured light.
+
+    One of before, of another misfit, is taken away.
+    """
+    others = [said for said in tomogram.warnings if not said.startswith(_LIGHT)]
+    provenance = {key: said for key, said in tomogram.provenance.items() if key != "warning"}
+    if others:
+        provenance["warning"] = "; ".join(others)
+    tomogram = replace(tomogram, provenance=provenance)
+    left = math.sqrt(max(misfit**2 - noise**2, 0.0))
+    if left < _FAR:
+        return tomogram
+    return tomogram.with_warning(
+        f"{_LIGHT} is {100 * left:.0f} % from the measured light, beyond its noise: the sample may "
+        "scatter more than can be computed, or leave the field, so compare it with the raw tomogram"
+    )
 
 
 def check_corrections(count: int) -> int:

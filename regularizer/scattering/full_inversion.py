@@ -28,13 +28,13 @@ from regularizer.interface import Progress
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.weighted_tv import WeightedTv
 
-__all__ = ["STEPS", "Inverted", "invert"]
+__all__ = ["INNER", "STEPS", "Inverted", "ProximalStep", "invert"]
 
 _SPREAD = 0.12  # cycles/um: radius of the largest value of H's transfer function
 _FLOOR = 3e-3  # of its maximum: added where nothing is measured
 _TV = 3e-3  # lambda, over the maximum of H and the highest contrast
 STEPS = 12  # at most
-_INNER = 25  # split-Bregman iterations a step
+INNER = 25  # split-Bregman iterations a step
 _MODEL = 0.015  # relative misfit of the slice model itself to an exact sphere
 _SETTLED = 5e-3  # relative decrease of the objective in a step below which it has settled
 _STEEPEST = 16.0  # of H: a step that must be smaller does not help
@@ -70,13 +70,7 @@ def invert(
     Stopped
         Soon after ``stop`` is set.
     """
-    transfer = _metric(light, voxel_size_um)
-    scale = float(start.abs().max())
-    weight = _TV * float(transfer.max()) * scale  # lambda
-    tv = WeightedTv(
-        transfer * scale / weight, voxel_size_um, optics, scale,
-        nonnegative=nonnegative, start=start,
-    )  # fmt: skip
+    proximal = ProximalStep(light, start, voxel_size_um, optics, nonnegative=nonnegative)
     goal = math.hypot(light.noise, _MODEL)
     at = before = start
     best: _Point | None = None
@@ -88,7 +82,7 @@ def invert(
         if progress is not None:
             progress(step, steps)
         begin = misfit if best is None else begin
-        here = _Point(at, gradient, misfit, misfit**2 / 2 + weight * _variation(at, tv))
+        here = _Point(at, gradient, misfit, misfit**2 / 2 + proximal.penalty(at))
         settled = False
         if best is not None and here.objective >= best.objective:
             steepness, momentum = 2 * steepness, 1.0
@@ -99,9 +93,7 @@ def invert(
             best = here
         if settled or best.misfit <= goal:
             break
-        tv.weight = steepness * transfer * scale / weight
-        target = best.contrast - _divided(best.gradient, steepness * transfer)
-        after = tv.step(target, _INNER)
+        after = proximal(best.contrast, best.gradient, steepness)
         grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         pushed = after + (momentum - 1) / grown * (after - before)
         at = pushed.clamp_min(0) if nonnegative else pushed
@@ -118,6 +110,54 @@ class _Point:
     gradient: torch.Tensor
     misfit: float
     objective: float
+
+
+class ProximalStep:
+    """A proximal quasi-Newton step: down the gradient in the metric H, then total variation.
+
+    Parameters
+    ----------
+    light : LightMisfit
+    start : (z, y, x)
+        In the box; its highest contrast decides how much total variation counts.
+    voxel_size_um : (dz, dy, dx)
+    optics : Optics
+    nonnegative : bool
+    """
+
+    def __init__(
+        self,
+        light: LightMisfit,
+        start: torch.Tensor,
+        voxel_size_um: tuple[float, float, float],
+        optics: Optics,
+        *,
+        nonnegative: bool = True,
+    ) -> None:
+        self._transfer = _metric(light, voxel_size_um)
+        scale = float(start.abs().max())
+        self._weight = _TV * float(self._transfer.max()) * scale  # lambda
+        self._ratio = self._transfer * scale / self._weight
+        self._tv = WeightedTv(
+            self._ratio, voxel_size_um, optics, scale, nonnegative=nonnegative, start=start
+        )
+
+    def __call__(
+        self, contrast: torch.Tensor, gradient: torch.Tensor, steepness: float = 1.0
+    ) -> torch.Tensor:
+        """Return the contrast (z, y, x) after a step in ``steepness`` times H."""
+        self._tv.weight = steepness * self._ratio
+        target = contrast - _divided(gradient, steepness * self._transfer)
+        return self._tv.step(target, INNER)
+
+    def penalty(self, contrast: torch.Tensor) -> float:
+        """Return lambda times the total variation of a contrast (z, y, x)."""
+        weights = self._tv.parameters.weights(self._tv.voxel_size_um)
+        squares = sum(
+            (weight * (torch.roll(contrast, -1, axis) - contrast)).square()
+            for axis, weight in enumerate(weights)
+        )
+        return self._weight * float(torch.as_tensor(squares).sqrt().sum())
 
 
 def _metric(light: LightMisfit, voxel_size_um: tuple[float, float, float]) -> torch.Tensor:
@@ -140,13 +180,3 @@ def _divided(gradient: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
     spectrum = torch.fft.rfftn(gradient) / transfer
     divided: torch.Tensor = torch.fft.irfftn(spectrum, s=gradient.shape)
     return divided
-
-
-def _variation(contrast: torch.Tensor, tv: WeightedTv) -> float:
-    """Return the total variation that ``tv`` lowers."""
-    weights = tv.parameters.weights(tv.voxel_size_um)
-    squares = sum(
-        (weight * (torch.roll(contrast, -1, axis) - contrast)).square()
-        for axis, weight in enumerate(weights)
-    )
-    return float(torch.as_tensor(squares).sqrt().sum())

@@ -25,16 +25,20 @@ from reconstruction.scattering.slice_model import Box
 
 __all__ = ["Light", "LightMisfit"]
 
-_LARGEST_CHANGE = 0.1  # of c from 1
+_LARGEST_CHANGE = 0.3  # of c from 1; a cell that fills much of the field needs 0.13
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """The light of a contrast (views in use, y, x), and its relative misfit."""
+    """The light of a contrast, its difference from the measured one, and the relative misfit.
+
+    Both are transforms (views in use, y, x).
+    """
 
     scattered: torch.Tensor
+    difference: torch.Tensor
     misfit: float
 
 
@@ -89,12 +93,12 @@ class LightMisfit:
     def light(self, contrast: torch.Tensor) -> Light:
         """Return the light that a contrast (z, y, x) in the box scatters, and its misfit."""
 
-        def batch(angles: slice) -> tuple[torch.Tensor, float]:
+        def batch(angles: slice) -> tuple[torch.Tensor, torch.Tensor, float]:
             scattered = self.model.scatter(self._sign * contrast, angles)
-            return scattered, self._difference(scattered, angles)[2]
+            return scattered, *self._difference(scattered, angles)[1:]
 
-        parts = self._each(batch)
-        return Light(torch.cat([one for one, _ in parts]), self._relative(v for _, v in parts))
+        scattered, differences, squares = zip(*self._each(batch), strict=True)
+        return Light(torch.cat(scattered), torch.cat(differences), self._relative(squares))
 
     def gradient(self, contrast: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Return the relative misfit, and the gradient (z, y, x) of half its square.

@@ -12,7 +12,7 @@ import torch
 from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.deep import DeepRegularizer
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
-from regularizer.scattering.defect_correction import Corrected, fields_of, share_of
+from regularizer.scattering.defect_correction import Corrected, fields_of, share_of, warned
 from regularizer.scattering.full_inversion import STEPS, invert
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.object_box import object_box
@@ -83,14 +83,16 @@ class MultisliceRegularizer:
         )
         notes = f"misfit of the light {found.begin:.4f} to {found.misfit:.4f}"
         if found.misfit >= found.begin:
-            return begin.with_warning(
+            found_none = begin.with_warning(
                 "multislice found nothing that fits the measured light better than its start, "
                 f"which is shown: {notes}"
             )
+            return warned(found_none, found.begin, light.noise)
         method = (
             f"multislice: {found.steps} steps; {notes}, noise {light.noise:.4f}; start: "
             f"{begin.provenance['regularizer']}"
         )
         contrast = torch.zeros_like(begin.contrast)
         contrast[box.slices] = found.contrast
-        return with_contrast(begin, contrast, spectrum, method)
+        made = with_contrast(begin, contrast, spectrum, method)
+        return warned(made, found.misfit, light.noise)
