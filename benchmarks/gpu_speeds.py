@@ -13,6 +13,7 @@ training       three times the network's
 scattering     for each slice, what its four transforms read and write; an adjoint twice that
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,9 +141,8 @@ def _inversion_work(inversion: FieldInversion) -> Work:
     """Return the minimum that is read and written from fields to a spectrum."""
     z, volume_y, volume_x = inversion.caps.grid.fine_shape
     depths = len(inversion.focus.steps)
-    field = (
-        8 * len(inversion.views) * inversion.views.field_shape[0] * inversion.views.field_shape[1]
-    )
+    views = inversion.views
+    field = 8 * len(views) * math.prod(views.field_shape)
     half = 8 * z * volume_y * (volume_x // 2 + 1)
     # a depth's field: its spectrum read, the field written and read, its logarithm written and read
     return Work(bytes=5.0 * depths * field + (depths + 2) * half)
@@ -272,13 +272,15 @@ def scattering_task(bench: Bench, frame: tuple[int, int]) -> Task:
         tv = iterations_work(light.box.shape, INNER)
         ways: dict[str, tuple[Callable[[], object], Work, _Known | None]] = {
             "correction, light and spectrum": (
-                lambda: fields.spectrum(light.light(contrast).scattered), forward + inverse, _CORRECTION,
+                lambda: fields.spectrum(light.light(contrast).scattered),
+                forward + inverse,
+                _CORRECTION,
             ),
             "correction, its light": (lambda: light.light(contrast), forward, None),
             "correction, its spectrum": (lambda: fields.spectrum(made), inverse, None),
             "light and gradient": (lambda: light.gradient(contrast), forward.times(3), None),
             "a step's TV in `multislice`": (lambda: step(contrast, still), tv, None),
-        }  # fmt: skip
+        }
         rows = [
             _row(bench, what, box, bench.timed(work, limit_s / len(ways)), floor, known)
             for what, (work, floor, known) in ways.items()
