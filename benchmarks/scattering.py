@@ -23,6 +23,7 @@ from benchmarks.machine import machine
 from benchmarks.pages import DOCS, markdown, put
 from benchmarks.scattering_cases import TABLES, Case, Scanned
 from reconstruction.tomogram import Tomogram
+from regularizer.deep import DeepRegularizer
 from regularizer.metrics import correlation, relative_error
 from regularizer.registry import regularizer
 from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
@@ -71,7 +72,8 @@ def measured(case: Case) -> dict[str, Result]:
         begin = time.process_time()
         if name == "multislice":
             start = made["deep, 1 correction"]
-            method = MultisliceRegularizer(lambda *_, start=start, **__: start)
+            network = DeepRegularizer()
+            method = MultisliceRegularizer(lambda *_, start=start, **__: start, network=network)
             made[name] = method(scan.raw, scan.spectrum)
         else:
             way = "none" if name == "raw" else name.partition(",")[0]

@@ -34,7 +34,16 @@ from regularizer.metrics import data_residual
 from regularizer.scattering.light_misfit import Light, LightMisfit
 from regularizer.scattering.object_box import object_box
 
-__all__ = ["Corrected", "check_corrections", "fields_of", "share_of", "warned"]
+__all__ = [
+    "Corrected",
+    "Seen",
+    "check_corrections",
+    "corrected",
+    "fields_of",
+    "seen_of",
+    "share_of",
+    "warned",
+]
 
 _MARGIN_UM = 0.3
 _MOST = 20
@@ -85,17 +94,15 @@ class Corrected:
             return result.with_warning(
                 "not corrected: the multi-slice model does not know samples that were rotated"
             )
-        seen = _seen(result, spectrum, fields, stop)
+        seen = seen_of(result, spectrum, fields, stop)
         if seen is None:
             return result  # nothing there, so that nothing is wrong
         misfits = [seen.light.misfit]
         steps: list[float] = []
         for number in range(1, runs):
-            corrected = _corrected_spectrum(spectrum, seen, fields)
-            index = index_from_contrast(contrast_of(corrected), tomogram.optics.medium_index)
-            raw = replace(tomogram, index=index)
             part = share_of(progress, number, runs)
-            found = self.base(raw, corrected, part, stop, unconstrained=unconstrained)
+            inputs = corrected(tomogram, spectrum, seen, fields)
+            found = self.base(*inputs, part, stop, unconstrained=unconstrained)
             step, found, better = _towards(result, found, seen, spectrum, fields, stop)
             if better is None or not better.light.misfit < misfits[-1]:
                 break
@@ -115,7 +122,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """A contrast (z, y, x) that is zero outside its box, its light, and noise as a misfit."""
 
     contrast: torch.Tensor
@@ -126,13 +133,13 @@ class _Seen:
 def _towards(
     before: Tomogram,
     after: Tomogram,
-    seen: _Seen,
+    seen: Seen,
     spectrum: Spectrum,
     fields: MeasuredFields,
     stop: threading.Event | None,
-) -> tuple[float, Tomogram, _Seen | None]:
+) -> tuple[float, Tomogram, Seen | None]:
     """Return how far to go from one tomogram to another, what is there, and its light."""
-    there = _seen(after, spectrum, fields, stop)
+    there = seen_of(after, spectrum, fields, stop)
     if there is None:
         return 1.0, after, None
     change = there.light.difference - seen.light.difference
@@ -149,15 +156,15 @@ def _towards(
         index=index_from_contrast(contrast, after.optics.medium_index),
         data_residual=data_residual(contrast, spectrum),
     )
-    halfway = _seen(between, spectrum, fields, stop)
+    halfway = seen_of(between, spectrum, fields, stop)
     if halfway is None or halfway.light.misfit > there.light.misfit:
         return 1.0, after, there
     return step, between, halfway
 
 
-def _seen(
+def seen_of(
     tomogram: Tomogram, spectrum: Spectrum, fields: MeasuredFields, stop: threading.Event | None
-) -> _Seen | None:
+) -> Seen | None:
     """Return the contrast in the objects' box, and the light it scatters; None without objects."""
     contrast = tomogram.contrast
     box = object_box(contrast, spectrum.voxel_size_um, _MARGIN_UM)
@@ -166,15 +173,19 @@ def _seen(
     boxed = torch.zeros_like(contrast)
     boxed[box.slices] = contrast[box.slices]
     misfit = LightMisfit(fields, box, stop)
-    return _Seen(boxed, misfit.light(contrast[box.slices].contiguous()), misfit.noise)
+    return Seen(boxed, misfit.light(contrast[box.slices].contiguous()), misfit.noise)
 
 
-def _corrected_spectrum(spectrum: Spectrum, seen: _Seen, fields: MeasuredFields) -> Spectrum:
-    """Return g + M (F f - R(1 + S(f)))."""
+def corrected(
+    tomogram: Tomogram, spectrum: Spectrum, seen: Seen, fields: MeasuredFields
+) -> tuple[Tomogram, Spectrum]:
+    """Return the raw tomogram and the spectrum g + M (F f - R(1 + S(f)))."""
     true = torch.fft.rfftn(torch.fft.ifftshift(seen.contrast), norm="ortho")
     made = fields.spectrum(seen.light.scattered).values
     defect = (true - fields.sign * made) * (spectrum.measured > 0)
-    return replace(spectrum, values=spectrum.values + defect)
+    better = replace(spectrum, values=spectrum.values + defect)
+    index = index_from_contrast(contrast_of(better), tomogram.optics.medium_index)
+    return replace(tomogram, index=index), better
 
 
 def warned(tomogram: Tomogram, misfit: float, noise: float) -> Tomogram:
