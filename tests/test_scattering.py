@@ -11,6 +11,7 @@ from acquisition.errors import ConfigurationError, DataError, Stopped
 from acquisition.interferograms import InterferogramStack
 from benchmarks.accuracy_cases import Sphere
 from benchmarks.scattering_cases import sphere_contrast
+from benchmarks.scattering_cost import Point, measured
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.rolling import RollingTomography
 from reconstruction.scattering.slice_model import Box
@@ -18,7 +19,7 @@ from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.constraint import Constrained
 from regularizer.metrics import relative_error
 from regularizer.registry import needs_fields, regularizer
-from regularizer.scattering.defect_correction import Corrected
+from regularizer.scattering.defect_correction import Corrected, warned
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
 from regularizer.scattering.object_box import object_box
@@ -188,6 +189,73 @@ def test_the_proximal_step_without_total_variation_is_its_target() -> None:
         weight, (0.2, 0.1, 0.1), CELL.optics, 1.0, nonnegative=True, start=torch.zeros_like(target)
     )
     assert step.step(target, 5) == pytest.approx(target, abs=1e-3)
+
+
+def test_a_step_goes_as_far_as_the_light_wants(made: Reconstruction, corrected: Tomogram) -> None:
+    """The second result overshoots threefold: a third of the way is right."""
+
+    class Overshooting:
+        def __init__(self) -> None:
+            self.base, self.calls, self.first = TotalVariation("tv-fast"), 0, corrected
+
+        def __call__(self, *arguments: object, **more: object) -> Tomogram:
+            found = self.base(*arguments[:2])
+            self.calls += 1
+            if self.calls == 1:
+                self.first = found
+                return found
+            far = self.first.index + 3 * (corrected.index - self.first.index)
+            return replace(found, index=far.clamp_min(1.337))
+
+    found = Corrected(Overshooting(), 1)(made.tomogram, made.spectrum)
+    before, after = misfits(found)
+    assert after < before
+    step = float(found.provenance["corrections"].rpartition("steps ")[2])
+    assert 0.2 < step < 0.6
+    assert error(found, made.spectrum) < 1.2 * error(corrected, made.spectrum)
+
+
+def test_a_high_misfit_that_remains_is_said(made: Reconstruction, fast: Tomogram) -> None:
+    said = warned(fast.with_warning("before"), 0.3, 0.1).warnings
+    assert said[0] == "before"
+    assert "28 % from the measured light" in said[1]
+    again = warned(warned(fast, 0.3, 0.1), 0.12, 0.1)
+    assert again.warnings == fast.warnings
+    assert made.spectrum.fields is not None
+    other = replace(made.spectrum.fields, values=made.spectrum.fields.values.conj())
+    wrong = Corrected(TotalVariation("tv-fast"), 1)(
+        made.tomogram, replace(made.spectrum, fields=other)
+    )
+    assert "from the measured light" in wrong.warnings[-1]
+
+
+def test_the_network_counts_by_what_its_light_leaves(
+    made: Reconstruction, fast: Tomogram, corrected: Tomogram
+) -> None:
+    """Beside a perfect one, a poor network counts little; it never spoils what was found."""
+    given: list[Spectrum] = []
+
+    def network(tomogram: Tomogram, spectrum: Spectrum, *_: object, **__: object) -> Tomogram:
+        given.append(spectrum)
+        return fast
+
+    start: Callable[..., Tomogram] = lambda *_, **__: corrected  # noqa: E731
+    alone = MultisliceRegularizer(start, 1)(made.tomogram, made.spectrum)
+    both = MultisliceRegularizer(start, 1, network=network)(made.tomogram, made.spectrum)
+    assert not torch.equal(given[0].values, made.spectrum.values)
+    said = both.provenance["regularizer"].partition("with ")[2]
+    share = float(said.partition(" %")[0]) / 100
+    assert 0 < share < 0.3
+    mean = torch.lerp(alone.contrast, fast.contrast, share)
+    assert float((both.contrast - mean).abs().max()) < 0.05 * float(fast.contrast.max())
+    assert error(both, made.spectrum) < error(corrected, made.spectrum)
+
+
+def test_costs_are_measured() -> None:
+    cost = measured(Point(0.4, every=12, frame=64), turns=1)
+    assert cost.angles == 5
+    assert all(box < grid for box, grid in zip(cost.box[1:], cost.grid, strict=True))
+    assert min(cost.light_s, cost.spectrum_s, cost.tv_s, cost.torch_s, cost.pocketfft_s) > 0
 
 
 def test_stopping_ends_a_correction(made: Reconstruction) -> None:
