@@ -29,6 +29,7 @@ from ui.actions.help_dialog import HelpDialog
 from ui.main import run_window
 from ui.sections.colours import COLORMAPS
 from ui.sections.contrast import Contrast
+from ui.sections.displayed import displayed_volume
 from ui.sections.voxel_grid import X, Y, Z
 from ui.settings import Settings
 from ui.style import signed
@@ -280,6 +281,16 @@ def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
     session.quality = check_of(tomograms[0], 0.5)
     window.poll()
     assert card.values["SSIM"].property("tone") == "warning"
+    assert card.title.text() == "Against TV"
+    check = check_of(tomograms[0], 0.9)
+    report = replace(check.report, reference="multislice", note="misfit of the light 0.05")
+    session.quality = check = replace(check, report=report)
+    window.poll()
+    assert (card.title.text(), card.residual.text()) == ("Multi-slice", "Its residual")
+    assert "misfit of the light 0.05" in card.toolTip()
+    assert displayed_volume(tomograms[0], "tv", check).label == "multi-slice of scan 41"
+    other = displayed_volume(tomograms[0], "regularized - tv", check)
+    assert other.label == "deep - multi-slice of scan 41"
 
 
 def test_the_interferogram_and_its_angle_are_shown(window: Window) -> None:

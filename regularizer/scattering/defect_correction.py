@@ -193,8 +193,9 @@ def warned(tomogram: Tomogram, misfit: float, noise: float) -> Tomogram:
 
     One of before, of another misfit, is taken away.
     """
-    others = [said for said in tomogram.warnings if not said.startswith(_LIGHT)]
-    provenance = {key: said for key, said in tomogram.provenance.items() if key != "warning"}
+    provenance = dict(tomogram.provenance)
+    said = provenance.pop("warning", "").split("; ")
+    others = [sentence for sentence in said if sentence and not sentence.startswith(_LIGHT)]
     if others:
         provenance["warning"] = "; ".join(others)
     tomogram = replace(tomogram, provenance=provenance)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel
 
 from pipeline.wire.state import QualityView
 from ui.style import signed
@@ -20,7 +20,7 @@ POOR_SSIM = 0.6
 # heading, row of its residual, and name in the tip
 WORDS = {
     "tv": ("Against TV", "TV residual", "total variation (TV)"),
-    "multislice": ("Against multi-slice", "Its residual", "the inverse of multi-slice scattering"),
+    "multislice": ("Multi-slice", "Its residual", "the inverse of multi-slice scattering"),
 }
 _FIRST_SLICE = 3  # the first one with room for a window of 7 voxels
 ROWS = ("SSIM", "Worst z", "Correlation", "MSE", "Residual", "TV residual")
@@ -51,8 +51,11 @@ class QualityPanel(Card):
         grid = QGridLayout(self)
         grid.setContentsMargins(10, 8, 10, 8)
         grid.setVerticalSpacing(3)
-        grid.addWidget(self.title, 0, 0)
-        grid.addWidget(self.origin, 0, 1, 1, 2, Qt.AlignmentFlag.AlignRight)
+        top = QHBoxLayout()
+        top.addWidget(self.title)
+        top.addStretch(1)
+        top.addWidget(self.origin)
+        grid.addLayout(top, 0, 0, 1, 3)
         for row, (name, value) in enumerate(self.values.items(), 1):
             grid.addWidget(self.residual if name == ROWS[-1] else dim_label(name), row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)

@@ -33,7 +33,8 @@ KINDS: Final = {
 }
 
 
-_SHORT = {"tv": "TV", "multislice": "multi-slice"}  # references, in labels of differences
+_NAMES = {"tv": "total variation", "multislice": "multi-slice"}  # references, in labels
+_SHORT = {"tv": "TV"}  # and in labels of differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,11 @@ def _checked(tomogram: TomogramView, kind: str, check: QualityView | None) -> Di
         note = "total variation: not computed yet for a scan of this volume"
         return DisplayedVolume(tomogram.raw, False, "raw", note)
     of = "" if check.sequence == tomogram.sequence else f" of scan {check.sequence}"
+    reference = _NAMES.get(check.report.reference, check.report.reference)
     if kind == "tv":
-        return DisplayedVolume(check.reference, True, f"{check.report.reference_name}{of}")
+        return DisplayedVolume(check.reference, True, f"{reference}{of}")
     name = check.report.method if check.report.method != "none" else "raw"
-    other = _SHORT.get(check.report.reference, check.report.reference)
+    other = _SHORT.get(check.report.reference, reference)
     return DisplayedVolume(check.error, True, f"{name} - {other}{of}", difference=True)
 
 
