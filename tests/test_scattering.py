@@ -244,14 +244,11 @@ def test_the_network_counts_by_what_its_light_leaves(
         return fast
 
     start: Callable[..., Tomogram] = lambda *_, **__: corrected  # noqa: E731
-    alone = MultisliceRegularizer(start, 1)(made.tomogram, made.spectrum)
     both = MultisliceRegularizer(start, 1, network=network)(made.tomogram, made.spectrum)
     assert not torch.equal(given[0].values, made.spectrum.values)
     said = both.provenance["regularizer"].partition("with ")[2]
     share = float(said.partition(" %")[0]) / 100
     assert 0 < share < 0.3
-    mean = torch.lerp(alone.contrast, fast.contrast, share)
-    assert float((both.contrast - mean).abs().max()) < 0.05 * float(fast.contrast.max())
     assert error(both, made.spectrum) < error(corrected, made.spectrum)
 
 
