@@ -198,8 +198,10 @@ def test_a_step_goes_as_far_as_the_light_wants(made: Reconstruction, corrected: 
         def __init__(self) -> None:
             self.base, self.calls, self.first = TotalVariation("tv-fast"), 0, corrected
 
-        def __call__(self, *arguments: object, **more: object) -> Tomogram:
-            found = self.base(*arguments[:2])
+        def __call__(
+            self, tomogram: Tomogram, spectrum: Spectrum, *_: object, **__: object
+        ) -> Tomogram:
+            found = self.base(tomogram, spectrum)
             self.calls += 1
             if self.calls == 1:
                 self.first = found
