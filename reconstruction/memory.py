@@ -21,8 +21,9 @@ __all__ = ["bytes_needed", "check_memory", "free_bytes"]
 _VOXEL = 64  # bytes per computed voxel: spectra, planes, averages
 _PIXEL = 45  # bytes per pixel of every view: fields, the background's, logarithms, transforms
 # the same where fields are kept for scattering: them, the measured light, that of two contrasts and
-# its difference, what a slice is multiplied with
-_KEPT = 75
+# its difference, what a slice is multiplied with; 134 measured with one correction of a sphere in a
+# frame of 256 (515 MB in all, 640 by this estimate, which is 70 % too high without fields)
+_KEPT = 100
 _SAMPLE = 150  # bytes per sample on a cap and voxel of Kz that it is spread over
 _ON_CAPS = math.pi / 16  # share of a view's frequencies: a disk of half the band's width
 _SHOWN = 16  # bytes per voxel of the window: the raw and the regularized volume
