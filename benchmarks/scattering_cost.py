@@ -1,6 +1,9 @@
 """What a correction of the Rytov error and a step of the multi-slice inversion cost, by box.
 
-    python -m benchmarks scattering_cost
+    python -m benchmarks scattering_cost [--rows NUMBER ...] [--again]
+
+Makes the table of docs/explanation/scattering.md. Results are kept in
+benchmarks/results/scattering_cost.json, and rows that were never measured say so.
 
 Each row is a process of its own, so that its peak memory is its own. Times are processor time, in
 seconds, the smallest of three; beside the light of a box stand the same transforms alone, by torch
@@ -22,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -42,6 +46,7 @@ __all__ = ["Cost", "main", "measured"]
 
 _PAGE = DOCS / "explanation" / "scattering.md"
 _ROOT = Path(__file__).resolve().parents[1]
+_RESULTS = Path(__file__).parent / "results" / "scattering_cost.json"
 _MARGIN_UM = 0.6  # as multislice has it
 _TURNS = 3
 
@@ -141,15 +146,22 @@ def _apart(point: Point) -> Cost:
     """Measure a point in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.scattering_cost", json.dumps(asdict(point))]
     out = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
-    found = json.loads(out.strip().splitlines()[-1])
-    return Cost(tuple(found.pop("box")), tuple(found.pop("grid")), **found)
+    return _cost(json.loads(out.strip().splitlines()[-1]))
 
 
-def _row(point: Point, cost: Cost) -> Iterator[str]:
+def _cost(found: dict[str, Any]) -> Cost:
+    box, grid = (tuple(found[name]) for name in ("box", "grid"))
+    return Cost(**{**found, "box": box, "grid": grid})
+
+
+def _row(point: Point, kept: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield f"R {point.radius_um:g} um, frame {point.frame}, {-(-49 // point.every)} angles"
+    if _name(point) not in kept:
+        yield from ("not yet measured", *[""] * (len(_HEAD) - 1))
+        return
+    cost = _cost(kept[_name(point)])
     yield " x ".join(map(str, cost.box))
     yield " x ".join(map(str, cost.grid))
-    yield f"{point.frame}"
-    yield f"{cost.angles}"
     yield f"{cost.light_s:.2f}"
     yield f"{100 * cost.torch_s / cost.light_s:.0f} %"
     yield f"{100 * cost.pocketfft_s / cost.light_s:.0f} %"
@@ -162,7 +174,7 @@ def _row(point: Point, cost: Cost) -> Iterator[str]:
 
 
 _HEAD = (
-    "grid", "frame", "angles", "light, s", "its transforms", "by pocketfft", "spectrum, s",
+    "box", "grid", "light, s", "its transforms", "by pocketfft", "spectrum, s",
     "**correction, s**", "gradient, s", "TV, s", "**step, s**", "memory, MB",
 )  # fmt: skip
 
@@ -171,17 +183,27 @@ def main(argv: Sequence[str] = ()) -> int:
     """Measure all points, or the one that is given as JSON, and write the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.scattering_cost", description=__doc__)
     parser.add_argument("point", nargs="?", help="JSON of a point: measured here, printed as JSON")
+    numbers = range(1, len(_POINTS) + 1)
+    parser.add_argument("--rows", type=int, nargs="+", choices=numbers, default=list(numbers))
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args(argv)
     if options.point:
         print(json.dumps(asdict(measured(Point(**json.loads(options.point))))))
         return 0
-    rows = []
-    for point in _POINTS:
-        rows.append(list(_row(point, _apart(point))))
-        print(" | ".join(rows[-1]), flush=True)
-    table = markdown(("box",), _HEAD, rows)
-    put(_PAGE, "cost", f"{table}\n\n{machine()}; torch {torch.__version__}.")
+    kept = json.loads(_RESULTS.read_text("utf-8")) if _RESULTS.exists() else {}
+    for number in options.rows:
+        point = _POINTS[number - 1]
+        if options.again or _name(point) not in kept:
+            kept[_name(point)] = asdict(_apart(point))
+            _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            print(" | ".join(_row(point, kept)), flush=True)
+    put(_PAGE, "cost", markdown(("sphere",), _HEAD, (list(_row(one, kept)) for one in _POINTS)))
+    print(f"machine: {machine()}; torch {torch.__version__}")
     return 0
+
+
+def _name(point: Point) -> str:
+    return json.dumps(asdict(point))
 
 
 if __name__ == "__main__":
