@@ -235,6 +235,21 @@ def test_a_high_misfit_that_remains_is_said(made: Reconstruction, fast: Tomogram
     assert "from the measured light" in wrong.warnings[-1]
 
 
+def test_what_drowns_in_noise_is_left_as_it_is(made: Reconstruction, fast: Tomogram) -> None:
+    fields = made.spectrum.fields
+    assert fields is not None
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
+    spectrum = replace(made.spectrum, fields=replace(fields, values=1 + noise))
+    start: Callable[..., Tomogram] = lambda *_, **__: fast  # noqa: E731
+    found = Corrected(start, 1)(made.tomogram, spectrum)
+    assert torch.equal(found.index, fast.index)
+    assert found.provenance["corrections"] == "0 of 1; nothing stands out of the noise"
+    found = MultisliceRegularizer(start)(made.tomogram, spectrum)
+    assert torch.equal(found.index, fast.index)
+    assert "stand out of the noise" in found.warnings[0]
+
+
 def test_the_network_counts_by_what_its_light_leaves(
     made: Reconstruction, fast: Tomogram, corrected: Tomogram
 ) -> None:

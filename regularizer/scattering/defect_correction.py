@@ -35,6 +35,7 @@ from regularizer.scattering.light_misfit import Light, LightMisfit
 from regularizer.scattering.object_box import object_box
 
 __all__ = [
+    "DROWNED",
     "Corrected",
     "Seen",
     "check_corrections",
@@ -48,6 +49,7 @@ __all__ = [
 _MARGIN_UM = 0.3
 _MOST = 20
 _FAR = 0.15  # of the scattered light, beyond the noise; 0.02 to 0.1 where all is well
+DROWNED = 0.9  # noise over the measured light: its structure, and the objects' box, are noise
 _LIGHT = "the light of the regularized tomogram"
 _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
 
@@ -95,8 +97,9 @@ class Corrected:
                 "not corrected: the multi-slice model does not know samples that were rotated"
             )
         seen = seen_of(result, spectrum, fields, stop)
-        if seen is None:
-            return result  # nothing there, so that nothing is wrong
+        if seen is None:  # nothing to be wrong about
+            note = f"0 of {self.corrections}; nothing stands out of the noise"
+            return replace(result, provenance={**result.provenance, "corrections": note})
         misfits = [seen.light.misfit]
         steps: list[float] = []
         for number in range(1, runs):
@@ -173,6 +176,8 @@ def seen_of(
     boxed = torch.zeros_like(contrast)
     boxed[box.slices] = contrast[box.slices]
     misfit = LightMisfit(fields, box, stop)
+    if misfit.noise > DROWNED:
+        return None
     return Seen(boxed, misfit.light(contrast[box.slices].contiguous()), misfit.noise)
 
 

@@ -22,6 +22,7 @@ from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.deep import DeepRegularizer
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.scattering.defect_correction import (
+    DROWNED,
     Corrected,
     Seen,
     corrected,
@@ -98,6 +99,11 @@ class MultisliceRegularizer:
         if box is None:
             return begin
         light = LightMisfit(fields, box, stop)
+        if light.noise > DROWNED:
+            return begin.with_warning(
+                f"multislice needs objects that stand out of the noise, which is "
+                f"{100 * light.noise:.0f} % of the measured light here: its start is shown"
+            )
         found = invert(
             light,
             begin.contrast[box.slices].contiguous(),
