@@ -63,7 +63,8 @@ class Settings:
 
     ``batch`` and ``rate`` default to the recipe's. At most ``chunk`` patches are in memory at once;
     the gradients of a batch are summed over its chunks. ``start``: file of weights to start from.
-    ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained.
+    ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained. ``data``: what
+    the samples are, for the header of the weights; "": simulated scans.
     """
 
     network: str = "light-unet"
@@ -77,6 +78,7 @@ class Settings:
     start: Path | None = None
     uncertainty_steps: int = 500
     patch: int = 64
+    data: str = ""
 
     @property
     def recipe(self) -> Recipe:
@@ -432,9 +434,12 @@ def record(path: Path, step: int, loss: float, error: float) -> None:
 def training_metadata(run: Run, steps: int, scans: int, bulk: int, error: str) -> dict[str, str]:
     """Return the header entries on the training for a weights file; ``error``: validation MSE."""
     settings = run.settings
+    simulated = (
+        f"{scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "
+        f"of {', '.join(settings.kinds)}; presets cell and bacteria, and random optics"
+    )
     return {
-        "training_data": f"{scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "
-        f"of {', '.join(settings.kinds)}; presets cell and bacteria, and random optics",
+        "training_data": settings.data or simulated,
         "kinds": ", ".join(settings.kinds),
         "tv": str(training_data.TARGET),
         "settings": f"{run.before}{steps} steps of Adam, batch {run.batch}, "
