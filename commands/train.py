@@ -152,11 +152,10 @@ def check_names(chosen: Iterable[str], names: Iterable[str], option: str) -> tup
 
 
 def _by_steps(options: Namespace) -> int:
-    import torch
-
     from regularizer.networks.trained import WEIGHTS
     from regularizer.training.bulk_samples import make_bulk
     from regularizer.training.steps import Settings, train
+    from regularizer.training.team import joined_team, own_device
     from regularizer.training.training_data import make_data
 
     (network,) = options.network or ["light-unet"]
@@ -170,11 +169,17 @@ def _by_steps(options: Namespace) -> int:
         kinds=options.kinds,
     )
     data, jobs = options.data or _RUNS / "data", options.jobs or os.cpu_count() or 1
-    make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
-    make_bulk(data, options.bulk, jobs)
     output = options.output or WEIGHTS / f"{network}.safetensors"
     run = options.checkpoints or _RUNS / network
-    best = train(settings, data, run, output, torch.device(options.device))
+    device = own_device(options.device)
+    with joined_team(device) as team:
+        if team.leads:
+            make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
+            make_bulk(data, options.bulk, jobs)
+        team.wait()
+        best = train(settings, data, run, output, device, team=team)
+    if not team.leads:
+        return 0
     print(f"best validation MSE {best:.2e}: {output}" if options.steps else output)
     return 0
 

@@ -8,7 +8,7 @@ parts of a batch. The first process makes the samples, validates and writes.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["ALONE", "Team", "joined_team"]
+__all__ = ["ALONE", "Team", "averaged", "joined_team", "own_device"]
 
 _PATIENCE: Final = timedelta(days=1)  # the others wait while the first makes samples
 
@@ -71,7 +71,7 @@ class Team:
         )
 
     def holding_back(self, network: nn.Module, *, on: bool) -> AbstractContextManager[Any]:
-        """Return a context in which gradients are summed here and not averaged yet, where ``on``."""
+        """Return a context that sums gradients here, ``on``, without averaging them yet."""
         if on and isinstance(network, DistributedDataParallel):
             return network.no_sync()
         return nullcontext()
@@ -89,6 +89,13 @@ class Team:
 
 
 ALONE: Final = Team()
+
+
+def own_device(name: str) -> torch.device:
+    """Return the device of this process: of several processes each has a GPU of its own."""
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device(name)
 
 
 @contextmanager
@@ -109,3 +116,35 @@ def joined_team(device: torch.device) -> Iterator[Team]:
         yield Team(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def averaged(
+    statistics: Sequence[torch.Tensor], parts: int, team: Team
+) -> Iterator[Callable[[], None]]:
+    """Let each part of a batch begin with the same statistics, and keep the mean of what it made.
+
+    Yields a function to be called before each part.
+    """
+    if parts * team.size == 1:
+        yield lambda: None
+        return
+    begun = [one.clone() for one in statistics]
+    sums = [torch.zeros_like(one) for one in statistics]
+    started = False
+
+    def take() -> None:
+        for one, before, summed in zip(statistics, begun, sums, strict=True):
+            summed += one
+            one.copy_(before)
+
+    def begin_part() -> None:
+        nonlocal started
+        if started:
+            take()
+        started = True
+
+    yield begin_part
+    take()
+    for one, summed in zip(statistics, sums, strict=True):
+        one.copy_(team.total(summed) / (parts * team.size))
