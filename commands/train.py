@@ -3,7 +3,7 @@
     python launcher.py train --network NAME --steps N
     python launcher.py train --minutes M [--network NAME ...]
     python launcher.py train --recordings FOLDER [--target auto|multislice]
-    python launcher.py train --volumes FOLDER
+    python launcher.py train --volumes FOLDER [--target auto|volume]
 
 The first form makes the missing samples, then trains. The second trains while samples are made, and
 keeps to the time. The others go on from the shipped weights, and say on held-out files whether the
@@ -31,7 +31,7 @@ _BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
 # options of training on simulated samples only, and of training on own data only
 _SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs")
-_OWN = ("target", "scans")
+_OWN = ("target", "scans", "optics")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -78,8 +78,11 @@ def add_options(parser: ArgumentParser) -> None:
     group.add_argument("--volumes", type=Path, metavar="FOLDER", help=text)
     add = parser.add_argument_group("training on own data").add_argument
     text = "what the network learns from own data: auto, total variation; multislice, the "
-    text += "inversion of scattering, for recordings; default: auto"
-    add("--target", choices=("auto", "multislice"), help=text)
+    text += "inversion of scattering, for recordings; volume, the volumes themselves, of which "
+    text += "scans are simulated; default: auto"
+    add("--target", choices=("auto", "multislice", "volume"), help=text)
+    text = "wavelength, NA and medium of volumes whose files do not name them, as for regularize"
+    add("--optics", type=Path, metavar="TOML", help=text)
     text = "scans of each file that are taken, spread evenly; default: 5"
     add("--scans", type=int, metavar="N", help=text)
 

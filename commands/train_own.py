@@ -17,9 +17,9 @@ from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 if TYPE_CHECKING:
     import torch
 
-    from reconstruction.tomogram import Spectrum, Tomogram
     from regularizer.training.own_samples import OwnScan
     from regularizer.training.steps import Settings
+    from regularizer.training.training_data import Sample
 
 __all__ = ["train_own"]
 
@@ -86,8 +86,8 @@ class _Source:
     files : sequence of Path
     counts : sequence of int
         Scans of each.
-    read : callable
-        Returns a scan of a file: the raw tomogram and its spectrum.
+    sample : callable
+        Returns the sample of a scan of a file, by the sample's number.
     most : int
         Scans of a file that are taken.
     """
@@ -95,7 +95,7 @@ class _Source:
     what: str
     files: Sequence[Path]
     counts: Sequence[int]
-    read: "Callable[[Path, int], tuple[Tomogram, Spectrum]]"
+    sample: "Callable[[Path, int, int], Sample]"
     most: int
 
 
@@ -104,21 +104,26 @@ def _source(options: Namespace, device: "torch.device") -> _Source:
     if most < 1:
         raise ConfigurationError(f"--scans must be at least 1, got {most}")
     if options.recordings is not None:
-        return _recordings(options.recordings, options.target == "multislice", device, most)
+        return _recordings(options, device, most)
     if options.target == "multislice":
         raise ConfigurationError(
             "the target multislice needs interferograms, which volumes do not have: give "
             "--recordings, or the target auto"
         )
-    return _volumes(options.volumes, device, most)
+    return _volumes(options, device, most)
 
 
-def _recordings(folder: Path, fields: bool, device: "torch.device", most: int) -> _Source:
+def _recordings(options: Namespace, device: "torch.device", most: int) -> _Source:
     """Return the recordings of a folder; tomogram files among them are passed over."""
     from files.kinds import kind_of
     from files.recording import read_recording
     from pipeline.tomograms.job import settings_for
     from reconstruction.reconstructor import Reconstructor
+    from regularizer.training.own_samples import own_sample
+
+    if options.target == "volume":
+        raise ConfigurationError("the target volume is of --volumes: give auto or multislice")
+    fields = options.target == "multislice"
 
     def holds_scans(path: Path) -> bool:
         try:
@@ -126,32 +131,42 @@ def _recordings(folder: Path, fields: bool, device: "torch.device", most: int) -
         except DataError:
             return False  # something else, or without a finished scan
 
-    files = [path for path in _files_in(folder, _RECORDING_SUFFIXES) if holds_scans(path)]
+    candidates = _files_in(options.recordings, _RECORDING_SUFFIXES)
+    files = [path for path in candidates if holds_scans(path)]
 
-    def read(path: Path, scan: int) -> "tuple[Tomogram, Spectrum]":
+    def sample(path: Path, scan: int, number: int) -> "Sample":
         recording = read_recording(path)
         recorded = next(recording.scans(scan))
         how = settings_for(recording, {})
         made = Reconstructor(recorded.background, device, how, keep_fields=fields)(recorded.stack)
-        return made.tomogram, made.spectrum
+        return own_sample(made.tomogram, made.spectrum, options.target, number)
 
     counts = [len(read_recording(path)) for path in files]
-    return _Source("recordings", files, counts, read, most)
+    return _Source("recordings", files, counts, sample, most)
 
 
-def _volumes(folder: Path, device: "torch.device", most: int) -> _Source:
+def _volumes(options: Namespace, device: "torch.device", most: int) -> _Source:
+    from dataclasses import replace
+
     from files.volumes.open_volumes import SUFFIXES, open_volumes
+    from files.volumes.optics_file import read_optics_file
     from reconstruction.finished.finished_volume import read_finished
+    from regularizer.training.own_objects import object_sample
+    from regularizer.training.own_samples import own_sample
 
-    files = _files_in(folder, SUFFIXES)
+    files = _files_in(options.volumes, SUFFIXES)
+    told = {} if options.optics is None else asdict(read_optics_file(options.optics))
 
-    def read(path: Path, scan: int) -> "tuple[Tomogram, Spectrum]":
+    def sample(path: Path, scan: int, number: int) -> "Sample":
         volumes = open_volumes(path)
-        found = read_finished(volumes[scan], volumes.known, "auto", device)
-        return found.tomogram, found.spectrum
+        known = replace(volumes.known, **{k: v for k, v in told.items() if v is not None})
+        if options.target == "volume":
+            return object_sample(volumes[scan], known, number)
+        found = read_finished(volumes[scan], known, "auto", device)
+        return own_sample(found.tomogram, found.spectrum, options.target, number)
 
     counts = [len(open_volumes(path)) for path in files]
-    return _Source("volumes", files, counts, read, most)
+    return _Source("volumes", files, counts, sample, most)
 
 
 def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -168,7 +183,7 @@ def _make_samples(source: _Source, data: Path, target: str, seed: int) -> "list[
     DataError
         If a part of the division has none, or ``data`` holds samples of something else.
     """
-    from regularizer.training.own_samples import OWN, OwnScan, own_sample, seeds_of
+    from regularizer.training.own_samples import OWN, OwnScan, seeds_of
     from regularizer.training.training_data import sample_file, save
 
     wanted = seeds_of(source.counts, source.most, seed)
@@ -180,7 +195,7 @@ def _make_samples(source: _Source, data: Path, target: str, seed: int) -> "list[
         path = sample_file(data, OWN, number)
         if not path.exists():
             try:
-                save(own_sample(*source.read(source.files[file], scan), target, number), path)
+                save(source.sample(source.files[file], scan, number), path)
             except LiveTomoError as error:
                 print(f"{one.file}, scan {scan} is left out: {error}", flush=True)
                 continue

@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,11 +50,16 @@ def free_port() -> int:
         return port
 
 
-def process(*words: object, **environment: str) -> subprocess.Popen[str]:
+@contextmanager
+def process(*words: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that does not outlive the test."""
     command = [sys.executable, "-m", "tests.training_process", *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True
-    )
+    made = os.environ | environment
+    with subprocess.Popen(command, cwd=ROOT, env=made, stdout=subprocess.PIPE, text=True) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
 
 
 def near(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:

@@ -2,7 +2,8 @@
 
 A network learns from them what a slower method makes of the same measurement: total variation with
 parameters from the scan's noise ("auto"), or the inversion of multi-slice scattering
-("multislice"), which needs interferograms. Both come from the measurement alone.
+("multislice"), which needs interferograms. Both come from the measurement alone. Volumes that are
+nearer to the truth than any scan can be the target themselves ("volume", ``own_objects``).
 
 Files are divided into those that are trained on, those that choose the best weights, and those that
 are held out for the report. Scans of one file show the same objects, so a file is never divided.
@@ -24,7 +25,7 @@ from regularizer.training.training_data import TEST_SEED, VALIDATION_SEED, Sampl
 __all__ = ["OWN", "TARGETS", "OwnScan", "divided", "own_sample", "seeds_of", "spread"]
 
 OWN = "own"
-TARGETS = ("auto", "multislice")
+TARGETS = ("auto", "multislice")  # of measurements
 _SHARE = 0.2  # of the files, for choosing and for the report each
 _FEWEST = 3  # files: one for each part
 _LEAST_VOXELS = 16  # along each axis: a patch of a network with three levels

@@ -67,7 +67,7 @@ class Team:
             return network
         # the uncertainty head is trained later and has no gradient here
         return DistributedDataParallel(
-            network, broadcast_buffers=False, find_unused_parameters=True
+            network, forward_sync_buffers=False, find_unused_parameters=True
         )
 
     def holding_back(self, network: nn.Module, *, on: bool) -> AbstractContextManager[Any]:
