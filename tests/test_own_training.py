@@ -16,21 +16,28 @@ import torch
 from acquisition.errors import ConfigurationError, DataError
 from commands.command_line import parse
 from files.recording import RecordingWriter, read_recording
+from reconstruction.finished.finished_volume import FinishedVolume, KnownOptics
 from reconstruction.reconstructor import Reconstructor
 from regularizer.deep import DeepRegularizer
 from regularizer.metrics import relative_error
 from regularizer.networks.trained import load_network
 from regularizer.registry import regularizer
+from regularizer.training.own_objects import object_sample
 from regularizer.training.own_report import Judged, report_page, verdict_on
 from regularizer.training.own_samples import OwnScan, divided, own_sample, seeds_of, spread
-from regularizer.training.training_data import TEST_SEED, VALIDATION_SEED, load
+from regularizer.training.training_data import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    draw_position,
+    load,
+)
 from tests.finished_volumes import steps as ten_thousandths
 from tests.finished_volumes import write_tcf
 from tests.partial_waves import sphere_fields
-from tests.scans import CELL, interferograms
+from tests.scans import CELL, distance_um, interferograms, sphere_spectrum
 
 FRAME = (64, 64)
-RADII_UM = (0.7, 0.8, 0.9)
+RADIUS_UM, INDEX = 0.8, 1.37
 WORDS = ["--steps", "2", "--batch", "1", "--device", "cpu"]
 
 
@@ -40,8 +47,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     optics, k = CELL.optics, CELL.angles.k
     background = interferograms(optics, k, frame=FRAME)
-    for number, radius in enumerate(RADII_UM):
-        fields = sphere_fields(optics, k, radius, 1.37, FRAME, (0.1 * number, 0.0, 0.0)).numpy()
+    for number in range(3):
+        centre = (0.1 * number, 0.0, 0.0)
+        fields = sphere_fields(optics, k, RADIUS_UM, INDEX, FRAME, centre).numpy()
         with RecordingWriter(folder / f"sphere-{number}.h5", background) as writer:
             writer.append(interferograms(optics, k, fields, frame=FRAME))
     (folder / "notes.h5").write_text("measured on a Monday")
@@ -194,9 +202,31 @@ def test_a_target_by_scattering_is_what_that_regularizer_makes(
     assert torch.allclose(turned.spectrum.values, made.spectrum.values)
 
 
+def test_a_volume_that_is_the_object_is_scanned_in_simulation() -> None:
+    """The scan measures what the analytic spectrum of the sphere says."""
+    optics, shape, voxel = CELL.optics, (48, 48, 48), (0.08, 0.08, 0.08)
+    inside = ((RADIUS_UM - distance_um(shape, voxel)) / voxel[0] + 0.5).clamp(0, 1).numpy()
+    index = (optics.medium_index + inside * (INDEX - optics.medium_index)).astype(np.float32)
+    known = KnownOptics(optics.wavelength_um, optics.numerical_aperture, optics.medium_index)
+    sample = object_sample(FinishedVolume(index, voxel), known, 7)
+    at = draw_position(np.random.default_rng([7, 1]))
+    exact = sphere_spectrum(sample.spectrum, RADIUS_UM, INDEX, at).to(torch.complex64)
+    measured = sample.spectrum.measured > 0
+    found, expected = sample.spectrum.values[measured], exact[measured]
+    scale = torch.vdot(expected, found) / torch.vdot(expected, expected)
+    assert abs(complex(scale) - 1) < 0.03
+    assert 0 < float((found - expected).norm() / expected.norm()) < 0.5  # it has noise
+    # the volume is larger than the sphere, and the medium around it is the truth, too
+    contrast = (INDEX / optics.medium_index) ** 2 - 1
+    assert float(sample.truth.max()) == pytest.approx(contrast, rel=0.02)
+    with pytest.raises(ConfigurationError, match=r"wavelength and NA .* give them with --optics"):
+        object_sample(FinishedVolume(index, voxel), KnownOptics(), 7)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--recordings", ".", "--target", "volume"], "the target volume is of --volumes"),
         (["--target", "auto"], "--target needs --recordings or --volumes"),
         (["--recordings", ".", "--minutes", "1"], "--minutes does not go with own data"),
         (["--volumes", ".", "--target", "multislice"], "multislice needs interferograms"),

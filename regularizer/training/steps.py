@@ -263,7 +263,7 @@ class Run:
                 begin_part()
                 seeds = [(settings.seed, self.step, patch) for patch in part]
                 seen, target, weight = _batch(pairs, seeds, settings.patch, self.device)
-                with team.holding_back(self._together, on=number < len(parts) - 1):
+                with team.part(self._together, last=number == len(parts) - 1):
                     with self._precision():
                         result = self._together(seen)
                     wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))

@@ -8,11 +8,12 @@ parts of a batch. The first process makes the samples, validates and writes.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import distributed, nn
@@ -70,11 +71,16 @@ class Team:
             network, forward_sync_buffers=False, find_unused_parameters=True
         )
 
-    def holding_back(self, network: nn.Module, *, on: bool) -> AbstractContextManager[Any]:
-        """Return a context that sums gradients here, ``on``, without averaging them yet."""
-        if on and isinstance(network, DistributedDataParallel):
-            return network.no_sync()
-        return nullcontext()
+    @contextmanager
+    def part(self, network: nn.Module, *, last: bool) -> Iterator[None]:
+        """Sum the gradients of a part of the batch; of the ``last`` part, average the sums."""
+        if not isinstance(network, DistributedDataParallel):
+            yield
+            return
+        with warnings.catch_warnings(), nullcontext() if last else network.no_sync():
+            # of weights that are stored channels last; it concerns the speed of copies only
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket", UserWarning)
+            yield
 
     def total(self, value: torch.Tensor) -> torch.Tensor:
         """Return the sum of a value over the processes, in place."""
