@@ -147,8 +147,8 @@ def test_ome_zarr_keeps_the_rules_of_ngff(file: Path, lapse: Path, tmp_path: Pat
     units = [(axis.name, axis.unit) for axis in multiscale.axes]
     space = [(name, "micrometer") for name in "zyx"]
     assert units == [("t", "second"), ("c", None), *space]
-    scale = multiscale.datasets[0].coordinateTransformations[0].scale
-    assert tuple(scale) == (STEP_S, 1.0, *VOXEL)
+    transformed: Any = multiscale.datasets[0].coordinateTransformations[0]
+    assert tuple(transformed.scale) == (STEP_S, 1.0, *VOXEL)
     (several,) = exported(lapse, "ome-zarr", tmp_path / "several.ome.zarr")
     BioFormats2Raw.from_zarr(zarr.open_group(several, mode="r"))
     for position in range(len(NAMES)):
@@ -159,7 +159,7 @@ def test_ome_zarr_keeps_the_rules_of_ngff(file: Path, lapse: Path, tmp_path: Pat
 
 
 def test_tcfile_reads_a_tcf(file: Path, tmp_path: Path) -> None:
-    from TCFile import TCFile
+    from TCFile import TCFile  # type: ignore[import-untyped]  # it has no types
 
     (path,) = exported(file, "tcf", tmp_path / "out.TCF", "deep")
     volumes = TCFile(str(path), "3D")

@@ -38,7 +38,7 @@ from tests.scans import CELL, distance_um, interferograms, sphere_spectrum
 
 FRAME = (64, 64)
 RADIUS_UM, INDEX = 0.8, 1.37
-WORDS = ["--steps", "2", "--batch", "1", "--device", "cpu"]
+WORDS = ["--steps", "1", "--batch", "1", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,8 @@ def test_finished_volumes_train_as_well(recordings: Path, tmp_path: Path) -> Non
         raw = Reconstructor(recording.background)(next(recording.stacks())).tomogram.windowed()
         steps = ten_thousandths(raw.index.numpy())
         write_tcf(folder / f"{number}.TCF", [steps], raw.voxel_size_um, CELL.optics)
-    assert train(tmp_path, "--volumes", folder) == 0
-    own = load_network("light-unet", tmp_path / "own.safetensors")
+    assert train(tmp_path, "--volumes", folder, "--network", "light-unet-tv") == 0
+    own = load_network("light-unet-tv", tmp_path / "own.safetensors")
     assert "1 scans of volumes in 3 files" in own.metadata["training_data"]
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     assert np.isfinite(

@@ -21,7 +21,7 @@ from regularizer.training.training_data import Sample, save
 from tests.conftest import ROOT
 from tests.training_process import CPU, KILLED, trained_together
 
-STEPS = 3
+STEPS = 2
 
 
 @pytest.fixture

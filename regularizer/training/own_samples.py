@@ -110,7 +110,8 @@ def spread(count: int, most: int) -> list[int]:
     """Return at most ``most`` numbers below ``count``, spread evenly."""
     if count <= most:
         return list(range(count))
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
+    numbers: list[int] = np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
+    return numbers
 
 
 def own_sample(tomogram: Tomogram, spectrum: Spectrum, target: str, seed: int) -> Sample:
