@@ -96,7 +96,13 @@ def run(options: Namespace) -> int:
         If options exclude each other, or a network or kind is unknown.
     """
     began = time.monotonic()
-    if options.recordings is not None or options.volumes is not None:
+    own = options.recordings is not None or options.volumes is not None
+    if (own or options.minutes is not None) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigurationError(
+            "several processes (torchrun) train by --steps on simulated samples: start one process "
+            "for own data and for --minutes"
+        )
+    if own:
         return _on_own_data(options)
     _refuse(options, _OWN, "needs --recordings or --volumes")
     foreign = _BY_TIME if options.minutes is None else _BY_STEPS

@@ -240,6 +240,14 @@ def test_options_that_exclude_each_other_are_refused(words: list[str], message: 
         options.run(options)
 
 
+def test_several_processes_are_for_simulated_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for words in (["--recordings", "."], ["--minutes", "1"]):
+        options = parse(["train", *words])
+        with pytest.raises(ConfigurationError, match="start one process for own data"):
+            options.run(options)
+
+
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found 0"):
         train(tmp_path, "--recordings", tmp_path)

@@ -105,7 +105,7 @@ ACTIONS: Final = (
     ),
     Action(
         "export", "Export volumes",
-        "Save volumes for other programs (OME-Zarr, OME-TIFF, TCF, surfaces)", "File",
+        "Save volumes for other programs (OME-Zarr, TIFF, TCF, MATLAB, surfaces)", "File",
         lambda w, _: w.taking_away.export(), ("Ctrl+E",), _shown,
     ),
     Action(
