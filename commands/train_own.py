@@ -245,7 +245,7 @@ def _settings(
     shapes = [load(sample_file(data, OWN, one.seed)).raw.shape for one in scans]
     smallest = min(min(shape) for shape in shapes)
     steps = _STEPS if options.steps is None else options.steps
-    trained = sum(1 for one in next(_parts(scans)))
+    trained = next(_parts(scans))
     return Settings(
         network,
         steps,
@@ -257,6 +257,6 @@ def _settings(
         start=options.start or WEIGHTS / f"{network}.safetensors",
         uncertainty_steps=steps // 4,
         patch=min(64, smallest // 8 * 8),
-        data=f"{trained} scans of {what} in {len({one.file for one in scans})} files, with the "
-        f"target {options.target}",
+        data=f"{len(trained)} scans of {len({one.file for one in trained})} files, {what}, with "
+        f"the target {options.target}",
     )

@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import scipy.ndimage
 
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import Preset, circular_scan
@@ -18,15 +19,8 @@ from acquisition.simulation.phantom import Phantom
 from reconstruction.finished.background import medium_of
 from reconstruction.finished.finished_volume import FinishedVolume, KnownOptics
 from reconstruction.finished.scan_caps import ILLUMINATION_SHARE
-from reconstruction.inversion import contrast_of
-from regularizer.training.bulk_samples import EmptyScan, measured_spectrum
 from regularizer.training.own_samples import OWN
-from regularizer.training.training_data import (
-    Sample,
-    draw_position,
-    quick_start,
-    true_contrast,
-)
+from regularizer.training.training_data import Sample, quick_start, simulate_sample
 
 __all__ = ["object_sample"]
 
@@ -63,11 +57,12 @@ def object_sample(volume: FinishedVolume, known: KnownOptics, seed: int) -> Samp
     optics = Optics(known.wavelength_um, known.numerical_aperture, medium, pixel)
     light = known.illumination_aperture or ILLUMINATION_SHARE * optics.aperture
     chosen = Preset(optics, circular_scan(_ANGLES, light / optics.wavelength_um))
-    phantom = Phantom(volume.index - np.float32(medium), volume.voxel_size_um)
+    voxel = (2 * pixel, pixel, pixel)  # of the simulation's slices
+    scale = [own / new for own, new in zip(volume.voxel_size_um, voxel, strict=True)]
+    contrast = volume.index - np.float32(medium)
+    phantom = Phantom(scipy.ndimage.zoom(contrast, scale, order=1, mode="nearest"), voxel)
     across = max(phantom.extent_um[1:]) + 2 * _MARGIN_UM
-    scan = EmptyScan(chosen, seed, 16 * math.ceil(across / pixel / 16))
-    position = draw_position(np.random.default_rng([seed, 1]))
-    spectrum = measured_spectrum(scan, phantom, position)
-    truth = true_contrast(phantom, position, spectrum)
-    sample = Sample(OWN, seed, spectrum, contrast_of(spectrum), truth, truth)
-    return replace(sample, quick=quick_start(sample))
+    frame = 16 * math.ceil(across / pixel / 16)
+    rng = np.random.default_rng([seed, 1])
+    sample = simulate_sample(phantom, chosen, OWN, seed, rng, frame, tv=False)
+    return replace(sample, tv=sample.truth, quick=quick_start(sample))
