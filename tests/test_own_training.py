@@ -224,9 +224,9 @@ def test_a_volume_that_is_the_object_is_scanned_in_simulation() -> None:
     found, expected = sample.spectrum.values[measured], exact[measured]
     scale = torch.vdot(expected, found) / torch.vdot(expected, expected)
     assert abs(complex(scale) - 1) < 0.12  # scattered light falls short of the first order
-    assert 0 < float((found - expected).norm() / expected.norm()) < 0.5  # it has noise
+    assert float((found - expected).norm() / expected.norm()) > 0.05  # it has noise
     # the truth is the sphere, in the medium
-    assert relative_error(sample.truth, ball(sample.spectrum, at)) < 0.1
+    assert relative_error(sample.truth, ball(sample.spectrum, at)) < 0.25  # a voxel off: 0.4
     with pytest.raises(ConfigurationError, match=r"wavelength and NA .* give them with --optics"):
         object_sample(FinishedVolume(index, voxel), KnownOptics(), 7)
 
