@@ -16,7 +16,7 @@ def test_stages_are_measured_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "stages.json"
-    assert main(["--small", "--seconds", "0", "--json", str(file)]) == 0
+    assert main(["--small", "--stages-only", "--seconds", "0", "--json", str(file)]) == 0
     found = json.loads(file.read_text("utf-8"))
     assert len(found["rows"]) == 11
     for row in found["rows"]:

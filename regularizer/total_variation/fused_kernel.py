@@ -1,22 +1,23 @@
-# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False
+# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False, disallow-untyped-calls=False
 """What ``fused`` runs, for numba to compile; ``machine_code`` keeps the result between runs.
 
 Importing this module takes a second of processor time, compiling its functions several more. They
 are C functions that allocate nothing and cannot fail: so their machine code needs no numba.
 """
 
+import functools
 import math
 
 import numba
 import numpy as np
-from numba import carray, types
+from numba import carray, types  # type: ignore[attr-defined]  # numba does not list them
 
 __all__ = ["before", "pass_"]
 
 _FLOATS = types.CPointer(types.float32)
 _COUNT, _FLAG, _NUMBER = types.int64, types.boolean, types.float32
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
-_C = {"fastmath": True, "error_model": "numpy", "nopython": True}
+_c = functools.partial(numba.cfunc, fastmath=True, error_model="numpy")
 
 
 @numba.njit(fastmath=True, inline="always")
@@ -55,9 +56,8 @@ def _row(f, v, z, y, tau, r, w, isotropic, new_z, new_y, new_x, ez, ey, ex):
             ex[x] = wx * (vx - _TWO * min(max(vx, -bound), bound))
 
 
-@numba.cfunc(
+@_c(
     types.void(*(_FLOATS,) * 4, *(_COUNT,) * 3, *(_NUMBER,) * 2, *(_NUMBER,) * 3, _FLAG, _COUNT),
-    **_C,
 )
 def before(
     f_at, v_at, above_at, rows_at, depth, rows, columns, tau, r, wz, wy, wx, isotropic, first
@@ -74,12 +74,11 @@ def before(
         _row(f, v, plane, y, tau, r, w, isotropic, row[0], row[1], row[2], above[y], row[3], row[4])
 
 
-@numba.cfunc(
+@_c(
     types.void(
         *(_FLOATS,) * 7, *(_COUNT,) * 3, *(_NUMBER,) * 3, *(_NUMBER,) * 3, *(_FLAG,) * 2,
         *(_COUNT,) * 2,
     ),
-    **_C,
 )  # fmt: skip
 def pass_(
     f_at, v_at, new_v_at, s_at, right_at, above_at, rows_at, depth, rows, columns,

@@ -17,7 +17,7 @@ import importlib.metadata
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ __all__ = ["load"]
 _PACKAGES = ("numba", "llvmlite")
 
 
-def load(module: str, functions: dict[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
+def load(module: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
     """Return C functions that a module has decorated with ``numba.cfunc``.
 
     They release Python's lock while they run.
@@ -35,7 +35,7 @@ def load(module: str, functions: dict[str, Sequence[Any]]) -> dict[str, Callable
     ----------
     module : str
         Imported only if its code has not been kept.
-    functions : dict
+    functions : mapping
         The types (of ctypes) of the arguments of each; none returns anything.
 
     Raises
