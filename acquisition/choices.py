@@ -43,7 +43,7 @@ REGULARIZERS = {
     "gp": RegularizerChoice("Gerchberg-Papoulis", "regularizer.gerchberg_papoulis:make", "gp", 40),
     "tv-fast": RegularizerChoice("Total variation, fast", _TV, "tv", 75),
     "tv": RegularizerChoice("Total variation", _TV, "tv", 75),
-    "deep": RegularizerChoice("DeepRegularizer", "regularizer.deep:make", "deep", 75),
+    "deep": RegularizerChoice("DeepRegularizer", "regularizer.deep:make", "deep", 110),
     "multislice": RegularizerChoice(
         "Multi-slice inversion",
         "regularizer.scattering.multislice_regularizer:make",

@@ -1,20 +1,30 @@
 """The quality check: a low-priority process that compares live tomograms with a reference.
 
+<<<<<<< HEAD
 When idle it asks the processor for the newest tomogram, makes the reference of the same scan, and
 publishes the comparison. The reference is total variation on the spectrum of the raw tomogram, or
 the multi-slice inversion of the measured fields, which takes minutes. Tomograms that arrive
 meanwhile are skipped. It runs at the lowest priority on the CPU, even if the live path uses a GPU.
+=======
+When idle it asks the processor for the newest tomogram, runs total variation on the spectrum of the
+raw tomogram, and publishes the comparison. Tomograms that arrive meanwhile are skipped. It runs at
+the lowest priority on the CPU, even if the live path uses a GPU, and loads torch when there is a
+tomogram to check: until then the cores belong to those that make the first one.
+>>>>>>> main
 """
 
 import os
 import threading
 import time
 
+<<<<<<< HEAD
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from acquisition.configuration.microscope_file import load_configuration
+=======
+>>>>>>> main
 from acquisition.errors import DataError, LiveTomoError, Stopped
 from pipeline.live.light_to_check import PlannedLight
 from pipeline.live.newest_tomogram import NewestTomogram
@@ -27,19 +37,9 @@ from pipeline.wire.messages import (
     quality_message,
 )
 from pipeline.wire.sockets import PipelineError
-from pipeline.wire.state import QualityView, TomogramView
-from pipeline.wire.tomogram_view import windowed
-from reconstruction.tomogram import (
-    Spectrum,
-    VolumeWindow,
-    contrast_from_index,
-    index_from_contrast,
-)
-from regularizer.constraint import check_constraint
-from regularizer.interface import Progress
-from regularizer.quality_check import check
+from pipeline.wire.state import TomogramView
 
-__all__ = ["QualityCheck", "check_view", "spectrum_of"]
+__all__ = ["QualityCheck"]
 
 _ASK_AGAIN_S = 0.2
 
@@ -80,7 +80,6 @@ class QualityCheck:
         self._life = settings.life
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = "waiting for a tomogram"
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
 
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
@@ -112,6 +111,11 @@ class QualityCheck:
                 self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
 
         self._message = f"scan {view.sequence}: starting"
+        import torch
+
+        from pipeline.live.quality_comparison import check_view
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
         try:
             found = check_view(view, progress, ending, self._reference, self._planned)
         except Stopped:
@@ -127,6 +131,7 @@ class QualityCheck:
 
     def _status(self) -> QualityStatus:
         return QualityStatus(life=self._life, message=self._message, **self._stamp())
+<<<<<<< HEAD
 
 
 def check_view(
@@ -214,3 +219,5 @@ def spectrum_of(view: TomogramView) -> Spectrum:
 
 def _tensor(volume: NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(np.array(volume))  # its own copy: messages are read-only
+=======
+>>>>>>> main
