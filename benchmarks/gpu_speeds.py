@@ -62,12 +62,6 @@ class _Known:
     target_ms: float | None = None
 
 
-<<<<<<< HEAD
-# Ryu et al. 2021, figure 6; the frames are this project's
-_RAW = {(512, 512): _Known(None, 5.0)}
-_NETWORK = {_SMALL_PATCH: _Known(159.0, 2.0), _WIDE: _Known(2270.0, 40.0)}
-_CORRECTION = _Known(None, 25.0)
-=======
 # Ryu et al. 2021, figure 6, in ms on one GPU
 PAPER_MS = {
     ("network", _SMALL_PATCH): 159.0,
@@ -80,7 +74,7 @@ _NETWORK = {
     _SMALL_PATCH: _Known(PAPER_MS["network", _SMALL_PATCH], 2.0),
     _WIDE: _Known(PAPER_MS["network", _WIDE], 40.0),
 }
->>>>>>> main
+_CORRECTION = _Known(None, 25.0)
 _BREGMAN = {
     (_SMALL_PATCH, (5, 100)): _Known(PAPER_MS["5 x 100 iterations", _SMALL_PATCH], 20.0),
     (_WIDE, (5, 100)): _Known(PAPER_MS["5 x 100 iterations", _WIDE], 120.0),

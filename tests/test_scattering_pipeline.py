@@ -15,7 +15,7 @@ from commands.reconstruct import run_reconstruct
 from files.recording import RecordingWriter
 from files.tomograms import read_tomograms
 from pipeline.live.light_to_check import PlannedLight
-from pipeline.live.quality_process import check_view
+from pipeline.live.quality_comparison import check_view
 from pipeline.tomograms.job import Recipe, scans_held
 from pipeline.wire.messages import Message, TomogramHeader, decode, encode, tomogram_view
 from pipeline.wire.state import TomogramView

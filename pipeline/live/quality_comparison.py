@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
+from pipeline.live.light_to_check import PlannedLight
 from pipeline.wire.state import QualityView, TomogramView
 from pipeline.wire.tomogram_view import windowed
 from reconstruction.tomogram import (
@@ -27,8 +28,20 @@ def check_view(
     view: TomogramView,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    reference: str = "tv",
+    planned: PlannedLight | None = None,
 ) -> QualityView:
-    """Compare the regularized volume of a view, or else the raw one, with total variation.
+    """Compare the regularized volume of a view, or else the raw one, with a reference.
+
+    Parameters
+    ----------
+    view : TomogramView
+    progress, stop
+        As in ``regularizer.interface.Regularizer``.
+    reference : str
+        "tv" or "multislice"; the latter is total variation for a view without fields.
+    planned : PlannedLight or None
+        Keeps the plan of views with fields from one to the next.
 
     Raises
     ------
@@ -38,7 +51,10 @@ def check_view(
         When ``stop`` is set.
     """
     begin = time.monotonic()
-    spectrum = spectrum_of(view)
+    if view.fields is None or view.optics is None:
+        spectrum, reference = spectrum_of(view), "tv"
+    else:
+        spectrum = (planned or PlannedLight()).spectrum(view.fields, view.optics)
     medium = view.medium_index
     regularized = None
     if view.regularized is not None:
@@ -50,16 +66,17 @@ def check_view(
         view.method,
         window=window,
         constraint=check_constraint(view.constraint),
+        reference=reference,
         progress=progress,
         stop=stop,
     )
-    reference = index_from_contrast(found.reference, medium).numpy()
+    solved = index_from_contrast(found.reference, medium).numpy()
     shown = windowed(view)
     compared = shown.raw if shown.regularized is None else shown.regularized
     return QualityView(
         report=found.report,
-        reference=reference,
-        error=compared - reference,
+        reference=solved,
+        error=compared - solved,
         voxel_size_um=shown.voxel_size_um,
         sequence=view.sequence,
         timestamp=view.timestamp,

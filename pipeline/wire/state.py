@@ -378,11 +378,8 @@ class TomogramView:
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     oldest_s: float | None = None
-<<<<<<< HEAD
     fields: MeasuredLight | None = None
-=======
     fluorescence: dict[str, NDArray[np.float32]] = field(default_factory=dict)
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
