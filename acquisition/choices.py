@@ -28,6 +28,9 @@ class RegularizerChoice:
         Peak memory while it runs, beside the raw tomogram's, measured on 1 to 5 million voxels.
     needs_fields : bool
         Whether it needs the fields that a spectrum was made from (``Spectrum.fields``).
+    transform_pairs : float
+        Processor time for one tomogram, from a cold start, in that of a forward and an inverse
+        real transform of its volume; measured on one core, 64 x 144 x 144 voxels.
     """
 
     title: str
@@ -35,6 +38,7 @@ class RegularizerChoice:
     volume: str = ""
     bytes_per_voxel: float = 0.0
     needs_fields: bool = False
+    transform_pairs: float = 0.0
 
 
 _TV = "regularizer.total_variation.total_variation:make"

@@ -5,22 +5,26 @@ error.
 """
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from acquisition.errors import ConfigurationError
-from commands.progress import BatchBar, progress_bar
+from acquisition.errors import ConfigurationError, DataError
+from commands.progress import BatchBar, duration, progress_bar
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from pipeline.tomograms.batch import BatchProgress, FileResult
     from pipeline.tomograms.file_work import FileWork, Row
+    from pipeline.tomograms.needs import Needs
 
-__all__ = ["add_cluster", "check_cluster", "on_cluster", "run_works"]
+__all__ = ["add_cluster", "check_cluster", "on_cluster", "run_works", "say_needs"]
+
+_LOOKED_AT = 10  # files whose needs are found before the start; a look takes half a second
 
 
 def add_cluster(parser: ArgumentParser) -> None:
@@ -48,6 +52,60 @@ def check_cluster(options: Namespace) -> None:
         )
 
 
+def say_needs(
+    works: "Sequence[FileWork]",
+    workers: int = 1,
+    device: str | None = None,
+    *,
+    here: bool = True,
+    memory: bool = True,
+) -> None:
+    """Say on standard error what the works need, by the first of them, and check that it fits.
+
+    Parameters
+    ----------
+    works : sequence of FileWork
+        A file that cannot be read is left out: it is reported when its turn comes.
+    workers : int
+        Processes that work at once.
+    device : "cpu", "cuda" or None
+    here : bool
+        Whether they are processes of this machine.
+    memory : bool
+        Whether to check the memory; a single reconstruction does so itself, and says what fits.
+
+    Raises
+    ------
+    LiveTomoError
+        If the disk or the memory is too small.
+    """
+    from pipeline.tomograms.torch_device import torch_device
+
+    needs: list[Needs] = []
+    looked_at = works[:_LOOKED_AT]
+    for work in looked_at:
+        with suppress(DataError, OSError):
+            if (found := work.needs()) is not None:
+                needs.append(found)
+    if not needs:
+        return
+    share = len(works) / len(looked_at)
+    largest = max(needs, key=lambda one: one.memory_bytes)
+    count = round(share * sum(one.count for one in needs))
+    disk = round(share * sum(one.disk_bytes for one in needs))
+    whole = replace(largest, count=count, disk_bytes=disk)
+    output = works[0].output
+    said = [whole.sentence(output)]
+    on_gpu = device != "cpu" and torch_device(device) == "cuda"
+    seconds = share * sum(one.seconds(workers) for one in needs)
+    if here and not on_gpu and all(one.pairs for one in needs):
+        said.append(f"some {duration(seconds)} on an idle machine like this")
+    if share > 1:
+        said.append(f"by the first {len(looked_at)} of {len(works)} files")
+    print("; ".join(said), file=sys.stderr, flush=True)
+    whole.check(output, workers if here and memory and not on_gpu else 0)
+
+
 def run_works(
     works: "Sequence[FileWork]",
     options: Namespace,
@@ -72,6 +130,8 @@ def run_works(
     """
     for work in works:
         work.output.parent.mkdir(parents=True, exist_ok=True)
+    workers = options.workers or 1
+    say_needs(works, workers, options.device, here=options.scheduler is None)
     told: list[dict[str, Any]] = []
     incomplete = 0
     with progress_bar(title, len(works)) as plain:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acquisition.choices import CONSTRAINTS, check_regularizer
 from acquisition.errors import ConfigurationError, DataError
-from commands.many_files import add_cluster, check_cluster, on_cluster, run_works
+from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
 from files.batch_files import BatchFile, batch_files, is_batch
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
-    from pipeline.tomograms.file_work import Row
-    from pipeline.tomograms.job import ScanResult, TomogramJob
+    from pipeline.tomograms.file_work import RecordingWork, Row
+    from pipeline.tomograms.job import Recipe, ScanResult, TomogramJob
 
 __all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
 
@@ -146,21 +146,25 @@ def run_reconstruct(
     from commands.progress import progress_bar
     from files.disk import check_output
     from files.recording import read_recording
-    from pipeline.tomograms.job import Recipe, TomogramJob, settings_for
-    from pipeline.tomograms.torch_device import torch_device
+    from pipeline.tomograms.job import Recipe, TomogramJob
     from regularizer.constraint import check_constraint
 
     _check_choices(method, preset, corrections, check_every)
     check_output(output)
-    source = read_recording(recording)
-    if len(source) == 0:
-        raise DataError(f"{recording} must hold at least one finished scan, found none")
-    where = source.log().positions
-    at = where.select(positions)
-    count = sum(len(where.scans_at(position)) for position in at)
-    how = settings_for(source, chosen or {})
     sign = check_constraint(constraint)
-    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign, corrections)
+    open_recipe = Recipe(
+        method,
+        device or "auto",
+        preset=preset,
+        check_every=check_every,
+        constraint=sign,
+        corrections=corrections,
+    )
+    work = _work(recording, output, open_recipe, chosen or {}, positions)
+    source, count = read_recording(recording), len(work.all())
+    at = source.log().positions.select(positions)
+    recipe = work.recipe_for(source)
+    say_needs([work], device=device, memory=False)
     with progress_bar("Reconstructing", len(source)) as bar:
         bar.say("planning")
         with TomogramJob(source, output, recipe, bar) as job:
@@ -191,7 +195,6 @@ def _check_choices(method: str, preset: str | None, corrections: int, check_ever
 
 
 def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
-    from pipeline.tomograms.file_work import RecordingWork, file_stamp
     from pipeline.tomograms.job import Recipe
     from regularizer.constraint import check_constraint
 
@@ -208,24 +211,26 @@ def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
         constraint=check_constraint(options.constraint),
         corrections=options.corrections,
     )
-    # lists are not hashable, and a worker finds its plans again by the work
-    settings = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in chosen.items())
-    works = [
-        RecordingWork(
-            file.source,
-            file.output,
-            recipe,
-            settings,
-            tuple(options.position),
-            file_stamp(file.source),
-        )
-        for file in files
-    ]
+    works = [_work(one.source, one.output, recipe, chosen, options.position) for one in files]
 
     def describe(row: "Row") -> Sequence[str]:
         return _lines(cast("ScanResult", row), recipe.method)
 
     return run_works(works, options, "Reconstructing", "scans", describe)
+
+
+def _work(
+    source: Path,
+    output: Path,
+    recipe: "Recipe",
+    chosen: Mapping[str, Any],
+    positions: Sequence[str],
+) -> "RecordingWork":
+    from pipeline.tomograms.file_work import RecordingWork, file_stamp
+
+    # lists are not hashable, and a worker finds its plans again by the work
+    settings = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in chosen.items())
+    return RecordingWork(source, output, recipe, settings, tuple(positions), file_stamp(source))
 
 
 def _is_recording(path: Path) -> bool:

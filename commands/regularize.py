@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from acquisition.errors import ConfigurationError, DataError
-from commands.many_files import add_cluster, check_cluster, on_cluster, run_works
+from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output
 from files.batch_files import BatchFile, batch_files, is_batch
 from files.exporting.formats import FORMATS
@@ -113,7 +113,9 @@ def _run_one(options: Namespace) -> int:
 
     for kind in options.to:  # before the work is done
         check_output(_exported(options.output, kind))
-    volumes, recipe = _work(options, options.files[0], options.output).opened()
+    work = _work(options, options.files[0], options.output)
+    volumes, recipe = work.opened()
+    say_needs([work], device=options.device)
     with progress_bar("Regularizing", len(volumes)) as bar:
         with VolumeJob(volumes, options.output, recipe, bar) as job:
             rows = list(job.run())

@@ -26,6 +26,7 @@ from pipeline.tomograms.job import (
     scans_held,
     settings_for,
 )
+from pipeline.tomograms.needs import Needs, needs_of_recording, needs_of_volumes
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeJob, VolumeRecipe, VolumeResult, volumes_held
 
@@ -56,6 +57,9 @@ class FileWork(Protocol):
         DataError
             If the source cannot be read, or ``output`` was made in another way.
         """
+
+    def needs(self) -> Needs | None:
+        """Return what the rest of the file needs; None if nothing is left."""
 
     def make(
         self, numbers: Sequence[int], listener: ProgressListener, stop: Event | None = None
@@ -124,6 +128,11 @@ class RecordingWork:
             return wanted
         held = scans_held(self.output, self.recipe_for(read_recording(self.source)))
         return [number for number in wanted if number not in held]
+
+    def needs(self) -> Needs | None:
+        """Return what the scans without a tomogram need; None if there are none."""
+        count, source = len(self.left()), read_recording(self.source)
+        return needs_of_recording(source, self.recipe_for(source)).of(count) if count else None
 
     def recipe_for(self, recording: Recording) -> Recipe:
         """Return the recipe with the settings of the recording, on the device of this machine."""
@@ -194,6 +203,11 @@ class VolumeWork:
         volumes, recipe = self.opened()
         held = volumes_held(volumes, self.output, recipe) if self.output.exists() else 0
         return range(held, len(volumes))
+
+    def needs(self) -> Needs | None:
+        """Return what the volumes need that are not regularized; None if there are none."""
+        count = len(self.left())
+        return needs_of_volumes(*self.opened()).of(count) if count else None
 
     def opened(self) -> tuple[FinishedVolumes, VolumeRecipe]:
         """Return the volumes and the recipe for them, on the device of this machine."""
