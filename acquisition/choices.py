@@ -30,7 +30,7 @@ class RegularizerChoice:
         Whether it needs the fields that a spectrum was made from (``Spectrum.fields``).
     transform_pairs : float
         Processor time for one tomogram, from a cold start, in that of a forward and an inverse
-        real transform of its volume; measured on one core, 64 x 144 x 144 voxels.
+        real transform of its volume; measured on one core, 64 x 140 x 140 voxels. 0: unknown.
     """
 
     title: str
@@ -44,10 +44,18 @@ class RegularizerChoice:
 _TV = "regularizer.total_variation.total_variation:make"
 REGULARIZERS = {
     "none": RegularizerChoice("No regularizer"),
-    "gp": RegularizerChoice("Gerchberg-Papoulis", "regularizer.gerchberg_papoulis:make", "gp", 40),
-    "tv-fast": RegularizerChoice("Total variation, fast", _TV, "tv", 75),
-    "tv": RegularizerChoice("Total variation", _TV, "tv", 75),
-    "deep": RegularizerChoice("DeepRegularizer", "regularizer.deep:make", "deep", 75),
+    "gp": RegularizerChoice(
+        "Gerchberg-Papoulis",
+        "regularizer.gerchberg_papoulis:make",
+        "gp",
+        40,
+        transform_pairs=23,
+    ),
+    "tv-fast": RegularizerChoice("Total variation, fast", _TV, "tv", 75, transform_pairs=31),
+    "tv": RegularizerChoice("Total variation", _TV, "tv", 75, transform_pairs=172),
+    "deep": RegularizerChoice(
+        "DeepRegularizer", "regularizer.deep:make", "deep", 75, transform_pairs=34
+    ),
     "multislice": RegularizerChoice(
         "Multi-slice inversion",
         "regularizer.scattering.multislice_regularizer:make",

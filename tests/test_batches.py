@@ -1,6 +1,8 @@
 """Many files at once: names, skipping, resuming; parts that make the same file; dead workers."""
 
 import json
+import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +22,11 @@ from files.recording import RecordingWriter
 from files.series import ScanLocation, SeriesDescription
 from files.tomograms import read_tomograms, resume_tomograms
 from pipeline.tomograms.batch import run_batch
-from pipeline.tomograms.cluster import local_workers
+from pipeline.tomograms.cluster import connected, local_workers
 from pipeline.tomograms.cluster_batch import run_on_cluster
 from pipeline.tomograms.file_work import RecordingWork
 from pipeline.tomograms.job import Recipe
+from reconstruction import memory
 from reconstruction.settings import ReconstructionSettings
 from regularizer.quality_report import QualityReport
 from tests.batch_work import CopyWork, Counted
@@ -219,7 +222,56 @@ def test_a_batch_that_was_interrupted_goes_on_and_skips_what_is_done(
     assert kind_of(whole.output) == "tomograms"
 
 
+# ---- What a run needs ----------------------------------------------------------------------------
+
+
+def test_a_run_says_what_it_needs_and_is_refused_where_that_is_not_there(
+    recordings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "a_tomograms.h5"
+    work = RecordingWork(recordings["denser"], output, Recipe("gp", check_every=2), QUICK)
+    needs = work.needs()
+    assert needs is not None and needs.count == SCANS
+    raw = replace(work, recipe=Recipe("none"))
+    (made,) = run_batch([raw], Counted())
+    assert made.state == "made" and raw.needs() is None
+    with h5py.File(output) as file:
+        volumes = file["tomograms/raw"]
+        assert needs.disk_bytes == 3 * volumes.size * volumes.dtype.itemsize  # raw, gp, tv
+    assert needs.seconds(2) > 0 and needs.memory_bytes > 40 * np.prod(needs.shape)
+    assert f"{SCANS} tomograms of {needs.shape[0]} x " in needs.sentence(output)
+    free = 2.5 * needs.memory_bytes
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    needs.check(output, workers=2)
+    with pytest.raises(ConfigurationError, match="use 2 workers"):
+        needs.check(output, workers=3)
+    usage = shutil.disk_usage(tmp_path)._replace(free=needs.disk_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=f"a run of {SCANS} tomograms needs"):
+        needs.check(output)
+
+
 # ---- Workers -------------------------------------------------------------------------------------
+
+
+def test_workers_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="at least 1, got 0"), local_workers(0):
+        pass
+    words = ["reconstruct", "a.h5", "-o", "b.h5", "--workers", "2", "--scheduler", "tcp://x:1"]
+    options = parse(words)
+    with pytest.raises(ConfigurationError, match="choose one of --workers and --scheduler"):
+        options.run(options)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ConfigurationError, match="there are 1 for 2 workers"), local_workers(2):
+        pass
+    with (
+        pytest.raises(ConfigurationError, match="must be reachable"),
+        connected("tcp://127.0.0.1:9", patience_s=0.2),
+    ):
+        pass
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigurationError, match="pip install"), connected("tcp://127.0.0.1:9"):
+        pass
 
 
 def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ there are GPUs. It is started again when it dies. A worker makes one range of sc
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,15 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 
 @contextmanager
-def connected(scheduler: str) -> Iterator["Client"]:
+def connected(scheduler: str, patience_s: float = _PATIENCE_S) -> Iterator["Client"]:
     """Connect to a scheduler that runs, and wait for its first worker.
+
+    Parameters
+    ----------
+    scheduler : str
+        Its address, such as "tcp://10.0.0.1:8786".
+    patience_s : float
+        How long to wait for it, and for the worker.
 
     Raises
     ------
@@ -33,7 +41,8 @@ def connected(scheduler: str) -> Iterator["Client"]:
     """
     distributed = _distributed()
     try:
-        client = distributed.Client(scheduler, timeout=_PATIENCE_S, set_as_default=False)
+        _reach(scheduler, patience_s)  # a client that cannot leaves a thread behind
+        client = distributed.Client(scheduler, timeout=patience_s, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the Dask scheduler {scheduler} must be reachable: {error}: check the address, which "
@@ -41,13 +50,19 @@ def connected(scheduler: str) -> Iterator["Client"]:
         ) from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE_S)
+            client.wait_for_workers(1, timeout=patience_s)
         except TimeoutError as error:
             raise ConfigurationError(
-                f"the Dask scheduler {scheduler} must have a worker, but in {_PATIENCE_S} s there "
+                f"the Dask scheduler {scheduler} must have a worker, but in {patience_s:g} s there "
                 f"was none: start one with `dask worker {scheduler} --nthreads 1`"
             ) from error
         yield client
+
+
+def _reach(address: str, patience_s: float) -> None:
+    """Open a connection to an address such as tcp://10.0.0.1:8786, and close it."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=patience_s).close()
 
 
 @contextmanager
