@@ -78,7 +78,8 @@ def _light(page: str) -> "Callable[[Window], None]":
 
 
 def _light_is_there(window: "Window") -> bool:
-    return window.light.frame is not None and window.light.light is not None
+    seen = window.light.seen
+    return seen.frame is not None and seen.light is not None
 
 
 def _in_three_dimensions(window: "QWidget") -> bool:

@@ -39,7 +39,15 @@ from tests.recorded_session import RecordedSession, volumes
 from tests.scans import CELL, interferograms
 from tests.windows import shown, wait_until
 from ui.panels.light_figures import coverage, dots, log_spectrum, with_saturation
-from ui.panels.light_path_panel import TABS
+from ui.panels.light_pages import (
+    PAGES,
+    Angles,
+    Coverage,
+    Fringes,
+    Mirrors,
+    SpectrumOfFringes,
+    Trends,
+)
 from ui.window import Window
 
 Frames = NDArray[np.uint8 | np.uint16]
@@ -214,25 +222,32 @@ def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
 def test_the_panel_draws_each_of_its_pictures(window: Window) -> None:
     press(window, Qt.Key.Key_F4)
     panel = window.light
-    assert panel.isVisible() and panel.frame is not None
-    assert panel.picture.image.shape == (96, 96, 3)
-    for tab in TABS[1:]:
-        panel.choice.setCurrentText(tab)
-    assert panel.spectrum.image.shape == (96, 96)
+    assert panel.isVisible() and panel.seen.frame is not None
+    for name in PAGES:
+        panel.choice.setCurrentText(name)
+        assert panel.page(name).plot.isVisible()
+    fringes, spectrum, mirrors = (panel.page(name) for name in ("Fringes", "Spectrum", "DMD"))
+    assert isinstance(fringes, Fringes) and fringes.picture.image.shape == (96, 96, 3)
+    assert isinstance(spectrum, SpectrumOfFringes) and spectrum.spectrum.image.shape == (96, 96)
     x, y = LIGHT.carrier
     for name, sign in (("sideband", 1), ("conjugate", -1)):
-        circle = panel.circles[name].path()
+        circle = spectrum.circles[name].path()
         for turn, inside in ((0.9, True), (1.1, False)):
             at = QPointF(sign * x + turn * CELL.optics.cutoff, sign * y)
             assert circle.contains(at) == inside
-    assert len(panel.planned.data) == 4 and len(panel.measured.data) == 4
-    assert "no fringes" in panel.measured.data["data"][2]
-    assert np.isfinite(panel.arcs.getData()[0]).sum() > 100
-    assert panel.visibility.getData()[0].tolist() == [0, 1, 3]  # not the one that is left out
-    assert panel.mirrors.image is None  # nothing is known of the DMD yet
+    angles, coverage, trends = (panel.page(name) for name in ("Angles", "Coverage", "Trends"))
+    assert isinstance(angles, Angles)
+    assert len(angles.planned.data) == 4 and len(angles.measured.data) == 4
+    assert "no fringes" in angles.measured.data["data"][2]
+    assert isinstance(coverage, Coverage)
+    assert np.isfinite(coverage.arcs.getData()[0]).sum() > 100
+    assert isinstance(trends, Trends)
+    assert trends.visibility.getData()[0].tolist() == [0, 1, 3]  # not the one that is left out
+    assert isinstance(mirrors, Mirrors)
+    assert mirrors.picture.image is None  # nothing is known of the DMD yet
     picture = np.eye(20, dtype=np.uint8)
-    panel.draw_frame(replace(panel.frame, picture=picture))
-    np.testing.assert_array_equal(panel.mirrors.image, 255 * picture)
+    panel.draw_frame(replace(panel.seen.frame, picture=picture))
+    np.testing.assert_array_equal(mirrors.picture.image, 255 * picture)
 
 
 def test_an_angle_is_chosen_and_cycled(window: Window, session: RecordedSession) -> None:
@@ -246,17 +261,17 @@ def test_an_angle_is_chosen_and_cycled(window: Window, session: RecordedSession)
     wait_until(lambda: not window.experiment.busy)
     assert [name for name, _ in session.commands] == ["angle 7", f"angle {CYCLE}"]
     window.poll()
-    assert panel.frame is not None and panel.angle.value() == panel.frame.angle
+    assert panel.seen.frame is not None and panel.angle.value() == panel.seen.frame.angle
 
 
 def test_a_frame_that_is_left_out_says_why(window: Window) -> None:
     press(window, Qt.Key.Key_F4)
     panel = window.light
-    assert panel.frame is not None
-    panel.draw_frame(replace(panel.frame, angle=2))
+    assert panel.seen.frame is not None
+    panel.draw_frame(replace(panel.seen.frame, angle=2))
     assert "left out, the background has no fringes" in panel.said.text()
-    bright = np.full_like(panel.frame.frame, 255)
-    panel.draw_frame(replace(panel.frame, angle=0, frame=bright))
+    bright = np.full_like(panel.seen.frame.frame, 255)
+    panel.draw_frame(replace(panel.seen.frame, angle=0, frame=bright))
     assert "100.00% saturated" in panel.said.text()
 
 

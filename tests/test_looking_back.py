@@ -198,17 +198,21 @@ def test_the_recording_beside_the_file_shows_the_light_path(
     with TomogramWriter(tmp_path / "cells.h5", made) as writer:
         writer.append(made)
     with shown(qapp, tmp_path / "cells.h5") as window:
-        wait_until(lambda: window.light.frame is not None)
+        wait_until(lambda: window.light.seen.frame is not None)
         press(window, Qt.Key.Key_F4)
-        wait_until(lambda: window.light.frame is not None and window.light.light is not None)
-        assert window.light.frame is not None and window.light.light is not None
-        np.testing.assert_array_equal(
-            window.light.frame.frame, empty.frames[window.light.frame.angle]
+        wait_until(
+            lambda: window.light.seen.frame is not None and window.light.seen.light is not None
         )
-        found = np.array([place for place in window.light.light.found if place is not None])
+        assert window.light.seen.frame is not None and window.light.seen.light is not None
+        np.testing.assert_array_equal(
+            window.light.seen.frame.frame, empty.frames[window.light.seen.frame.angle]
+        )
+        found = np.array([place for place in window.light.seen.light.found if place is not None])
         np.testing.assert_allclose(found, k, atol=0.02)
         window.light.angle.setValue(3)
-        wait_until(lambda: window.light.frame is not None and window.light.frame.angle == 3)
+        wait_until(
+            lambda: window.light.seen.frame is not None and window.light.seen.frame.angle == 3
+        )
 
 
 def test_few_rows_are_chosen_and_they_stay_while_a_file_grows() -> None:

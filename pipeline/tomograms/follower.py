@@ -4,6 +4,8 @@
 the file, so it may be slower than the scans and may be restarted without losing one. It writes one
 JSON line for each scan to standard output. When its standard input closes, or after the line
 ``end``, the recording is over: it catches up and ends. After the line ``stop`` it ends soon.
+
+Tensor code, which takes seconds to load, is imported once the recording is known to be one.
 """
 
 import json
@@ -16,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,9 +26,9 @@ from acquisition.errors import LiveTomoError, Stopped
 from files.disk import check_space
 from files.recording import Recording, read_recording
 from files.reopening import FileBusy, sole_writer
-from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, pending_scans, settings_for
-from pipeline.tomograms.torch_device import torch_device
-from regularizer.constraint import Constraint
+
+if TYPE_CHECKING:
+    from pipeline.tomograms.job import TomogramJob
 
 __all__ = ["FollowerSettings", "main"]
 
@@ -45,7 +47,7 @@ class FollowerSettings(BaseModel):
     method: str
     device: str | None = None
     planned: int = 0
-    constraint: Constraint = "auto"
+    constraint: str = "auto"
 
 
 def main(argument: str) -> int:
@@ -73,11 +75,21 @@ def _follow(
     settings: FollowerSettings, reports: TextIO, ended: threading.Event, stop: threading.Event
 ) -> None:
     source = read_recording(settings.recording)
+    from pipeline.tomograms.job import (
+        Recipe,
+        SilentProgress,
+        TomogramJob,
+        pending_scans,
+        settings_for,
+    )
+    from pipeline.tomograms.torch_device import torch_device
+    from regularizer.constraint import check_constraint
+
     recipe = Recipe(
         settings.method,
         torch_device(settings.device),
         settings_for(source, {}),
-        constraint=settings.constraint,
+        constraint=check_constraint(settings.constraint),
     )
     with (
         _exclusive(settings.output, stop),
@@ -109,7 +121,7 @@ def _exclusive(output: Path, stop: threading.Event) -> Iterator[None]:
         yield
 
 
-def _check_disk(settings: FollowerSettings, source: Recording, job: TomogramJob) -> None:
+def _check_disk(settings: FollowerSettings, source: Recording, job: "TomogramJob") -> None:
     """Refuse a tomogram that would use the disk space of scans still to be recorded."""
     needed = job.bytes_each
     if os.stat(settings.output.parent).st_dev == os.stat(settings.recording.parent).st_dev:
