@@ -33,8 +33,8 @@ from pipeline.tomograms.job import Recipe
 __all__ = ["main"]
 
 _PAGE = DOCS / "explanation" / "performance.md"
-_FRAME = 192
-_SCANS = (6, 12, 24)
+_FRAME = 128
+_SCANS = (4, 8, 16)
 _WORKERS = (0, 1, 2)  # 0: in this process
 _COLUMNS = ("scans", "s/scan", "speed-up", "processor s/scan", "peak of a process, MB", "same bits")
 

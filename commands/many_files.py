@@ -96,7 +96,7 @@ def say_needs(
     whole = replace(largest, count=count, disk_bytes=disk)
     output = works[0].output
     said = [whole.sentence(output)]
-    on_gpu = device != "cpu" and torch_device(device) == "cuda"
+    on_gpu = here and device != "cpu" and torch_device(device) == "cuda"
     seconds = share * sum(one.seconds(workers) for one in needs)
     if here and not on_gpu and all(one.pairs for one in needs):
         said.append(f"some {duration(seconds)} on an idle machine like this")
@@ -163,7 +163,7 @@ def _results(
     with _client(options) as client:
         from pipeline.tomograms.cluster_batch import run_on_cluster
 
-        bar.say(f"on {len(client.scheduler_info()['workers'])} workers")
+        bar.say(f"on {len(client.scheduler_info(n_workers=-1)['workers'])} workers")
         yield from run_on_cluster(works, client, bar)
 
 

@@ -146,6 +146,7 @@ def run_reconstruct(
     from commands.progress import progress_bar
     from files.disk import check_output
     from files.recording import read_recording
+    from pipeline.tomograms.file_work import on_this_machine
     from pipeline.tomograms.job import Recipe, TomogramJob
     from regularizer.constraint import check_constraint
 
@@ -163,7 +164,7 @@ def run_reconstruct(
     work = _work(recording, output, open_recipe, chosen or {}, positions)
     source, count = read_recording(recording), len(work.all())
     at = source.log().positions.select(positions)
-    recipe = work.recipe_for(source)
+    recipe = on_this_machine(work.recipe_for(source))
     say_needs([work], device=device, memory=False)
     with progress_bar("Reconstructing", len(source)) as bar:
         bar.say("planning")

@@ -109,12 +109,14 @@ def run(options: Namespace) -> int:
 def _run_one(options: Namespace) -> int:
     from commands.progress import progress_bar
     from files.disk import check_output
+    from pipeline.tomograms.file_work import on_this_machine
     from pipeline.tomograms.volume_job import VolumeJob
 
     for kind in options.to:  # before the work is done
         check_output(_exported(options.output, kind))
     work = _work(options, options.files[0], options.output)
     volumes, recipe = work.opened()
+    recipe = on_this_machine(recipe)
     say_needs([work], device=options.device)
     with progress_bar("Regularizing", len(volumes)) as bar:
         with VolumeJob(volumes, options.output, recipe, bar) as job:

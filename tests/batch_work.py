@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -54,7 +54,7 @@ class CopyWork:
 
     def make(
         self, numbers: Sequence[int], listener: "ProgressListener", stop: Event | None = None
-    ) -> Iterator[CopiedRow]:
+    ) -> Generator[CopiedRow, None, None]:
         part = self.output.with_suffix(".part")
         for number in numbers:
             rows = self.make_part([number], part)

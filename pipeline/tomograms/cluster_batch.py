@@ -87,7 +87,7 @@ def run_on_cluster(
     unopened = deque(works)
     try:
         while True:
-            workers = max(1, len(client.scheduler_info()["workers"]))
+            workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             while sum(len(file.submitted) for file in files) < _AHEAD * workers:
                 waiting = next((file for file in files if file.ranges), None)
                 if waiting is not None:

@@ -5,12 +5,12 @@ file, and finishes the file of the whole. It opens nothing until it is asked to.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from acquisition.errors import DataError
 from files.recording import Recording, read_recording
@@ -30,9 +30,10 @@ from pipeline.tomograms.needs import Needs, needs_of_recording, needs_of_volumes
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeJob, VolumeRecipe, VolumeResult, volumes_held
 
-__all__ = ["FileWork", "RecordingWork", "Row", "VolumeWork", "file_stamp"]
+__all__ = ["FileWork", "RecordingWork", "Row", "VolumeWork", "file_stamp", "on_this_machine"]
 
 Row = ScanResult | VolumeResult
+AnyRecipe = TypeVar("AnyRecipe", Recipe, VolumeRecipe)
 
 
 class FileWork(Protocol):
@@ -63,7 +64,7 @@ class FileWork(Protocol):
 
     def make(
         self, numbers: Sequence[int], listener: ProgressListener, stop: Event | None = None
-    ) -> Iterator[Row]:
+    ) -> Generator[Row, None, None]:
         """Append some of the whole to ``output``."""
 
     def make_part(self, numbers: Sequence[int], part: Path) -> Sequence[Row]:
@@ -71,6 +72,14 @@ class FileWork(Protocol):
 
     def finish(self, listener: ProgressListener) -> None:
         """Add what belongs into the finished file."""
+
+
+def on_this_machine(recipe: AnyRecipe) -> AnyRecipe:
+    """Return a recipe with the device of this machine, where "auto" leaves it open.
+
+    The process that shares the work out may have no GPU where its workers have one.
+    """
+    return replace(recipe, device=torch_device(recipe.device))
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
@@ -135,19 +144,15 @@ class RecordingWork:
         return needs_of_recording(source, self.recipe_for(source)).of(count) if count else None
 
     def recipe_for(self, recording: Recording) -> Recipe:
-        """Return the recipe with the settings of the recording, on the device of this machine."""
-        return replace(
-            self.recipe,
-            settings=settings_for(recording, dict(self.chosen)),
-            device=torch_device(self.recipe.device),
-        )
+        """Return the recipe with the settings of the recording."""
+        return replace(self.recipe, settings=settings_for(recording, dict(self.chosen)))
 
     def make(
         self, numbers: Sequence[int], listener: ProgressListener, stop: Event | None = None
-    ) -> Iterator[ScanResult]:
+    ) -> Generator[ScanResult, None, None]:
         """Append the tomograms of some scans to the output."""
         source = read_recording(self.source)
-        recipe = self.recipe_for(source)
+        recipe = on_this_machine(self.recipe_for(source))
         with TomogramJob(source, self.output, recipe, listener, resume=True, stop=stop) as job:
             yield from self._run(job, numbers)
 
@@ -210,20 +215,17 @@ class VolumeWork:
         return needs_of_volumes(*self.opened()).of(count) if count else None
 
     def opened(self) -> tuple[FinishedVolumes, VolumeRecipe]:
-        """Return the volumes and the recipe for them, on the device of this machine."""
+        """Return the volumes, and the recipe with what they say of the optics."""
         volumes = open_volumes(self.source, self.options)
         told = {k: v for k, v in asdict(self.recipe.known).items() if v is not None}
-        return volumes, replace(
-            self.recipe,
-            known=replace(volumes.known, **told),
-            device=torch_device(self.recipe.device),
-        )
+        return volumes, replace(self.recipe, known=replace(volumes.known, **told))
 
     def make(
         self, numbers: Sequence[int], listener: ProgressListener, stop: Event | None = None
-    ) -> Iterator[VolumeResult]:
+    ) -> Generator[VolumeResult, None, None]:
         """Append some regularized volumes to the output."""
         volumes, recipe = self.opened()
+        recipe = on_this_machine(recipe)
         with VolumeJob(volumes, self.output, recipe, listener, stop) as job:
             yield from job.make(numbers)
 
@@ -246,11 +248,12 @@ class VolumeWork:
 @lru_cache(maxsize=1)
 def _planned_recording(work: RecordingWork) -> TomogramJob:
     source = read_recording(work.source)
-    return TomogramJob(source, work.output, work.recipe_for(source), SilentProgress())
+    recipe = on_this_machine(work.recipe_for(source))
+    return TomogramJob(source, work.output, recipe, SilentProgress())
 
 
 @lru_cache(maxsize=1)
 def _planned_volumes(work: VolumeWork) -> VolumeJob:
     volumes, recipe = work.opened()
     nowhere = work.output.with_name(f"{work.output.name}.part")  # the whole is not opened
-    return VolumeJob(volumes, nowhere, recipe, SilentProgress())
+    return VolumeJob(volumes, nowhere, on_this_machine(recipe), SilentProgress())
