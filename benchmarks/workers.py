@@ -34,7 +34,7 @@ __all__ = ["main"]
 
 _PAGE = DOCS / "explanation" / "performance.md"
 _FRAME = 128
-_SCANS = (4, 8, 16)
+_SCANS = (4, 8)
 _WORKERS = (0, 1, 2)  # 0: in this process
 _COLUMNS = ("scans", "s/scan", "speed-up", "processor s/scan", "peak of a process, MB", "same bits")
 
@@ -84,7 +84,7 @@ def _cost(work: RecordingWork, client: Any) -> _Cost:
 
 def _processor_s(client: Any) -> float:
     workers = client.run(time.process_time).values() if client else []
-    return time.process_time() + sum(workers)
+    return time.process_time() + float(sum(workers))
 
 
 def _same(one: Path, other: Path) -> bool:

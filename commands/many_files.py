@@ -13,11 +13,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from acquisition.errors import ConfigurationError, DataError
-from commands.progress import BatchBar, duration, progress_bar
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from commands.progress import BatchBar
     from pipeline.tomograms.batch import BatchProgress, FileResult
     from pipeline.tomograms.file_work import FileWork, Row
     from pipeline.tomograms.needs import Needs
@@ -79,6 +79,7 @@ def say_needs(
     LiveTomoError
         If the disk or the memory is too small.
     """
+    from commands.progress import duration
     from pipeline.tomograms.torch_device import torch_device
 
     needs: list[Needs] = []
@@ -128,6 +129,8 @@ def run_works(
     finish : callable or None
         What remains to be done with a finished file, such as exports; returns the names of files.
     """
+    from commands.progress import BatchBar, progress_bar
+
     for work in works:
         work.output.parent.mkdir(parents=True, exist_ok=True)
     workers = options.workers or 1
@@ -152,7 +155,7 @@ def run_works(
 
 
 def _results(
-    works: "Sequence[FileWork]", options: Namespace, bar: BatchBar
+    works: "Sequence[FileWork]", options: Namespace, bar: "BatchBar"
 ) -> "Iterator[FileResult]":
     from pipeline.tomograms.batch import run_batch
 

@@ -24,7 +24,7 @@ from files.tomograms import read_tomograms, resume_tomograms
 from pipeline.tomograms.batch import run_batch
 from pipeline.tomograms.cluster import connected, local_workers
 from pipeline.tomograms.cluster_batch import run_on_cluster
-from pipeline.tomograms.file_work import RecordingWork
+from pipeline.tomograms.file_work import RecordingWork, Row
 from pipeline.tomograms.job import Recipe
 from reconstruction import memory
 from reconstruction.settings import ReconstructionSettings
@@ -166,13 +166,14 @@ def test_parts_make_the_file_that_one_process_makes(
     (result,) = run_batch([whole], Counted())
     assert (result.state, result.error, len(result.rows)) == ("made", "", SCANS)
     joined = replace(whole, output=tmp_path / "joined.h5")
-    rows = []
+    rows: list[Row] = []
     # a worker's second part does not follow its first: what it remembers must not matter
-    for numbers in ((0,), (2, 3), (5,), (4,), (1,)):
+    ranges: tuple[tuple[int, ...], ...] = ((0,), (2, 3), (5,), (4,), (1,))
+    for numbers in ranges:
         rows += joined.make_part(numbers, tmp_path / f"{numbers[0]}.part")
-    for numbers in (0, 1, 2, 4):
+    for first in (0, 1, 2, 4):
         with TomogramJoiner(joined.output) as joiner:  # opened again: it goes on
-            joiner.append(tmp_path / f"{numbers}.part")
+            joiner.append(tmp_path / f"{first}.part")
     with TomogramJoiner(joined.output) as joiner:
         assert joiner.append(tmp_path / "5.part") == 1
     assert_same(whole.output, joined.output)

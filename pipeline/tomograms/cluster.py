@@ -20,6 +20,13 @@ __all__ = ["connected", "local_workers"]
 
 _HERE = "127.0.0.1"
 _PATIENCE_S = 60
+# A process that starts on a busy machine may take minutes. Dask gives up a worker that was not
+# replaced within 15 s, and closes the replacement.
+_PATIENT = {
+    "distributed.comm.timeouts.connect": "300s",
+    "distributed.comm.timeouts.tcp": "300s",
+    "distributed.deploy.lost-worker-timeout": "600s",
+}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -83,6 +90,8 @@ def local_workers(count: int, device: str | None = None) -> Iterator["Client"]:
     if count < 1:
         raise ConfigurationError(f"--workers must be at least 1, got {count}")
     distributed = _distributed()
+    import dask  # comes with distributed
+
     gpus = [] if device == "cpu" else _gpus()
     if gpus and count > len(gpus):
         raise ConfigurationError(
@@ -103,6 +112,7 @@ def local_workers(count: int, device: str | None = None) -> Iterator["Client"]:
         },
     }
     with (
+        dask.config.set(_PATIENT),
         distributed.SpecCluster(workers, scheduler, silence_logs=logging.ERROR) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):

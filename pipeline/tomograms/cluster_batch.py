@@ -17,9 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import CancelledError, Client, KilledWorker
 
 from acquisition.errors import LiveTomoError, Stopped
 from files.joining import TomogramJoiner
@@ -109,13 +109,14 @@ def run_on_cluster(
             file.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Submitted:
-    """A range on the cluster: its part to come, and an event for its end."""
+    """A range on the cluster: its part to come, what it came to, and an event for its end."""
 
     part: Path
-    future: Future
-    ended: Event
+    future: Any  # distributed's Future, which has no types
+    outcome: _PartResult = field(default_factory=_PartResult)
+    ended: Event = field(default_factory=Event)
 
 
 @dataclass(slots=True)
@@ -164,17 +165,19 @@ class _ClusterFile:
         """Give the next range to the cluster."""
         numbers = self.ranges.popleft()
         part = self.parts / f"{numbers[0]:08d}.h5"
-        future = self.client.submit(
+        future: Any = self.client.submit(
             _make_part, self.work, numbers, part, pure=False, retries=_RETRIES
         )
-        ended = Event()
-        future.add_done_callback(lambda done: self._hear(done, len(numbers), ended))
-        self.submitted.append(_Submitted(part, future, ended))
+        one = _Submitted(part, future)
+        future.add_done_callback(lambda _: self._hear(one, len(numbers)))
+        self.submitted.append(one)
 
-    def _hear(self, future: Future, count: int, ended: Event) -> None:
-        if future.status == "finished":
+    def _hear(self, one: _Submitted, count: int) -> None:
+        # fetched at once: what a worker says of a part is lost with it, and would be made again
+        one.outcome = _outcome(one.future)
+        if not one.outcome.error:
             self.counter.advance(count)
-        ended.set()
+        one.ended.set()
 
     def join_next(self, stop: Event | None) -> None:
         """Wait for the oldest range and append its part to the result."""
@@ -183,7 +186,7 @@ class _ClusterFile:
             if stop is not None and stop.is_set():
                 raise Stopped("the batch was stopped")
         self.submitted.popleft()
-        made, part = _outcome(oldest.future), oldest.part
+        made, part = oldest.outcome, oldest.part
         self.rows += made.rows
         if made.error:
             self._fail(made.error)
@@ -226,7 +229,7 @@ class _ClusterFile:
         self.entered.close()
 
 
-def _outcome(future: Future) -> _PartResult:
+def _outcome(future: Any) -> _PartResult:
     """Return what a range came to; an error that retries did not mend is one of the file."""
     try:
         result: _PartResult = future.result()
