@@ -300,7 +300,8 @@ def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: 
 
     progress = Counted()
     killer = threading.Thread(target=kill)
-    with local_workers(3, "cpu") as client:
+    # the scheduler is given by its address, as one that runs elsewhere
+    with local_workers(3, "cpu") as local, connected(local.scheduler.address) as client:
         assert len(client.scheduler_info()["workers"]) == 3
         killer.start()
         try:
