@@ -99,7 +99,8 @@ class Needs:
         size = " x ".join(map(str, self.shape))
         return (
             f"{self.count} tomograms of {size} voxels: about {_size(self.memory_bytes)} of memory "
-            f"for each process, {_size(self.disk_bytes)} on the disk ({_size(free_bytes(output))} free)"
+            f"for each process, {_size(self.disk_bytes)} on the disk "
+            f"({_size(free_bytes(output))} free)"
         )
 
 
