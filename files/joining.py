@@ -43,7 +43,7 @@ class TomogramJoiner(Closing):
         if output.exists():
             resume_tomograms(output).close()  # cuts off what a crash left incomplete
             self._file = reopen(output, FORMAT)
-            self._file.swmr_mode = True
+            hdf5.start_swmr(self._file)
 
     def append(self, part: Path) -> int:
         """Append all time points of a part; return how many there were.
@@ -57,7 +57,7 @@ class TomogramJoiner(Closing):
             hdf5.check_format(source, FORMAT)
             if self._file is None:
                 self._file = _empty_like(source, self.output)
-                self._file.swmr_mode = True
+                hdf5.start_swmr(self._file)
             count = len(source[_GROUP]["timestamps"])
             for time in range(count):
                 _append_time(self._file, source, time)

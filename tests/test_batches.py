@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from acquisition.errors import ConfigurationError, DataError, Stopped
 from acquisition.interferograms import InterferogramStack
 from commands.command_line import parse
+from files import hdf5
 from files.batch_files import batch_files, is_batch
 from files.joining import TomogramJoiner
 from files.kinds import kind_of
@@ -179,6 +181,19 @@ def test_parts_make_the_file_that_one_process_makes(
     assert_same(whole.output, joined.output)
     assert joined.left() == [] and sorted(row.time for row in rows) == list(range(SCANS))
     assert read_tomograms(joined.output).scans.tolist() == list(range(SCANS))
+
+
+def test_a_file_waits_until_no_one_holds_an_attribute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hdf5.create_file(tmp_path / "held.h5", "livetomo.tomogram", {}) as file:
+        held = [h5py.h5a.open(file.id, b"version")]
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        with pytest.raises(RuntimeError, match="attributes opened"):
+            hdf5.start_swmr(file)
+        monkeypatch.setattr(time, "sleep", lambda _: held.clear())  # the profiler lets go
+        hdf5.start_swmr(file)
+        assert file.swmr_mode
 
 
 # ---- Skipping and resuming -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ _PATIENT = {
     "distributed.comm.timeouts.connect": "300s",
     "distributed.comm.timeouts.tcp": "300s",
     "distributed.deploy.lost-worker-timeout": "600s",
+    "distributed.worker.profile.enabled": False,  # it keeps what a task has just let go of
 }
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
