@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import psutil
 import pytest
+from distributed import Client
 
 from acquisition.errors import ConfigurationError, DataError, Stopped
 from acquisition.interferograms import InterferogramStack
@@ -290,6 +291,10 @@ def test_workers_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         pass
 
 
+def address(client: Client) -> str:
+    return str(client.scheduler_info(n_workers=-1)["address"])
+
+
 def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: Path) -> None:
     count, victim = 12, tmp_path / "victim"
     gp = {n: n + 50 for n in range(count)}
@@ -316,7 +321,7 @@ def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: 
     progress = Counted()
     killer = threading.Thread(target=kill)
     # the scheduler is given by its address, as one that runs elsewhere
-    with local_workers(3, "cpu") as local, connected(local.scheduler.address) as client:
+    with local_workers(3, "cpu") as local, connected(address(local)) as client:
         assert len(client.scheduler_info()["workers"]) == 3
         killer.start()
         try:
