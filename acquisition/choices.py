@@ -52,9 +52,9 @@ REGULARIZERS = {
         transform_pairs=23,
     ),
     "tv-fast": RegularizerChoice("Total variation, fast", _TV, "tv", 75, transform_pairs=31),
-    "tv": RegularizerChoice("Total variation", _TV, "tv", 75, transform_pairs=172),
+    "tv": RegularizerChoice("Total variation", _TV, "tv", 75, transform_pairs=103),
     "deep": RegularizerChoice(
-        "DeepRegularizer", "regularizer.deep:make", "deep", 75, transform_pairs=34
+        "DeepRegularizer", "regularizer.deep:make", "deep", 110, transform_pairs=34
     ),
     "multislice": RegularizerChoice(
         "Multi-slice inversion",

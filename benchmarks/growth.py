@@ -31,7 +31,7 @@ from reconstruction.volume import plan_volume
 from reconstruction.wave_vectors import WaveVectors
 from regularizer.registry import bytes_per_voxel, regularizer
 
-__all__ = ["Point", "largest_field", "main"]
+__all__ = ["Point", "largest_field", "main", "needed_bytes"]
 
 _PAGE = DOCS / "explanation" / "performance.md"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -106,11 +106,11 @@ def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
             f"{1e3 * found['raw_s']:.0f}",
             f"{1e3 * found['regularized_s']:.0f}",
             f"{found['megabytes']:.0f}",
-            f"{_needed(**asdict(point)) / 1e6:.0f}",
+            f"{needed_bytes(**asdict(point)) / 1e6:.0f}",
         ]
 
 
-def _needed(frame: int, angles: int, slices: int) -> int:
+def needed_bytes(frame: int, angles: int, slices: int) -> int:
     """Return the estimate that volumes are refused by, in bytes."""
     chosen = preset("cell")
     k = np.resize(chosen.angles.k, (angles, 2))
@@ -125,7 +125,7 @@ def _needed(frame: int, angles: int, slices: int) -> int:
 def largest_field(memory_bytes: float, *, angles: int = 49, slices: int = 64) -> int:
     """Return the largest square frame, in steps of 32 pixels, whose scan fits into memory."""
     frame = 64
-    while _needed(frame + 32, angles, slices) <= memory_bytes:
+    while needed_bytes(frame + 32, angles, slices) <= memory_bytes:
         frame += 32
     return frame
 

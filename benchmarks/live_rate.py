@@ -10,10 +10,12 @@ measuring of objects.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from benchmarks.machine import machine
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.state import MeasuringRequest, Phase, TomogramView
 
-__all__ = ["main", "measure"]
+__all__ = ["Run", "followed", "main", "measure", "transform_rate"]
 
 _RESULTS = Path(__file__).parent / "results"
 # what is compared: its title, what it makes, and the rate of that
@@ -34,25 +36,45 @@ _COMPARED = {
 }
 
 
-def measure(
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was seen of a running instrument, after its first three tomograms.
+
+    ``gaps_s`` are the times from one tomogram to the next, ``used_s`` is the processor time of each
+    process, ``pairs_s`` that of transform pairs, and the counts are of reports and of scans.
+    """
+
+    views: list[TomogramView]
+    gaps_s: list[float]
+    elapsed_s: float
+    used_s: dict[str, float]
+    pairs_s: list[float]
+    checks: int
+    measured: int
+    skipped: int
+
+
+def followed(
     regularizer: str,
     seconds: float,
     microscope: Path | None = None,
     *,
     quality: bool = True,
     measuring: bool = False,
-) -> dict[str, float]:
-    """Return rates per second, and times of a tomogram in seconds: latency, stages, processor."""
+    at_least: int = 1,
+) -> Run:
+    """Run the instrument for some time, and for ``at_least`` so many tomograms; follow it."""
     running = Instrument(microscope, regularizer=regularizer, quality=quality)
     with running as instrument, instrument.client() as client:
         if measuring:
             client.set_measuring(MeasuringRequest(True))
         views: list[TomogramView] = []
+        times: list[float] = []
         skipped = [0, 0]
         checks = measured = 0
         begin = None
         pairs_s: list[float] = []
-        while begin is None or time.monotonic() - begin < seconds:
+        while begin is None or len(views) < 3 + at_least or time.monotonic() - begin < seconds:
             updates = client.poll(100)
             state, view = updates.state, updates.tomogram
             checks += updates.quality is not None and begin is not None
@@ -64,26 +86,43 @@ def measure(
             if view is None or view.method != regularizer:
                 continue
             views.append(view)
+            times.append(time.monotonic())
             pairs_s.append(_pair_processor_s(view.raw.shape))
             if len(views) == 3:  # the first ones load the network and touch the buffers
                 begin, skipped[0] = time.monotonic(), skipped[1]
                 used = _processor_s(instrument)
         used = {name: end - used.get(name, 0) for name, end in _processor_s(instrument).items()}
-    counted = views[3:]
-    elapsed = time.monotonic() - begin
+        elapsed = time.monotonic() - begin
+    gaps = [after - before for before, after in itertools.pairwise(times[2:])]
+    return Run(
+        views[3:], gaps, elapsed, used, pairs_s[3:], checks, measured, skipped[1] - skipped[0]
+    )
+
+
+def measure(
+    regularizer: str,
+    seconds: float,
+    microscope: Path | None = None,
+    *,
+    quality: bool = True,
+    measuring: bool = False,
+) -> dict[str, float]:
+    """Return rates per second, and times of a tomogram in seconds: latency, stages, processor."""
+    run = followed(regularizer, seconds, microscope, quality=quality, measuring=measuring)
+    counted = run.views
     figures = {
-        "tomograms_per_s": len(counted) / elapsed,
+        "tomograms_per_s": len(counted) / run.elapsed_s,
         "latency_s": float(np.median([view.latency_s for view in counted])),
-        "skipped_per_s": (skipped[1] - skipped[0]) / elapsed,
-        "checks_per_s": checks / elapsed,
-        "measured_per_s": measured / elapsed,
+        "skipped_per_s": run.skipped / run.elapsed_s,
+        "checks_per_s": run.checks / run.elapsed_s,
+        "measured_per_s": run.measured / run.elapsed_s,
     }
     for stage in counted[0].stages_s:
         figures[f"{stage}_s"] = float(np.median([view.stages_s[stage] for view in counted]))
-    for name, seconds_used in used.items():
+    for name, seconds_used in run.used_s.items():
         figures[f"{name}_processor_s"] = seconds_used / len(counted)
-    figures["pair_processor_s"] = float(np.median(pairs_s[3:]))
-    figures["transform_pairs_per_s"] = _transform_rate(counted[0].raw.shape)
+    figures["pair_processor_s"] = float(np.median(run.pairs_s))
+    figures["transform_pairs_per_s"] = transform_rate(counted[0].raw.shape)
     return figures
 
 
@@ -105,7 +144,7 @@ def _pair_processor_s(shape: tuple[int, ...]) -> float:
     return used
 
 
-def _transform_rate(shape: tuple[int, ...]) -> float:
+def transform_rate(shape: tuple[int, ...]) -> float:
     """Return the rate of forward and inverse real transform pairs of a volume, per second."""
     volume = torch.rand(shape)
     pair = []

@@ -6,6 +6,11 @@ in such pairs is what two runs, or two machines of one kind, are compared by. Th
 minimum time, as in ``gpu_speeds``: bytes over the rate of a copy, or operations over the rate of a
 matrix product, both measured in the same run.
 
+The last rows are of processes together: frames from the camera's buffer to the processor
+(``transport``), and the simulated microscope, live with the regularizer "deep" (``live_rate``): the
+time from one tomogram to the next, and from the start of a scan to the publication of its tomogram.
+There the transform pairs are timed right after the run.
+
 --json writes the figures with the machine, the versions and the commit; --compare FILE says what
 has become slower than in that file, and --compare FILE FILE compares two of them. --publish writes
 them to benchmarks/results/stages.json, and the table to docs/explanation/performance.md.
@@ -32,6 +37,8 @@ from benchmarks.gpu_scans import PAPER, SMALL, Bench, size_text
 from benchmarks.gpu_speeds import iterations_work, live_path, live_work, network_work
 from benchmarks.machine import machine, peak_mb
 from benchmarks.pages import DOCS, put
+from benchmarks.running import running_rows
+from benchmarks.stage_rows import Row, row_of, table
 from reconstruction.inversion import contrast_of
 from reconstruction.unwrap import unwrap_frames
 from regularizer.networks.inference import apply_whole
@@ -39,26 +46,12 @@ from regularizer.networks.trained import NETWORKS, best_network
 from regularizer.total_variation.parameters import TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 
-__all__ = ["Row", "compare", "main", "measure"]
+__all__ = ["compare", "main", "measure"]
 
 _RESULTS = Path(__file__).parent / "results" / "stages.json"
 _PAIR = (64, 192, 192)  # of the calibrating transforms
 _SLOWER = 1.2  # what counts as slower
 _PACKAGES = ("torch", "numpy", "scipy", "numba", "openvino")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One stage's figures: times in ms, quartiles, and the median in bare transform pairs."""
-
-    stage: str
-    size: str
-    ms: float
-    low_ms: float
-    high_ms: float
-    floor_ms: float | None
-    pairs: float
-    turns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +167,11 @@ def measure(bench: Bench, frame: tuple[int, int], seconds: float) -> list[Row]:
     for stage in _stages(bench, frame):
         times, calibrations = _in_turns(bench.device, stage.run, pair, seconds)
         times = [t / stage.repeats for t in times]
-        low, median, high = statistics.quantiles(times, n=4, method="inclusive")
         floor = None
         if stage.work is not None and bench.limits is not None:
-            floor = 1e3 * bench.limits.floor_s(stage.work) / stage.repeats
-        rows.append(
-            Row(
-                stage.name,
-                stage.size,
-                1e3 * median,
-                1e3 * low,
-                1e3 * high,
-                floor,
-                median / statistics.median(calibrations),
-                len(times),
-            )
-        )
+            floor = bench.limits.floor_s(stage.work) / stage.repeats
+        pair_s = statistics.median(calibrations)
+        rows.append(row_of(stage.name, stage.size, times, pair_s, floor))
     return rows
 
 
@@ -208,23 +190,6 @@ def _in_turns(
                 torch.cuda.synchronize(device)
             kept.append(time.perf_counter() - start)
     return times, calibrations
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the figures as a table in Markdown."""
-    lines = [
-        "| stage | size | ms | quartiles | floor, ms | times the floor | transform pairs |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        floor, above = "", ""
-        if row.floor_ms:
-            floor, above = f"{row.floor_ms:.3g}", f"{row.ms / row.floor_ms:.1f}"
-        lines.append(
-            f"| {row.stage} | {row.size} | {row.ms:.3g} | {row.low_ms:.3g} to {row.high_ms:.3g} "
-            f"| {floor} | {above} | {row.pairs:.2f} |"
-        )
-    return "\n".join(lines)
 
 
 def result(rows: Sequence[Row], limits: Limits) -> dict[str, Any]:
@@ -303,6 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     parser.add_argument("--compare", type=Path, nargs="+", metavar="FILE", help="see above")
     parser.add_argument("--publish", action="store_true", help="see above")
+    text = "leave out the rows of transport and of the running instrument"
+    parser.add_argument("--stages-only", action="store_true", help=text)
     parser.add_argument("--small", action="store_true", help="sizes that show that it runs")
     options = parser.parse_args(argv)
     known = [json.loads(path.read_text("utf-8")) for path in options.compare or ()]
@@ -316,6 +283,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench.limits = measure_limits(bench.device, 200 if sizes is PAPER else 4, 1024, 5.0, 10)
     frame = 64 if options.small else options.frame
     rows = measure(bench, (frame, frame), options.seconds)
+    if not options.stages_only:
+        rows += running_rows(bench.limits, options.seconds)
     found = result(rows, bench.limits)
     text = f"{_limits_text(found)}\n\n{table(rows)}"
     print(text)

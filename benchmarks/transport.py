@@ -30,10 +30,10 @@ from pipeline.live.sending import Sending
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, bind
 from pipeline.wire.messages import Stamp
 
-__all__ = ["main", "measure"]
+__all__ = ["FRAME", "main", "measure"]
 
 _RESULT = Path(__file__).parent / "results" / "transport.txt"
-_FRAME = (1024, 1280)
+FRAME = (1024, 1280)
 _ANGLES = 49
 _BLOCK = np.dtype(np.uint64)  # how the receiver reads: eight pixels at a time
 
@@ -103,13 +103,13 @@ def _send(
     sink: Sending | _Messages, answers: Any, seconds: float, frames_per_s: float | None
 ) -> tuple[int, float, float]:
     """Return frames sent, the time it took and the processor time, in seconds."""
-    image = np.zeros(_FRAME, np.uint8)  # the camera's buffer
+    image = np.zeros(FRAME, np.uint8)  # the camera's buffer
     chosen = preset("cell")
     begin, busy = time.perf_counter(), time.process_time()
     sent = number = 0
     while time.perf_counter() - begin < seconds:
         sink.next_scan(number, 0)
-        scan = CollectedFrames(_ANGLES, _FRAME, image.dtype, "Camera", 0, sink)
+        scan = CollectedFrames(_ANGLES, FRAME, image.dtype, "Camera", 0, sink)
         for angle in range(_ANGLES):
             if frames_per_s is not None:
                 time.sleep(max(begin + sent / frames_per_s - time.perf_counter(), 0))
@@ -160,7 +160,7 @@ def _read(frames: NDArray[Any], angles: Any) -> int:
 
 def _limit() -> float:
     """Return the processor time of copying a frame in memory and reading it, ms."""
-    image, copies = np.zeros(_FRAME, np.uint8), np.empty((_ANGLES, *_FRAME), np.uint8)
+    image, copies = np.zeros(FRAME, np.uint8), np.empty((_ANGLES, *FRAME), np.uint8)
     times = []
     for _ in range(5):
         begin = time.process_time()
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--rate", type=float, default=500.0, help="frames/s of the camera")
     options = parser.parse_args(argv)
     lines = [
-        f"Frames of {_FRAME[0]} x {_FRAME[1]} uint8 from the camera's buffer to the processor, "
+        f"Frames of {FRAME[0]} x {FRAME[1]} uint8 from the camera's buffer to the processor, "
         f"{_ANGLES} a scan",
         f"machine: {machine()}",
         f"copying a frame and reading it, one process: {_limit():.2f} ms",

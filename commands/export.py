@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add_options", "run", "run_export"]
 
-HELP = "export tomograms to OME-TIFF, OME-Zarr or TCF, as surfaces (STL, PLY) or a movie (GIF, MP4)"
+HELP = f"export tomograms in another format: {', '.join(how.title for how in FORMATS.values())}"
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from acquisition.errors import DataError
 from files.pictures import draw_tomograms, write_png
 from files.tomograms import TomogramWriter
 from pipeline.live.instrument_client import InstrumentClient
-from pipeline.live.quality_process import check_view
+from pipeline.live.quality_comparison import check_view
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import Phase, TomogramView

@@ -1,10 +1,13 @@
-"""Train networks: one for a number of steps, or several for a number of minutes.
+"""Train networks: on simulated samples by steps or by time, or on a lab's own data.
 
     python launcher.py train --network NAME --steps N
     python launcher.py train --minutes M [--network NAME ...]
+    python launcher.py train --recordings FOLDER [--target auto|multislice]
+    python launcher.py train --volumes FOLDER [--target auto|volume]
 
 The first form makes the missing samples, then trains. The second trains while samples are made, and
-keeps to the time. docs/explanation/networks.md lists the networks.
+keeps to the time. The others go on from the shipped weights, and say on held-out files whether the
+new ones are better. docs/explanation/networks.md lists the networks.
 """
 
 import os
@@ -26,6 +29,9 @@ _FRAME = 192
 # options of one form only, and their defaults
 _BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
+# options of training on simulated samples only, and of training on own data only
+_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs")
+_OWN = ("target", "scans", "optics")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,7 +52,8 @@ def add_options(parser: ArgumentParser) -> None:
     add("--rate", type=float, help="peak learning rate of Adam")
     add("--seed", type=int, default=0, help="seed of weights and patches")
     add("--device", help="default: cuda if there is one, otherwise cpu")
-    add("--steps", type=int, help="training steps; default: 3000")
+    text = "training steps; default: 3000, on own data 400"
+    add("--steps", type=int, help=text)
     add(
         "--objects",
         type=int,
@@ -64,6 +71,20 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add("--frame", type=int, help=f"camera pixels along each side of a sample; default: {_FRAME}")
     add("--patch", type=int, help="voxels along each side of a patch; default: 64")
+    group = parser.add_argument_group("own data").add_mutually_exclusive_group()
+    text = "folder of recordings to train on, at least three"
+    group.add_argument("--recordings", type=Path, metavar="FOLDER", help=text)
+    text = "folder of finished tomograms of other programs, or of LiveTomo, at least three files"
+    group.add_argument("--volumes", type=Path, metavar="FOLDER", help=text)
+    add = parser.add_argument_group("training on own data").add_argument
+    text = "what the network learns from own data: auto, total variation; multislice, the "
+    text += "inversion of scattering, for recordings; volume, the volumes themselves, of which "
+    text += "scans are simulated; default: auto"
+    add("--target", choices=("auto", "multislice", "volume"), help=text)
+    text = "wavelength, NA and medium of volumes whose files do not name them, as for regularize"
+    add("--optics", type=Path, metavar="TOML", help=text)
+    text = "scans of each file that are taken, spread evenly; default: 5"
+    add("--scans", type=int, metavar="N", help=text)
 
 
 def run(options: Namespace) -> int:
@@ -75,6 +96,15 @@ def run(options: Namespace) -> int:
         If options exclude each other, or a network or kind is unknown.
     """
     began = time.monotonic()
+    own = options.recordings is not None or options.volumes is not None
+    if (own or options.minutes is not None) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigurationError(
+            "several processes (torchrun) train by --steps on simulated samples: start one process "
+            "for own data and for --minutes"
+        )
+    if own:
+        return _on_own_data(options)
+    _refuse(options, _OWN, "needs --recordings or --volumes")
     foreign = _BY_TIME if options.minutes is None else _BY_STEPS
     for name in foreign:
         if getattr(options, name) is not None:
@@ -98,6 +128,29 @@ def run(options: Namespace) -> int:
     return _by_steps(options) if options.minutes is None else _by_time(options, began)
 
 
+def _refuse(options: Namespace, names: Iterable[str], rule: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise ConfigurationError(f"--{name} {rule}")
+
+
+def _on_own_data(options: Namespace) -> int:
+    import torch
+
+    from commands.train_own import train_own
+    from regularizer.networks.trained import NETWORKS
+
+    _refuse(options, _SIMULATED, "does not go with own data: leave it out")
+    check_names(options.network or (), NETWORKS, "--network")
+    if len(options.network or ()) > 1:
+        raise ConfigurationError(
+            f"own data train one network at a time, got {' '.join(options.network)}"
+        )
+    options.target = options.target or "auto"
+    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return train_own(options)
+
+
 def check_names(chosen: Iterable[str], names: Iterable[str], option: str) -> tuple[str, ...]:
     """Return the chosen names; raise ConfigurationError if one is not in ``names``."""
     names = tuple(names)
@@ -108,11 +161,10 @@ def check_names(chosen: Iterable[str], names: Iterable[str], option: str) -> tup
 
 
 def _by_steps(options: Namespace) -> int:
-    import torch
-
     from regularizer.networks.trained import WEIGHTS
     from regularizer.training.bulk_samples import make_bulk
     from regularizer.training.steps import Settings, train
+    from regularizer.training.team import joined_team, own_device
     from regularizer.training.training_data import make_data
 
     (network,) = options.network or ["light-unet"]
@@ -126,11 +178,17 @@ def _by_steps(options: Namespace) -> int:
         kinds=options.kinds,
     )
     data, jobs = options.data or _RUNS / "data", options.jobs or os.cpu_count() or 1
-    make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
-    make_bulk(data, options.bulk, jobs)
     output = options.output or WEIGHTS / f"{network}.safetensors"
     run = options.checkpoints or _RUNS / network
-    best = train(settings, data, run, output, torch.device(options.device))
+    device = own_device(options.device)
+    with joined_team(device) as team:
+        if team.leads:
+            make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
+            make_bulk(data, options.bulk, jobs)
+        team.wait()
+        best = train(settings, data, run, output, device, team=team)
+    if not team.leads:
+        return 0
     print(f"best validation MSE {best:.2e}: {output}" if options.steps else output)
     return 0
 

@@ -9,6 +9,7 @@ They are written after the last tomogram, in one piece: the group appears whole 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -16,15 +17,22 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from files import hdf5
-from files.volumes.volume_source import Fluorescence
 
-__all__ = ["fluorescence_channels", "read_fluorescence", "write_fluorescence"]
+if TYPE_CHECKING:
+    from files.volumes.volume_source import Fluorescence  # with torch, which a window opens without
+
+__all__ = [
+    "fluorescence_at",
+    "fluorescence_channels",
+    "read_fluorescence",
+    "write_fluorescence",
+]
 
 _GROUP, _PARTIAL = "fluorescence", "fluorescence.partial"
 
 
 def write_fluorescence(
-    path: Path, channels: Sequence[Fluorescence], tell: Callable[[str], None] = lambda what: None
+    path: Path, channels: "Sequence[Fluorescence]", tell: Callable[[str], None] = lambda what: None
 ) -> None:
     """Add channels to a tomogram file that no one else writes; one that has them is left alone."""
     if not channels:
@@ -53,6 +61,17 @@ def fluorescence_channels(path: Path) -> tuple[str, ...]:
     """Return the names of the fluorescence channels of a tomogram file."""
     with hdf5.read_file(path) as file:
         return tuple(file[_GROUP]) if _GROUP in file else ()
+
+
+def fluorescence_at(path: Path, time: int) -> dict[str, NDArray[np.float32]]:
+    """Read all channels that a tomogram file has at a time point, (z, y, x) each, by name."""
+    with hdf5.read_file(path) as file:
+        held = file[_GROUP].items() if _GROUP in file else ()
+        return {
+            name: np.asarray(channel[time], np.float32)
+            for name, channel in held
+            if 0 <= time < len(channel)
+        }
 
 
 def read_fluorescence(path: Path, name: str, time: int) -> NDArray[np.float32] | None:

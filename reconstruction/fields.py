@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import check_rotations
 from acquisition.optics import Optics
+from reconstruction.transform_sizes import fast_size
 from reconstruction.wave_vectors import folded_conjugates
 
 __all__ = ["FieldPlan", "FieldStack"]
@@ -192,12 +192,12 @@ def _good_crop(n: int) -> int:
     anyway, and halves the time of the transform.
     """
     kept = n
-    while scipy.fft.next_fast_len(kept, real=False) != kept:
+    while fast_size(kept) != kept:
         kept -= 1
     return kept
 
 
 def _good_size(wanted: float, limit: int) -> int:
     """Return an even size with small prime factors, from ``wanted`` to at most ``limit``."""
-    size = 2 * int(scipy.fft.next_fast_len(math.ceil(wanted / 2), real=False))
+    size = 2 * fast_size(math.ceil(wanted / 2))
     return min(size, limit + limit % 2)

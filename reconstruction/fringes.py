@@ -5,7 +5,6 @@ and the camera samples frequencies only modulo 1/pixel.
 """
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
@@ -42,9 +41,9 @@ class Fringes:
         hann = [np.hanning(n + 1)[:-1] for n in frames.shape[1:]]
         self._window = hann[0][:, None] * hann[1]
         pixel = optics.pixel_size_um
-        self._fy = scipy.fft.fftfreq(frames.shape[1], pixel)
-        self._fx = scipy.fft.fftfreq(frames.shape[2], pixel)
-        half = scipy.fft.rfftfreq(frames.shape[2], pixel)
+        self._fy = np.fft.fftfreq(frames.shape[1], pixel)
+        self._fx = np.fft.fftfreq(frames.shape[2], pixel)
+        half = np.fft.rfftfreq(frames.shape[2], pixel)
         self._half_fx = half
         self._outside = np.hypot(half, self._fy[:, None]) > ZERO_ORDER * optics.cutoff
         self._strongest = np.zeros(len(frames))
@@ -58,7 +57,7 @@ class Fringes:
         peaks, strength = np.empty((len(self._frames), 2)), np.empty(len(self._frames))
         for i in range(len(self._frames)):
             picture = self._picture(i)
-            power = np.abs(scipy.fft.rfft2(picture))
+            power = np.abs(np.fft.rfft2(picture))
             self._floor[i] = np.median(power[self._outside]) + 1e-12
             power *= self._outside & _tops(power)  # no skirt of what lies nearer to the zero order
             row, column = np.unravel_index(int(np.argmax(power)), power.shape)
@@ -78,7 +77,7 @@ class Fringes:
         away_x = folded(self._fx - place[0], self._optics)
         away_y = folded(self._fy - place[1], self._optics)[:, None]
         zero = np.hypot(self._fx, self._fy[:, None]) < _ZERO_PEAK * self._optics.cutoff
-        power = np.abs(scipy.fft.fft2(picture)) * (np.hypot(away_x, away_y) <= reach) * ~zero
+        power = np.abs(np.fft.fft2(picture)) * (np.hypot(away_x, away_y) <= reach) * ~zero
         row, column = np.unravel_index(int(np.argmax(power)), power.shape)
         least = max(MIN_PEAK * self._floor[frame], _LEAST_PART * self._strongest[frame])
         if power[row, column] < least:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
@@ -150,12 +149,8 @@ class VoxelAverages:
         shape = (len(self.voxels), samples)
         self._direct, self._mirrored = (
             _matrix(
-                scipy.sparse.csr_array(
-                    (entries.weight[kind], (row_of[entries.voxel[kind]], entries.sample[kind])),
-                    shape,
-                ),
-                device,
-            )
+                row_of[entries.voxel[kind]], entries.sample[kind], entries.weight[kind], shape
+            ).to(device)
             for kind in (~entries.mirrored, entries.mirrored)
         )
         self._complete = self._weights(torch.ones(samples, device=device))
@@ -265,14 +260,21 @@ class Sides:
         return expected if sum(spread) > 0 else None
 
 
-def _matrix(matrix: scipy.sparse.csr_array, device: torch.device) -> torch.Tensor:
+def _matrix(
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    value: NDArray[np.float32],
+    shape: tuple[int, int],
+) -> torch.Tensor:
+    """Return a sparse matrix of ``shape`` with these entries, compressed by rows."""
+    by_row = np.argsort(row, kind="stable")
+    starts = np.searchsorted(row[by_row], np.arange(shape[0] + 1))
     with warnings.catch_warnings():
         # torch warns once per process: "beta state" and "invariant checks are disabled"
         warnings.filterwarnings("ignore", message="Sparse")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32)),
-            torch.from_numpy(matrix.indices.astype(np.int32)),
-            torch.from_numpy(matrix.data.astype(np.float32)),
-            matrix.shape,
-            device=device,
+            torch.from_numpy(starts.astype(np.int32)),
+            torch.from_numpy(column[by_row].astype(np.int32)),
+            torch.from_numpy(value[by_row]),
+            shape,
         )

@@ -95,7 +95,10 @@ class CapPlan:
         slices, in_plane = self.grid.fine_shape[0], fine // self.grid.fine_shape[0]
         voxels = self._average.voxels
         self._ring = torch.tensor(_rings(self.grid, views.optics), device=device)[voxels % in_plane]
-        self._columns, column = torch.unique(voxels % in_plane, return_inverse=True)
+        reached = torch.zeros(in_plane, dtype=torch.bool, device=device)
+        reached[voxels % in_plane] = True
+        self._columns = reached.nonzero()[:, 0]
+        column = (reached.cumsum(0) - 1)[voxels % in_plane]
         self._in_columns = column * slices + voxels // in_plane
         coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
         counted = nearest_voxels(coarse, self.grid.shape, spread)

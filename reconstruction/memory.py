@@ -1,8 +1,9 @@
 """Estimates the memory that a volume needs, and refuses a volume that does not fit.
 
 The figures come from the increase of the process's peak resident memory, measured on volumes of 1
-to 5 million voxels; they are right to within a third. The error for a volume that does not fit says
-what would.
+to 9 million voxels. They are right to within a third where a network sees the whole volume, and up
+to twice as high where objects fill a part of it. The error for a volume that does not fit says what
+would.
 """
 
 import math

@@ -15,13 +15,13 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
 from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import VolumeWindow
+from reconstruction.transform_sizes import fast_size
 
 __all__ = ["VolumeGrid", "plan_volume", "steepest_tangent"]
 
@@ -140,7 +140,7 @@ def _requested_voxels(
     if settings.voxel_um is None:
         return pixels, pixel_um
     size = pixels * pixel_um
-    count = 2 * scipy.fft.next_fast_len(max(1, math.ceil(size / settings.voxel_um / 2)))
+    count = 2 * fast_size(max(1, math.ceil(size / settings.voxel_um / 2)))
     return count, size / count
 
 
@@ -169,4 +169,4 @@ def _computed_pixels(
 
 def _fast(size: float) -> int:
     """Return the smallest even size from ``size`` on with a fast transform."""
-    return 2 * int(scipy.fft.next_fast_len(math.ceil(size / 2 - 1e-6), real=False))
+    return 2 * fast_size(math.ceil(size / 2 - 1e-6))

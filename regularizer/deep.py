@@ -112,7 +112,7 @@ class DeepRegularizer:
         contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
         method = self._method
         if self.finish:
-            parameters = replace(PARAMETERS["tv"], inner=self.finish)
+            parameters = replace(PARAMETERS["tv"], inner=self.finish, relaxation=1.0)
             solver = SplitBregman(spectrum, parameters, scale=float(tomogram.contrast.max()))
             solver.start_from(contrast)
             contrast, method = solver.run(progress, stop), f"{method}; finish {self.finish}"

@@ -158,6 +158,25 @@ class Recording(Sequence[Scan]):
         )
         return Tomogram(whole)
 
+    def save(self, path: str | Path) -> None:
+        """Write the recording to a new file, which every command reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            An existing file is refused.
+
+        Raises
+        ------
+        DataError
+            If the file exists, or a scan does not fit the background.
+        """
+        from files.recording import RecordingWriter
+
+        with RecordingWriter(Path(path), self.background) as writer:
+            for scan in self:
+                writer.append(scan.stack)
+
     def __len__(self) -> int:
         return self._count()
 
@@ -215,7 +234,8 @@ def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Record
     Parameters
     ----------
     kind : str
-        "cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random" or "several".
+        "cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random" or "several"; or
+        "crystal", which no shipped network was trained on.
     seed : int
         Decides the sample, its place and the noise.
     frame : int
@@ -231,10 +251,10 @@ def simulate_scan(kind: str = "cell", seed: int = 1, frame: int = 192) -> Record
     ConfigurationError
         If there is no sample of that kind.
     """
-    from regularizer.training.training_data import KINDS, simulated
+    from regularizer.training.training_data import KINDS, UNSEEN_KINDS, simulated
 
-    if kind not in KINDS:
-        raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in (known := (*KINDS, *UNSEEN_KINDS)):
+        raise ConfigurationError(f"kind must be one of {', '.join(known)}, got {kind!r}")
     made = simulated(kind, seed, frame)
     scan = Scan(made.stack, made.background)
     return Recording(lambda: 1, lambda number: scan, made.background, made)

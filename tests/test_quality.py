@@ -11,7 +11,7 @@ import torch
 
 from acquisition.errors import DataError, Stopped
 from acquisition.illumination.angles import preset
-from pipeline.live.quality_process import check_view, spectrum_of
+from pipeline.live.quality_comparison import check_view, spectrum_of
 from pipeline.wire.messages import (
     QualityHeader,
     Stamp,

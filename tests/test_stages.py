@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.growth import largest_field
+from benchmarks.growth import largest_field, needed_bytes
 from benchmarks.growth import main as growth
+from benchmarks.pages import DOCS
+from benchmarks.performance_pictures import growth_rows
 from benchmarks.stages import compare, main
 
 
@@ -16,7 +18,7 @@ def test_stages_are_measured_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "stages.json"
-    assert main(["--small", "--seconds", "0", "--json", str(file)]) == 0
+    assert main(["--small", "--stages-only", "--seconds", "0", "--json", str(file)]) == 0
     found = json.loads(file.read_text("utf-8"))
     assert len(found["rows"]) == 11
     for row in found["rows"]:
@@ -44,6 +46,14 @@ def test_a_point_of_growth_is_measured(capsys: pytest.CaptureFixture[str]) -> No
     assert growth(["--point", json.dumps(point)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["voxels"] == 64 * 48 * 48 and found["raw_s"] > 0 and found["regularized_s"] > 0
+
+
+def test_the_estimate_holds_what_was_measured() -> None:
+    page = (DOCS / "explanation" / "performance.md").read_text("utf-8")
+    for frame, angles, slices, *_, measured, estimated in growth_rows(page):
+        needed = needed_bytes(int(frame.split(" ")[0]), int(angles), int(slices)) / 1e6
+        assert round(needed) == int(estimated)  # else the page is outdated: benchmarks growth
+        assert float(measured) <= needed < 2.5 * float(measured)
 
 
 def test_more_memory_holds_a_larger_field() -> None:

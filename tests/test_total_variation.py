@@ -241,6 +241,15 @@ def test_the_missing_cone_is_filled() -> None:
     assert after.correlation > before.correlation
 
 
+def test_the_iterations_of_tv_come_as_near_as_a_hundred_plain_ones() -> None:
+    spectrum = measured(ball((16, 24, 24), 5), noise=0.001)
+    tv = PARAMETERS["tv"]
+    solution = SplitBregman(spectrum, replace(tv, inner=600)).run()
+    plain = SplitBregman(spectrum, replace(tv, inner=100, relaxation=1.0)).run()
+    assert tv.inner < 100
+    assert (SplitBregman(spectrum, tv).run() - solution).norm() < (plain - solution).norm()
+
+
 def test_a_warm_start_goes_on_where_it_was() -> None:
     spectrum = measured(ball((24, 32, 32), 7), noise=0.001)
     solution = SplitBregman(spectrum, replace(PARAMETERS["tv"], inner=300)).run()

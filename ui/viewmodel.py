@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.wire.state import QualityView, TomogramView
+from ui.sections.channel_look import ChannelLook, looks_of
 from ui.sections.colours import COLORMAPS
 from ui.sections.contrast import Contrast, auto_contrast, percentile_contrast
 from ui.sections.displayed import DisplayedVolume, volume_of
@@ -36,6 +37,10 @@ class ViewState:
         What is painted over the sections: "error", "uncertainty"; "": nothing.
     outlines : bool
         Whether the outlines of measured objects are painted.
+    fluorescence : bool
+        Whether fluorescence is painted.
+    channels : tuple of ChannelLook
+        How each of its channels is painted.
     beside : str
         Kind of a second volume beside it; "": none.
     projection, crosshair, smooth : bool
@@ -64,6 +69,8 @@ class ViewState:
     beside: str = ""
     overlay: str = ""
     outlines: bool = True
+    fluorescence: bool = True
+    channels: tuple[ChannelLook, ...] = ()
     projection: bool = False
     crosshair: bool = True
     smooth: bool = True
@@ -87,7 +94,8 @@ class ViewState:
         state = self._on_grid(grid_of(tomogram))
         if state.contrast is None or state.autoscale != "once":
             state = state.scaled(tomogram, check)
-        return state.keeping_up(tomogram, check)
+        channels = looks_of(tomogram.fluorescence, state.channels)
+        return replace(state, channels=channels).keeping_up(tomogram, check)
 
     def on_display(self, tomogram: TomogramView, check: QualityView | None) -> DisplayedVolume:
         """Return the displayed volume of a tomogram."""
@@ -202,6 +210,18 @@ class ViewState:
     def with_overlay(self, kind: str) -> "ViewState":
         """Paint a map over the sections, or no longer paint it."""
         return replace(self, overlay="" if kind == self.overlay else kind)
+
+    def with_channel(self, look: ChannelLook) -> "ViewState":
+        """Paint a channel of the fluorescence as ``look`` says."""
+        channels = (look if one.name == look.name else one for one in self.channels)
+        return replace(self, channels=tuple(channels))
+
+    def with_channel_switched(self, number: int) -> "ViewState":
+        """Paint a channel of the fluorescence, by its number from 0, or no longer paint it."""
+        if number >= len(self.channels):
+            return self
+        look = self.channels[number]
+        return self.with_channel(replace(look, shown=not look.shown))
 
     def with_enlarged(self, plane: str) -> "ViewState":
         """Let a plane, or the 3D view, fill the views, or show all of them again."""

@@ -188,6 +188,9 @@ class Window(QMainWindow):
             lambda at: self.show_state(self.state.cursor_at(dict(enumerate(at))))
         )
         self.objects.said.connect(self.status.show_answer)
+        self.docks.fluorescence.changed.connect(
+            lambda look: self.show_state(self.state.with_channel(look))
+        )
 
     # --- updates from the client ---
 
@@ -237,7 +240,9 @@ class Window(QMainWindow):
     def begin_anew(self, path: Path) -> None:
         """Show another file from here on."""
         self.tomogram = self.check = self.measured = None
-        self.state = replace(self.state, grid=None, contrast=None, followed=None, drawn=None)
+        self.state = replace(
+            self.state, grid=None, contrast=None, followed=None, drawn=None, channels=()
+        )
         self._history = ViewHistory()
         self.docks.begin_anew()
         self.stack.setCurrentWidget(self.waiting)
@@ -255,12 +260,12 @@ class Window(QMainWindow):
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
-        state = self.state.for_tomogram(tomogram, self.check)
+        state, before = self.state.for_tomogram(tomogram, self.check), self.state.channels
         if state == self.state:
             self._draw_views()
         else:
             self._show(state)
-        if first:
+        if first or state.channels != before:
             self._draw_actions()
 
     def show_check(self, check: QualityView) -> None:
@@ -322,6 +327,7 @@ class Window(QMainWindow):
         on_display = None
         if self.tomogram is not None:
             self.picture.draw(self.state, self.tomogram, self.check, self.measured)
+            self.docks.fluorescence.draw(self.state, self.tomogram)
             on_display = self.views.volume
         self.toolbar.draw_view(self.state, on_display)
 
@@ -338,6 +344,7 @@ class Window(QMainWindow):
                 busy=self.experiment.busy,
                 file=self._timeline is not None,
                 tomogram=self.tomogram is not None,
+                channels=len(self.state.channels),
                 bench=self.set_up.here,
                 undoable=self._history.undoable,
                 redoable=self._history.redoable,

@@ -253,6 +253,19 @@ def _ellipsoid(grid: Grid, centre: NDArray[np.float64], radii: NDArray[np.float6
     return grid.inside((length - 1) * np.float32(radii.min()))
 
 
+def crystal(voxel_size_um: VoxelSize, rng: np.random.Generator) -> Phantom:
+    """Return a homogeneous body with 7 to 12 flat faces, of 2.6 to 4.4 um and a high contrast."""
+    radius = rng.uniform(1.3, 2.2)
+    grid = Grid.around((1.3 * radius,) * 3, voxel_size_um)
+    outside = np.sqrt(grid.z**2 + grid.y**2 + grid.x**2) - np.float32(1.25 * radius)
+    for _ in range(int(rng.integers(7, 13))):
+        z, y, x = (normal := rng.standard_normal(3)) / np.linalg.norm(normal)
+        face = z * grid.z + y * grid.y + x * grid.x - radius * rng.uniform(0.7, 1.0)
+        outside = np.maximum(outside, face)
+    body = grid.inside(np.asarray(outside, np.float32))
+    return Phantom(np.asarray(rng.uniform(0.035, 0.06) * body, np.float32), voxel_size_um)
+
+
 SPECIMENS: dict[str, Callable[[VoxelSize, np.random.Generator], Phantom]] = {
     "bead": lambda voxel, rng: bead(voxel),
     "cell": cell,
@@ -263,4 +276,5 @@ SPECIMENS: dict[str, Callable[[VoxelSize, np.random.Generator], Phantom]] = {
     "debris": debris,
     "random": random_field,
     "several": several,
+    "crystal": crystal,
 }

@@ -112,7 +112,7 @@ def _files(
     else:
         names = _named(one, [image.label for image in images])
         files = [ExportedFile(path, (image,)) for path, image in zip(names, images, strict=True)]
-    return [part for file in files for part in _by_scan(file)] if chosen.surfaces else files
+    return [part for file in files for part in _by_scan(file)] if chosen.one_scan else files
 
 
 def _by_scan(file: ExportedFile) -> list[ExportedFile]:
@@ -122,7 +122,7 @@ def _by_scan(file: ExportedFile) -> list[ExportedFile]:
         return [file]
     names = (file.path.with_stem(f"{file.path.stem}_{time:04d}") for time in image.times.tolist())
     return [
-        ExportedFile(path, (replace(image, times=image.times[number : number + 1]),))
+        ExportedFile(path, (replace(image, times=image.times[number : number + 1], whole=image),))
         for number, path in enumerate(names)
     ]
 
@@ -159,7 +159,7 @@ def _write(
     def told(images: Sequence[ExportedImage]) -> Iterator[Volume]:
         nonlocal done
         for image in images:
-            for volume in image.volumes():
+            for volume in image.volumes(by_channel=chosen.by_channel):
                 yield volume
                 done += 1
                 progress("writing", done, total)

@@ -38,12 +38,15 @@ class ExportedImage:
         Time points of the file; at least one.
     label : str
         Label of the stage position; "" where there is one only.
+    whole: ExportedImage or None
+        The image that this one is a single scan of; None: it is whole itself.
     """
 
     series: TomogramSeries
     channels: tuple[str, ...]
     times: NDArray[np.int64]
     label: str = ""
+    whole: "ExportedImage | None" = None
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -68,13 +71,15 @@ class ExportedImage:
 
     @property
     def seconds(self) -> NDArray[np.float64] | None:
-        """Seconds since the first scan, (t,); None where times are unknown."""
-        stamps = self.timestamps
-        return None if stamps is None else np.asarray(stamps - stamps[0])
+        """Seconds since the first scan of the position, (t,); None where times are unknown."""
+        stamps, first = self.timestamps, (self.whole or self).timestamps
+        return None if stamps is None or first is None else np.asarray(stamps - first[0])
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between scans; None where unknown or not even."""
+        """Seconds between scans of the position; None where unknown or not even."""
+        if self.whole is not None:
+            return self.whole.interval_s
         if self.seconds is None or len(self.times) < 2:
             return None
         steps = np.diff(self.seconds)
@@ -118,11 +123,12 @@ class ExportedImage:
         assert found is not None  # ``select_images`` has looked
         return found.index.numpy()
 
-    def volumes(self) -> Iterator[Volume]:
-        """Read all volumes, the channels of a time point one after the other."""
-        for time in range(len(self.times)):
-            for channel in range(len(self.channels)):
-                yield self.volume(time, channel)
+    def volumes(self, *, by_channel: bool = False) -> Iterator[Volume]:
+        """Read all volumes: the channels of a time point one after the other, or the reverse."""
+        t, c = self.shape[:2]
+        for number in range(t * c):
+            time, channel = (number % t, number // t) if by_channel else divmod(number, c)
+            yield self.volume(time, channel)
 
 
 def select_images(

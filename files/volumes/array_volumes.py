@@ -2,7 +2,8 @@
 
 Without --axes a NumPy array is (z, y, x) or (time, z, y, x), and a MATLAB one (y, x, z) or (y, x,
 z, time): rows, columns, pages, as MATLAB shows it. A .mat of version 7.3 is HDF5, with the axes in
-reverse order; others are read by scipy.
+reverse order; others are read by scipy. What LiveTomo's own exports say of their arrays in further
+variables (``files.exporting.array_variables``) is taken from there.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import scipy.io
 
 from acquisition.errors import DataError
+from files.volumes.own_arrays import DESCRIBING, with_own_description
 from files.volumes.volume_source import Numbers, VolumeOptions, VolumeSource, along_axes
 
 __all__ = ["mat_volumes", "numpy_volumes"]
@@ -35,7 +37,8 @@ def numpy_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
         return _source(path, "NumPy", found, options, _NUMPY_AXES)
     with found:
         name = _only([n for n in found.files if found[n].ndim in _NUMPY_AXES], options, path)
-        return _source(path, "NumPy", found[name], options, _NUMPY_AXES)
+        source = _source(path, "NumPy", found[name], options, _NUMPY_AXES)
+        return with_own_description(source, {n: found[n] for n in DESCRIBING if n in found})
 
 
 def mat_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
@@ -45,10 +48,13 @@ def mat_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
     try:
         names = [n for n, shape, _ in scipy.io.whosmat(path) if len(shape) in _MATLAB_AXES]
         name = _only(names, options, path)
-        found = scipy.io.loadmat(path, variable_names=[name])[name]
+        found = scipy.io.loadmat(path, variable_names=[name, *DESCRIBING], squeeze_me=False)
     except _MAT_ERRORS as error:
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error
-    return _source(path, "MATLAB", found, options, _MATLAB_AXES)
+    if np.ndim(axes := found.get("axes")) == 1:  # text
+        found["axes"] = "".join(map(str, np.ravel(axes)))
+    source = _source(path, "MATLAB", found[name], options, _MATLAB_AXES)
+    return with_own_description(source, found)
 
 
 class _Hdf5Array:
@@ -70,13 +76,23 @@ def _new_mat(path: Path, options: VolumeOptions) -> VolumeSource:
                 for name, item in file.items()
                 if isinstance(item, h5py.Dataset) and len(item.shape) in _MATLAB_AXES
             }
+            own = {n: _number_or_text(file[n]) for n in DESCRIBING if n in file}
     except OSError as error:
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error
     name = _only(list(shapes), options, path)
     # axes as MATLAB counts them, turned round as HDF5 stores them
     axes = (options.axes or _MATLAB_AXES[len(shapes[name])])[::-1]
     read = along_axes(_Hdf5Array(path, name, shapes[name]), axes, path, options.channel)
-    return VolumeSource(path, "MATLAB", read.shape, read.read, about={"variable": name})
+    source = VolumeSource(path, "MATLAB", read.shape, read.read, about={"variable": name})
+    return with_own_description(source, own)
+
+
+def _number_or_text(item: h5py.Dataset | h5py.Group) -> object:
+    """Return a variable of version 7.3; nothing for a cell or structure."""
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
+        return ""
+    held = np.ravel(item[()])
+    return "".join(map(chr, held)) if item.attrs.get("MATLAB_class") == b"char" else held
 
 
 def _source(

@@ -16,6 +16,7 @@ from acquisition.errors import DataError, LiveTomoError
 from files import tomograms
 from files.measured_rows import read_measured, table_beside
 from files.tomogram_extent import extent
+from files.tomogram_fluorescence import fluorescence_at
 from pipeline.live.playback_source import ViewRequest
 from pipeline.live.thumbnails import small
 from pipeline.wire.file_state import CheckedScan, MeasuredScan
@@ -101,6 +102,7 @@ class PlayedTomograms:
             timestamp=float(series.timestamps[scan]),
             latency_s=0.0,
             optics=series.optics,
+            fluorescence=fluorescence_at(self.path, scan),
         )
 
     def check(self, view: TomogramView) -> QualityView | None:

@@ -2,16 +2,13 @@
 
 When idle it asks the processor for the newest tomogram, runs total variation on the spectrum of the
 raw tomogram, and publishes the comparison. Tomograms that arrive meanwhile are skipped. It runs at
-the lowest priority on the CPU, even if the live path uses a GPU.
+the lowest priority on the CPU, even if the live path uses a GPU, and loads torch when there is a
+tomogram to check: until then the cores belong to those that make the first one.
 """
 
 import os
 import threading
 import time
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from acquisition.errors import DataError, LiveTomoError, Stopped
 from pipeline.live.newest_tomogram import NewestTomogram
@@ -24,19 +21,9 @@ from pipeline.wire.messages import (
     quality_message,
 )
 from pipeline.wire.sockets import PipelineError
-from pipeline.wire.state import QualityView, TomogramView
-from pipeline.wire.tomogram_view import windowed
-from reconstruction.tomogram import (
-    Spectrum,
-    VolumeWindow,
-    contrast_from_index,
-    index_from_contrast,
-)
-from regularizer.constraint import check_constraint
-from regularizer.interface import Progress
-from regularizer.quality_check import check
+from pipeline.wire.state import TomogramView
 
-__all__ = ["QualityCheck", "check_view", "spectrum_of"]
+__all__ = ["QualityCheck"]
 
 _ASK_AGAIN_S = 0.2
 
@@ -69,7 +56,6 @@ class QualityCheck:
         self._life = settings.life
         self._server = CommandServer(commands, publisher, stamp, self._handle, self._status)
         self._message = "waiting for a tomogram"
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
 
     def run(self, ending: threading.Event) -> None:
         """Serve until ``ending`` is set."""
@@ -100,6 +86,11 @@ class QualityCheck:
             self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
 
         self._message = f"scan {view.sequence}: starting"
+        import torch
+
+        from pipeline.live.quality_comparison import check_view
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
         try:
             found = check_view(view, progress, ending)
         except Stopped:
@@ -115,74 +106,3 @@ class QualityCheck:
 
     def _status(self) -> QualityStatus:
         return QualityStatus(life=self._life, message=self._message, **self._stamp())
-
-
-def check_view(
-    view: TomogramView,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-) -> QualityView:
-    """Compare the regularized volume of a view, or else the raw one, with total variation.
-
-    Raises
-    ------
-    DataError
-        If the view lacks optics or mask, or shows no object.
-    Stopped
-        When ``stop`` is set.
-    """
-    begin = time.monotonic()
-    spectrum = spectrum_of(view)
-    medium = view.medium_index
-    regularized = None
-    if view.regularized is not None:
-        regularized = contrast_from_index(_tensor(view.regularized), medium)
-    window = None if view.window is None else VolumeWindow(*view.window)
-    found = check(
-        regularized,
-        spectrum,
-        view.method,
-        window=window,
-        constraint=check_constraint(view.constraint),
-        progress=progress,
-        stop=stop,
-    )
-    reference = index_from_contrast(found.reference, medium).numpy()
-    shown = windowed(view)
-    compared = shown.raw if shown.regularized is None else shown.regularized
-    return QualityView(
-        report=found.report,
-        reference=reference,
-        error=compared - reference,
-        voxel_size_um=shown.voxel_size_um,
-        sequence=view.sequence,
-        timestamp=view.timestamp,
-        seconds=time.monotonic() - begin,
-    )
-
-
-def spectrum_of(view: TomogramView) -> Spectrum:
-    """Return the measured spectrum of a live tomogram.
-
-    Raises
-    ------
-    DataError
-        If the view lacks the optics, or a mask that fits its volume.
-    """
-    slices, rows, columns = view.raw.shape
-    half = (slices, rows, columns // 2 + 1)
-    voxels = slices * rows * half[2]
-    if view.measured is None or view.optics is None or len(view.measured) != -(-voxels // 8):
-        raise DataError(
-            f"a tomogram must have its optics and one bit for each of the {voxels} voxels of its "
-            f"half spectrum to be checked, scan {view.sequence} came without"
-        )
-    measured = np.unpackbits(view.measured, count=voxels).reshape(half)
-    raw = contrast_from_index(_tensor(view.raw), view.medium_index)
-    mask = torch.from_numpy(measured.astype(np.float32))
-    values = torch.fft.rfftn(torch.fft.ifftshift(raw), norm="ortho") * mask
-    return Spectrum(values, mask, (slices, rows, columns), view.voxel_size_um, view.optics)
-
-
-def _tensor(volume: NDArray[np.float32]) -> torch.Tensor:
-    return torch.from_numpy(np.array(volume))  # its own copy: messages are read-only

@@ -350,6 +350,7 @@ class TomogramView:
     played holds it beside ``regularized``. ``light`` says how good its interferograms were, if it
     was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
     was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
+    ``fluorescence`` has the channels, (z, y, x) float32 by name, of a file that is played.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -376,6 +377,7 @@ class TomogramView:
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     oldest_s: float | None = None
+    fluorescence: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ cutting or padding the spectrum, without interpolation.
 import math
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
 from reconstruction.finished.scan_caps import Shape, VoxelSize
+from reconstruction.transform_sizes import fast_size
 
 __all__ = ["apron_of", "computed_shape", "resampled", "with_apron"]
 
@@ -62,7 +62,7 @@ def computed_shape(shape: Shape, voxel_size_um: VoxelSize, optics: Optics) -> Sh
 
 
 def _even(count: float) -> int:
-    return max(_FEWEST, 2 * int(scipy.fft.next_fast_len(max(1, math.ceil(count / 2 - 1e-6)))))
+    return max(_FEWEST, 2 * fast_size(max(1, math.ceil(count / 2 - 1e-6))))
 
 
 def resampled(values: torch.Tensor, held: Shape, wanted: Shape) -> torch.Tensor:

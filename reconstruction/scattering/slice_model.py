@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
+from reconstruction.transform_sizes import fast_size
 
 __all__ = ["Box", "SliceModel", "Tape"]
 
@@ -159,7 +159,7 @@ class SliceModel:
         for n, d in zip(lateral, self.pixel_size_um, strict=True):
             flat = n * d + thickness * self.dz * tangent
             needed = _CLEARANCE * min(longest / cosine, flat) / d
-            sizes.append(8 * int(scipy.fft.next_fast_len(math.ceil(max(needed, n + 8) / 8), False)))
+            sizes.append(8 * fast_size(math.ceil(max(needed, n + 8) / 8)))
         return sizes[0], sizes[1]
 
     def _places(self, volume_shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,6 +37,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum
 from regularizer.interface import Progress
 from regularizer.total_variation.compiled import CompiledPass
+from regularizer.total_variation.fused import FusedPass
 from regularizer.total_variation.parameters import TvParameters, Weights
 
 __all__ = ["SplitBregman", "fused_pass"]
@@ -252,10 +253,9 @@ def fused_pass(device: torch.device) -> Callable[..., None] | None:
     if device.type != "cpu":
         return None
     try:
-        from regularizer.total_variation.fused import iterate
-    except (ImportError, RuntimeError):  # the latter where numba finds no folder for its cache
+        return FusedPass()
+    except ImportError:
         return None
-    return iterate
 
 
 _AXES = (-3, -2, -1)

@@ -30,6 +30,7 @@ from regularizer.networks.trained import NETWORKS, Recipe, load_network, network
 from regularizer.networks.unet import LightUNet, channels_last
 from regularizer.training import training_data
 from regularizer.training.bulk_samples import BULK_SEED
+from regularizer.training.team import ALONE, Team, averaged
 from regularizer.training.trained_range import TrainingRange, figures
 from regularizer.training.training_data import (
     KINDS,
@@ -53,6 +54,7 @@ __all__ = [
     "training_pair",
 ]
 
+CHECKPOINT_S = 60.0  # between two checkpoints
 _UNCERTAINTY_RATE = 2e-3  # of Adam, for the uncertainty head
 _FAINTEST = 1e-5  # mean square of a target below which its weight no longer grows
 
@@ -63,7 +65,8 @@ class Settings:
 
     ``batch`` and ``rate`` default to the recipe's. At most ``chunk`` patches are in memory at once;
     the gradients of a batch are summed over its chunks. ``start``: file of weights to start from.
-    ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained.
+    ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained. ``data``: what
+    the samples are, for the header of the weights; "": simulated scans.
     """
 
     network: str = "light-unet"
@@ -77,6 +80,7 @@ class Settings:
     start: Path | None = None
     uncertainty_steps: int = 500
     patch: int = 64
+    data: str = ""
 
     @property
     def recipe(self) -> Recipe:
@@ -154,14 +158,14 @@ def _cut(
 
 def _batch(
     pairs: Sequence[Pair],
-    count: int,
-    rng: np.random.Generator,
+    seeds: Sequence[tuple[int, ...]],
     size: int,
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return ``count`` random patches of size^3, their targets and weights, on a device."""
-    chosen = [pairs[int(rng.integers(len(pairs)))] for _ in range(count)]
-    cuts = [_cut(pair, rng, size, device) for pair in chosen]
+    """Return a random patch of size^3 for each seed, their targets and weights, on a device."""
+    draws = [np.random.default_rng(seed) for seed in seeds]
+    chosen = [pairs[int(rng.integers(len(pairs)))] for rng in draws]
+    cuts = [_cut(pair, rng, size, device) for pair, rng in zip(chosen, draws, strict=True)]
     seen, target = (torch.stack(part).contiguous() for part in zip(*cuts, strict=True))
     return seen, target, torch.tensor([pair.weight for pair in chosen]).to(device)
 
@@ -192,8 +196,11 @@ def _validate(
 class Run:
     """A training run that can be interrupted at any step and resumed."""
 
-    def __init__(self, settings: Settings, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, device: torch.device, team: Team = ALONE
+    ) -> None:
         torch.manual_seed(settings.seed)
+        self.team = team
         self.settings, self.folder, self.device = settings, folder, device
         # channels last: a step on two cores in 0.7 s instead of 1.0
         self.network = channels_last(settings.recipe.build()).to(device)
@@ -210,6 +217,8 @@ class Run:
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.is_file():
             self._resume()
+        self._together = team.wrapped(self.network)
+        self._statistics = [one for one in self.network.buffers() if one.is_floating_point()]
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -238,26 +247,32 @@ class Run:
     def advance(self, pairs: Sequence[Pair], done: float) -> torch.Tensor:
         """Take one step and return its loss; ``done`` is the finished share of the training.
 
-        The random numbers depend on seed and step only, so resuming is exact.
+        The random numbers of a patch depend on seed, step and its number in the batch only, so
+        resuming is exact, and several processes see the patches that one would see. The statistics
+        of batch norms are the mean over the parts of a batch.
         """
-        settings = self.settings
-        rng = np.random.default_rng([settings.seed, self.step])
+        settings, team = self.settings, self.team
         warm = min(1.0, (self.step + 1) / 100)
         _set_rate(self.optimizer, self.rate * warm, done)
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for first in range(0, self.batch, settings.chunk):
-            count = min(settings.chunk, self.batch - first)
-            seen, target, weight = _batch(pairs, count, rng, settings.patch, self.device)
-            with self._precision():
-                result = self.network(seen)
-            wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))
-            loss = (weight * wrong).sum() / self.batch
-            loss.backward()
-            total += loss.detach()  # not read here, so as not to wait for a GPU
+        share = team.share(self.batch)
+        parts = [share[at : at + settings.chunk] for at in range(0, len(share), settings.chunk)]
+        with averaged(self._statistics, len(parts), team) as begin_part:
+            for number, part in enumerate(parts):
+                begin_part()
+                seeds = [(settings.seed, self.step, patch) for patch in part]
+                seen, target, weight = _batch(pairs, seeds, settings.patch, self.device)
+                with team.part(self._together, last=number == len(parts) - 1):
+                    with self._precision():
+                        result = self._together(seen)
+                    wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))
+                    loss = (weight * wrong).sum() / self.batch
+                    (loss * team.size).backward()  # gradients are averaged over the processes
+                total += loss.detach()  # not read here, so as not to wait for a GPU
         self.optimizer.step()
         self.step += 1
-        return total
+        return team.total(total)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         """Return bf16 autocast on a GPU; bf16 on CPUs without AMX is 100 times slower than fp32."""
@@ -279,23 +294,30 @@ def train(
     output: Path,
     device: torch.device,
     stop_at: int | None = None,
+    team: Team = ALONE,
 ) -> float:
     """Train, write the best weights to ``output``, and return their weighted validation MSE.
 
-    ``stop_at`` ends the run early, at that step; the next call resumes from there.
+    ``stop_at`` ends the run early, at that step; the next call resumes from there. Of several
+    processes (``team``) only the first validates and writes, and returns the error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     objects = _load(data, settings)
-    run = Run(settings, folder, device)
+    run = Run(settings, folder, device, team)
+    team.wait()  # all have read the checkpoint
     saved = time.monotonic()
     started, first = saved, run.step
     losses: list[float] = []
     last = settings.steps if stop_at is None else min(stop_at, settings.steps)
-    if settings.steps == 0 and settings.start is not None:  # train the uncertainty head only
+    if (
+        settings.steps == 0 and settings.start is not None and team.leads
+    ):  # train the uncertainty head only
         known = load_network(settings.network, settings.start)
         save_network(settings.network, known.network, output, known.range, known.metadata)
     while run.step < last:
         losses.append(float(run.advance(objects.trained, run.step / settings.steps)))
+        if not team.leads:
+            continue
         if run.step % settings.validate_every == 0 or run.step == last:
             error, left_out = _validate(run.network, settings.recipe, objects.unseen, device)
             if error < run.best:
@@ -314,10 +336,12 @@ def train(
                 flush=True,
             )
             losses = []
-        if time.monotonic() - saved > 60 or run.step == last:
+        if time.monotonic() - saved > CHECKPOINT_S or run.step == last:
             run.save()
             saved = time.monotonic()
-    _finish_uncertainty_head(settings, run.batch, output, objects, device)
+    if team.leads:
+        _finish_uncertainty_head(settings, run.batch, output, objects, device)
+    team.wait()
     return run.best
 
 
@@ -367,8 +391,8 @@ def train_uncertainty_head(
     step = 0
     while (part := done(step)) < 1:
         _set_rate(optimizer, _UNCERTAINTY_RATE, part)
-        rng = np.random.default_rng([settings.seed, step, 1])
-        seen, target, _ = _batch(trained, batch, rng, settings.patch, device)
+        seeds = [(settings.seed, step, patch, 1) for patch in range(batch)]
+        seen, target, _ = _batch(trained, seeds, settings.patch, device)
         with torch.no_grad():
             features = network.features(seen)
             wrong = network.corrected(seen, features) - target
@@ -432,9 +456,12 @@ def record(path: Path, step: int, loss: float, error: float) -> None:
 def training_metadata(run: Run, steps: int, scans: int, bulk: int, error: str) -> dict[str, str]:
     """Return the header entries on the training for a weights file; ``error``: validation MSE."""
     settings = run.settings
+    simulated = (
+        f"{scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "
+        f"of {', '.join(settings.kinds)}; presets cell and bacteria, and random optics"
+    )
     return {
-        "training_data": f"{scans} simulated scans{f' and {bulk} in bulk' if bulk else ''} "
-        f"of {', '.join(settings.kinds)}; presets cell and bacteria, and random optics",
+        "training_data": settings.data or simulated,
         "kinds": ", ".join(settings.kinds),
         "tv": str(training_data.TARGET),
         "settings": f"{run.before}{steps} steps of Adam, batch {run.batch}, "

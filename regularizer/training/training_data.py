@@ -42,6 +42,7 @@ __all__ = [
     "FRAME",
     "KINDS",
     "TEST_SEED",
+    "UNSEEN_KINDS",
     "VALIDATION_SEED",
     "Sample",
     "cached_sample",
@@ -77,6 +78,8 @@ EMPTY_FIELD_X_UM = 1000.0  # stage position without objects
 
 # The random numbers of an object depend on its kind's position here: append only.
 KINDS = ("cell", "cocci", "bead", "rods", "fatty", "adherent", "debris", "random", "several")
+# Kinds that no shipped network was trained on, to try training on own data with.
+UNSEEN_KINDS = ("crystal",)
 _SMALL = ("cocci", "rods", "debris")  # mostly recorded with the larger field of "bacteria"
 
 
@@ -135,9 +138,14 @@ class SimulatedScan:
 
 def simulated(kind: str, seed: int, frame: int = FRAME, *, varied: bool = False) -> SimulatedScan:
     """Simulate the scan of the object of that kind and seed; see ``make_sample``."""
-    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    rng = np.random.default_rng([seed, _number(kind)])
     chosen, phantom = _drawn(kind, rng, varied=varied)
     return _scan(phantom, chosen, seed, rng, frame, losing=varied)
+
+
+def _number(kind: str) -> int:
+    """Return the number of a kind for its random numbers; those not trained on begin at 1000."""
+    return KINDS.index(kind) if kind in KINDS else 1000 + UNSEEN_KINDS.index(kind)
 
 
 def make_sample(

@@ -29,6 +29,8 @@ class Situation:
         A file is shown, not an instrument.
     tomogram : bool
         A tomogram is on display.
+    channels : int
+        Channels of fluorescence that it has.
     bench : bool
         The instrument was started by this program, on this machine.
     undoable, redoable : bool
@@ -39,6 +41,7 @@ class Situation:
     busy: bool = False
     file: bool = False
     tomogram: bool = False
+    channels: int = 0
     bench: bool = False
     undoable: bool = False
     redoable: bool = False

@@ -51,6 +51,16 @@ def _enlarging(name: str, plane: str, key: str) -> Action:
     )  # fmt: skip
 
 
+def _channel(number: int) -> Action:
+    return Action(
+        f"channel {number}", f"Fluorescence channel {number}",
+        f"Paint or leave out channel {number} of the fluorescence", "View",
+        lambda w, _: w.show_state(w.state.with_channel_switched(number - 1)), (f"Ctrl+{number}",),
+        lambda s: s.channels >= number, where="file",
+        checked=lambda w: len(w.state.channels) >= number and w.state.channels[number - 1].shown,
+    )  # fmt: skip
+
+
 def _panel(panel: str, name: str, shows: str, key: str, where: str = "") -> Action:
     return Action(
         name, f"{panel.capitalize()} panel", f"Show or close the panel {shows}", "Window",
@@ -95,7 +105,7 @@ ACTIONS: Final = (
     ),
     Action(
         "export", "Export volumes",
-        "Save volumes for other programs (OME-Zarr, OME-TIFF, TCF, surfaces)", "File",
+        "Save volumes for other programs (OME-Zarr, TIFF, TCF, MATLAB, surfaces)", "File",
         lambda w, _: w.taking_away.export(), ("Ctrl+E",), _shown,
     ),
     Action(
@@ -269,6 +279,13 @@ ACTIONS: Final = (
         lambda w, _: w.switch("outlines"), ("M",), _shown,
         checked=lambda w: w.state.outlines,
     ),
+    Action(
+        "fluorescence", "Fluorescence over the views",
+        "Add the light of the fluorescence channels to the sections, or leave it out", "View",
+        lambda w, _: w.switch("fluorescence"), ("C",), lambda s: s.channels > 0,
+        checked=lambda w: w.state.fluorescence, where="file",
+    ),
+    *(_channel(number) for number in range(1, 5)),
     _enlarging("xy", "XY", "1"),
     _enlarging("xz", "XZ", "2"),
     _enlarging("yz", "YZ", "3"),
@@ -358,6 +375,10 @@ ACTIONS: Final = (
     ),
     _panel(
         "positions", "positions panel", "of named stage positions", "F7", where="instrument",
+    ),
+    _panel(
+        "fluorescence", "fluorescence panel", "of colours and limits of fluorescence channels",
+        "F8", where="file",
     ),
     _panel(
         "profile", "profile panel", "of profiles and statistics", "F3",

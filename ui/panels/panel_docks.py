@@ -5,6 +5,7 @@ from PySide6.QtWidgets import QWidget
 from pipeline.wire.state import InterferogramView, QualityView, TomogramView
 from ui.bars.sidebar import Sidebar
 from ui.dock_area import DockArea
+from ui.panels.fluorescence_panel import FluorescencePanel
 from ui.panels.light_path_panel import LightPathPanel
 from ui.panels.objects_panel import ObjectsPanel
 from ui.panels.positions_panel import PositionsPanel
@@ -35,6 +36,8 @@ class PanelDocks(DockArea):
         self.add("objects", "Objects", self.objects, shown=False)
         self.positions: PositionsPanel = PositionsPanel()
         self.add("positions", "Positions", self.positions, shown=False)
+        self.fluorescence = FluorescencePanel()
+        self.add("fluorescence", "Fluorescence", self.fluorescence, shown=False)
         self.add("profile", "Profile", self.profile, shown=False)
 
     def enter_file_mode(self) -> None:

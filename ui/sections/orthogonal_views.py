@@ -13,6 +13,7 @@ from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from pipeline.wire.state import MeasuredView, QualityView, TomogramView
+from ui.sections.channel_look import painted
 from ui.sections.colours import DIFFERENCE, Colours, lookup_table, map_colours, outlines
 from ui.sections.displayed import (
     DisplayedVolume,
@@ -45,6 +46,9 @@ class SlicePanel(QWidget):
         self.image: Any = pg.ImageItem(axisOrder="row-major")
         self._view.setCentralItem(self._box)
         self._box.addItem(self.image)
+        self.glow: Any = pg.ImageItem(axisOrder="row-major")
+        self.glow.setCompositionMode(QPainter.CompositionMode.CompositionMode_Plus)
+        self._box.addItem(self.glow)
         self.map: Any = pg.ImageItem(axisOrder="row-major", lut=map_colours())
         self._box.addItem(self.map)
         self.outlines: Any = pg.ImageItem(axisOrder="row-major")
@@ -72,6 +76,13 @@ class SlicePanel(QWidget):
         if state.smooth != self._smooth:
             self._smooth = state.smooth
             self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
+
+    def draw_glow(self, picture: Colours | None, grid: VoxelGrid) -> None:
+        """Add the light of fluorescence, (rows, columns, 3), to the section; None: none."""
+        self.glow.setVisible(picture is not None)
+        if picture is not None:
+            self.glow.setImage(picture, autoLevels=False, levels=(0, 255))
+            self.glow.setRect(self._place(grid))
 
     def draw_map(self, image: Volume | None, grid: VoxelGrid, highest: float) -> None:
         """Paint a map over the section, strongest at ``highest``; None: no map."""
@@ -170,6 +181,7 @@ class OrthogonalView(QWidget):
             volume.note,
             self._draw_map(state, tomogram, check),
             self._draw_objects(state, tomogram, measured),
+            self._draw_fluorescence(state, tomogram),
         )
         volume = replace(volume, note="; ".join(filter(None, notes)))
         self._state, self._shown = state, (tomogram, volume)
@@ -191,6 +203,21 @@ class OrthogonalView(QWidget):
             panel.draw_outlines(picture, state.grid)
         old = shown is not None and shown.sequence != tomogram.sequence
         return f"outlines of scan {shown.sequence}" if old and shown is not None else ""
+
+    def _draw_fluorescence(self, state: ViewState, tomogram: TomogramView) -> str:
+        """Paint the channels that the state shows; return what there is to say about them."""
+        assert state.grid is not None
+        looks = [look for look in state.channels if look.shown and state.fluorescence]
+        held = {
+            look: sections(tomogram.fluorescence[look.name], state.cursor, state.projection)
+            for look in looks
+            if look.name in tomogram.fluorescence
+        }
+        for number, panel in enumerate(self.panels):
+            images = {look: found[number] for look, found in held.items()}
+            panel.draw_glow(painted(images) if images else None, state.grid)
+        missing = [look.name for look in looks if look not in held]
+        return f"{', '.join(missing)}: not measured at this scan" if missing else ""
 
     def _draw_map(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> str:
         """Paint the map that the state asks for; return what there is to say about it."""

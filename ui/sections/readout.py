@@ -14,7 +14,7 @@ __all__ = ["CursorReadout"]
 
 
 class CursorReadout(Card):
-    """RI at the cursor, its difference from the medium, RI of the other volume, position."""
+    """RI at the cursor, in both volumes and from the medium, fluorescence there, and the place."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__()
@@ -23,13 +23,14 @@ class CursorReadout(Card):
         self.index.setObjectName("index")
         self.medium = tabular_digits(dim_label())
         self.other = tabular_digits(dim_label())
+        self.light = tabular_digits(dim_label())
         self.positions = tuple(tabular_digits(QLabel()) for _ in AXES)
         self.voxels = tuple(tabular_digits(dim_label()) for _ in AXES)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(2)
         column.addWidget(heading("RI at the cursor"))
-        for label in (self.index, self.medium, self.other):
+        for label in (self.index, self.medium, self.other, self.light):
             label.setWordWrap(True)
             column.addWidget(label)
         column.addSpacing(4)
@@ -60,6 +61,13 @@ class CursorReadout(Card):
             self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, volume)}")
             self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
         self.other.setText(_other(tomogram, state, volume.regularized))
+        self.light.setText(
+            ", ".join(
+                f"{name} {volume[state.cursor]:.4g}"
+                for name, volume in tomogram.fluorescence.items()
+            )
+        )
+        self.light.setVisible(bool(tomogram.fluorescence))
         for axis in (Z, Y, X):
             self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")
             self.voxels[axis].setText(f"voxel {state.cursor[axis]}")

@@ -19,15 +19,7 @@ from ui.taking_away.worker import Progress
 
 __all__ = ["ExportDialog", "single_of"]
 
-TITLES: Final = {
-    "ome-zarr": "OME-Zarr (napari, Fiji, Neuroglancer)",
-    "ome-tiff": "OME-TIFF (Fiji, napari, QuPath)",
-    "tcf": "TCF (readers of Tomocube's files)",
-    "stl": "STL, a surface (slicers, Blender)",
-    "ply": "PLY, surfaces in colour (MeshLab, Blender)",
-    OWN: "LiveTomo's tomogram file",
-}
-
+OWN_TITLE: Final = "LiveTomo's tomogram file"
 _WARNINGS: Final = 2  # that are told in full
 
 
@@ -80,8 +72,12 @@ class ExportDialog(JobDialog):
         if self._series is not None:
             scans = {f"All scans of {self._series.path.name} ({len(self._series)})": "file"} | scans
         self.scans = combo_box(scans, "What is exported")
-        volumes = [kind for kind, how in FORMATS.items() if not how.movie]  # which have Ctrl+M
-        kinds: dict[str, object] = {TITLES.get(kind, kind): kind for kind in (*volumes, OWN)}
+        kinds: dict[str, object] = {
+            f"{how.title} ({how.opened_by})": kind
+            for kind, how in FORMATS.items()
+            if not how.movie  # those have Ctrl+M
+        }
+        kinds[OWN_TITLE] = OWN
         self.kind = combo_box(kinds, "docs/how-to/exporting.md says what each format keeps")
         self.volumes: dict[str, QCheckBox] = {}
         self._boxes = QHBoxLayout()
