@@ -1,5 +1,8 @@
-"""Reconstruct a recording: one tomogram for each scan.
+"""Reconstruct recordings: one tomogram for each scan.
 
+Several recordings, a folder of them or a pattern in quotes ("day*/*.h5") give a tomogram file each,
+NAME_tomograms.h5 in the folder after -o; started again, it skips what is done and goes on where it
+was interrupted. docs/how-to/batches.md says how several processes or a cluster share the work.
 Results are printed on standard output, as text or as one JSON object; progress on standard error.
 """
 
@@ -8,15 +11,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from acquisition.choices import CONSTRAINTS, check_regularizer
 from acquisition.errors import ConfigurationError, DataError
+from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
+from files.batch_files import BatchFile, batch_files, is_batch
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
-    from pipeline.tomograms.job import ScanResult, TomogramJob
+    from pipeline.tomograms.file_work import RecordingWork, Row
+    from pipeline.tomograms.job import Recipe, ScanResult, TomogramJob
 
 __all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
 
@@ -41,11 +47,10 @@ RECONSTRUCTION = {  # fields of ReconstructionSettings: type and help of their o
 def add_options(parser: ArgumentParser) -> None:
     """Add the recording, the regularizer, and the settings of the reconstruction."""
     add_device(parser)
-    add_output(parser, "a new tomogram file")
+    add_output(parser, "a new tomogram file, or a folder for those of several recordings")
     add_json(parser)
-    parser.add_argument(
-        "recording", type=Path, metavar="RECORDING", help="the recording to reconstruct"
-    )
+    text = "the recording to reconstruct; or several, folders of recordings, patterns"
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=text)
     parser.add_argument("--regularizer", choices=METHODS, default="deep", help="default: deep")
     text = "parameters of tv: tuned for LiveTomo (tv, tv-fast), from the noise of each scan "
     text += "(auto), or those of the paper"
@@ -59,6 +64,7 @@ def add_options(parser: ArgumentParser) -> None:
     text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_positions(parser)
+    add_cluster(parser)
     group = parser.add_argument_group(
         "reconstruction", "settings of the reconstruction, all optional"
     )
@@ -70,15 +76,19 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Reconstruct the recording."""
+    """Reconstruct the recordings."""
     given = {name: getattr(options, name) for name in RECONSTRUCTION}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    check_cluster(options)
+    if on_cluster(options) or is_batch(options.recordings, options.output):
+        return _run_batch(options, chosen)
     return run_reconstruct(
-        options.recording,
+        options.recordings[0],
         options.output,
         options.regularizer,
         options.device,
         options.json,
-        {name: value for name, value in given.items() if value is not None},
+        chosen,
         options.preset,
         options.check,
         options.position,
@@ -136,9 +146,37 @@ def run_reconstruct(
     from commands.progress import progress_bar
     from files.disk import check_output
     from files.recording import read_recording
-    from pipeline.tomograms.job import Recipe, TomogramJob, settings_for
-    from pipeline.tomograms.torch_device import torch_device
+    from pipeline.tomograms.file_work import on_this_machine
+    from pipeline.tomograms.job import Recipe, TomogramJob
     from regularizer.constraint import check_constraint
+
+    _check_choices(method, preset, corrections, check_every)
+    check_output(output)
+    sign = check_constraint(constraint)
+    open_recipe = Recipe(
+        method,
+        device or "auto",
+        preset=preset,
+        check_every=check_every,
+        constraint=sign,
+        corrections=corrections,
+    )
+    work = _work(recording, output, open_recipe, chosen or {}, positions)
+    source, count = read_recording(recording), len(work.all())
+    at = source.log().positions.select(positions)
+    recipe = on_this_machine(work.recipe_for(source))
+    say_needs([work], device=device, memory=False)
+    with progress_bar("Reconstructing", len(source)) as bar:
+        bar.say("planning")
+        with TomogramJob(source, output, recipe, bar) as job:
+            scans = source.scans(positions=at if positions else ())
+            # only the scans present at the start: the recording may still be growing
+            rows = [job.run(next(scans)) for _ in range(count)]
+    _print_reconstructed(job, rows, as_json)
+    return 0 if all(row.complete for row in rows) else 1
+
+
+def _check_choices(method: str, preset: str | None, corrections: int, check_every: int) -> None:
     from regularizer.scattering.defect_correction import check_corrections
 
     check_regularizer(method)
@@ -155,24 +193,54 @@ def run_reconstruct(
         )
     if check_every < 0:
         raise ConfigurationError(f"--check must be at least 0 (no check), got {check_every}")
-    check_output(output)
-    source = read_recording(recording)
-    if len(source) == 0:
-        raise DataError(f"{recording} must hold at least one finished scan, found none")
-    where = source.log().positions
-    at = where.select(positions)
-    count = sum(len(where.scans_at(position)) for position in at)
-    how = settings_for(source, chosen or {})
-    sign = check_constraint(constraint)
-    recipe = Recipe(method, torch_device(device), how, preset, check_every, sign, corrections)
-    with progress_bar("Reconstructing", len(source)) as bar:
-        bar.say("planning")
-        with TomogramJob(source, output, recipe, bar) as job:
-            scans = source.scans(positions=at if positions else ())
-            # only the scans present at the start: the recording may still be growing
-            rows = [job.run(next(scans)) for _ in range(count)]
-    _print_reconstructed(job, rows, as_json)
-    return 0 if all(row.complete for row in rows) else 1
+
+
+def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
+    from pipeline.tomograms.job import Recipe
+    from regularizer.constraint import check_constraint
+
+    _check_choices(options.regularizer, options.preset, options.corrections, options.check)
+    if is_batch(options.recordings, options.output):
+        files = batch_files(options.recordings, options.output, "_tomograms.h5", _is_recording)
+    else:
+        files = [BatchFile(options.recordings[0].resolve(), options.output.resolve())]
+    recipe = Recipe(
+        options.regularizer,
+        options.device or "auto",
+        preset=options.preset,
+        check_every=options.check,
+        constraint=check_constraint(options.constraint),
+        corrections=options.corrections,
+    )
+    works = [_work(one.source, one.output, recipe, chosen, options.position) for one in files]
+
+    def describe(row: "Row") -> Sequence[str]:
+        return _lines(cast("ScanResult", row), recipe.method)
+
+    return run_works(works, options, "Reconstructing", "scans", describe)
+
+
+def _work(
+    source: Path,
+    output: Path,
+    recipe: "Recipe",
+    chosen: Mapping[str, Any],
+    positions: Sequence[str],
+) -> "RecordingWork":
+    from pipeline.tomograms.file_work import RecordingWork, file_stamp
+
+    # lists are not hashable, and a worker finds its plans again by the work
+    settings = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in chosen.items())
+    return RecordingWork(source, output, recipe, settings, tuple(positions), file_stamp(source))
+
+
+def _is_recording(path: Path) -> bool:
+    from files.kinds import kind_of
+
+    try:
+        return kind_of(path) == "recording"
+    except DataError:
+        return False
 
 
 def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_json: bool) -> None:
@@ -186,16 +254,17 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_js
         print(json.dumps(figures))
         return
     for row in rows:
-        scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
-        print(f"{scan}: {row.error or _figures(row, job.recipe.method)}")
-        if row.corrections:
-            print(f"{scan}: corrections {row.corrections}")
-        for warning in row.warnings:
-            print(f"{scan}: {warning}")
-        if row.check is not None:
-            print(f"{scan}: {row.check.summary()}")
+        print("\n".join(_lines(row, job.recipe.method)))
     made = sum(not row.error for row in rows)
     print(f"{made} of {len(rows)} tomograms: {job.output if made else 'no file'}")
+
+
+def _lines(row: "ScanResult", method: str) -> list[str]:
+    scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
+    said = [row.error or _figures(row, method)]
+    said += [f"corrections {row.corrections}"] if row.corrections else []
+    said += [*row.warnings, *([] if row.check is None else [row.check.summary()])]
+    return [f"{scan}: {line}" for line in said]
 
 
 def _figures(row: "ScanResult", method: str) -> str:

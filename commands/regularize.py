@@ -4,24 +4,32 @@ FILE is a TCF, an OME-TIFF, ImageJ or plain TIFF stack, an OME-Zarr folder, a Nu
 MATLAB (.mat) file, or a tomogram file of LiveTomo. What was measured is found from the volume's own
 spectrum or from the optics, and the result says which. A job that was interrupted continues when it
 is started again. docs/how-to/regularizing-volumes.md says what each kind of file needs.
+
+Several files, a folder of them or a pattern in quotes ("day*/*.TCF") give a tomogram file each,
+NAME_regularized.h5 in the folder after -o; started again, it skips what is done.
+docs/how-to/batches.md says how several processes or a cluster share the work.
 """
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
-from acquisition.errors import ConfigurationError
+from acquisition.errors import ConfigurationError, DataError
+from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output
+from files.batch_files import BatchFile, batch_files, is_batch
 from files.exporting.formats import FORMATS
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
     from files.volumes.open_volumes import FinishedVolumes
-    from pipeline.tomograms.volume_job import VolumeRecipe, VolumeResult
+    from pipeline.tomograms.batch import BatchProgress, FileResult
+    from pipeline.tomograms.file_work import Row, VolumeWork
+    from pipeline.tomograms.volume_job import VolumeResult
     from reconstruction.finished.finished_volume import KnownOptics
 
 __all__ = ["HELP", "add_options", "run"]
@@ -42,9 +50,11 @@ _OPTICS = {  # by option: field of KnownOptics and help
 def add_options(parser: ArgumentParser) -> None:
     """Add the file, the regularizer, the optics, and what the file does not say."""
     add_device(parser)
-    add_output(parser, "a new tomogram file, or one to be continued")
+    text = "a new tomogram file, or one to be continued; or a folder for those of several files"
+    add_output(parser, text)
     add_json(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="the volumes")
+    text = "the volumes; or several files, folders of them, patterns"
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text)
     # others need the light that a tomogram was made from
     methods = [name for name in METHODS if not REGULARIZERS[name].needs_fields]
     parser.add_argument("--regularizer", choices=methods, default="deep", help="default: deep")
@@ -55,6 +65,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--constraint", choices=tuple(CONSTRAINTS), default="auto", help=text)
     text = "export the result as well, beside the tomogram file and under its name"
     parser.add_argument("--to", nargs="+", choices=tuple(FORMATS), default=[], help=text)
+    add_cluster(parser)
     _add_optics(parser)
     group = parser.add_argument_group("file", "what the file does not say itself")
     text = "voxel size"
@@ -83,32 +94,95 @@ def _add_optics(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Regularize the volumes, print what was found, and return 0."""
-    from commands.progress import progress_bar
-    from files.disk import check_output
-    from files.exporting.export_tomograms import export_tomograms
-    from files.volumes.open_volumes import open_volumes
-    from pipeline.tomograms.volume_job import VolumeJob
-
+    """Regularize the volumes, print what was found, and return 0 unless a file failed."""
     if options.preset is not None and options.regularizer != "tv":
         raise ConfigurationError(
             f"a preset needs the regularizer tv, got {options.preset!r} with "
             f"{options.regularizer!r}: choose tv, or leave the preset out"
         )
+    check_cluster(options)
+    if on_cluster(options) or is_batch(options.files, options.output):
+        return _run_batch(options)
+    return _run_one(options)
+
+
+def _run_one(options: Namespace) -> int:
+    from commands.progress import progress_bar
+    from files.disk import check_output
+    from pipeline.tomograms.file_work import on_this_machine
+    from pipeline.tomograms.volume_job import VolumeJob
+
     for kind in options.to:  # before the work is done
-        check_output(options.output.with_name(options.output.stem + FORMATS[kind].suffix))
-    volumes = open_volumes(options.file, _of_file(options))
-    recipe = _recipe(options, volumes)
+        check_output(_exported(options.output, kind))
+    work = _work(options, options.files[0], options.output)
+    volumes, recipe = work.opened()
+    recipe = on_this_machine(recipe)
+    say_needs([work], device=options.device)
     with progress_bar("Regularizing", len(volumes)) as bar:
         with VolumeJob(volumes, options.output, recipe, bar) as job:
             rows = list(job.run())
-        exported: list[str] = []
-        for kind in options.to:
-            bar.say(f"writing {kind}")
-            files, _ = export_tomograms(options.output, kind)
-            exported += [str(file.path) for file in files]
+        exported = _export(options.output, options.to, bar.say)
     _tell(options, volumes, job.done, rows, exported)
     return 0
+
+
+def _run_batch(options: Namespace) -> int:
+    if is_batch(options.files, options.output):
+        files = batch_files(options.files, options.output, "_regularized.h5", _is_volume)
+    else:
+        files = [BatchFile(options.files[0].resolve(), options.output.resolve())]
+    works = [_work(options, file.source, file.output) for file in files]
+
+    def describe(row: "Row") -> Sequence[str]:
+        return _lines(cast("VolumeResult", row))
+
+    def finish(made: "FileResult", progress: "BatchProgress") -> Sequence[str]:
+        left = [kind for kind in options.to if not _exported(made.output, kind).exists()]
+        return _export(made.output, left, progress.say)
+
+    return run_works(works, options, "Regularizing", "volumes", describe, finish)
+
+
+def _is_volume(path: Path) -> bool:
+    from files.kinds import kind_of
+    from files.volumes.open_volumes import SUFFIXES
+
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        return kind_of(path) != "recording"
+    except DataError:
+        return True  # not a file of LiveTomo
+
+
+def _exported(output: Path, kind: str) -> Path:
+    return output.with_name(output.stem + FORMATS[kind].suffix)
+
+
+def _export(output: Path, kinds: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    from files.exporting.export_tomograms import export_tomograms
+
+    exported: list[str] = []
+    for kind in kinds:
+        say(f"writing {kind}")
+        exported += [str(file.path) for file in export_tomograms(output, kind)[0]]
+    return exported
+
+
+def _work(options: Namespace, source: Path, output: Path) -> "VolumeWork":
+    from pipeline.tomograms.file_work import VolumeWork, file_stamp
+    from pipeline.tomograms.volume_job import VolumeRecipe
+    from regularizer.constraint import check_constraint
+
+    recipe = VolumeRecipe(
+        options.regularizer,
+        options.device or "auto",
+        _told_optics(options),
+        options.support,
+        options.preset,
+        check_constraint(options.constraint),
+    )
+    return VolumeWork(source, output, recipe, _of_file(options), file_stamp(source))
 
 
 def _of_file(options: Namespace) -> Any:
@@ -118,31 +192,12 @@ def _of_file(options: Namespace) -> Any:
     return VolumeOptions(options.dataset, options.axes, options.channel, options.scale, voxel)
 
 
-def _recipe(options: Namespace, volumes: "FinishedVolumes") -> "VolumeRecipe":
-    from pipeline.tomograms.torch_device import torch_device
-    from pipeline.tomograms.volume_job import VolumeRecipe
-    from regularizer.constraint import check_constraint
-
-    return VolumeRecipe(
-        options.regularizer,
-        torch_device(options.device),
-        _known(options, volumes),
-        options.support,
-        options.preset,
-        check_constraint(options.constraint),
-    )
-
-
-def _known(options: Namespace, volumes: "FinishedVolumes") -> "KnownOptics":
-    """Return what is known of the optics: options, then the TOML, then the file."""
-    from dataclasses import replace
-
+def _told_optics(options: Namespace) -> "KnownOptics":
+    """Return what is told of the optics: by options, else by the TOML."""
     from files.volumes.optics_file import read_optics_file
+    from reconstruction.finished.finished_volume import KnownOptics
 
-    known = volumes.known
-    if options.optics is not None:
-        told = asdict(read_optics_file(options.optics))
-        known = replace(known, **{k: v for k, v in told.items() if v is not None})
+    known = KnownOptics() if options.optics is None else read_optics_file(options.optics)
     given = {name: getattr(options, name) for name, _ in _OPTICS.values()}
     return replace(known, **{k: v for k, v in given.items() if v is not None})
 
@@ -173,13 +228,17 @@ def _tell(
     for note in notes:
         print(note)
     for row in rows:
-        print(f"volume {row.time}: {row.sentence}")
-        print(
-            f"volume {row.time}: highest index {row.max_index:.4f}, medium {row.medium_index:.4f}"
-            + (f", {row.tiles} tiles" if row.tiles > 1 else "")
-            + f"; {row.seconds:.1f} s"
-        )
-        for warning in row.warnings:
-            print(f"volume {row.time}: {warning}")
+        print("\n".join(_lines(row)))
     made = f"{resumed + len(rows)} of {len(volumes)} volumes"
     print("\n".join([f"{made}: {options.output}", *exported]))
+
+
+def _lines(row: "VolumeResult") -> list[str]:
+    said = [
+        row.sentence,
+        f"highest index {row.max_index:.4f}, medium {row.medium_index:.4f}"
+        + (f", {row.tiles} tiles" if row.tiles > 1 else "")
+        + f"; {row.seconds:.1f} s",
+        *row.warnings,
+    ]
+    return [f"volume {row.time}: {line}" for line in said]

@@ -7,6 +7,7 @@ whose writer was killed stays marked as open for writing, so readers must open i
 ``swmr=True``, as here.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -32,11 +33,13 @@ __all__ = [
     "read_file",
     "read_optics",
     "required_attribute",
+    "start_swmr",
     "write_optics",
 ]
 
 Attributes = Mapping[str, Any]
 VERSION = 1
+_SWMR_TRIES, _SWMR_PAUSE_S = 20, 0.05
 # HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
 LIBRARY_VERSION = ("v110", "v110")
 
@@ -88,6 +91,22 @@ def append_row(target: h5py.Dataset, row: Any) -> None:
     target.resize(len(target) + 1, axis=0)
     target[-1] = row
     target.flush()
+
+
+def start_swmr(file: h5py.File) -> None:
+    """Let others read the file while it grows; no dataset can be created afterwards.
+
+    HDF5 refuses it as long as an attribute is open. Profilers, such as that of a Dask worker, keep
+    those that were just written alive for some milliseconds.
+    """
+    file.flush()
+    for _ in range(_SWMR_TRIES):
+        try:
+            file.swmr_mode = True
+            return
+        except RuntimeError:
+            time.sleep(_SWMR_PAUSE_S)
+    file.swmr_mode = True
 
 
 def check_format(file: h5py.File, expected: str) -> None:

@@ -83,8 +83,7 @@ class RecordingAppender(Closing):
         self._frames, self._lost = sample["interferograms"], sample["lost"]
         self._timestamps = sample["timestamps"]
         self._series = SeriesWriter(file) if "timelapse" in file else None
-        file.flush()
-        file.swmr_mode = True
+        hdf5.start_swmr(file)
 
     def append(self, stack: InterferogramStack, location: ScanLocation | None = None) -> None:
         """Write one scan; when this returns, the scan survives a crash of this process.

@@ -85,8 +85,7 @@ class TomogramAppender(Closing):
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
         self._placed = {name: group[name] for name in _PLACED if name in group}
-        file.flush()
-        file.swmr_mode = True
+        hdf5.start_swmr(file)
 
     def append(
         self,

@@ -31,9 +31,10 @@ from reconstruction.memory import check_memory
 from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
-__all__ = ["Reconstruction", "Reconstructor", "ScanReport", "check_usable"]
+__all__ = ["Reconstruction", "Reconstructor", "ScanReport", "check_usable", "planned_grid"]
 
 _SHOWN = 3  # reasons listed in a message
 _DARK = 0.15  # background amplitude over its mean, below which a pixel is not divided by
@@ -387,6 +388,23 @@ class Reconstructor:
         why |= dict.fromkeys(self._outshone, stronger)
         check_usable(why, len(stack.frames))
         return why
+
+
+def planned_grid(background: InterferogramStack, settings: ReconstructionSettings) -> VolumeGrid:
+    """Return the grid that scans over a background are reconstructed on; plans nothing else.
+
+    Raises
+    ------
+    DataError
+        If the background shows no fringes.
+    """
+    vectors = find_wave_vectors(background)
+    rows, columns = background.frames.shape[1:]
+    fields = FieldPlan((rows, columns), background.optics, vectors.carrier, torch.device("cpu"))
+    views = Views(
+        vectors, background.optics, fields.shape, fields.pixel_size_um, background.rotations
+    )
+    return plan_volume(settings, views)
 
 
 def check_usable(left_out: dict[int, str], angles: int) -> None:

@@ -29,9 +29,11 @@ from reconstruction.finished.finished_volume import (
 from reconstruction.tomogram import Tomogram
 from regularizer.interface import Progress, Regularizer
 
-__all__ = ["TILE_VOXELS", "FinishedResult", "regularize_finished"]
+__all__ = ["TILE_VOXELS", "FinishedResult", "bytes_of_finished", "regularize_finished"]
 
 TILE_VOXELS = 20_000_000  # about 3 GB while it is regularized
+_VOXEL = 16  # bytes a voxel of the volume: as given, its result, and their sum
+_TILE_VOXEL = 65  # bytes a voxel of a tile, beside the regularizer's: contrast and spectra
 _OVERLAP_UM = 10.0  # the missing cone smears an object over a few micrometres
 
 
@@ -96,6 +98,15 @@ def regularize_finished(
     found = _common_support(volume, known, support, tiles)
     made = _tiled(volume, known, regularizer, found, tiles, device, progress, stop)
     return _result(volume, made, found, len(tiles))
+
+
+def bytes_of_finished(
+    shape: tuple[int, int, int], extra_bytes_per_voxel: float, tile_voxels: int = TILE_VOXELS
+) -> int:
+    """Return the memory that a volume (z, y, x) needs, in bytes, with that of its regularizer."""
+    voxels = math.prod(shape)
+    each = _TILE_VOXEL + extra_bytes_per_voxel
+    return round(_VOXEL * voxels + each * min(voxels, tile_voxels))
 
 
 def _result(

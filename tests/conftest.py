@@ -94,8 +94,8 @@ def nothing_left() -> Iterator[None]:
 
 def _threads() -> Counter[str]:
     # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy; split
-    # Bregman keeps those that compute, as torch does where Python does not see it
-    own = ("zmq.", "split-bregman")
+    # Bregman keeps those that compute, as torch does where Python does not see it; Dask keeps two
+    own = ("zmq.", "split-bregman", "Dask-")
     return Counter(
         f"thread {thread.name!r}"
         for thread in threading.enumerate()

@@ -1,1 +1,1 @@
-"""Makes a tomogram file from the scans of a recording, in this process or in a child process."""
+"""Makes tomogram files from recordings and volumes: here, in a child process, or on a cluster."""

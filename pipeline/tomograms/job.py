@@ -8,17 +8,17 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from acquisition.choices import REGULARIZERS
 from acquisition.closing import Closing
 from acquisition.errors import DataError
-from acquisition.interferograms import InterferogramStack
 from files.positions import Positions
 from files.recording import Recording
 from files.series import RecordedScan, ScanLocation
@@ -36,6 +36,9 @@ from regularizer.constraint import Constraint, with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
 from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
+
+if TYPE_CHECKING:
+    from acquisition.interferograms import InterferogramStack
 
 __all__ = [
     "ProgressListener",
@@ -200,6 +203,7 @@ class TomogramJob(Closing):
             corrections=recipe.corrections,
         )
         self._planned: tuple[InterferogramStack, Reconstructor] | None = None
+        self._looked_at = 0  # scans before it have shown the sideband, if they can
         self._writer: TomogramAppender | None = None
         self.done: set[int] = set()
         if resume and output.exists():
@@ -207,10 +211,16 @@ class TomogramJob(Closing):
             recorded = None if source.series is None else source.log().positions
             self._writer = resume_tomograms(output, recorded)
 
+    def turn_to(self, output: Path) -> None:
+        """Close the file and write what follows into another, new one; plans are kept."""
+        self.close()
+        self.output, self.done = output, set()
+
     def close(self) -> None:
         """Close the file; all tomograms made so far are in it."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
     @property
     def bytes_each(self) -> int:
@@ -238,7 +248,7 @@ class TomogramJob(Closing):
         self._say(number, "reconstruction")
         begin = time.perf_counter()
         try:
-            result = self._reconstructor(recorded.background)(scan)
+            result = self._reconstructor(recorded)(scan)
         except DataError as error:
             return ScanResult(number, lost, error=str(error))
         middle = time.perf_counter()
@@ -267,8 +277,9 @@ class TomogramJob(Closing):
     def _say(self, number: int, what: str) -> None:
         self._listener.say(f"scan {number + 1}, {what}")
 
-    def _reconstructor(self, background: InterferogramStack) -> Reconstructor:
-        """Return the reconstructor of a background; a retaken background needs a new one."""
+    def _reconstructor(self, recorded: RecordedScan) -> Reconstructor:
+        """Return the reconstructor of a scan's background; a retaken one needs a new one."""
+        background = recorded.background
         if self._planned is None or self._planned[0] is not background:
             made = Reconstructor(
                 background,
@@ -277,8 +288,25 @@ class TomogramJob(Closing):
                 bytes_per_voxel(self.recipe.regularizer),
                 keep_fields=needs_fields(self.recipe.regularizer, self.recipe.corrections),
             )
-            self._planned = (background, made)
+            self._planned, self._looked_at = (background, made), 0
+        self._orient(self._planned[1], recorded)
         return self._planned[1]
+
+    def _orient(self, made: Reconstructor, recorded: RecordedScan) -> None:
+        """Let the scans before this one show which sideband is not the conjugate.
+
+        Without it a part of a recording could take another sideband than the whole does.
+        """
+        number, first = recorded.stack.sequence, self._looked_at
+        self._looked_at = number + 1
+        if made.oriented or first >= number:
+            return
+        for earlier in self.source.scans(first):
+            if made.oriented or earlier.stack.sequence >= number:
+                return
+            if earlier.background_number == recorded.background_number:
+                with suppress(DataError):  # unusable: it shows nothing
+                    made(earlier.stack)
 
     def _regularized(self, result: Reconstruction) -> dict[str, Tomogram]:
         """Return the regularized volume under the name of its dataset; nothing for "none"."""

@@ -5,7 +5,7 @@ the same source and settings continues after its last volume.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
@@ -28,7 +28,7 @@ from regularizer.constraint import Constraint
 from regularizer.finished_volumes import TILE_VOXELS, FinishedResult, regularize_finished
 from regularizer.registry import regularizer
 
-__all__ = ["VolumeJob", "VolumeRecipe", "VolumeResult"]
+__all__ = ["VolumeJob", "VolumeRecipe", "VolumeResult", "volumes_held"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class VolumeJob(Closing):
     Raises
     ------
     DataError
-        If the output exists and is not such a file, or the disk is too small.
+        If the output exists and is not such a file.
     """
 
     def __init__(
@@ -132,13 +132,22 @@ class VolumeJob(Closing):
         self._writer: TomogramAppender | None = None
         self.done = 0
         if output.exists():
-            self.done = self._held()
+            self.done = volumes_held(volumes, output, recipe)
+            if self.done >= len(volumes):
+                raise DataError(f"{output} exists and is not overwritten: choose another name")
             self._writer = resume_tomograms(output)
         else:
             check_output(output)
-        left = len(volumes) - self.done
-        size = 4 * int(np.prod(volumes.shape)) * (1 + len(recipe.datasets)) * left
-        check_space(output, size, output.name)
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes that one volume adds to the file."""
+        return 4 * int(np.prod(self.volumes.shape)) * (1 + len(self.recipe.datasets))
+
+    def turn_to(self, output: Path) -> None:
+        """Close the file and write what follows into another, new one."""
+        self.close()
+        self.output = output
 
     def close(self) -> None:
         """Close the file; all volumes made so far are in it."""
@@ -147,11 +156,22 @@ class VolumeJob(Closing):
             self._writer = None
 
     def run(self) -> Iterator[VolumeResult]:
-        """Regularize the volumes that are left, and write each as it is finished."""
-        for number in range(self.done, len(self.volumes)):
-            yield self._run(number)
+        """Regularize the volumes that are left, and write each as it is finished.
+
+        Raises
+        ------
+        DataError
+            If the disk is too small.
+        """
+        left = len(self.volumes) - self.done
+        check_space(self.output, left * self.bytes_each, self.output.name)
+        yield from self.make(range(self.done, len(self.volumes)))
         self.close()
         write_fluorescence(self.output, self.volumes.source.fluorescence, self._listener.say)
+
+    def make(self, numbers: Iterable[int]) -> Iterator[VolumeResult]:
+        """Regularize some of the volumes, and write each as it is finished."""
+        return (self._run(number) for number in numbers)
 
     def _run(self, number: int) -> VolumeResult:
         self._listener.say(f"volume {number + 1} of {len(self.volumes)}, {self.recipe.method}")
@@ -189,7 +209,9 @@ class VolumeJob(Closing):
         if self._writer is None:
             source = self.volumes.source
             names = ("",) if source.stage_um else None
-            provenance = self._provenance() | {"support": result.support.sentence()}
+            provenance = _provenance(self.volumes, self.recipe) | {
+                "support": result.support.sentence()
+            }
             if self.recipe.datasets:
                 made = result.regularized.provenance
                 provenance[self.recipe.datasets[0]] = dict(made)
@@ -203,36 +225,37 @@ class VolumeJob(Closing):
         places = self.volumes.source.stage_um
         return ScanLocation(stage_um=places[number]) if places else None
 
-    def _provenance(self) -> dict[str, Any]:
-        source = self.volumes.source
-        return {
-            "volumes": source.path.name,
-            "kind": source.kind,
-            "source": dict(source.about),
-            "regularizer": self.recipe.regularizer,
-            "constraint": self.recipe.constraint,
-            "settings": {
-                "known": asdict(self.recipe.known),
-                "support": self.recipe.support,
-                "scale": self.volumes.scale,
-                "voxel_size_um": list(self.volumes.voxel_size_um),
-            },
-        }
 
-    def _held(self) -> int:
-        """Return how many volumes the unfinished output holds.
+def _provenance(volumes: FinishedVolumes, recipe: VolumeRecipe) -> dict[str, Any]:
+    source = volumes.source
+    return {
+        "volumes": source.path.name,
+        "kind": source.kind,
+        "source": dict(source.about),
+        "regularizer": recipe.regularizer,
+        "constraint": recipe.constraint,
+        "settings": {
+            "known": asdict(recipe.known),
+            "support": recipe.support,
+            "scale": volumes.scale,
+            "voxel_size_um": list(volumes.voxel_size_um),
+        },
+    }
 
-        Raises
-        ------
-        DataError
-            If it is finished, or was made from something else or in another way.
-        """
-        series = read_tomograms(self.output)
-        own = self._provenance()
-        same = all(series.provenance.get(key) == own[key] for key in own if key != "source")
-        if not same or len(series) >= len(self.volumes):
-            raise DataError(
-                f"{self.output} exists and is not overwritten: choose another name"
-                + ("" if same else ", or continue it with the file and settings it was made with")
-            )
-        return len(series)
+
+def volumes_held(volumes: FinishedVolumes, output: Path, recipe: VolumeRecipe) -> int:
+    """Return how many of the volumes a tomogram file holds.
+
+    Raises
+    ------
+    DataError
+        If it was made from something else or in another way.
+    """
+    series = read_tomograms(output)
+    own = _provenance(volumes, recipe)
+    if any(series.provenance.get(key) != own[key] for key in own if key != "source"):
+        raise DataError(
+            f"{output} exists and is not overwritten: choose another name, or continue it with the "
+            "file and settings it was made with"
+        )
+    return len(series)

@@ -1,0 +1,152 @@
+"""What a run will need, said before it starts: memory, disk and time.
+
+Memory is the estimate that a volume is refused by (``reconstruction.memory``), for each process
+that works at once. The time is that of the transforms: a pair is timed on this machine, and how
+many pairs a tomogram takes was measured (``RegularizerChoice.transform_pairs``). It holds for
+processors only, and to within a factor of two.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from acquisition.choices import REGULARIZERS
+from acquisition.errors import ConfigurationError
+from files.disk import check_space, free_bytes
+from files.recording import Recording
+from files.volumes.open_volumes import FinishedVolumes
+from pipeline.tomograms.job import Recipe
+from pipeline.tomograms.volume_job import VolumeRecipe
+from reconstruction import memory
+from reconstruction.reconstructor import planned_grid
+from regularizer.constraint import with_objects
+from regularizer.finished_volumes import bytes_of_finished
+from regularizer.registry import bytes_per_voxel
+
+__all__ = ["Needs", "needs_of_recording", "needs_of_volumes"]
+
+_RAW_PAIRS = 9.0  # of 49 angles to 64 slices, measured as those of regularizers
+_OF_ANGLES = 49
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What some tomograms need.
+
+    Parameters
+    ----------
+    count : int
+        Tomograms.
+    shape : (z, y, x)
+        Voxels of the volume that is computed.
+    memory_bytes : int
+        Peak of a process that makes them, beside the program itself.
+    disk_bytes : int
+        Of all of them.
+    pairs : float
+        Transform pairs that one takes; 0 where nothing can be said.
+    """
+
+    count: int
+    shape: tuple[int, int, int]
+    memory_bytes: int
+    disk_bytes: int
+    pairs: float
+
+    def of(self, count: int) -> "Needs":
+        """Return what another number of the same tomograms needs."""
+        each = self.disk_bytes / self.count
+        return replace(self, count=count, disk_bytes=round(each * count))
+
+    def seconds(self, workers: int = 1) -> float:
+        """Return the processor time on this machine, over the number of workers."""
+        return self.count * self.pairs * _pair_s(self.shape) / workers if self.pairs else 0.0
+
+    def check(self, output: Path, workers: int = 1) -> None:
+        """Refuse what does not fit on the disk of ``output``, or into the memory of this machine.
+
+        Parameters
+        ----------
+        output : Path
+        workers : int
+            Processes of this machine's processors that work at once; 0: none, the memory is not
+            theirs.
+
+        Raises
+        ------
+        DataError
+            If the disk is too small.
+        ConfigurationError
+            If that many workers do not fit into memory.
+        """
+        check_space(output, self.disk_bytes, f"a run of {self.count} tomograms")
+        free = memory.free_bytes(torch.device("cpu"))
+        if free is None or workers * self.memory_bytes <= free:
+            return
+        fitting = int(free // self.memory_bytes)
+        remedy = f"use {fitting} workers" if fitting else "cut the field, or use another machine"
+        raise ConfigurationError(
+            f"a run must fit into memory, but it needs about "
+            f"{workers * self.memory_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: "
+            f"{remedy}"
+        )
+
+    def sentence(self, output: Path) -> str:
+        """Return it for people."""
+        size = " x ".join(map(str, self.shape))
+        return (
+            f"{self.count} tomograms of {size} voxels: about {_size(self.memory_bytes)} of memory "
+            f"for each process, {_size(self.disk_bytes)} on the disk "
+            f"({_size(free_bytes(output))} free)"
+        )
+
+
+def needs_of_recording(recording: Recording, recipe: Recipe) -> Needs:
+    """Return what one tomogram of a recording needs.
+
+    Raises
+    ------
+    DataError
+        If the background shows no fringes.
+    """
+    settings = with_objects(recipe.settings, recipe.constraint)
+    grid, angles = planned_grid(recording.background, settings), len(recording.background.frames)
+    peak = memory.bytes_needed(grid, angles, bytes_per_voxel(recipe.regularizer))
+    disk = 4 * math.prod(grid.window_shape) * (1 + len(recipe.datasets))
+    raw = _RAW_PAIRS * angles / _OF_ANGLES
+    return Needs(1, grid.shape, peak, disk, _pairs(recipe.regularizer, raw))
+
+
+def needs_of_volumes(volumes: FinishedVolumes, recipe: VolumeRecipe) -> Needs:
+    """Return what one volume of a file needs."""
+    shape = volumes.shape
+    extra = bytes_per_voxel(recipe.regularizer)
+    peak = bytes_of_finished(shape, extra, recipe.tile_voxels)
+    disk = 4 * math.prod(shape) * (1 + len(recipe.datasets))
+    return Needs(1, shape, peak, disk, _pairs(recipe.regularizer, 0.0))
+
+
+def _pairs(regularizer: str, raw: float) -> float:
+    choice = REGULARIZERS.get(regularizer)
+    if choice is None or (regularizer != "none" and not choice.transform_pairs):
+        return 0.0
+    return raw + choice.transform_pairs
+
+
+def _pair_s(shape: tuple[int, int, int]) -> float:
+    """Return the time of a forward and an inverse transform of a part of such a volume, scaled."""
+    z, y, x = shape
+    part = torch.zeros(z, min(y, 256), min(x, 256))
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        torch.fft.irfftn(torch.fft.rfftn(part), s=part.shape)
+        times.append(time.perf_counter() - begin)
+    return min(times) * math.prod(shape) / part.numel()
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
