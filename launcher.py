@@ -91,17 +91,25 @@ class Checkout:
 
     def requirements(self, extras: AbstractSet[str]) -> list[str]:
         """Return the requirements in pyproject.toml, including those of ``extras``."""
+        always, optional = self.dependencies()
+        return [*always, *(r for e in sorted(extras) for r in optional[e])]
+
+    def dependencies(self) -> tuple[list[str], dict[str, list[str]]]:
+        """Return what pyproject.toml always requires, and what by extra."""
         import tomllib
 
         project = tomllib.loads((self.root / "pyproject.toml").read_text("utf-8"))["project"]
-        optional = project.get("optional-dependencies", {})
-        return [*project.get("dependencies", []), *(r for e in sorted(extras) for r in optional[e])]
+        return project.get("dependencies", []), project.get("optional-dependencies", {})
 
     def digest(self) -> str:
-        """Return a hash of all that the environment is made from, including the system Python."""
-        files = (self.root / "pyproject.toml", self.root / "constraints.txt")
-        contents = [file.read_bytes() for file in files]
-        return hashlib.sha256(b"\0".join([*contents, bytes(self.python.resolve())])).hexdigest()
+        """Return a hash of all that the environment is made from, including the system Python.
+
+        Other parts of pyproject.toml, such as the settings of tools, change no environment.
+        """
+        asked = json.dumps(self.dependencies(), sort_keys=True).encode()
+        constraints = (self.root / "constraints.txt").read_bytes()
+        parts = [asked, constraints, bytes(self.python.resolve())]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def stamped(self) -> tuple[str, frozenset[str]]:
         """Return digest and extras from the stamp; the digest is "" if the set-up is unfinished."""

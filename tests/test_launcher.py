@@ -194,6 +194,14 @@ def test_changed_constraints_are_followed_and_extras_are_kept(project: Project) 
     assert project.checkout.is_ready(frozenset({"test"}))
 
 
+def test_what_tools_are_told_changes_no_environment(project: Project) -> None:
+    file = project.root / "pyproject.toml"
+    file.write_text(PYPROJECT + "\n[tool.ruff]\nline-length = 100\n", "utf-8")
+    assert project.checkout.is_ready(NONE)
+    file.write_text(PYPROJECT.replace("brick>=1.0", "brick>=1.1"), "utf-8")
+    assert not project.checkout.is_ready(NONE)
+
+
 def test_a_failure_says_what_to_do_and_is_not_taken_for_done(project: Project) -> None:
     (project.root / "pyproject.toml").write_text(PYPROJECT.replace("brick>=1.0", "mortar>=1"))
     status, _, errors = project.run("doctor")
