@@ -8,6 +8,7 @@ are ||f - truth|| / ||truth|| of the contrast. ``--fit`` fits the rule's three n
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def measure(scan: ScanWithGrid) -> Scan:
 
 def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
     """Return the rule's numbers that minimise the rms excess error of scans (noise, norm, grid)."""
-    features = np.log([[np.e, noise, norm] for noise, norm, _ in scans])
+    features = np.log([[math.e, noise, norm] for noise, norm, _ in scans])
     rows = (GRADIENTS.index(GRADIENT), OUTERS.index(OUTER))
     excess = [grid[rows] / grid[rows].min() - 1 for _, _, grid in scans]
 

@@ -116,6 +116,8 @@ class PlayedTomograms:
         report = QualityReport(
             method=bytes(rows["method"][row]).decode(errors="replace"),
             ssim_z=tuple(rows["ssim_z"][row].tolist()),
+            reference="tv",
+            note="",
             **{
                 name: float(rows[name][row])
                 for name in (
