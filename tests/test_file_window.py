@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,16 @@ import pytest
 # Keys reach only an active window; offscreen every window is.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from files.series import ScanLocation
 from files.tomograms import TomogramWriter
 from launcher import main
-from pipeline.live.playback import open_playback
 from pipeline.wire.state import Phase
 from tests.tomogram_files import BEGUN, SHAPE, noise, write
-from tests.windows import wait_until
+from tests.windows import shown_file, wait_until
 from ui.window import Window
 
 
@@ -46,24 +44,8 @@ def visits(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def window(qapp: QApplication, file: Path) -> Iterator[Window]:
-    with shown(qapp, file) as window:
+    with shown_file(qapp, file) as window:
         yield window
-
-
-@contextmanager
-def shown(qapp: QApplication, file: Path) -> Iterator[Window]:
-    """Open a window on a file."""
-    playback = open_playback(file)
-    window = Window(playback, title="LiveTomo", timeline=playback)
-    window.resize(1280, 800)
-    window.show()
-    wait_until(lambda: window.tomogram is not None)
-    yield window
-    window.close()
-    window.finish_commands()
-    playback.close()
-    window.deleteLater()
-    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def shows(window: Window, seed: int) -> bool:
@@ -107,7 +89,7 @@ def test_slider_and_keys_choose_the_scan(window: Window) -> None:
 
 
 def test_one_position_can_be_looked_at_alone(qapp: QApplication, visits: Path) -> None:
-    with shown(qapp, visits) as window:
+    with shown_file(qapp, visits) as window:
         bar = window.time
         wait_until(lambda: bar.slider.maximum() == 3)
         names = [bar.positions.itemText(row) for row in range(bar.positions.count())]

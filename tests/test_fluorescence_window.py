@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from files.tomogram_fluorescence import fluorescence_at, write_fluorescence
 from files.volumes.volume_source import Fluorescence
-from pipeline.live.playback import open_playback
 from tests.tomogram_files import SHAPE, write
-from tests.windows import wait_until
+from tests.windows import shown_file, wait_until
 from ui.sections.channel_look import ChannelLook, fitted_limits, looks_of, painted
 from ui.window import Window
 
@@ -50,16 +49,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def window(qapp: QApplication, file: Path) -> Iterator[Window]:
-    with open_playback(file) as playback:
-        window = Window(playback, title="LiveTomo", timeline=playback)
-        window.resize(1280, 800)
-        window.show()
-        wait_until(lambda: window.tomogram is not None)
+    with shown_file(qapp, file) as window:
         yield window
-        window.close()
-        window.finish_commands()
-        window.deleteLater()
-        qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def glow(window: Window, panel: int = 0) -> NDArray[np.uint8] | None:

@@ -3,7 +3,6 @@
 import csv
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
@@ -23,7 +22,6 @@ from acquisition.optics import Optics
 from files.measured_table import measure_tomograms
 from files.recording import RecordingWriter
 from files.tomograms import TomogramWriter
-from pipeline.live.playback import open_playback
 from pipeline.wire.file_state import PlaySpeed
 from pipeline.wire.state import (
     Phase,
@@ -35,7 +33,7 @@ from tests.recorded_session import RecordedSession, volumes
 from tests.scans import CELL, interferograms
 from tests.tomogram_files import BEGUN, SHAPE, noise
 from tests.windows import shown as shown_live
-from tests.windows import wait_until
+from tests.windows import shown_file, wait_until
 from ui.bars.speed_box import stepped
 from ui.bars.thumbnail_strip import chosen_rows
 from ui.window import Window
@@ -70,24 +68,9 @@ def beads(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
-def shown(qapp: QApplication, file: Path) -> Iterator[Window]:
-    """Open a window on a file."""
-    with open_playback(file, "deep", "cpu") as playback:
-        window = Window(playback, title="LiveTomo", timeline=playback)
-        window.resize(1280, 800)
-        window.show()
-        wait_until(lambda: window.tomogram is not None)
-        yield window
-        window.close()
-        window.finish_commands()
-        window.deleteLater()
-        qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-
-
 @pytest.fixture
 def window(qapp: QApplication, beads: Path) -> Iterator[Window]:
-    with shown(qapp, beads) as window:
+    with shown_file(qapp, beads) as window:
         yield window
 
 
@@ -178,7 +161,7 @@ def test_a_table_beside_the_file_is_shown(qapp: QApplication, beads: Path) -> No
     beads.with_name("beads.csv").write_text("something,else\n1,2\n")
     with table.open(newline="") as file:
         volumes_um3 = [float(row["volume_um3"]) for row in csv.DictReader(file)]
-    with shown(qapp, beads) as window:
+    with shown_file(qapp, beads) as window:
         press(window, Qt.Key.Key_F6)
         wait_until(lambda: window.objects.table.rowCount() == 1)
         wait_until(lambda: len(window.objects.plot.listDataItems()) == 1)
@@ -197,7 +180,7 @@ def test_the_recording_beside_the_file_shows_the_light_path(
     made = replace(bead(0), optics=CELL.optics, provenance={"recording": "raw scans.h5"})
     with TomogramWriter(tmp_path / "cells.h5", made) as writer:
         writer.append(made)
-    with shown(qapp, tmp_path / "cells.h5") as window:
+    with shown_file(qapp, tmp_path / "cells.h5") as window:
         wait_until(lambda: window.light.seen.frame is not None)
         press(window, Qt.Key.Key_F4)
         wait_until(
@@ -270,7 +253,7 @@ def test_a_file_without_times_cannot_be_played_by_them(qapp: QApplication, tmp_p
     with TomogramWriter(tmp_path / "timeless.h5", noise(0)) as writer:
         for scan in range(2):
             writer.append(replace(noise(scan, scan), timestamp=0.0))
-    with shown(qapp, tmp_path / "timeless.h5") as window:
+    with shown_file(qapp, tmp_path / "timeless.h5") as window:
         window.time.speed.unit.setCurrentIndex(1)
         window.time.speed.unit.activated.emit(1)
         wait_until(lambda: "does not say when" in window.status.answer.full_text())
@@ -280,7 +263,7 @@ def test_a_file_without_times_cannot_be_played_by_them(qapp: QApplication, tmp_p
 def test_the_newest_scan_is_shown_while_the_file_grows(qapp: QApplication, tmp_path: Path) -> None:
     with TomogramWriter(tmp_path / "growing.h5", noise(0)) as writer:
         writer.append(noise(0))
-        with shown(qapp, tmp_path / "growing.h5") as window:
+        with shown_file(qapp, tmp_path / "growing.h5") as window:
             press(window, Qt.Key.Key_N, shift=True)
             assert window.action_set["newest"].isChecked()
             for scan in (1, 2):

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from PySide6.QtCore import QEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from pipeline.live.playback import open_playback
 from tests.recorded_session import RecordedSession
 from ui.window import Window
 
-__all__ = ["shown", "wait_until"]
+__all__ = ["shown", "shown_file", "wait_until"]
 
 
 @contextmanager
@@ -28,6 +30,21 @@ def shown(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
     window.finish_commands()
     window.deleteLater()
     qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@contextmanager
+def shown_file(qapp: QApplication, file: Path) -> Iterator[Window]:
+    """Open a window on a file, and wait for its first tomogram; the window closes the file."""
+    with open_playback(file, "deep", "cpu") as playback:
+        window = Window(playback, title="LiveTomo", timeline=playback)
+        window.resize(1280, 800)
+        window.show()
+        wait_until(lambda: window.tomogram is not None)
+        yield window
+        window.close()
+        window.finish_commands()
+        window.deleteLater()
+        qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
