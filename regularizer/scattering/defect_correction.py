@@ -38,6 +38,7 @@ __all__ = [
     "DROWNED",
     "Corrected",
     "Seen",
+    "beyond_noise",
     "check_corrections",
     "corrected",
     "fields_of",
@@ -109,6 +110,8 @@ class Corrected:
             step, found, better = _towards(result, found, seen, spectrum, fields, stop)
             if better is None or not better.light.misfit < misfits[-1]:
                 break
+            if beyond_noise(better.light.misfit, better.noise) >= _FAR:
+                break  # what makes most of the difference is not the error of the approximation
             result, seen = found, better
             misfits.append(seen.light.misfit)
             steps.append(step)
@@ -204,13 +207,18 @@ def warned(tomogram: Tomogram, misfit: float, noise: float) -> Tomogram:
     if others:
         provenance["warning"] = "; ".join(others)
     tomogram = replace(tomogram, provenance=provenance)
-    left = math.sqrt(max(misfit**2 - noise**2, 0.0))
+    left = beyond_noise(misfit, noise)
     if left < _FAR:
         return tomogram
     return tomogram.with_warning(
         f"{_LIGHT} is {100 * left:.0f} % from the measured light, beyond its noise: the sample may "
         "scatter more than can be computed, or leave the field, so compare it with the raw tomogram"
     )
+
+
+def beyond_noise(misfit: float, noise: float) -> float:
+    """Return what is left of a relative misfit without the part that noise makes."""
+    return math.sqrt(max(misfit**2 - noise**2, 0.0))
 
 
 def check_corrections(count: int) -> int:
