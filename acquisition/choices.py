@@ -6,10 +6,19 @@ when it is used.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["CONSTRAINTS", "REGULARIZERS", "VOLUMES", "RegularizerChoice", "check_regularizer"]
+__all__ = [
+    "CONSTRAINTS",
+    "REGULARIZERS",
+    "VOLUMES",
+    "Constraint",
+    "RegularizerChoice",
+    "check_constraint",
+    "check_regularizer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,9 @@ REGULARIZERS = {
 # Regularized volumes of a tomogram file, the best first.
 VOLUMES = tuple(dict.fromkeys(r.volume for r in reversed(REGULARIZERS.values()) if r.volume))
 
+Constraint = Literal["auto", "non-negative", "non-positive", "none"]
 # Constraints on the sign of the contrast, and their names in the window.
-CONSTRAINTS = {
+CONSTRAINTS: dict[Constraint, str] = {
     "auto": "Sign: automatic",
     "non-negative": "Denser only",
     "non-positive": "Lighter only",
@@ -83,3 +93,17 @@ def check_regularizer(name: str) -> None:
         raise ConfigurationError(
             f"regularizer must be one of {', '.join(REGULARIZERS)}, got {name!r}"
         )
+
+
+def check_constraint(name: str) -> Constraint:
+    """Return the name as a ``Constraint``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no constraint of that name.
+    """
+    for known in CONSTRAINTS:
+        if name == known:
+            return known
+    raise ConfigurationError(f"constraint must be one of {', '.join(CONSTRAINTS)}, got {name!r}")

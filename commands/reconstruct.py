@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from acquisition.choices import CONSTRAINTS, check_regularizer
+from acquisition.choices import CONSTRAINTS, check_constraint, check_regularizer
 from acquisition.errors import ConfigurationError, DataError
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
@@ -148,7 +148,6 @@ def run_reconstruct(
     from files.recording import read_recording
     from pipeline.tomograms.file_work import on_this_machine
     from pipeline.tomograms.job import Recipe, TomogramJob
-    from regularizer.constraint import check_constraint
 
     _check_choices(method, preset, corrections, check_every)
     check_output(output)
@@ -197,7 +196,6 @@ def _check_choices(method: str, preset: str | None, corrections: int, check_ever
 
 def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
     from pipeline.tomograms.job import Recipe
-    from regularizer.constraint import check_constraint
 
     _check_choices(options.regularizer, options.preset, options.corrections, options.check)
     if is_batch(options.recordings, options.output):

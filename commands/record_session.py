@@ -16,12 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from acquisition.choices import check_regularizer
+from acquisition.choices import Constraint, check_regularizer
 from acquisition.configuration.calibration_file import CalibratedConfig, load_calibrated
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import ConfigurationError, ScanStopped
@@ -36,9 +36,6 @@ from pipeline.timelapse.plan import BackgroundPlan, TimelapsePlan, plan_from_opt
 from pipeline.timelapse.run import TimelapseRun, required_series
 from pipeline.tomograms.follower_process import FollowerProcess, FollowerState
 
-if TYPE_CHECKING:
-    from regularizer.constraint import Constraint  # with torch, which takes seconds to load
-
 __all__ = ["TomogramRequest", "background_plan", "run_record", "tomogram_request"]
 
 _TICK_S = 0.1
@@ -51,7 +48,7 @@ class TomogramRequest:
     output: Path
     method: str = "deep"
     device: str | None = None
-    constraint: "Constraint" = "auto"
+    constraint: Constraint = "auto"
 
     def __post_init__(self) -> None:
         check_regularizer(self.method)

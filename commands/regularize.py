@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from acquisition.choices import CONSTRAINTS, REGULARIZERS
+from acquisition.choices import CONSTRAINTS, REGULARIZERS, check_constraint
 from acquisition.errors import ConfigurationError, DataError
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output
@@ -172,7 +172,6 @@ def _export(output: Path, kinds: Sequence[str], say: Callable[[str], None]) -> l
 def _work(options: Namespace, source: Path, output: Path) -> "VolumeWork":
     from pipeline.tomograms.file_work import VolumeWork, file_stamp
     from pipeline.tomograms.volume_job import VolumeRecipe
-    from regularizer.constraint import check_constraint
 
     recipe = VolumeRecipe(
         options.regularizer,

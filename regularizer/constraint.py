@@ -9,29 +9,22 @@ negative sum there, even where the raw tomogram has halos.
 
 import threading
 from dataclasses import replace
-from typing import Literal, get_args
 
 import torch
 
-from acquisition.errors import ConfigurationError
+from acquisition.choices import Constraint
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.interface import Progress, SignedRegularizer
 
 __all__ = [
-    "CONSTRAINTS",
     "Constrained",
-    "Constraint",
-    "check_constraint",
     "negated_spectrum",
     "negated_tomogram",
     "resolve_constraint",
     "share_below_medium",
     "with_objects",
 ]
-
-Constraint = Literal["auto", "non-negative", "non-positive", "none"]
-CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
 _PART = 1 / 3  # of the highest sum: rings around an object reach a quarter of it
 # An object's sums must exceed the noise around it by this factor. Where noise and drift outweigh a
@@ -74,20 +67,6 @@ class Constrained:
             )
         result = result.with_warning(note) if note else result
         return replace(result, provenance={**result.provenance, "constraint": constraint})
-
-
-def check_constraint(name: str) -> Constraint:
-    """Return the name as a ``Constraint``.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no constraint of that name.
-    """
-    for known in CONSTRAINTS:
-        if name == known:
-            return known
-    raise ConfigurationError(f"constraint must be one of {', '.join(CONSTRAINTS)}, got {name!r}")
 
 
 def with_objects(

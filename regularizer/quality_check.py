@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from acquisition.choices import Constraint
 from acquisition.errors import DataError
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, VolumeWindow, index_from_contrast
-from regularizer.constraint import Constraint, negated_spectrum, resolve_constraint
+from regularizer.constraint import negated_spectrum, resolve_constraint
 from regularizer.interface import Progress
 from regularizer.metrics import (
     WINDOW,

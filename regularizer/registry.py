@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from acquisition.choices import REGULARIZERS
+from acquisition.choices import REGULARIZERS, Constraint
 from acquisition.errors import ConfigurationError
 from reconstruction.tomogram import Spectrum, Tomogram
-from regularizer.constraint import Constrained, Constraint
+from regularizer.constraint import Constrained
 from regularizer.interface import Progress, Regularizer, SignedRegularizer
 from regularizer.networks.trained import NETWORKS
 from regularizer.scattering.defect_correction import Corrected

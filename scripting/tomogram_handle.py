@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from acquisition.choices import Constraint, check_constraint
 from acquisition.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     )
     from reconstruction.tomogram import Spectrum
     from reconstruction.tomogram import Tomogram as Volume
-    from regularizer.constraint import Constraint
     from regularizer.interface import Regularizer
     from regularizer.metrics import Comparison
     from scripting.recordings import Scan
@@ -279,7 +279,6 @@ def _regularized_finished(
 def _regularizer(
     name: str, device: str, constraint: Constraint, uncertainty: bool, corrections: int
 ) -> Regularizer:
-    from regularizer.constraint import check_constraint
     from regularizer.registry import regularizer
 
     sign = check_constraint(constraint)

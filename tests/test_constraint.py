@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from acquisition.choices import check_constraint
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import circular_scan
 from acquisition.interferograms import InterferogramStack
@@ -13,7 +14,6 @@ from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
 from regularizer.constraint import (
-    check_constraint,
     negated_tomogram,
     resolve_constraint,
     share_below_medium,

@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 import launcher
-import regularizer.constraint
-from acquisition.choices import CONSTRAINTS
 from acquisition.configuration.sections import ReconstructionSection
 from commands import NAMES
 from commands.command_line import parse
@@ -455,4 +453,3 @@ def test_what_is_named_again_for_the_command_line_is_all_there_is() -> None:
     fields = list(ReconstructionSettings.__dataclass_fields__)
     assert sorted(RECONSTRUCTION) == sorted(fields)
     assert sorted(ReconstructionSection.model_fields) == sorted(fields)
-    assert tuple(CONSTRAINTS) == regularizer.constraint.CONSTRAINTS

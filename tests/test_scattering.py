@@ -221,7 +221,9 @@ def test_a_step_goes_as_far_as_the_light_wants(made: Reconstruction, corrected: 
     assert torch.allclose(found.contrast, mean, atol=0.02 * float(mean.max()))  # step: two digits
 
 
-def test_a_high_misfit_that_remains_is_said_and_not_corrected(made: Reconstruction, fast: Tomogram) -> None:
+def test_a_high_misfit_that_remains_is_said_and_not_corrected(
+    made: Reconstruction, fast: Tomogram
+) -> None:
     (said,) = warned(fast.with_warning("before"), 0.3, 0.1).warnings
     assert said.startswith("before; ")
     assert "28 % from the measured light" in said

@@ -29,10 +29,9 @@ from files.exporting.export_tomograms import export_tomograms
 from files.figures.movies import clock, missing_encoder, write_movie
 from files.tomograms import read_tomograms
 from tests.recorded_session import RecordedSession, volumes
-from tests.test_file_window import shown as shown_file
 from tests.test_objects_panel import measured
 from tests.tomogram_files import SHAPE, VOXEL, noise, write
-from tests.windows import shown, wait_until
+from tests.windows import shown, shown_file, wait_until
 from ui.sections.tools import Drawn
 from ui.taking_away.export_dialog import ExportDialog
 from ui.taking_away.figure_dialog import FigureDialog

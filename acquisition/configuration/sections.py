@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from acquisition.choices import REGULARIZERS
+from acquisition.choices import REGULARIZERS, Constraint
 from acquisition.devices.faults import Faults
 from acquisition.errors import ConfigurationError
 from acquisition.illumination.angles import (
@@ -383,7 +383,7 @@ class ProcessingSection(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     regularizer: RegularizerName = "deep"
-    constraint: Literal["auto", "non-negative", "non-positive", "none"] = "auto"
+    constraint: Constraint = "auto"
     uncertainty: bool = False  # whether "deep" estimates each voxel's standard deviation
     quality: bool = True  # whether some of the live tomograms are checked
     quality_reference: Literal["tv", "multislice"] = "tv"

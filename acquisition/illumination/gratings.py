@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError
@@ -206,10 +205,12 @@ def diffracted_order(bit_plane: Picture, geometry: DmdGeometry) -> FirstOrder | 
     None if there is none: a blank or unstructured picture has no order. The frequency is refined to
     about 1e-6 cycles/mirror by Newton steps on the discrete-time spectrum.
     """
+    import scipy.fft  # half a second, in every process that reads microscope.toml
+
     rows, columns = bit_plane.shape
     spectrum = scipy.fft.rfft2(bit_plane.astype(np.float32), workers=-1) / bit_plane.size
-    fy = scipy.fft.fftfreq(rows)[:, None]
-    fx = scipy.fft.rfftfreq(columns)[None, :]
+    fy = np.fft.fftfreq(rows)[:, None]
+    fx = np.fft.rfftfreq(columns)[None, :]
     inside = np.hypot(fx - geometry.carrier[0], fy - geometry.carrier[1]) <= geometry.stop_radius
     power = np.where(inside, np.abs(spectrum) ** 2, 0.0)
     row, column = np.unravel_index(int(np.argmax(power)), power.shape)
@@ -249,11 +250,13 @@ def far_field(bit_plane: Picture) -> NDArray[np.float32]:
     -------
     (rows, columns) float32, frequency 0 at index n//2
     """
+    import scipy.fft
+
     rows, columns = bit_plane.shape
     window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
     window = (window_y[:, None] * window_x).astype(np.float32)
     field = scipy.fft.fft2(bit_plane * window, workers=-1) / window.sum()
-    return np.asarray(scipy.fft.fftshift(field.real**2 + field.imag**2), dtype=np.float32)
+    return np.asarray(np.fft.fftshift(field.real**2 + field.imag**2), dtype=np.float32)
 
 
 def stray_light(
@@ -271,8 +274,8 @@ def stray_light(
         Radius of the first order, cycles/mirror: a few divided by the lit width in mirrors.
     """
     rows, columns = power.shape
-    fy = scipy.fft.fftshift(scipy.fft.fftfreq(rows))[:, None]
-    fx = scipy.fft.fftshift(scipy.fft.fftfreq(columns))
+    fy = np.fft.fftshift(np.fft.fftfreq(rows))[:, None]
+    fx = np.fft.fftshift(np.fft.fftfreq(columns))
     inside = np.hypot(fx - geometry.carrier[0], fy - geometry.carrier[1]) <= geometry.stop_radius
     its = np.hypot(fx - first.fx, fy - first.fy) <= around
     highest = float(power[inside & its].max(initial=0.0))

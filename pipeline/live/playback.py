@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acquisition.choices import check_regularizer
+from acquisition.choices import check_constraint, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import LiveTomoError, Stopped
 from files.kinds import kind_of
@@ -293,7 +293,6 @@ class Playback(RefusesInstrument, Closing):
             raise PipelineError(
                 f"{self._source.path.name} is a tomogram file: a constraint is for recordings"
             )
-        from regularizer.constraint import check_constraint
 
         with self._changed:
             self._constraint = check_constraint(name)

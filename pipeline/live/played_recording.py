@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.choices import REGULARIZERS
+from acquisition.choices import REGULARIZERS, check_constraint
 from files import recording
 from pipeline.live.playback_source import ViewRequest
 from pipeline.live.shown_frame import shown_angle, shown_frame
@@ -84,7 +84,7 @@ class PlayedRecording:
         """Return a tomogram."""
         from pipeline.tomograms.torch_device import torch_device
         from pipeline.wire.tomogram_view import view_of, windowed
-        from regularizer.constraint import Constrained, check_constraint
+        from regularizer.constraint import Constrained
         from regularizer.registry import regularizer
 
         scan, method, constraint = wanted

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from acquisition.choices import check_regularizer
+from acquisition.choices import check_constraint, check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
 from pipeline.live.light_to_check import light_of
@@ -35,7 +35,7 @@ from pipeline.wire.tomogram_view import light_path, view_of, windowed
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
-from regularizer.constraint import Constrained, check_constraint, with_objects
+from regularizer.constraint import Constrained, with_objects
 from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
 
 if TYPE_CHECKING:

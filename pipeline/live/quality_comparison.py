@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acquisition.choices import check_constraint
 from acquisition.errors import DataError
 from pipeline.live.light_to_check import PlannedLight
 from pipeline.wire.state import QualityView, TomogramView
@@ -17,7 +18,6 @@ from reconstruction.tomogram import (
     contrast_from_index,
     index_from_contrast,
 )
-from regularizer.constraint import check_constraint
 from regularizer.interface import Progress
 from regularizer.quality_check import check
 

@@ -1,6 +1,10 @@
 """The quality check: a low-priority process that compares live tomograms with a reference.
 
-from acquisition.configuration.microscope_file import load_configuration
+When idle it asks the processor for the newest tomogram, makes the reference of the same scan (total
+variation, or the multi-slice inversion where [processing] quality_reference says so), and publishes
+the comparison. Tomograms that arrive meanwhile are skipped. It runs at the lowest priority on the
+CPU, even if the live path uses a GPU, and loads torch when there is a tomogram to check: until then
+the cores belong to those that make the first one.
 """
 
 import os

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
+from acquisition.choices import Constraint
 from acquisition.errors import LiveTomoError, Stopped
 from files.disk import check_space
 from files.recording import Recording, read_recording
@@ -47,7 +48,7 @@ class FollowerSettings(BaseModel):
     method: str
     device: str | None = None
     planned: int = 0
-    constraint: str = "auto"
+    constraint: Constraint = "auto"
 
 
 def main(argument: str) -> int:
@@ -83,13 +84,12 @@ def _follow(
         settings_for,
     )
     from pipeline.tomograms.torch_device import torch_device
-    from regularizer.constraint import check_constraint
 
     recipe = Recipe(
         settings.method,
         torch_device(settings.device),
         settings_for(source, {}),
-        constraint=check_constraint(settings.constraint),
+        constraint=settings.constraint,
     )
     with (
         _exclusive(settings.output, stop),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from acquisition.choices import REGULARIZERS
+from acquisition.choices import REGULARIZERS, Constraint
 from acquisition.closing import Closing
 from acquisition.errors import DataError
 from files.positions import Positions
@@ -32,7 +32,7 @@ from files.tomograms import (
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram, index_from_contrast
-from regularizer.constraint import Constraint, with_objects
+from regularizer.constraint import with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
 from regularizer.registry import bytes_per_voxel, needs_fields, regularizer

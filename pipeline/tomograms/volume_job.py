@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from acquisition.choices import REGULARIZERS
+from acquisition.choices import REGULARIZERS, Constraint
 from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.optics import Optics
@@ -24,7 +24,6 @@ from files.tomograms import TomogramAppender, TomogramWriter, read_tomograms, re
 from files.volumes.open_volumes import FinishedVolumes
 from pipeline.tomograms.job import ProgressListener
 from reconstruction.finished.finished_volume import KnownOptics, Support
-from regularizer.constraint import Constraint
 from regularizer.finished_volumes import TILE_VOXELS, FinishedResult, regularize_finished
 from regularizer.registry import regularizer
 
