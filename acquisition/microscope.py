@@ -256,6 +256,11 @@ class Microscope(Closing):
             If a device failed; its subclass ScanError if no frame arrived.
         """
         self._wait_for_turn(stop)
+        return self._take(stop, sink)
+
+    def _take(
+        self, stop: threading.Event | None, sink: FrameSink | None = None
+    ) -> InterferogramStack:
         self._engine.stop, self._engine.sink = stop, sink
         self.core.mda.run([MDAEvent()])
         return self._engine.take()
@@ -273,10 +278,12 @@ class Microscope(Closing):
         """Return the mean of ``scans`` scans (default: as configured) of the empty field.
 
         The stage moves to the configured empty position and back. Without one it stays in place:
-        the operator has moved it.
+        the operator has moved it. The scans follow each other at once: the least period between
+        scans is for samples.
         """
         with self.empty_field():
-            return average([self.scan(stop) for _ in range(scans or self.config.background.scans)])
+            self._wait_for_turn(stop)
+            return average([self._take(stop) for _ in range(scans or self.config.background.scans)])
 
     @contextmanager
     def empty_field(self) -> Iterator[None]:

@@ -184,6 +184,18 @@ def test_scans_keep_their_least_period() -> None:
             microscope.scan(stop)
 
 
+def test_scans_of_a_background_follow_each_other_at_once() -> None:
+    period_s = 60.0
+    with small_microscope(scan={"minimum_period_s": period_s}) as microscope:
+        begin = time.perf_counter()
+        assert microscope.background(3).provenance["averaged_scans"] == "3"
+        assert time.perf_counter() - begin < period_s
+        stop = threading.Event()
+        threading.Timer(0.01, stop.set).start()
+        with pytest.raises(ScanStopped):
+            microscope.scan(stop)  # one of a sample waits
+
+
 def test_repeated_scans_keep_no_memory(microscope: Microscope) -> None:
     """Live mode repeats scans for hours: 50 scans must not leave frames or events behind."""
     for _ in range(5):

@@ -358,7 +358,8 @@ class ScanSection(Section):
     """Limits of one scan.
 
     patience_s : beyond a scan's duration, how long the camera may be silent before the scan ends.
-    minimum_period_s : least time from the start of a scan to the start of the next.
+    minimum_period_s : least time from the start of a scan to the start of the next; the scans of a
+    background follow each other at once.
     """
 
     patience_s: Positive = 0.3
