@@ -38,6 +38,8 @@ UNCHANGED: Matrix = ((1.0, 0.0), (0.0, 1.0))
 
 _SINGULAR = 0.05  # determinant, below which a measured correction is not plausible
 _FULL_GRATING = 1 / math.pi  # amplitude of the first order of a binary grating with duty 1/2
+_NEWTON_STEPS = 8
+_SETTLED = 1e-9  # cycles/mirror: a step this small is the last one
 
 
 def apply_matrix(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
@@ -225,18 +227,23 @@ def _refine(bit_plane: Picture, fx: float, fy: float) -> FirstOrder:
     rows, columns = bit_plane.shape
     window_y, window_x = np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]
     y, x = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
+    curvature_x = 2 * np.pi * (window_x @ x**2) / window_x.sum()
+    curvature_y = 2 * np.pi * (window_y @ y**2) / window_y.sum()
     picture = bit_plane.astype(np.float64)
-    for _ in range(8):
+    for _ in range(_NEWTON_STEPS):
         wave_x = window_x * np.exp(-2j * np.pi * fx * x)
         wave_y = window_y * np.exp(-2j * np.pi * fy * y)
-        along_x = picture @ np.stack([wave_x, x * wave_x], axis=1)  # (rows, 2)
+        # real and imaginary parts by themselves: numpy would make a complex copy of the picture
+        waves = np.stack([wave_x, x * wave_x], axis=1).view(np.float64)  # (columns, 4)
+        along_x = (picture @ waves).view(np.complex128)  # (rows, 2)
         value = wave_y @ along_x[:, 0]
         # centroid of the demodulated picture's phase slope: d arg / d f, exact at the maximum
         moment_x, moment_y = wave_y @ along_x[:, 1], (y * wave_y) @ along_x[:, 0]
-        curvature_x = 2 * np.pi * (window_x @ x**2) / window_x.sum()
-        curvature_y = 2 * np.pi * (window_y @ y**2) / window_y.sum()
-        fx += float((moment_x / value).imag / curvature_x)
-        fy += float((moment_y / value).imag / curvature_y)
+        step_x = float((moment_x / value).imag / curvature_x)
+        step_y = float((moment_y / value).imag / curvature_y)
+        fx, fy = fx + step_x, fy + step_y
+        if math.hypot(step_x, step_y) < _SETTLED:
+            break
     amplitude = value / (window_x.sum() * window_y.sum())
     return FirstOrder(fx, fy, complex(amplitude))
 
