@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import markdown
+from benchmarks.pages import markdown, three_digits
 
 __all__ = ["Report", "Result", "Step", "Task", "run_steps"]
 
@@ -186,7 +186,7 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return three_digits(value)
     return str(value)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 
-__all__ = ["DOCS", "make_tables", "markdown", "put"]
+__all__ = ["DOCS", "make_tables", "markdown", "put", "three_digits"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -18,6 +18,14 @@ def markdown(first: Sequence[str], last: Sequence[str], rows: Iterable[list[str]
     """Return a Markdown table: text in the ``first`` columns, numbers in the ``last``."""
     lines = [[*first, *last], ["---"] * len(first) + ["---:"] * len(last), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def three_digits(value: float) -> str:
+    """Return a figure with three digits, or all before the point, and no exponent for large ones.
+
+    For example 0.371, 22.2, 1580.
+    """
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def put(page: Path, name: str, table: str) -> None:

@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.pages import three_digits
+
 __all__ = ["Row", "row_of", "table"]
 
 
@@ -48,9 +50,10 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         floor, above = "", ""
         if row.floor_ms:
-            floor, above = f"{row.floor_ms:.3g}", f"{row.ms / row.floor_ms:.1f}"
+            floor, above = three_digits(row.floor_ms), f"{row.ms / row.floor_ms:.1f}"
+        middle, low, high = (three_digits(ms) for ms in (row.ms, row.low_ms, row.high_ms))
         lines.append(
-            f"| {row.stage} | {row.size} | {row.ms:.3g} | {row.low_ms:.3g} to {row.high_ms:.3g} "
+            f"| {row.stage} | {row.size} | {middle} | {low} to {high} "
             f"| {floor} | {above} | {row.pairs:.2f} |"
         )
     return "\n".join(lines)
