@@ -227,6 +227,7 @@ def test_a_high_misfit_that_remains_is_said_and_not_corrected(
     (said,) = warned(fast.with_warning("before"), 0.3, 0.1).warnings
     assert said.startswith("before; ")
     assert "28 % from the measured light" in said
+    assert warned(fast, 0.60, 0.58).warnings == fast.warnings  # of a weak sphere: all is noise
     again = warned(warned(fast, 0.3, 0.1), 0.12, 0.1)
     assert again.warnings == fast.warnings
     assert made.spectrum.fields is not None

@@ -50,6 +50,7 @@ __all__ = [
 _MARGIN_UM = 0.3
 _MOST = 20
 _FAR = 0.15  # of the scattered light, beyond the noise; 0.02 to 0.1 where all is well
+_NOISE_IS_KNOWN = 1.05  # to 5 %: it is read off the rim of the band
 DROWNED = 0.9  # noise over the measured light: its structure, and the objects' box, are noise
 _LIGHT = "the light of the regularized tomogram"
 _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
@@ -217,8 +218,8 @@ def warned(tomogram: Tomogram, misfit: float, noise: float) -> Tomogram:
 
 
 def beyond_noise(misfit: float, noise: float) -> float:
-    """Return what is left of a relative misfit without the part that noise makes."""
-    return math.sqrt(max(misfit**2 - noise**2, 0.0))
+    """Return what is left of a relative misfit without the part that noise surely makes."""
+    return math.sqrt(max(misfit**2 - (_NOISE_IS_KNOWN * noise) ** 2, 0.0))
 
 
 def check_corrections(count: int) -> int:
