@@ -2,10 +2,10 @@
 
 from __future__ import annotations  # what a type names is loaded when it is used
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
+from scripting.read_sequence import ReadSequence
 from scripting.tomogram_handle import FinishedSource, Tomogram
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Volumes", "open_volume"]
 
 
-class Volumes(Sequence[Tomogram]):
+class Volumes(ReadSequence[Tomogram]):
     """The volumes of a file, read when they are asked for.
 
     Attributes
@@ -66,31 +66,20 @@ class Volumes(Sequence[Tomogram]):
     def __len__(self) -> int:
         return len(self._volumes)
 
-    @overload
-    def __getitem__(self, at: int) -> Tomogram: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Tomogram]: ...
-
-    def __getitem__(self, at: int | slice) -> Tomogram | list[Tomogram]:
-        if isinstance(at, slice):
-            return [self._read(i) for i in range(len(self))[at]]
-        return self._read(range(len(self))[at])
-
-    def _read(self, time: int) -> Tomogram:
+    def _read(self, number: int) -> Tomogram:
         import torch
 
         from reconstruction.finished.background import medium_of
         from reconstruction.finished.finished_volume import read_finished
         from reconstruction.tomogram import Tomogram as Volume
 
-        volume = self._volumes[time]
+        volume = self._volumes[number]
         medium = self._known.medium_index or medium_of(volume.index)
         optics = self._known.optics(medium, max(volume.voxel_size_um[1:]))
         if optics is None:
             optics = read_finished(volume, self._known, self._support).support.optics
         whole = Volume(
-            torch.from_numpy(volume.index), volume.voxel_size_um, optics, volume.timestamp, time,
+            torch.from_numpy(volume.index), volume.voxel_size_um, optics, volume.timestamp, number,
             {"volumes": self._volumes.source.path.name},
         )  # fmt: skip
         return Tomogram(whole, finished=FinishedSource(volume, self._known, self._support))

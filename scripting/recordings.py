@@ -3,16 +3,18 @@
 from __future__ import annotations  # what a type names is loaded when it is used
 
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast
 
 from acquisition.errors import ConfigurationError, DataError
+from scripting.read_sequence import ReadSequence
 from scripting.tomogram_handle import Tomogram, reconstruct
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from acquisition.interferograms import InterferogramStack
@@ -96,7 +98,7 @@ class ReconstructorCache:
             return cast("Reconstructor", last)
 
 
-class Recording(Sequence[Scan]):
+class Recording(ReadSequence[Scan]):
     """Scans in the order of time, read when they are asked for.
 
     Attributes
@@ -180,16 +182,8 @@ class Recording(Sequence[Scan]):
     def __len__(self) -> int:
         return self._count()
 
-    @overload
-    def __getitem__(self, at: int) -> Scan: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Scan]: ...
-
-    def __getitem__(self, at: int | slice) -> Scan | list[Scan]:
-        if isinstance(at, slice):
-            return [self._scan(i) for i in range(len(self))[at]]
-        return self._scan(range(len(self))[at])
+    def _read(self, number: int) -> Scan:
+        return self._scan(number)
 
     def __repr__(self) -> str:
         angles, rows, columns = self.background.frames.shape

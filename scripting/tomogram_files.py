@@ -2,22 +2,24 @@
 
 from __future__ import annotations  # what a type names is loaded when it is used
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from acquisition.choices import REGULARIZERS
 from acquisition.errors import DataError
+from scripting.read_sequence import ReadSequence
 from scripting.tomogram_handle import Tomogram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from acquisition.optics import Optics
     from files.tomograms import TomogramSeries
 
 __all__ = ["Tomograms", "open_tomograms", "save_tomograms"]
 
 
-class Tomograms(Sequence[Tomogram]):
+class Tomograms(ReadSequence[Tomogram]):
     """A tomogram file: its time points, read when they are asked for.
 
     Attributes
@@ -50,22 +52,11 @@ class Tomograms(Sequence[Tomogram]):
     def __len__(self) -> int:
         return len(self._series)
 
-    @overload
-    def __getitem__(self, at: int) -> Tomogram: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Tomogram]: ...
-
-    def __getitem__(self, at: int | slice) -> Tomogram | list[Tomogram]:
+    def _read(self, number: int) -> Tomogram:
         """Return the best volume of a time point: deep, tv, gp, or the raw one."""
-        if isinstance(at, slice):
-            return [self._best(i) for i in range(len(self))[at]]
-        return self._best(range(len(self))[at])
-
-    def _best(self, time: int) -> Tomogram:
         from acquisition.choices import VOLUMES
 
-        found = (self.volume(time, kind) for kind in (*VOLUMES, "raw"))
+        found = (self.volume(number, kind) for kind in (*VOLUMES, "raw"))
         return next(one for one in found if one is not None)
 
 
