@@ -328,7 +328,7 @@ def test_a_specimen_that_leaves_does_not_end_it(instrument: Microscope, tmp_path
         corrected = microscope.stage.position_um()
     assert progress.done == 5
     assert progress.drift.startswith("not corrected: nothing in the field")
-    assert progress.warning.startswith("scan 4: not corrected: nothing in the field")
+    assert progress.warning.startswith("scan 5: not corrected: nothing in the field")
     log = read_recording(path).drift()
     assert np.isfinite(log.object_um).all(axis=1).tolist() == [True] * 2 + [False] * 3
     assert [bool(note) for note in log.notes] == [False] * 2 + [True] * 3
@@ -390,7 +390,7 @@ def test_a_failed_autofocus_does_not_end_it(
     with keeping(instrument, on=False) as microscope, TimelapseRun(microscope, plan, path) as run:
         run.start()
         run.step()
-        assert run.progress().warning == "focus at position 0: the drive is stuck"
+        assert run.progress().warning == "focus at position 1: the drive is stuck"
     (scan,) = read_recording(path).scans()
     assert scan.stage_um == (0.0, 0.0, 0.3)
 

@@ -109,7 +109,7 @@ def test_malformed_objects_are_refused() -> None:
 
 
 def test_a_tomogram_without_optics_is_named() -> None:
-    with pytest.raises(DataError, match="scan 0 came without"):
+    with pytest.raises(DataError, match="scan 1 came without"):
         ViewMeasurer()(live(optics=None), SETTINGS)
 
 

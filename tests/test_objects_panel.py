@@ -115,7 +115,7 @@ def test_objects_are_listed_outlined_and_found(window: Window) -> None:
     np.testing.assert_array_equal(xy.outlines.image, expected)
     assert xy.overlay.marks.badge.note == ""
     window.poll()  # the instrument goes on: whose outlines they are is said
-    assert xy.overlay.marks.badge.note == "outlines of scan 0"
+    assert xy.overlay.marks.badge.note == "outlines of scan 1"
     panel.table.cellClicked.emit(1, 0)  # as a click on its row does
     assert window.state.position_um[X] == pytest.approx(1.92)
     assert window.state.position_um[Y] == pytest.approx(-1.1)

@@ -121,7 +121,7 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
     assert right.overlay.marks.badge.text == "TOTAL VARIATION"  # of scan 0, which is on display
     window.poll()
     window.show_check(check_of(tomograms[2], 2))  # the instrument goes on
-    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 0"
+    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 1"
     np.testing.assert_allclose(left.image.image, first[z], atol=1e-6)
     press(window, Qt.Key.Key_Escape)
     assert not window.picture.beside.isVisible()
@@ -130,7 +130,7 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
 
 def test_a_scan_that_is_no_longer_kept_is_said_so(window: Window) -> None:
     window.look_back(77)
-    assert "scan 77 is no longer in memory" in window.status.answer.full_text()
+    assert "scan 78 is no longer in memory" in window.status.answer.full_text()
 
 
 def test_errors_are_painted_over_the_views(window: Window, tomograms: list[TomogramView]) -> None:
@@ -143,7 +143,7 @@ def test_errors_are_painted_over_the_views(window: Window, tomograms: list[Tomog
     assert np.unravel_index(panel.map.image.argmax(), panel.map.image.shape) == (10, 20)
     assert panel.map.image.max() == np.float32(0.01)  # its size, not its sign
     window.poll()
-    assert panel.overlay.marks.badge.note == "errors of scan 0"
+    assert panel.overlay.marks.badge.note == "errors of scan 1"
     press(window, Qt.Key.Key_E)
     assert not panel.map.isVisible()
 

@@ -271,7 +271,7 @@ def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
     assert card.doing.full_text() == "scan 41: 50%, 2 s left"
     session.quality = check_of(tomograms[0], 0.912)
     window.poll()
-    assert re.fullmatch(r"deep, scan 41, [78] s old", card.origin.text())
+    assert re.fullmatch(r"deep, scan 42, [78] s old", card.origin.text())
     assert card.values["SSIM"].text() == "0.912"
     assert card.values["SSIM"].property("tone") != "warning"
     first_centre = 3 + 1 - SHAPE[0] // 2
@@ -288,9 +288,9 @@ def test_the_quality_check_names_its_scan_its_age_and_where_the_errors_are(
     window.poll()
     assert (card.title.text(), card.residual.text()) == ("Multi-slice", "Its residual")
     assert "misfit of the light 0.05" in card.toolTip()
-    assert displayed_volume(tomograms[0], "tv", check).label == "multi-slice of scan 41"
+    assert displayed_volume(tomograms[0], "tv", check).label == "multi-slice of scan 42"
     other = displayed_volume(tomograms[0], "regularized - tv", check)
-    assert other.label == "deep - multi-slice of scan 41"
+    assert other.label == "deep - multi-slice of scan 42"
 
 
 def test_the_interferogram_and_its_angle_are_shown(window: Window) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from acquisition.choices import check_constraint, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import LiveTomoError, Stopped
+from acquisition.scan_name import scan_name
 from files.kinds import kind_of
 from pipeline.live.file_measuring import FileMeasuring
 from pipeline.live.playback_source import PlaybackSource, ViewRequest
@@ -376,7 +377,7 @@ class Playback(RefusesInstrument, Closing):
         except Stopped:
             return
         except LiveTomoError as error:
-            view, problem = None, f"scan {wanted[0] + 1} cannot be shown: {error}"
+            view, problem = None, f"{scan_name(wanted[0])} cannot be shown: {error}"
         check = None if view is None else self._checked(view)
         with self._changed:
             if source is not self._source:
@@ -464,7 +465,7 @@ class Playback(RefusesInstrument, Closing):
         """Return the number of a scan, and its position if there are several."""
         playlist = self._playlist()
         where = f" at {playlist.position_of(scan)}" if playlist.positions else ""
-        return f"scan {scan + 1} of {len(self._position_labels)}{where}"
+        return f"{scan_name(scan)} of {len(self._position_labels)}{where}"
 
     def _state(self) -> InstrumentState:
         return InstrumentState(

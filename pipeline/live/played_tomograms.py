@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from acquisition.choices import VOLUMES
 from acquisition.errors import DataError, LiveTomoError
+from acquisition.scan_name import scan_name
 from files import tomograms
 from files.measured_rows import read_measured, table_beside
 from files.tomogram_extent import extent
@@ -90,7 +91,7 @@ class PlayedTomograms:
         series = self._series
         raw, found = series.volume("raw", scan), series.volume(method, scan)
         if raw is None:
-            raise DataError(f"{self.path} must have a raw volume of scan {scan + 1}, found none")
+            raise DataError(f"{self.path} must have a raw volume of {scan_name(scan)}, found none")
         return TomogramView(
             raw=raw,
             regularized=found,

@@ -16,6 +16,7 @@ import torch
 from acquisition.choices import check_constraint, check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
+from acquisition.scan_name import scan_name
 from pipeline.live.light_to_check import light_of
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
@@ -191,7 +192,7 @@ class Processor:
                 pass  # the process is ending
             except LiveTomoError as error:
                 self._failed += 1
-                self._message = f"scan {arrival.header.sequence} failed: {error}"
+                self._message = f"{scan_name(arrival.header.sequence)} failed: {error}"
 
     def _ask_for_background(self) -> None:
         try:

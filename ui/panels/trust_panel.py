@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from acquisition.scan_name import scan_name
 from pipeline.wire.file_state import CheckedScan
 from pipeline.wire.state import (
     QualityView,
@@ -156,7 +157,7 @@ class TrustPanel(QWidget):
             self.history.note_check(check)
         z = np.arange(len(check.report.ssim_z)) + _FIRST_SLICE - check.error.shape[0] // 2
         self.slices.setData(z * check.voxel_size_um[0], np.array(check.report.ssim_z))
-        scan = f"scan {check.sequence}" if self._of_file is None else "the displayed scan"
+        scan = scan_name(check.sequence) if self._of_file is None else "the displayed scan"
         said = f"the last check is of {scan}, by {check.report.method}"
         against = f", against {check.report.reference_name}"
         self.note.setText(said + ("" if check.report.reference == "tv" else against))
