@@ -125,18 +125,22 @@ def test_a_place_that_is_none_is_refused(acquirer: RunningAcquirer, wanted: str)
     assert place(acquirer) == before
 
 
-def test_a_snap_is_one_scan(acquirer: RunningAcquirer) -> None:
+def test_a_snap_is_one_scan_and_knows_how_far_the_stage_has_gone(acquirer: RunningAcquirer) -> None:
+    move(acquirer, StagePlace(5.0, -3.5, 2.0))
     before = acquirer.wait(lambda s: True).scans
     acquirer.ask("snap")
     after = acquirer.wait(lambda s: s.scans > before and s.phase is Phase.IDLE)
     assert after.scans == before + 1
     kinds: list[str] = []
+    corrections: list[tuple[float, float, float]] = []
     while "stack" not in kinds:
         message = acquirer.inbox.receive(1000)
         if message is not None:
             assert isinstance(message.header, StackHeader)
             kinds.append(message.header.kind)
+            corrections.append(message.header.correction_um)
     assert kinds in (["background", "stack"], ["stack"])
+    assert corrections[-1] == pytest.approx((5.0, -3.5, 2.0))
 
 
 def test_a_time_lapse_at_positions_keeps_the_stage_to_itself(

@@ -136,6 +136,9 @@ class Timeline(Protocol):
     def want_light(self, wanted: bool) -> None:
         """Compute the light of the displayed scans, or not; returns at once."""
 
+    def measure_all(self, wanted: bool) -> None:
+        """Measure all scans in the background, or no more than are displayed; returns at once."""
+
     def seek(self, scan: int) -> None:
         """Show a scan; returns at once."""
 

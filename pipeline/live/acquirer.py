@@ -127,7 +127,8 @@ class Acquirer:
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
-                self._stage.open(microscope.stage)
+                self._stage.open(microscope.stage, calibrated.config.stage)
+                self._sending.locate = self._stage.correction_um
                 self._centring.open(microscope)
                 self._timelapse.keep_in_middle(self._centring.on)
                 try:
@@ -163,6 +164,7 @@ class Acquirer:
                 self._show(Phase.LIVE, "live")
             with contextlib.suppress(ScanStopped):
                 stack = replay.scan(self._abort_scan)
+                self._sending.correction_um = replay.correction_um
                 self._snap.clear()
                 if replay.background is not self._background:
                     self._take_over(replay.background)

@@ -66,7 +66,9 @@ class ViewMeasurer:
         shown = _displayed(view)
         index = shown.raw if shown.regularized is None else shown.regularized
         found = measure_volume(index, shown.voxel_size_um, view.optics, settings)
-        objects = self._follower.follow(found.objects[:_MOST], view.timestamp)
+        x, y, z = view.correction_um  # what the stages did is no motion of the objects
+        in_sample = [one.moved(z, y, x) for one in found.objects[:_MOST]]
+        objects = self._follower.follow(in_sample, view.timestamp)
         return MeasuredView(
             objects=objects,
             labels=_compact(found.labels, len(objects)),
@@ -78,6 +80,7 @@ class ViewMeasurer:
             sequence=view.sequence,
             timestamp=view.timestamp,
             seconds=time.monotonic() - begin,
+            correction_um=view.correction_um,
         )
 
 

@@ -114,7 +114,9 @@ class Playback(RefusesInstrument, Closing):
         self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
         self._thumbnails = Thumbnails(self._thumbnail, self._free)
         self._measured_news = False
-        self._measuring = FileMeasuring(source, self._note_measuring)
+        self._measuring = FileMeasuring(
+            source, self._note_measuring, lambda: _source(source.path, self._device), self._free
+        )
         self._updates = Updates(self._state())
 
     # --- called by the window ---
@@ -304,6 +306,11 @@ class Playback(RefusesInstrument, Closing):
         self._measuring.set(request)
         self._note_measuring()
 
+    def measure_all(self, wanted: bool) -> None:
+        """Measure all scans in the background, or stop at those that have been measured."""
+        self._measuring.measure_all(wanted)
+        self._note_measuring()
+
     def close(self) -> None:
         """End the threads; a running computation is stopped."""
         with self._changed:
@@ -328,6 +335,7 @@ class Playback(RefusesInstrument, Closing):
                 self._show_interferogram(self._shown[0])
             if wanted is not None:
                 self._free.clear()
+                self._measuring.make_way()
                 self._show(wanted)
                 self._clock.note_shown()
                 continue
@@ -389,7 +397,7 @@ class Playback(RefusesInstrument, Closing):
             self._keep(wanted, view)
             self._tell()
             self._updates = replace(self._updates, tomogram=view, quality=check)
-            self._measuring.show(view)
+            self._measuring.show(view, wanted)
         self._show_interferogram(wanted[0])
 
     def _checked(self, view: TomogramView) -> QualityView | None:

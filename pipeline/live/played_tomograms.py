@@ -85,6 +85,10 @@ class PlayedTomograms:
             self._series, self._extent = series, now
         return self._labels
 
+    def correction_um(self, scan: int) -> tuple[float, float, float]:
+        """Return how far the view of a scan was moved, (x, y, z)."""
+        return self._series.positions.correction_at(scan)
+
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         """Return a tomogram."""
         scan, method, _ = wanted
@@ -104,6 +108,7 @@ class PlayedTomograms:
             latency_s=0.0,
             optics=series.optics,
             fluorescence=fluorescence_at(self.path, scan),
+            correction_um=self.correction_um(scan),
         )
 
     def check(self, view: TomogramView) -> QualityView | None:

@@ -176,7 +176,8 @@ class Processor:
         reconstruction, oldest_s = scan.now()
         times = [arrived.timestamp, time.time()]
         view = self._view(reconstruction, scan.reconstructor, times, ("reconstruction",))
-        self._show(replace(view, oldest_s=oldest_s + time.time() - times[1]))
+        oldest_s += time.time() - times[1]
+        self._show(replace(view, oldest_s=oldest_s, correction_um=arrived.correction_um))
 
     def _process(self, arrival: ArrivedScan) -> None:
         self._early = None
@@ -209,6 +210,7 @@ class Processor:
         times.append(time.time())
         stages = ("scan", "wait", "reconstruction")
         view = self._view(reconstruction, scan.reconstructor, times, stages)
+        view = replace(view, correction_um=header.correction_um)
         fields = reconstruction.spectrum.fields if self._fields_checked else None
         self._newest = tomogram_message(view, self._stamp), view, fields
         self._show(view)

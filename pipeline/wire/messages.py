@@ -110,6 +110,7 @@ class TomogramHeader(Header):
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
     oldest_s: float | None = None
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fields: LightPlan | None = None
 
 
@@ -339,6 +340,7 @@ def stack_message(
     sent_at: float,
     place: RingPlace | None = None,
     moved: bool = False,
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Message:
     """Return the message of a scan, or of the background with number ``background``.
 
@@ -354,6 +356,7 @@ def stack_message(
         sent_at=sent_at,
         place=place,
         moved=moved,
+        correction_um=correction_um,
         **stamp(stack.sequence),
     )
     k = stack.illumination_k
@@ -408,6 +411,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         window=view.window,
         light=view.light,
         oldest_s=view.oldest_s,
+        correction_um=view.correction_um,
         fields=None if view.fields is None else view.fields.plan,
         **stamp(view.sequence),
     )
@@ -444,6 +448,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         window=header.window,
         light=header.light,
         oldest_s=header.oldest_s,
+        correction_um=header.correction_um,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
         fields=None if header.fields is None else MeasuredLight(header.fields, fields[0]),
     )

@@ -207,6 +207,12 @@ ACTIONS: Final = (
         checked=lambda w: not w.time.strip.isHidden(),
     ),
     Action(
+        "measure all", "Measure all scans",
+        "Measure the objects of all scans of the file in the background, or stop that", "File",
+        lambda w, _: _of_file(w).toggle_measuring_all(), ("Shift+M",), _shown, where="file",
+        checked=lambda w: w.objects.measures_all,
+    ),
+    Action(
         "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",
         lambda w, _: w.show_state(w.state.with_raw()), ("R",),
         checked=lambda w: w.state.volume == "raw",
