@@ -80,13 +80,13 @@ def test_the_curves_grow_with_tomograms_and_checks(
     window.show_check(check_of(tomograms[0], 0, 0.8))  # while the panel is closed
     press(window, Qt.Key.Key_F5)
     assert panel.isVisible()
-    assert panel.ssim.getData()[1].tolist() == [0.8]
-    assert panel.residual.getData()[1].tolist() == pytest.approx([0.1])
+    assert panel.plots.ssim.getData()[1].tolist() == [0.8]
+    assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1])
     window.poll()
     window.show_check(check_of(tomograms[1], 1, 0.6))
-    assert panel.ssim.getData()[1].tolist() == [0.8, 0.6]
-    assert panel.residual.getData()[1].tolist() == pytest.approx([0.1, 0.11])
-    z, by_slice = panel.slices.getData()
+    assert panel.plots.ssim.getData()[1].tolist() == [0.8, 0.6]
+    assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1, 0.11])
+    z, by_slice = panel.plots.slices.getData()
     assert by_slice.tolist() == [0.9, 0.7, 0.5, 0.6, 0.7, 0.8]
     assert z[0] == pytest.approx((3 - SHAPE[0] // 2) * 0.36)  # the window's centre slice
 
@@ -111,8 +111,10 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
     press(window, Qt.Key.Key_F5)
     for sequence in (0, 1):
         window.show_check(check_of(tomograms[sequence], sequence))
-    point = window.trust.ssim.points()[0]
-    window.trust.ssim.sigClicked.emit(window.trust.ssim, [point], None)  # as a click on it does
+    point = window.trust.plots.ssim.points()[0]
+    window.trust.plots.ssim.sigClicked.emit(
+        window.trust.plots.ssim, [point], None
+    )  # as a click on it does
     first = tomograms[0].regularized
     assert first is not None
     z = window.state.cursor[Z]

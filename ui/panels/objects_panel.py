@@ -3,6 +3,7 @@
 import csv
 import math
 from collections import defaultdict, deque
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +35,8 @@ from pipeline.wire.state import (
     MeasuringState,
 )
 from ui.sections.colours import object_colour
-from ui.style import theme
 from ui.widgets.labels import ElidedLabel
+from ui.widgets.panel_plot import paint_plot, panel_plot
 
 __all__ = ["FIGURES", "ObjectsPanel"]
 
@@ -101,14 +102,19 @@ class ObjectsPanel(QWidget):
         self.figure = QComboBox()
         for name, (title, unit, _) in FIGURES.items():
             self.figure.addItem(f"{title} ({unit})" if unit else title, name)
-        self.plot: Any = pg.PlotWidget(axisItems={"bottom": pg.DateAxisItem()}, enableMenu=False)
         self.save = QPushButton("Save table")
         self.save.setToolTip("Save all measured figures as CSV")
         self._settings = MeasuringSettings()
         self._arrange()
         self._connect()
         self._show_settings(self._settings)
-        self.draw_theme()
+
+    @cached_property
+    def plot(self) -> Any:
+        """The plot over time, built when the panel is first shown."""
+        plot = panel_plot(times=True)
+        self._place.addWidget(plot)
+        return plot
 
     def _arrange(self) -> None:
         form = QFormLayout()
@@ -125,9 +131,6 @@ class ObjectsPanel(QWidget):
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.plot.hideButtons()
-        self.plot.setMouseEnabled(x=False, y=False)
-        self.plot.setMinimumHeight(80)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(self.on)
@@ -137,7 +140,8 @@ class ObjectsPanel(QWidget):
         column.addWidget(self.all)
         column.addWidget(self.table, 2)
         column.addWidget(self.figure)
-        column.addWidget(self.plot, 1)
+        self._place = QVBoxLayout()
+        column.addLayout(self._place, 1)
         column.addWidget(self.save)
         for widget in (self.on, self.figure, self.save, self.all):
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -166,11 +170,8 @@ class ObjectsPanel(QWidget):
 
     def draw_theme(self) -> None:
         """Use the colours of the theme."""
-        now = theme()
-        self.plot.setBackground(now.surface)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(now.dim)
-            self.plot.getAxis(side).setTextPen(now.text)
+        if "plot" in self.__dict__:
+            paint_plot(self.plot)
 
     def draw_state(self, state: MeasuringState | None) -> None:
         """Show what the measuring process does, and how it measures."""
@@ -229,7 +230,8 @@ class ObjectsPanel(QWidget):
         self._rows.clear()
         self._over_time.clear()
         self.table.setRowCount(0)
-        self.plot.clear()
+        if "plot" in self.__dict__:
+            self.plot.clear()
 
     def note(self, news: MeasuredScans) -> None:
         """Add scans of a file that have been measured."""
