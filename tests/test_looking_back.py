@@ -107,9 +107,8 @@ def test_the_checks_of_the_whole_file_are_shown_and_lead_to_their_scans(window: 
     assert scans.tolist() == [1, 3, 5] and ssim.tolist() == pytest.approx([0.5, 0.6, 0.7])
     assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1] * 3)
     assert "3 of 6 time points" in panel.words.text()
-    panel.plots.ssim.sigClicked.emit(
-        panel.plots.ssim, [panel.plots.ssim.points()[2]], None
-    )  # as a click does
+    dots = panel.plots.ssim
+    dots.sigClicked.emit(dots, [dots.points()[2]], None)  # as a click does
     wait_until(lambda: at(window) == 4)
     assert [line.value() for line in panel.plots.places] == [5, 5]
     assert panel.plots.slices.getData()[1].tolist() == pytest.approx(list(report(4).ssim_z))
