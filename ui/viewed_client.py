@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.wire.file_state import CheckedScan, PlaySpeed
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.state import (
     ForecastRequest,
     MeasuringRequest,
@@ -65,6 +65,9 @@ class ViewedClient(Protocol):
 
     def snap(self) -> None:
         """Take one scan and make its tomogram, while live imaging is stopped."""
+
+    def save_snap(self, request: SnapRequest) -> None:
+        """Write the last snap as a recording; may be called beside other commands."""
 
     def stage_place(self) -> StagePlace:
         """Return where the stage is now."""

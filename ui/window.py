@@ -258,6 +258,8 @@ class Window(QMainWindow):
         z, y, x = tomogram.raw.shape
         self.experiment.tomogram_shape = (z, y, x)
         self.docks.draw_tomogram(tomogram)
+        if self._timeline is None:
+            self.taking_away.recent.note(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)

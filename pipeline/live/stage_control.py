@@ -35,6 +35,7 @@ class StageControl:
         self._section = StageSection()
         self._home: Sequence[float] = ()
         self._correction_um: Xyz = (0.0, 0.0, 0.0)
+        self.last_um: Xyz = (math.nan, math.nan, math.nan)  # of the stage, at the last scan
         self._mute = False  # it did not say where it is, which costs its time limit
 
     def open(self, stage: Stage, section: StageSection) -> None:
@@ -108,6 +109,7 @@ class StageControl:
             except DeviceError:
                 self._mute = True
             else:
+                self.last_um = here
                 way = [at - home for at, home in zip(here, self._home, strict=True)]
                 self._correction_um = in_view(self._section, way)
         return self._correction_um

@@ -128,7 +128,8 @@ class AcquirerStatus(Header):
     """The state of the acquirer.
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
-    was full. ``stage`` is null where there is no stage.
+    was full. ``stage`` is null where there is no stage, ``snapped`` (the scan of the last snap)
+    where there is no snap.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -143,6 +144,7 @@ class AcquirerStatus(Header):
     recording: RecordingState | None = None
     stage: StageState | None = None
     drift: DriftState = DriftState()
+    snapped: NonNegativeInt | None = None
 
 
 class ProcessorStatus(Header):
@@ -186,16 +188,16 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
-    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON; that of "keep"
-    (the object in the middle) is "on" or "off". The answer to "forecast" is a
-    ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
+    of "measure" a ``MeasuringRequest``, that of "save snap" a ``SnapRequest`` and that of "move" a
+    ``StagePlace``, as JSON; that of "keep" (the object in the middle) is "on" or "off". The answer
+    to "forecast" is a ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
         "newest with fields", "record", "pause", "continue", "finish", "measure", "keep", "snap",
-        "where", "move", "forecast",
+        "save snap", "where", "move", "forecast",
     ]  # fmt: skip
     argument: str = ""
 

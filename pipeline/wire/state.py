@@ -228,7 +228,8 @@ class InstrumentState:
 
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
     the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
-    process that measures objects, ``stage`` if there is no stage.
+    process that measures objects, ``stage`` if there is no stage, ``snapped``, the scan of the last
+    snap, if there is none.
     """
 
     phase: Phase
@@ -250,6 +251,7 @@ class InstrumentState:
     measuring: MeasuringState | None = None
     stage: StageState | None = None
     drift: DriftState = DriftState()
+    snapped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

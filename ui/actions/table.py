@@ -140,6 +140,12 @@ ACTIONS: Final = (
         where="instrument",
     ),
     Action(
+        "save snap", "Save snap",
+        "Save the last snap, its interferograms and its tomogram, with sample, notes and place",
+        "File", lambda w, _: w.taking_away.snap(), ("Shift+N",), lambda s: s.snapped,
+        where="instrument",
+    ),
+    Action(
         "background", "Background", "Retake the background", "Instrument",
         lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
     ),
