@@ -147,7 +147,8 @@ ACTIONS: Final = (
     ),
     Action(
         "background", "Background", "Retake the background", "Instrument",
-        lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
+        lambda w, _: w.experiment.retake_background(), ("B",), _live, icon="empty",
+        where="instrument",
     ),
     Action(
         "keep", "Keep in the middle",
