@@ -123,7 +123,7 @@ def _axes(across: str, down: str) -> "tuple[Figure, Axes]":
 
 def _map(angles: AngleFit, cutoff: float) -> "Figure":
     """Draw planned and measured wave vectors within the objective's pupil."""
-    figure, axes = _axes("$k_x$ (NA/wavelength)", "$k_y$ (NA/wavelength)")
+    figure, axes = _axes("kx (NA/wavelength)", "ky (NA/wavelength)")
     axes.set_aspect("equal")
     turn = np.linspace(0, 2 * np.pi, 181)
     axes.plot(np.cos(turn), np.sin(turn), color="#999999", linewidth=1)
@@ -169,7 +169,7 @@ def _spectrum(
     steps = [1 / (n * optics.pixel_size_um) for n in size]  # zero frequency at n//2
     top, left = (-(n // 2 + 0.5) * step for n, step in zip(size, steps, strict=True))
     bottom, right = ((n - n // 2 - 0.5) * step for n, step in zip(size, steps, strict=True))
-    figure, axes = _axes("$f_x$ (cycles/µm)", "$f_y$ (cycles/µm)")
+    figure, axes = _axes("fx (cycles/µm)", "fy (cycles/µm)")
     axes.imshow(level, cmap="inferno", extent=(left, right, bottom, top))
     turn = np.linspace(0, 2 * np.pi, 181)
     disk = optics.cutoff * np.stack([np.cos(turn), np.sin(turn)])

@@ -2,7 +2,14 @@
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QHBoxLayout,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.state import InstrumentState, Phase
@@ -96,6 +103,9 @@ class Toolbar(QWidget):
         row.setSpacing(6)
         for button in (self.live, *self.snap, *self.commands):
             row.addWidget(button)
+        for button in self._wordy:  # the window may become as narrow as without their words
+            button.setProperty("wordy", True)  # with that least width, in the style sheet
+            button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         row.addSpacing(10)
         pair = QHBoxLayout()
         pair.setSpacing(0)
