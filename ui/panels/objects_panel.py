@@ -141,7 +141,7 @@ class ObjectsPanel(QWidget):
         column.addWidget(self.table, 2)
         column.addWidget(self.figure)
         self._place = QVBoxLayout()
-        column.addLayout(self._place, 1)
+        column.addLayout(self._place, 2)
         column.addWidget(self.save)
         for widget in (self.on, self.figure, self.save, self.all):
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
