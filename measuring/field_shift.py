@@ -60,7 +60,7 @@ class FieldReference:
     def reach_um(self) -> float:
         """How far the object may be from where it is expected: a third of the field."""
         sizes = zip(self.detail.shape[1:], self.voxel_size_um[1:], strict=True)
-        return min(count * size for count, size in sizes) / 3
+        return float(min(count * size for count, size in sizes)) / 3
 
 
 def detail_of(contrast: Volume, voxel_size_um: Zyx) -> tuple[Volume, Zyx]:
