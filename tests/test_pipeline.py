@@ -152,7 +152,7 @@ def test_record_and_reconstruct(
     assert len(recorded) == 2
     assert recorded.illumination_k is not None
     assert begin < recorded.timestamps[0] < time.time()
-    assert recorded.timestamps[1] - recorded.timestamps[0] >= 0.29
+    assert recorded.timestamps[1] - begin >= 0.29  # the first may be late, the second not early
 
     arguments = (recording, tomograms, "tv-fast", "cpu")
     assert run_reconstruct(*arguments, as_json=True, check_every=2) == 0
