@@ -178,7 +178,7 @@ def test_short_scans_are_marked_and_reported(
     microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
-    assert "scan 0 is incomplete, lost angles: 4" in capsys.readouterr().out
+    assert "scan 1 is incomplete, lost angles: 4" in capsys.readouterr().out
     recorded = read_recording(recording)
     assert [scan.lost for scan in recorded.stacks()] == [(4,)]
     assert recorded.background.lost == (4,)
