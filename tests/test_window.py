@@ -227,13 +227,15 @@ def test_the_lists_of_the_toolbar_are_read_in_full_at_1280(
     window: Window, session: RecordedSession
 ) -> None:
     bar = window.toolbar
+    layout = bar.layout()
+    assert layout is not None
     running = RecordingState("cells.h5", "1 of 20 scans", running=True, done=1, total=20)
     for recording in (None, running):  # "Stop recording" is longer than "Record"
         session.announce(recording=recording, regularizers=tuple(REGULARIZERS))
         window.poll()
         for box in (bar.method, bar.constraint):  # as wide as their longest entries
             assert box.width() >= box.sizeHint().width()
-        assert bar.layout().sizeHint().width() <= bar.width()
+        assert layout.sizeHint().width() <= bar.width()
     words, none = Qt.ToolButtonStyle.ToolButtonTextBesideIcon, Qt.ToolButtonStyle.ToolButtonIconOnly
     assert bar.live.toolButtonStyle() == words
     window.resize(1920, 1000)

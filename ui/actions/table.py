@@ -217,7 +217,7 @@ ACTIONS: Final = (
         "measure all", "Measure all scans",
         "Measure the objects of all scans of the file in the background, or stop that", "File",
         lambda w, _: _of_file(w).toggle_measuring_all(), ("Shift+M",), _shown, where="file",
-        checked=lambda w: w.objects.measures_all,
+        checked=lambda w: w.docks.objects.measures_all,
     ),
     Action(
         "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",

@@ -107,8 +107,9 @@ class TrustPlots(QWidget):
     def draw_slices(self, slices: Points, scan: int | None) -> None:
         """Draw SSIM over z, and mark a scan of the file."""
         self.slices.setData([z for z, _ in slices], [value for _, value in slices])
-        for line in self.places if scan is not None else ():
-            line.setValue(scan + 1)
+        if scan is not None:
+            for line in self.places:
+                line.setValue(scan + 1)
 
     def _clicked(self, _: object, points: Any, *__: object) -> None:
         if len(points):
