@@ -32,7 +32,7 @@ class PanelDocks(DockArea):
         self.add("instrument", "File" if file else "Instrument", self.sidebar, shown=True)
         self.add("light path", "Light path", self.light, shown=False)
         self.add("trust", "Trust", self.trust, shown=False)
-        self.objects = ObjectsPanel()
+        self.objects: ObjectsPanel = ObjectsPanel()
         self.add("objects", "Objects", self.objects, shown=False)
         self.positions: PositionsPanel = PositionsPanel()
         self.add("positions", "Positions", self.positions, shown=False)
