@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import scipy.optimize
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from regularizer.metrics import relative_error
 from regularizer.total_variation.automatic import (
-    GRADIENT,
     OUTER,
     automatic_parameters,
     noise_and_norm,
@@ -31,11 +31,12 @@ from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.training import training_data
 from regularizer.training.training_data import KINDS, Sample
 
-__all__ = ["main"]
+__all__ = ["GRADIENTS", "MU", "OUTERS", "ScanWithGrid", "fit", "load_scan", "main"]
 
 _RESULTS = Path(__file__).parent / "results"
 MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 OUTERS = (1, 2)
+INNER = 100
 GRADIENTS: tuple[Gradient, ...] = ("voxels", "micrometres")
 UNSEEN = (8000, 8001)
 SEEN = (
@@ -77,16 +78,29 @@ class Scan:
         return f"{OUTERS[outer]} x, mu {MU[mu]:g}, {GRADIENTS[gradient]}"
 
 
-def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
-    """Return the errors (gradient, outer, mu), with 100 inner iterations; cached in a file."""
+def grid_errors(sample: Sample, cache: Path, gradient: Gradient) -> NDArray[np.float64]:
+    """Return the errors (outer, mu) with 100 inner iterations; kept in a file of the cache."""
     if cache.exists():
         return np.array(json.loads(cache.read_text("utf-8")), np.float64)
-    errors = np.zeros((len(GRADIENTS), len(OUTERS), len(MU)))
-    for place in np.ndindex(errors.shape):
-        gradient, outer, mu = GRADIENTS[place[0]], OUTERS[place[1]], MU[place[2]]
-        how = TvParameters(outer, 100, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
-        errors[place] = relative_error(SplitBregman(sample.spectrum, how).run(), sample.truth)
+    errors = np.zeros((len(OUTERS), len(MU)))
+    for column, mu in enumerate(MU):
+        how = TvParameters(max(OUTERS), INNER, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
+        errors[:, column] = _errors_by_outer(sample, how)
     cache.write_text(json.dumps(errors.tolist()), encoding="utf-8")
+    return errors
+
+
+def _errors_by_outer(sample: Sample, how: TvParameters) -> list[float]:
+    """Return the error after each outer iteration of one run."""
+    errors: list[float] = []
+
+    def look(done: int, _: int) -> None:
+        if done % how.inner == 0:
+            found = torch.fft.fftshift(solver.f[0]).clamp_min(0) * solver.scale[0]
+            errors.append(relative_error(found, sample.truth))
+
+    solver = SplitBregman(sample.spectrum, how)
+    solver.run(look)
     return errors
 
 
@@ -101,15 +115,20 @@ class ScanWithGrid:
     grid: NDArray[np.float64]
 
 
-def load_scan(kind: str, seed: int, varied: bool, cache: Path) -> ScanWithGrid:
+def load_scan(
+    kind: str, seed: int, varied: bool, cache: Path, gradients: Sequence[Gradient] = GRADIENTS
+) -> ScanWithGrid:
     """Return one simulated scan and its grid errors, from the cache if they are there."""
     path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}.npz"
     if not path.exists():
-        training_data.save(training_data.make_sample(kind, seed, varied=varied), path)
+        made = training_data.make_sample(kind, seed, varied=varied, tv=False)
+        training_data.save(made, path)
     sample = training_data.load(path)
     name = f"{kind}, {'random optics' if varied else 'preset'}, {seed}"
     noise, norm = noise_and_norm(sample.spectrum)
-    return ScanWithGrid(name, sample, noise, norm, _grid(sample, path.with_suffix(".json")))
+    caches = [(path.with_suffix(f".{gradient}.json"), gradient) for gradient in gradients]
+    grid = np.stack([grid_errors(sample, *one) for one in caches])
+    return ScanWithGrid(name, sample, noise, norm, grid)
 
 
 def measure(scan: ScanWithGrid) -> Scan:
@@ -130,11 +149,11 @@ def measure(scan: ScanWithGrid) -> Scan:
     )
 
 
-def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
+def fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
     """Return the rule's numbers that minimise the rms excess error of scans (noise, norm, grid)."""
     features = np.log([[math.e, noise, norm] for noise, norm, _ in scans])
-    rows = (GRADIENTS.index(GRADIENT), OUTERS.index(OUTER))
-    excess = [grid[rows] / grid[rows].min() - 1 for _, _, grid in scans]
+    outer = OUTERS.index(OUTER)  # the rule's gradient is the last one of a grid
+    excess = [grid[-1, outer] / grid[-1, outer].min() - 1 for _, _, grid in scans]
 
     def cost(weights: NDArray[np.float64]) -> float:
         at = features @ weights
@@ -188,7 +207,7 @@ def main(argv: Sequence[str] = ()) -> int:
     ]
     scans = (load_scan(*which, options.cache) for which in chosen)
     if options.fit:
-        factor, noise_power, norm_power = _fit(
+        factor, noise_power, norm_power = fit(
             [(scan.over_maximum, scan.norm, scan.grid) for scan in scans]
         )
         print(f"factor {factor:.4g}, noise to {noise_power:.3f}, norm to {norm_power:.3f}")

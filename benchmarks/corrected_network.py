@@ -1,0 +1,166 @@
+"""A network that was trained on corrected spectra, against the ways there were before it.
+
+    python -m benchmarks corrected_network [--weights FILE] [--rows TEXT ...]
+
+With one correction of the Rytov error the network runs twice. The second time it sees a corrected
+spectrum, which ``python launcher.py train --corrections 1`` trains it for. On exact spheres and
+simulated objects that no training saw, the table of docs/explanation/evaluation.md compares:
+``deep``; ``deep`` corrected once; the same with the trained network in the second place; and
+``auto``, corrected once and twice, which takes about the same time. Errors are
+||f - truth|| / ||truth|| of the contrast, times are processor times. Results are kept in
+benchmarks/results/corrected_network.json; rows in it are measured again when they are named.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.machine import machine
+from benchmarks.pages import DOCS, markdown, put
+from benchmarks.scattering_cases import TABLES, Case, Scanned
+from reconstruction.tomogram import Spectrum, Tomogram
+from regularizer.constraint import Constrained
+from regularizer.deep import DeepRegularizer
+from regularizer.interface import Progress, Regularizer, SignedRegularizer
+from regularizer.metrics import relative_error
+from regularizer.registry import regularizer
+from regularizer.scattering.defect_correction import Corrected
+
+__all__ = ["CASES", "Then", "main"]
+
+_PAGE = DOCS / "explanation" / "evaluation.md"
+_RESULTS = Path(__file__).parent / "results" / "corrected_network.json"
+_WEIGHTS = Path("runs") / "light-unet-corrected.safetensors"
+_KINDS = ("cell", "fatty", "random", "several", "adherent", "crystal")
+_SEEDS = (9001, 9002)
+_EXACT = "exact spheres"
+_NAMES = ("deep", "deep, 1 correction", "then the trained one", "auto, 1 correction",
+          "auto, 2 corrections")  # fmt: skip
+
+CASES: dict[str, tuple[Case, ...]] = {
+    _EXACT: TABLES["targets"] + TABLES["unseen"],
+    "simulated objects": tuple(
+        Case(f"{kind}, seed {seed}", kind=kind, seed=seed) for kind in _KINDS for seed in _SEEDS
+    ),
+}
+
+Kept = dict[str, dict[str, dict[str, float | str]]]
+
+
+class Then:
+    """One regularizer the first time it is called, another one afterwards.
+
+    Parameters
+    ----------
+    first, then : SignedRegularizer
+    """
+
+    def __init__(self, first: SignedRegularizer, then: SignedRegularizer) -> None:
+        self.next, self.then = first, then
+
+    def __call__(
+        self,
+        tomogram: Tomogram,
+        spectrum: Spectrum,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        *,
+        unconstrained: bool = False,
+    ) -> Tomogram:
+        """Return the regularized tomogram, as ``SignedRegularizer``."""
+        now, self.next = self.next, self.then
+        return now(tomogram, spectrum, progress, stop, unconstrained=unconstrained)
+
+
+def methods(weights: Path) -> dict[str, Callable[[], Regularizer]]:
+    """Return what makes each method, by name."""
+
+    def trained() -> Regularizer:
+        both = Then(DeepRegularizer(), DeepRegularizer("cpu", "light-unet", weights=weights))
+        return Constrained(Corrected(both, 1))
+
+    make: tuple[Callable[[], Regularizer], ...] = (
+        lambda: regularizer("deep"),
+        lambda: regularizer("deep", corrections=1),
+        trained,
+        lambda: regularizer("auto", corrections=1),
+        lambda: regularizer("auto", corrections=2),
+    )
+    return {
+        name: one
+        for name, one in zip(_NAMES, make, strict=True)
+        if one is not trained or weights.is_file()
+    }
+
+
+def measured(case: Case, weights: Path) -> dict[str, dict[str, float | str]]:
+    """Return error, seconds and the correction's notes of each method on a case."""
+    scan = case.scan()
+    return {name: _measure(scan, make()) for name, make in methods(weights).items()}
+
+
+def _measure(scan: Scanned, method: Regularizer) -> dict[str, float | str]:
+    begin = time.process_time()
+    found = method(scan.raw, scan.spectrum)
+    seconds = time.process_time() - begin
+    note = found.provenance.get("corrections", "")
+    return {"error": relative_error(found.contrast, scan.truth), "seconds": seconds, "note": note}
+
+
+def table(kept: Kept) -> str:
+    """Return the table of all cases; those that were not measured say so."""
+    names = [name for name in _NAMES if all(name in results for results in kept.values())]
+    lines = []
+    for title, cases in CASES.items():
+        there = [kept[case.name] for case in cases if case.name in kept]
+        for case in cases:
+            if case.name in kept:
+                figures = [f"{kept[case.name][name]['error']:.3f}" for name in names]
+                lines.append([case.name, *figures])
+            else:
+                lines.append([case.name, "not yet measured", *[""] * (len(names) - 1)])
+        if there:
+            means = [np.mean([results[name]["error"] for results in there]) for name in names]
+            lines.append([f"**mean, {title}**", *(f"**{mean:.3f}**" for mean in means)])
+            times = [np.mean([results[name]["seconds"] for results in there]) for name in names]
+            lines.append([f"processor time, {title}, s", *(f"{mean:.1f}" for mean in times)])
+    return markdown(("case",), names, lines)
+
+
+def _kept() -> Kept:
+    text = _RESULTS.read_text("utf-8") if _RESULTS.exists() else "{}"
+    results: Kept = json.loads(text)
+    return results
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Measure what is not yet measured, or what is named, and write the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks.corrected_network", description=__doc__)
+    parser.add_argument("--weights", type=Path, default=_WEIGHTS)
+    parser.add_argument("--rows", nargs="+", help="measure those whose names have these texts")
+    options = parser.parse_args(argv)
+    for case in (case for cases in CASES.values() for case in cases):
+        wanted = case.name not in _kept()
+        if options.rows is not None:
+            wanted = any(text in case.name for text in options.rows)
+        if wanted:
+            results = measured(case, options.weights)
+            _RESULTS.write_text(
+                json.dumps(_kept() | {case.name: results}, indent=1) + "\n", "utf-8"
+            )
+            figures = ", ".join(f"{name} {one['error']:.3f}" for name, one in results.items())
+            print(f"{case.name}: {figures}", flush=True)
+    put(_PAGE, "corrected network", table(_kept()))
+    print(f"machine: {machine()}; torch {torch.__version__}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
