@@ -13,6 +13,7 @@ benchmarks/results/corrected_network.json; rows in it are measured again when th
 
 import argparse
 import json
+import math
 import sys
 import threading
 import time
@@ -21,23 +22,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from benchmarks.pages import DOCS, markdown, put
 from benchmarks.scattering_cases import TABLES, Case, Scanned
-from reconstruction.tomogram import Spectrum, Tomogram
+from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.constraint import Constrained
 from regularizer.deep import DeepRegularizer
 from regularizer.interface import Progress, Regularizer, SignedRegularizer
 from regularizer.metrics import relative_error
 from regularizer.registry import regularizer
-from regularizer.scattering.defect_correction import Corrected
+from regularizer.scattering.defect_correction import (
+    Corrected,
+    beyond_noise,
+    fields_of,
+    seen_of,
+)
 
 __all__ = ["CASES", "Then", "main"]
 
 _PAGE = DOCS / "explanation" / "evaluation.md"
 _RESULTS = Path(__file__).parent / "results" / "corrected_network.json"
 _WEIGHTS = Path("runs") / "light-unet-corrected.safetensors"
+_LEAST_LEFT = 0.005
+_SEEN = 0.1  # share of the highest true contrast above which a voxel counts as object
 _KINDS = ("cell", "fatty", "random", "several", "adherent", "crystal")
 _SEEDS = (9001, 9002)
 _EXACT = "exact spheres"
@@ -83,12 +92,13 @@ def methods(weights: Path) -> dict[str, Callable[[], Regularizer]]:
     """Return what makes each method, by name."""
 
     def trained() -> Regularizer:
-        both = Then(DeepRegularizer(), DeepRegularizer("cpu", "light-unet", weights=weights))
-        return Constrained(Corrected(both, 1))
+        first = DeepRegularizer("cpu", "light-unet", uncertainty=True)
+        then = DeepRegularizer("cpu", "light-unet", weights=weights, uncertainty=True)
+        return Constrained(Corrected(Then(first, then), 1))
 
     make: tuple[Callable[[], Regularizer], ...] = (
-        lambda: regularizer("deep"),
-        lambda: regularizer("deep", corrections=1),
+        lambda: regularizer("deep", uncertainty=True),
+        lambda: regularizer("deep", corrections=1, uncertainty=True),
         trained,
         lambda: regularizer("auto", corrections=1),
         lambda: regularizer("auto", corrections=2),
@@ -110,8 +120,26 @@ def _measure(scan: Scanned, method: Regularizer) -> dict[str, float | str]:
     begin = time.process_time()
     found = method(scan.raw, scan.spectrum)
     seconds = time.process_time() - begin
-    note = found.provenance.get("corrections", "")
-    return {"error": relative_error(found.contrast, scan.truth), "seconds": seconds, "note": note}
+    figures: dict[str, float | str] = {
+        "error": relative_error(found.contrast, scan.truth),
+        "seconds": seconds,
+        "note": found.provenance.get("corrections", ""),
+    }
+    if found.uncertainty is not None:
+        figures |= _uncertainty(scan, found, found.uncertainty)
+    return figures
+
+
+def _uncertainty(scan: Scanned, found: Tomogram, deviation: torch.Tensor) -> dict[str, float | str]:
+    """Return rms error and rms uncertainty in the object, RI, and what the light leaves."""
+    truth = index_from_contrast(scan.truth, found.optics.medium_index)
+    there = torch.maximum(found.contrast, scan.truth) > _SEEN * float(scan.truth.max())
+    wrong = (found.index - truth)[there].square().mean().sqrt()
+    said = deviation[there].square().mean().sqrt()
+    spectrum = scan.spectrum
+    seen = seen_of(found, spectrum, fields_of(spectrum), None)
+    left = math.nan if seen is None else beyond_noise(seen.light.misfit, seen.noise)
+    return {"rms_error": float(wrong), "rms_uncertainty": float(said), "left": left}
 
 
 def table(kept: Kept) -> str:
@@ -132,6 +160,36 @@ def table(kept: Kept) -> str:
             times = [np.mean([results[name]["seconds"] for results in there]) for name in names]
             lines.append([f"processor time, {title}, s", *(f"{mean:.1f}" for mean in times)])
     return markdown(("case",), names, lines)
+
+
+def uncertainty_table(kept: Kept) -> str:
+    """Return the table of errors and uncertainties, one factor for all or by the light left."""
+    names = [n for n in _NAMES[:3] if all("left" in r.get(n, {}) for r in kept.values())]
+    lines = []
+    for name in names:
+        rows = [results[name] for results in kept.values()]
+        ratio = np.log([float(row["rms_error"]) / float(row["rms_uncertainty"]) for row in rows])
+        left = np.log([max(float(row["left"]), _LEAST_LEFT) for row in rows])
+        good = np.isfinite(ratio) & np.isfinite(left)
+        ratio, left = ratio[good], left[good]
+        plain = _left_out(ratio, np.empty((len(ratio), 0)))
+        by_light = _left_out(ratio, left[:, None])
+        correlated = float(np.corrcoef(ratio, left)[0, 1])
+        factors = (math.exp(float(np.mean(np.abs(r)))) for r in (ratio, plain, by_light))
+        lines.append([name, *(f"{factor:.2f}" for factor in factors), f"{correlated:+.2f}"])
+    head = ("as it is", "one factor for all", "factor by the light left", "correlation")
+    return markdown(("method",), head, lines)
+
+
+def _left_out(ratio: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a linear fit to all other rows leaves of each row's log ratio."""
+    design = np.column_stack([np.ones(len(ratio)), seen])
+    rest = []
+    for row in range(len(ratio)):
+        others = np.arange(len(ratio)) != row
+        weights = np.linalg.lstsq(design[others], ratio[others], rcond=None)[0]
+        rest.append(ratio[row] - design[row] @ weights)
+    return np.array(rest)
 
 
 def _kept() -> Kept:
@@ -158,6 +216,7 @@ def main(argv: Sequence[str] = ()) -> int:
             figures = ", ".join(f"{name} {one['error']:.3f}" for name, one in results.items())
             print(f"{case.name}: {figures}", flush=True)
     put(_PAGE, "corrected network", table(_kept()))
+    put(_PAGE, "corrected uncertainty", uncertainty_table(_kept()))
     print(f"machine: {machine()}; torch {torch.__version__}")
     return 0
 
