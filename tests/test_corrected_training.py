@@ -29,7 +29,7 @@ from regularizer.training.training_data import (
 from tests.partial_waves import sphere_field
 from tests.scans import CELL, sphere_spectrum
 
-RADIUS_UM, CONTRAST = 1.6, 0.045
+RADIUS_UM, CONTRAST = 1.3, 0.05
 
 
 class Noted(TotalVariation):
@@ -54,8 +54,10 @@ class Noted(TotalVariation):
 
 @pytest.fixture(scope="module")
 def scan() -> SimulatedScan:
-    """Return the scan of a sphere of fixed size, at the first place of the draw, little noise."""
+    """Return the scan of a sphere of fixed size, by every third angle."""
+    angles = replace(CELL.angles, k=CELL.angles.k[::3])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corrected_samples, "preset", lambda _: replace(CELL, angles=angles))
         patch.setattr(corrected_samples, "_RADII_UM", (RADIUS_UM, RADIUS_UM))
         patch.setattr(corrected_samples, "_CONTRASTS", (CONTRAST, CONTRAST))
         return exact_scan(4, 96)

@@ -60,7 +60,7 @@ EXACT: Final = "sphere"
 CORRECTED_KINDS = (*KINDS, EXACT)
 _NUMBER = 2000  # of exact spheres, for their random numbers
 _RADII_UM, _CONTRASTS = (0.6, 3.8), (0.01, 0.065)
-_SHARE = {"cocci": 0.3, "rods": 0.3, "debris": 0.3, "bead": 0.3, "adherent": 0.5, "several": 0.5}
+_SHARE = {"cocci": 0.1, "rods": 0.1, "debris": 0.1, "bead": 0.6}
 _VALIDATED = 2  # validation objects of each kind
 # share of the light that the first result leaves beyond the noise; above it a correction is nearly
 # always undone (``defect_correction``), so that there is nothing to learn
