@@ -108,11 +108,11 @@ def test_samples_are_what_a_correction_gives_its_regularizer(
 
 def test_what_cannot_be_corrected_is_left_out(scan: SimulatedScan) -> None:
     class Empty(TotalVariation):
-        def solve(self, tomogram: Tomogram, *rest: object, **more: object):  # type: ignore[no-untyped-def, override]
+        def solve(self, tomogram: Tomogram, *_: object, **__: object):  # type: ignore[no-untyped-def]
             return torch.zeros_like(tomogram.index), "nothing"
 
     class Threefold(TotalVariation):
-        def solve(self, tomogram: Tomogram, *rest: object, **more: object):  # type: ignore[no-untyped-def, override]
+        def solve(self, tomogram: Tomogram, *_: object, **__: object):  # type: ignore[no-untyped-def]
             return 3 * tomogram.contrast.clamp_min(0), "too much"
 
     for method, why in ((Empty, "nothing stands out"), (Threefold, "of the light is not")):
@@ -127,10 +127,10 @@ def test_the_command_goes_on_from_the_shipped_weights(
     data.mkdir()
     for seed in (0, 1000, 1001):
         save(replace(sample, seed=seed, tv=sample.truth), sample_file(data, EXACT, seed))
-    words = ["--corrections", "1", "--objects", "1", "--kinds", EXACT, "--network", "light-unet-tv"]
-    words += ["--steps", "1", "--batch", "1", "--rate", "1e-9", "--device", "cpu", "--data", data]
-    words += ["--run", tmp_path / "run", "--output", tmp_path / "own.safetensors"]
-    options = parse(["train", *map(str, words)])
+    files = f"--data {data} --run {tmp_path / 'run'} --output {tmp_path / 'own.safetensors'}"
+    few = f"--kinds {EXACT} --objects 1 --steps 1 --batch 1 --rate 1e-9 --device cpu"
+    words = f"train --corrections 1 --network light-unet-tv {few} {files}"
+    options = parse(words.split())
     assert options.run(options) == 0
     assert "best validation MSE" in capsys.readouterr().out
     own, shipped = (
