@@ -17,7 +17,6 @@ import itertools
 import json
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,10 +28,10 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from benchmarks.pages import DOCS, markdown, put
 from benchmarks.scattering_cases import TABLES, Case, Scanned
-from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
+from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.constraint import Constrained
 from regularizer.deep import DeepRegularizer
-from regularizer.interface import Progress, Regularizer, SignedRegularizer
+from regularizer.interface import Regularizer
 from regularizer.metrics import relative_error
 from regularizer.registry import regularizer
 from regularizer.scattering.defect_correction import (
@@ -42,7 +41,7 @@ from regularizer.scattering.defect_correction import (
     seen_of,
 )
 
-__all__ = ["CASES", "Then", "main"]
+__all__ = ["main", "table", "uncertainty_table"]
 
 _PAGE = DOCS / "explanation" / "evaluation.md"
 _RESULTS = Path(__file__).parent / "results" / "corrected_network.json"
@@ -66,38 +65,13 @@ CASES: dict[str, tuple[Case, ...]] = {
 Results = dict[str, dict[str, float | str]]
 
 
-class Then:
-    """One regularizer the first time it is called, another one afterwards.
-
-    Parameters
-    ----------
-    first, then : SignedRegularizer
-    """
-
-    def __init__(self, first: SignedRegularizer, then: SignedRegularizer) -> None:
-        self.next, self.then = first, then
-
-    def __call__(
-        self,
-        tomogram: Tomogram,
-        spectrum: Spectrum,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-        *,
-        unconstrained: bool = False,
-    ) -> Tomogram:
-        """Return the regularized tomogram, as ``SignedRegularizer``."""
-        now, self.next = self.next, self.then
-        return now(tomogram, spectrum, progress, stop, unconstrained=unconstrained)
-
-
 def methods(weights: Path) -> dict[str, Callable[[], Regularizer]]:
     """Return what makes each method, by name."""
 
     def trained() -> Regularizer:
         first = DeepRegularizer("cpu", "light-unet", uncertainty=True)
         then = DeepRegularizer("cpu", "light-unet", weights=weights, uncertainty=True)
-        return Constrained(Corrected(Then(first, then), 1))
+        return Constrained(Corrected(first, 1, after=then))
 
     make: tuple[Callable[[], Regularizer], ...] = (
         lambda: regularizer("deep", uncertainty=True),
