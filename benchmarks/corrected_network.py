@@ -119,23 +119,23 @@ def _uncertainty(scan: Scanned, found: Tomogram, deviation: torch.Tensor) -> dic
 
 
 def table(kept: dict[str, Results]) -> str:
-    """Return the table of all cases; those that were not measured say so."""
-    names = [name for name in _NAMES if all(name in results for results in kept.values())]
+    """Return the table of all cases; what was not measured says so, means are of whole rows."""
     lines = []
     for title, cases in CASES.items():
-        there = [kept[case.name] for case in cases if case.name in kept]
-        for case in cases:
-            if case.name in kept:
-                figures = [f"{kept[case.name][name]['error']:.3f}" for name in names]
-                lines.append([case.name, *figures])
-            else:
-                lines.append([case.name, "not yet measured", *[""] * (len(names) - 1)])
-        if there:
-            means = [np.mean([results[name]["error"] for results in there]) for name in names]
-            lines.append([f"**mean, {title}**", *(f"**{mean:.3f}**" for mean in means)])
-            times = [np.mean([results[name]["seconds"] for results in there]) for name in names]
-            lines.append([f"processor time, {title}, s", *(f"{mean:.1f}" for mean in times)])
-    return markdown(("case",), names, lines)
+        rows = [(case.name, kept.get(case.name, {})) for case in cases]
+        lines += [[name, *(_error(found, way) for way in _NAMES)] for name, found in rows]
+        whole = [found for _, found in rows if all(way in found for way in _NAMES)]
+        if whole:
+            means = [np.mean([found[way]["error"] for found in whole]) for way in _NAMES]
+            times = [np.mean([found[way]["seconds"] for found in whole]) for way in _NAMES]
+            what = f"{len(whole)} {title}"
+            lines.append([f"**mean of {what}**", *(f"**{mean:.3f}**" for mean in means)])
+            lines.append([f"processor time of {what}, s", *(f"{mean:.1f}" for mean in times)])
+    return markdown(("case",), _NAMES, lines)
+
+
+def _error(found: Results, way: str) -> str:
+    return f"{found[way]['error']:.3f}" if way in found else "not yet measured"
 
 
 def uncertainty_table(kept: dict[str, Results]) -> str:
