@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.optimize
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
@@ -29,9 +30,9 @@ from regularizer.total_variation.automatic import (
 from regularizer.total_variation.parameters import PARAMETERS, Gradient, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.training import training_data
-from regularizer.training.training_data import KINDS, Sample
+from regularizer.training.training_data import FRAME, KINDS, Sample
 
-__all__ = ["main"]
+__all__ = ["OUTERS", "errors_by_outer", "fit", "load_sample", "main", "name_of"]
 
 _RESULTS = Path(__file__).parent / "results"
 MU = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -78,15 +79,29 @@ class Scan:
 
 
 def _grid(sample: Sample, cache: Path) -> NDArray[np.float64]:
-    """Return the errors (gradient, outer, mu), with 100 inner iterations; cached in a file."""
+    """Return the errors (gradient, outer, mu) with 100 inner iterations; kept in a file."""
     if cache.exists():
         return np.array(json.loads(cache.read_text("utf-8")), np.float64)
     errors = np.zeros((len(GRADIENTS), len(OUTERS), len(MU)))
-    for place in np.ndindex(errors.shape):
-        gradient, outer, mu = GRADIENTS[place[0]], OUTERS[place[1]], MU[place[2]]
-        how = TvParameters(outer, 100, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
-        errors[place] = relative_error(SplitBregman(sample.spectrum, how).run(), sample.truth)
+    for row, gradient in enumerate(GRADIENTS):
+        for column, mu in enumerate(MU):
+            how = TvParameters(max(OUTERS), 100, mu, 10.0, 1.0, tolerance=3e-4, gradient=gradient)
+            errors[row, :, column] = errors_by_outer(sample, how)
     cache.write_text(json.dumps(errors.tolist()), encoding="utf-8")
+    return errors
+
+
+def errors_by_outer(sample: Sample, how: TvParameters) -> list[float]:
+    """Return the error after each outer iteration of one run."""
+    errors: list[float] = []
+
+    def look(done: int, _: int) -> None:
+        if done % how.inner == 0:
+            found = torch.fft.fftshift(solver.f[0]).clamp_min(0) * solver.scale[0]
+            errors.append(relative_error(found, sample.truth))
+
+    solver = SplitBregman(sample.spectrum, how)
+    solver.run(look)
     return errors
 
 
@@ -101,15 +116,29 @@ class ScanWithGrid:
     grid: NDArray[np.float64]
 
 
+def load_sample(
+    kind: str, seed: int, varied: bool, cache: Path, frame: int = FRAME
+) -> tuple[Sample, Path]:
+    """Return a simulated scan, from the cache if it is there, and its file."""
+    size = "" if frame == FRAME else f"-{frame}"
+    path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}{size}.npz"
+    if not path.exists():
+        sample = training_data.make_sample(kind, seed, frame, varied=varied, tv=False)
+        training_data.save(sample, path)
+    return training_data.load(path), path
+
+
+def name_of(kind: str, seed: int, varied: bool) -> str:
+    """Return the name of a scan in tables."""
+    return f"{kind}, {'random optics' if varied else 'preset'}, {seed}"
+
+
 def load_scan(kind: str, seed: int, varied: bool, cache: Path) -> ScanWithGrid:
     """Return one simulated scan and its grid errors, from the cache if they are there."""
-    path = cache / f"{kind}-{'varied' if varied else 'preset'}-{seed}.npz"
-    if not path.exists():
-        training_data.save(training_data.make_sample(kind, seed, varied=varied), path)
-    sample = training_data.load(path)
-    name = f"{kind}, {'random optics' if varied else 'preset'}, {seed}"
+    sample, path = load_sample(kind, seed, varied, cache)
     noise, norm = noise_and_norm(sample.spectrum)
-    return ScanWithGrid(name, sample, noise, norm, _grid(sample, path.with_suffix(".json")))
+    grid = _grid(sample, path.with_suffix(".json"))
+    return ScanWithGrid(name_of(kind, seed, varied), sample, noise, norm, grid)
 
 
 def measure(scan: ScanWithGrid) -> Scan:
@@ -130,19 +159,29 @@ def measure(scan: ScanWithGrid) -> Scan:
     )
 
 
-def _fit(scans: Sequence[tuple[float, float, NDArray[np.float64]]]) -> tuple[float, float, float]:
-    """Return the rule's numbers that minimise the rms excess error of scans (noise, norm, grid)."""
+def fit(
+    scans: Sequence[tuple[float, float, NDArray[np.float64]]], points: Sequence[float] = MU
+) -> tuple[float, float, float]:
+    """Return the rule's numbers that minimise the rms excess error of scans.
+
+    Parameters
+    ----------
+    scans : sequence of (noise, norm, errors)
+        The rule's figures of a scan, and its errors at each mu.
+    points : sequence of float
+        These mu.
+    """
     features = np.log([[math.e, noise, norm] for noise, norm, _ in scans])
-    rows = (GRADIENTS.index(GRADIENT), OUTERS.index(OUTER))
-    excess = [grid[rows] / grid[rows].min() - 1 for _, _, grid in scans]
+    excess = [errors / errors.min() - 1 for _, _, errors in scans]
+    log_mu = np.log(points)
 
     def cost(weights: NDArray[np.float64]) -> float:
         at = features @ weights
-        beyond = 0.3 * np.abs(at - np.clip(at, np.log(MU[0]), np.log(MU[-1])))
-        each = [np.interp(x, np.log(MU), row) for x, row in zip(at, excess, strict=True)]
+        beyond = 0.3 * np.abs(at - np.clip(at, log_mu[0], log_mu[-1]))
+        each = [np.interp(x, log_mu, row) for x, row in zip(at, excess, strict=True)]
         return float(np.mean((np.array(each) + beyond) ** 2) ** 0.5)
 
-    best = np.log([MU[int(row.argmin())] for row in excess])
+    best = log_mu[[int(row.argmin()) for row in excess]]
     start = np.linalg.lstsq(features, best, rcond=None)[0]
     options = {"maxiter": 4000, "xatol": 1e-3, "fatol": 1e-5}
     found = scipy.optimize.minimize(cost, start, method="Nelder-Mead", options=options)
@@ -188,8 +227,9 @@ def main(argv: Sequence[str] = ()) -> int:
     ]
     scans = (load_scan(*which, options.cache) for which in chosen)
     if options.fit:
-        factor, noise_power, norm_power = _fit(
-            [(scan.over_maximum, scan.norm, scan.grid) for scan in scans]
+        rows = GRADIENTS.index(GRADIENT), OUTERS.index(OUTER)
+        factor, noise_power, norm_power = fit(
+            [(scan.over_maximum, scan.norm, scan.grid[rows]) for scan in scans]
         )
         print(f"factor {factor:.4g}, noise to {noise_power:.3f}, norm to {norm_power:.3f}")
         return 0

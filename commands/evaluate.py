@@ -23,6 +23,7 @@ SUFFICIENT_PACKAGES = TENSOR_PACKAGES
 
 _LEFT_OUT = ("cell", "cocci", "bead", "adherent")  # each left out of the training of one network
 _QUICK_STEPS = 20
+_BELOW = "<!-- below: tables of benchmarks -->"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -67,9 +68,15 @@ def run(options: Namespace) -> int:
             rows, [uncertainty_calibration(sample.to(device), unsure) for sample in samples]
         )
     if options.output:
-        options.output.write_text(text, encoding="utf-8")
+        options.output.write_text(text + _below(options.output), encoding="utf-8")
     print(json.dumps([asdict(row) for row in rows]) if options.json else text)
     return 0
+
+
+def _below(page: Path) -> str:
+    """Return what other commands have written below a page's own part."""
+    _, mark, rest = (page.read_text("utf-8") if page.exists() else "").partition(_BELOW)
+    return f"\n{mark}{rest}" if mark else ""
 
 
 def _study(

@@ -1,6 +1,6 @@
 """Train networks: on simulated samples by steps or by time, or on a lab's own data.
 
-    python launcher.py train --network NAME --steps N
+    python launcher.py train --network NAME --steps N [--corrections 1]
     python launcher.py train --minutes M [--network NAME ...]
     python launcher.py train --recordings FOLDER [--target auto|multislice]
     python launcher.py train --volumes FOLDER [--target auto|volume]
@@ -14,10 +14,15 @@ import os
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acquisition.errors import ConfigurationError
 from commands.options import TENSOR_PACKAGES
+
+if TYPE_CHECKING:
+    from regularizer.training.steps import Settings
 
 __all__ = ["HELP", "SUFFICIENT_PACKAGES", "add_options", "run"]
 
@@ -27,10 +32,10 @@ SUFFICIENT_PACKAGES = TENSOR_PACKAGES
 _RUNS = Path("runs")
 _FRAME = 192
 # options of one form only, and their defaults
-_BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None}
+_BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None, "corrections": 0}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
 # options of training on simulated samples only, and of training on own data only
-_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs")
+_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs", "corrections")
 _OWN = ("target", "scans", "optics")
 
 
@@ -62,6 +67,9 @@ def add_options(parser: ArgumentParser) -> None:
     text = "also make samples in bulk, without multi-slice scattering, in N geometries"
     add("--bulk", type=int, metavar="N", help=text)
     add("--start", type=Path, help="start from these weights")
+    text = "1: on spectra that are corrected once for the error of the Rytov approximation, as by "
+    text += "reconstruct --corrections 1; starts from the shipped weights and writes to runs/"
+    add("--corrections", type=int, choices=(0, 1), help=text)
     add = parser.add_argument_group("by time").add_argument
     add(
         "--minutes",
@@ -120,10 +128,12 @@ def run(options: Namespace) -> int:
     import torch
 
     from regularizer.networks.trained import NETWORKS
+    from regularizer.training.corrected_samples import CORRECTED_KINDS
     from regularizer.training.training_data import KINDS
 
     check_names(options.network or (), NETWORKS, "--network")
-    options.kinds = check_names(options.kinds or KINDS, KINDS, "--kinds")
+    kinds = CORRECTED_KINDS if options.corrections else KINDS
+    options.kinds = check_names(options.kinds or kinds, kinds, "--kinds")
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     return _by_steps(options) if options.minutes is None else _by_time(options, began)
 
@@ -163,11 +173,13 @@ def check_names(chosen: Iterable[str], names: Iterable[str], option: str) -> tup
 def _by_steps(options: Namespace) -> int:
     from regularizer.networks.trained import WEIGHTS
     from regularizer.training.bulk_samples import make_bulk
+    from regularizer.training.corrected_samples import make_corrected
     from regularizer.training.steps import Settings, train
     from regularizer.training.team import joined_team, own_device
     from regularizer.training.training_data import make_data
 
     (network,) = options.network or ["light-unet"]
+    what = f"{network}-corrected" if options.corrections else network
     settings = Settings(
         network,
         options.steps,
@@ -179,10 +191,16 @@ def _by_steps(options: Namespace) -> int:
     )
     data, jobs = options.data or _RUNS / "data", options.jobs or os.cpu_count() or 1
     output = options.output or WEIGHTS / f"{network}.safetensors"
-    run = options.checkpoints or _RUNS / network
+    if options.corrections:
+        settings = _for_corrected(options, settings)
+        data = options.data or _RUNS / "data-corrected"
+        output = options.output or _RUNS / f"{what}.safetensors"
+    run = options.checkpoints or _RUNS / what
     device = own_device(options.device)
     with joined_team(device) as team:
-        if team.leads:
+        if team.leads and options.corrections:
+            make_corrected(data, options.objects, jobs, settings.kinds)
+        elif team.leads:
             make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
             make_bulk(data, options.bulk, jobs)
         team.wait()
@@ -191,6 +209,24 @@ def _by_steps(options: Namespace) -> int:
         return 0
     print(f"best validation MSE {best:.2e}: {output}" if options.steps else output)
     return 0
+
+
+def _for_corrected(options: Namespace, settings: "Settings") -> "Settings":
+    """Return the settings for corrected spectra, which the shipped network learns to go on with."""
+    from regularizer.networks.trained import WEIGHTS
+
+    if options.bulk:
+        raise ConfigurationError(
+            "--bulk does not go with --corrections: samples in bulk have no error of the Rytov "
+            "approximation that could be corrected"
+        )
+    name = settings.network
+    return replace(
+        settings,
+        start=settings.start or WEIGHTS / f"{name}.safetensors",
+        data=f"scans of {', '.join(settings.kinds)}, whose spectra were corrected once for the "
+        "error of the Rytov approximation",
+    )
 
 
 def _by_time(options: Namespace, began: float) -> int:

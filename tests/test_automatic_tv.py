@@ -5,11 +5,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.illumination.angles import preset
+from benchmarks.tv_by_network import GRID, Known, chosen_error, fitted, statistics
 from commands.tune_grid import run_tune
 from reconstruction.inversion import contrast_of
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
@@ -17,7 +19,7 @@ from regularizer.registry import regularizer
 from regularizer.total_variation.automatic import MU_RANGE, automatic_parameters, noise_and_norm
 from regularizer.total_variation.parameters import TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
-from regularizer.training.training_data import make_sample
+from regularizer.training.training_data import Sample, make_sample
 
 OPTICS = preset("cell").optics
 SIZE = 32
@@ -122,3 +124,31 @@ def test_what_cannot_be_tuned_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not overwritten"):
         run_tune(None, tmp_path / "b.png")
     assert (tmp_path / "b.png").read_text() == "precious"
+
+
+def test_a_network_learns_what_the_rule_leaves() -> None:
+    """Of made-up scans whose best mu also falls with a statistic that the rule does not use."""
+    rng = np.random.default_rng(0)
+    found = scan(ball(), 0.3)
+    sample = Sample("bead", 0, found, contrast_of(found), None, ball())
+    seen = rng.normal(size=(40, len(statistics(found))))
+    rule = rng.uniform(0, 2, 40)
+    best = rule - seen[:, 5]
+    errors = 0.2 + 0.05 * (np.log(GRID) - best[:, None]) ** 2
+    both = np.stack([errors + 0.1, errors], axis=1)  # two outer iterations are better
+    scans = [
+        Known(f"{n}", sample, *one) for n, one in enumerate(zip(seen, rule, both, strict=True))
+    ]
+    chooser = fitted(scans[:30], 0.01)
+    excess = [chosen_error(chooser, one) for one in scans[30:]]
+    ruled = [0.25 * one.seen[5] ** 2 for one in scans[30:]]
+    assert np.mean(excess) < 0.3 * np.mean(ruled)
+    how = chooser.parameters_for(found)
+    assert how.outer == 2 and MU_RANGE[0] <= how.mu <= MU_RANGE[1]
+
+
+def test_what_a_network_sees_does_not_depend_on_the_empty_field() -> None:
+    wide = torch.nn.functional.pad(ball(), (16,) * 6)
+    found, other = (statistics(replace(scan(one, 0.0), noise=0.0)) for one in (ball(), wide))
+    assert found[1:5] == pytest.approx(other[1:5], abs=0.15)
+    assert found[6:] == pytest.approx(other[6:], abs=0.15)

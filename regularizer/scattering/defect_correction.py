@@ -64,10 +64,16 @@ class Corrected:
     base : SignedRegularizer
     corrections : int
         The largest number of corrections; they end at the first that fits no better. 0: none.
+    after : SignedRegularizer or None
+        Regularizes corrected spectra, for example a network that was trained on them; None:
+        ``base`` does.
     """
 
-    def __init__(self, base: SignedRegularizer, corrections: int) -> None:
+    def __init__(
+        self, base: SignedRegularizer, corrections: int, *, after: SignedRegularizer | None = None
+    ) -> None:
         self.base, self.corrections = base, check_corrections(corrections)
+        self.after = base if after is None else after
 
     def __call__(
         self,
@@ -107,7 +113,7 @@ class Corrected:
         for number in range(1, runs):
             part = share_of(progress, number, runs)
             inputs = corrected(tomogram, spectrum, seen, fields)
-            found = self.base(*inputs, part, stop, unconstrained=unconstrained)
+            found = self.after(*inputs, part, stop, unconstrained=unconstrained)
             step, found, better = _towards(result, found, seen, spectrum, fields, stop)
             if better is None or not better.light.misfit < misfits[-1]:
                 break

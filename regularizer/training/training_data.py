@@ -45,6 +45,7 @@ __all__ = [
     "UNSEEN_KINDS",
     "VALIDATION_SEED",
     "Sample",
+    "SimulatedScan",
     "cached_sample",
     "draw_optics",
     "draw_phantom",
@@ -57,10 +58,12 @@ __all__ = [
     "open_bench",
     "quick_start",
     "record",
+    "record_scene",
     "sample_file",
     "sample_files",
     "save",
     "simulate_sample",
+    "simulated",
     "target_tv",
     "true_contrast",
     "true_potential",
@@ -242,17 +245,25 @@ def _scan(
     losing: bool,
 ) -> SimulatedScan:
     """Record background and sample, the phantom near the middle of the field."""
-    position, angles = draw_position(rng), chosen.angles
+    position = draw_position(rng)
     scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
+    scene.prepare(chosen.angles.k)
+    background, stack = record_scene(scene, chosen.angles, seed, rng, losing=losing)
+    return SimulatedScan(background, stack, phantom, position)
+
+
+def record_scene(
+    scene: Scene, angles: AngleSet, seed: int, rng: np.random.Generator, *, losing: bool
+) -> tuple[InterferogramStack, InterferogramStack]:
+    """Return background and sample of a scene; where ``losing``, up to a fifth of angles lost."""
     bench = open_bench(scene, seed, rng)
-    scene.prepare(angles.k)
     background = record(bench, angles, EMPTY_FIELD_X_UM, 0.0)
     stack = record(bench, angles, 0.0, float(rng.uniform(1, 60)))
     if losing:
         count = len(angles.k)
         lost = rng.choice(count, int(rng.uniform(0, _LOST) * count), replace=False)
         stack = replace(stack, lost=tuple(sorted(int(angle) for angle in lost)))
-    return SimulatedScan(background, stack, phantom, position)
+    return background, stack
 
 
 def open_bench(scene: Scene, seed: int, rng: np.random.Generator) -> OpticalBench:
