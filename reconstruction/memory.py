@@ -13,14 +13,26 @@ from dataclasses import replace
 import torch
 
 from acquisition.errors import ConfigurationError
+from reconstruction.focus import planes_needed
 from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.tile_plan import TilePlan
 from reconstruction.volume import VolumeGrid, plan_volume
 
-__all__ = ["bytes_needed", "check_memory", "free_bytes"]
+__all__ = [
+    "RETRIEVED",
+    "bytes_needed",
+    "bytes_of_tiles",
+    "check_memory",
+    "check_tile",
+    "free_bytes",
+    "scratch_bytes",
+]
 
 _VOXEL = 64  # bytes per computed voxel: spectra, planes, averages
-_PIXEL = 45  # bytes per pixel of every view: fields, the background's, logarithms, transforms
+RETRIEVED = _PIXEL = (
+    45  # bytes per pixel of every view: fields, the background's, logarithms, transforms
+)
 # the same where fields are kept for scattering: them, the measured light, that of two contrasts and
 # its difference, what a slice is multiplied with; 134 measured with one correction of a sphere in a
 # frame of 256 (515 MB in all, 640 by this estimate, which is 70 % too high without fields)
@@ -48,7 +60,7 @@ def bytes_needed(
     samples = _ON_CAPS * pixels * grid.spread
     computed = _VOXEL * math.prod(grid.fine_shape) + extra_bytes_per_voxel * math.prod(grid.shape)
     shown = 0 if grid.window is None else _SHOWN * math.prod(grid.window.shape)
-    return round(computed + (_PIXEL + _KEPT * keep_fields) * pixels + _SAMPLE * samples + shown)
+    return round(computed + (RETRIEVED + _KEPT * keep_fields) * pixels + _SAMPLE * samples + shown)
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -106,6 +118,40 @@ def check_memory(
         f"the volume must fit into memory, but it needs about {needed / 1e9:.1f} GB and "
         f"{free / 1e9:.1f} GB are free: {remedy}"
     )
+
+
+def bytes_of_tiles(plan: TilePlan, views: Views, extra_bytes_per_voxel: float = 0.0) -> int:
+    """Return the memory that a scan in tiles needs beside its interferograms, in bytes.
+
+    Parameters
+    ----------
+    plan : TilePlan
+    views : Views
+        The geometry of the whole fields.
+    extra_bytes_per_voxel : float
+        As in ``bytes_needed``.
+    """
+    tile = bytes_needed(plan.grid, len(views), extra_bytes_per_voxel)
+    return max(tile, RETRIEVED * math.prod(views.field_shape))
+
+
+def scratch_bytes(plan: TilePlan, views: Views) -> int:
+    """Return the size of the temporary file of a scan in tiles."""
+    depths = planes_needed(views, plan.grid)
+    samples = len(views) * _ON_CAPS * math.prod(plan.grid.crop)
+    return round(8 * len(plan.tiles) * depths * samples)
+
+
+def check_tile(
+    plan: TilePlan, views: Views, device: torch.device, extra_bytes_per_voxel: float = 0.0
+) -> None:
+    """Refuse tiles of which one does not fit into the device's memory."""
+    free, needed = free_bytes(device), bytes_of_tiles(plan, views, extra_bytes_per_voxel)
+    if free is not None and needed > free:
+        raise ConfigurationError(
+            f"a tile must fit into memory, but it needs about {needed / 1e9:.1f} GB and "
+            f"{free / 1e9:.1f} GB are free: choose smaller tiles (--tile-voxels)"
+        )
 
 
 def _remedies(
