@@ -18,6 +18,7 @@ from pathlib import Path
 
 from acquisition.errors import ConfigurationError
 from commands.options import TENSOR_PACKAGES
+from commands.train_shards import OF_SHARDS, add_shard_options, make_sharded, wants_shards
 
 __all__ = ["HELP", "SUFFICIENT_PACKAGES", "add_options", "run"]
 
@@ -30,7 +31,7 @@ _FRAME = 192
 _BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
 # options of training on simulated samples only, and of training on own data only
-_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs")
+_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs", *OF_SHARDS)
 _OWN = ("target", "scans", "optics")
 
 
@@ -71,6 +72,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add("--frame", type=int, help=f"camera pixels along each side of a sample; default: {_FRAME}")
     add("--patch", type=int, help="voxels along each side of a patch; default: 64")
+    text = "of convolutions: auto, bf16 where the device computes in it; default: auto"
+    parser.add_argument("--precision", choices=("auto", "bf16", "float32"), help=text)
+    add_shard_options(parser)
     group = parser.add_argument_group("own data").add_mutually_exclusive_group()
     text = "folder of recordings to train on, at least three"
     group.add_argument("--recordings", type=Path, metavar="FOLDER", help=text)
@@ -105,7 +109,7 @@ def run(options: Namespace) -> int:
     if own:
         return _on_own_data(options)
     _refuse(options, _OWN, "needs --recordings or --volumes")
-    foreign = _BY_TIME if options.minutes is None else _BY_STEPS
+    foreign = _BY_TIME if options.minutes is None else (*_BY_STEPS, *OF_SHARDS)
     for name in foreign:
         if getattr(options, name) is not None:
             rule = "belongs to" if options.minutes is None else "does not go with"
@@ -176,16 +180,21 @@ def _by_steps(options: Namespace) -> int:
         seed=options.seed,
         start=options.start,
         kinds=options.kinds,
+        precision=options.precision or "auto",
     )
     data, jobs = options.data or _RUNS / "data", options.jobs or os.cpu_count() or 1
     output = options.output or WEIGHTS / f"{network}.safetensors"
     run = options.checkpoints or _RUNS / network
     device = own_device(options.device)
     with joined_team(device) as team:
-        if team.leads:
+        if team.leads and wants_shards(options, data):
+            make_sharded(options, data, tv=settings.recipe.target == "tv")
+        elif team.leads:
             make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
             make_bulk(data, options.bulk, jobs)
         team.wait()
+        if options.only_samples:
+            return 0
         best = train(settings, data, run, output, device, team=team)
     if not team.leads:
         return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from regularizer.training import steps
+from regularizer.training.pairs import training_pair
 from regularizer.training.steps import Run, Settings, train
 from regularizer.training.team import joined_team
 from regularizer.training.training_data import load
@@ -20,7 +21,7 @@ KILLED = Settings(steps=6, batch=2, chunk=1, patch=16, validate_every=1, uncerta
 def trained_together(folder: Path, count: int) -> tuple[list[float], dict[str, torch.Tensor]]:
     """Take steps on the samples of a folder; return the loss of each, and the weights."""
     files = sorted(folder.glob("bead-*.npz"))
-    pairs = [steps.training_pair(load(path), TOGETHER.recipe) for path in files]
+    pairs = [training_pair(load(path), TOGETHER.recipe) for path in files]
     with joined_team(CPU) as team:
         run = Run(TOGETHER, folder, CPU, team)
         losses = [float(run.advance(pairs, step / count)) for step in range(count)]
