@@ -18,7 +18,7 @@ from pathlib import Path
 
 from acquisition.errors import ConfigurationError
 from commands.options import TENSOR_PACKAGES
-from commands.train_shards import OF_SHARDS, add_shard_options, make_sharded, wants_shards
+from commands.train_shards import OF_SHARDS, add_shard_options, sharded
 
 __all__ = ["HELP", "SUFFICIENT_PACKAGES", "add_options", "run"]
 
@@ -187,10 +187,9 @@ def _by_steps(options: Namespace) -> int:
     run = options.checkpoints or _RUNS / network
     device = own_device(options.device)
     with joined_team(device) as team:
-        if team.leads and wants_shards(options, data):
-            make_sharded(options, data, tv=settings.recipe.target == "tv")
-        elif team.leads:
-            make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
+        tv = settings.recipe.target == "tv"
+        if team.leads and not sharded(options, data, tv=tv):
+            make_data(data, options.objects, jobs, tv=tv)
             make_bulk(data, options.bulk, jobs)
         team.wait()
         if options.only_samples:

@@ -12,7 +12,7 @@ from commands.many_files import add_cluster, check_cluster, cluster_client, on_c
 if TYPE_CHECKING:
     from regularizer.training.shards import Shard
 
-__all__ = ["OF_SHARDS", "add_shard_options", "make_sharded", "wants_shards"]
+__all__ = ["OF_SHARDS", "add_shard_options", "sharded"]
 
 OF_SHARDS = ("shards", "workers", "scheduler")
 _SIZE = 16
@@ -21,9 +21,7 @@ _SIZE = 16
 def add_shard_options(parser: ArgumentParser) -> None:
     """Add --shards, --only-samples, --workers and --scheduler."""
     group = parser.add_argument_group("samples in shards")
-    text = (
-        f"keep samples in files of N, with checksums; default: {_SIZE} on workers, else one file "
-    )
+    text = f"make samples in files of N, with checksums; default: {_SIZE} on workers, else a file "
     text += "for each sample"
     group.add_argument("--shards", type=int, metavar="N", help=text)
     text = "make the samples and stop"
@@ -31,18 +29,8 @@ def add_shard_options(parser: ArgumentParser) -> None:
     add_cluster(parser)
 
 
-def wants_shards(options: Namespace, data: Path) -> bool:
-    """Return whether samples are kept in shards: asked for, or the folder holds them already."""
-    from regularizer.training.shards import is_sharded
-
-    check_cluster(options)
-    if options.shards is not None and options.shards < 1:
-        raise ConfigurationError(f"--shards must be at least 1 sample, got {options.shards}")
-    return options.shards is not None or on_cluster(options) or is_sharded(data)
-
-
-def make_sharded(options: Namespace, data: Path, *, tv: bool) -> None:
-    """Make the shards of a folder that are missing.
+def sharded(options: Namespace, data: Path, *, tv: bool) -> bool:
+    """Make the shards of a folder that are missing, if asked; return whether it holds shards.
 
     Parameters
     ----------
@@ -51,7 +39,23 @@ def make_sharded(options: Namespace, data: Path, *, tv: bool) -> None:
     data : Path
     tv : bool
         Whether total variation is computed as well.
+
+    Raises
+    ------
+    ConfigurationError
+        If options exclude each other, or a cluster cannot be reached.
     """
+    from regularizer.training.shards import is_sharded
+
+    check_cluster(options)
+    if options.shards is not None and options.shards < 1:
+        raise ConfigurationError(f"--shards must be at least 1 sample, got {options.shards}")
+    if options.shards is not None or on_cluster(options):
+        _make(options, data, tv=tv)
+    return is_sharded(data)
+
+
+def _make(options: Namespace, data: Path, *, tv: bool) -> None:
     from regularizer.training.sharding import make_shards, planned_shards
     from regularizer.training.training_data import in_processes
 

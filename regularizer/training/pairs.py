@@ -92,6 +92,11 @@ class ShardedPairs:
         numbers = range(patch, count, self.batch) if patch < count else (patch % count,)
         return [pair for number in numbers for pair in self._shard(number)]
 
+    @property
+    def held(self) -> tuple[int, ...]:
+        """Numbers of the shards that were read."""
+        return tuple(sorted(self._held))
+
     def _shard(self, number: int) -> list[Pair]:
         if number not in self._held:
             samples = read_shard(self.folder, self.shards[number])
