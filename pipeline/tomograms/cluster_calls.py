@@ -44,7 +44,7 @@ def call_on_cluster(
         client.submit(work, *task, pure=False, retries=_RETRIES) for task in tasks
     ]
     try:
-        for done, future in enumerate(as_completed(futures), 1):
+        for done, future in enumerate(as_completed(futures, loop=client.loop), 1):
             take(future.result())
             print(f"\r{what} {done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
     except KilledWorker as error:
