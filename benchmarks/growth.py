@@ -1,9 +1,9 @@
 """How time and memory grow with the field, the angles and the slices; what each memory size holds.
 
-Each point is two processes of their own, so that their peak memory is their own: one scan, planned,
-reconstructed and regularized with "deep", of an exact sphere, and of spheres everywhere in the
-field, so that the network sees all of it. Memory is the peak above what the process holds when it
-has loaded the same libraries, network and interferograms.
+Each point is two processes of their own: one scan, planned, reconstructed and regularized with
+"deep". Times are of an exact sphere; memory is that of a field full of spheres, so that the network
+sees all of it: the peak above what the process holds when it has loaded libraries, network and
+interferograms.
 """
 
 import argparse
@@ -107,7 +107,6 @@ def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
             f"{found['planned_s']:.2f}",
             f"{1e3 * found['raw_s']:.0f}",
             f"{1e3 * found['regularized_s']:.0f}",
-            f"{found['megabytes']:.0f}",
             f"{filled['megabytes']:.0f}",
             f"{needed_bytes(**asdict(point)) / 1e6:.0f}",
         ]
@@ -144,8 +143,7 @@ def largest_field(memory_bytes: float, *, angles: int = 49, slices: int = 64) ->
 def growth_table() -> str:
     """Return times and memory of all points."""
     first = ["frames", "angles", "slices"]
-    last = ["10^6 voxels", "plan, s", "raw, ms", "`deep`, ms"]
-    last += ["a sphere, MB", "everywhere, MB", "estimated, MB"]
+    last = ["10^6 voxels", "plan, s", "raw, ms", "`deep`, ms", "memory, MB", "estimated, MB"]
     return markdown(first, last, _rows(_POINTS))
 
 

@@ -61,7 +61,7 @@ def _draw_growth(rows: list[list[str]]) -> Figure:
         times, memory = panels[0, axis], panels[1, axis]
         for column, label in ((5, "raw"), (6, "deep, cold")):
             times.plot(at, [_number(row[column]) for row in chosen], "o-", label=label)
-        for column, label in ((7, "one sphere"), (8, "spheres everywhere"), (9, "estimated")):
+        for column, label in ((7, "measured"), (8, "estimated")):
             memory.plot(at, [_number(row[column]) for row in chosen], "o-", label=label)
         memory.set_xlabel(name)
     panels[0, 0].set_ylabel("time, ms")
