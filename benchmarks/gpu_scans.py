@@ -164,8 +164,13 @@ class Bench:
         """Of the processor's reconstruction."""
         return self.reconstruction.tomogram
 
-    def scan(self, frame: tuple[int, int]) -> Scan:
-        """Return background and sample of that many pixels (y, x), 49 angles of uint8."""
+    def scan(self, frame: tuple[int, int], pitch: int | None = None) -> Scan:
+        """Return background and sample of that many pixels (y, x), 49 angles of uint8.
+
+        One sphere is in the middle; with a ``pitch``, spheres are that many pixels apart.
+        """
+        if pitch is not None:
+            return _bytes_of(frame, pitch)
         if frame not in self._scans:
             self._scans = {frame: _bytes_of(frame)}  # one at a time
         return self._scans[frame]
@@ -235,8 +240,8 @@ def size_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _bytes_of(frame: tuple[int, int]) -> Scan:
-    """Return 8-bit interferograms of the sphere in the middle of a frame, with noise.
+def _bytes_of(frame: tuple[int, int], pitch: int | None = None) -> Scan:
+    """Return 8-bit interferograms of the sphere in the middle of a frame, or of many, with noise.
 
     As ``benchmarks.accuracy_cases.record``, but with separable waves and normal noise, so that
     large frames take a second.
@@ -250,6 +255,8 @@ def _bytes_of(frame: tuple[int, int]) -> Scan:
     scattered[:, top : top + seen, left : left + seen] = (
         sphere_fields(optics, k, SPHERE.radius_um, index, (seen, seen)) - 1
     )
+    if pitch is not None:
+        scattered = _repeated(scattered, pitch)
     generator = torch.Generator().manual_seed(0)
     y, x = ((torch.arange(n) - n // 2) * optics.pixel_size_um for n in frame)
     stacks = []
@@ -265,3 +272,16 @@ def _bytes_of(frame: tuple[int, int]) -> Scan:
             frames[i] = ((light + noise).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         stacks.append(InterferogramStack(frames, optics, k))
     return stacks[0], stacks[1]
+
+
+def _repeated(scattered: torch.Tensor, pitch: int) -> torch.Tensor:
+    """Return the light (angles, y, x) of one object in the middle for many, ``pitch`` pixels apart.
+
+    They scatter independently.
+    """
+    rows, columns = (range(-(n // 2 // pitch), n // 2 // pitch + 1) for n in scattered.shape[1:])
+    total = torch.zeros_like(scattered)
+    for row in rows:
+        for column in columns:
+            total += scattered.roll((row * pitch, column * pitch), (1, 2))
+    return total

@@ -1,8 +1,9 @@
 """How time and memory grow with the field, the angles and the slices; what each memory size holds.
 
-Each point is a process of its own, so that its peak memory is its own: one scan of an exact sphere,
-planned, reconstructed and regularized with "deep". Memory is the peak above that of a process that
-has loaded the same libraries and network.
+Each point is two processes of their own: one scan, planned, reconstructed and regularized with
+"deep". Times are of an exact sphere; memory is that of a field full of spheres, so that the network
+sees all of it: the peak above what the process holds when it has loaded libraries, network and
+interferograms.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from acquisition.illumination.angles import preset
 from acquisition.interferograms import InterferogramStack
 from benchmarks.gpu_scans import PAPER, Bench
-from benchmarks.machine import machine, peak_mb
+from benchmarks.machine import forget_peak, machine, peak_mb, resident_mb
 from benchmarks.pages import DOCS, markdown, put
 from reconstruction.fields import FieldPlan
 from reconstruction.geometry import Views
@@ -38,6 +39,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _TURNS = 3
 _MEMORY_GB = (4, 8, 16, 24, 48, 80)
 _METHOD = "deep"
+_PITCH = 96  # pixels between spheres
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,14 @@ _POINTS = (
 )
 
 
-def _measure(point: Point) -> dict[str, float]:
-    """Return times in s and the peak memory in MB, before and after the scan."""
+def _measure(point: Point, *, filled: bool) -> dict[str, float]:
+    """Return times in s and the peak memory in MB."""
     bench = Bench(torch.device("cpu"), PAPER)
-    background, sample = (_part(s, point.angles) for s in bench.scan((point.frame, point.frame)))
+    scan = bench.scan((point.frame, point.frame), _PITCH if filled else None)
+    background, sample = (_part(one, point.angles) for one in scan)
+    del bench, scan
     regularize = regularizer(_METHOD)
-    before = peak_mb()
+    before = resident_mb() if forget_peak() else peak_mb()
     begin = time.perf_counter()
     settings = ReconstructionSettings(slices=point.slices)
     reconstructor = Reconstructor(background, "cpu", settings)
@@ -94,9 +98,7 @@ def _part(stack: InterferogramStack, angles: int) -> InterferogramStack:
 
 def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
     for point in points:
-        command = [sys.executable, "-m", "benchmarks.growth", "--point", json.dumps(asdict(point))]
-        answer = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
-        found = json.loads(answer.stdout)
+        found, filled = (_answer(point, filled=filled) for filled in (False, True))
         yield [
             f"{point.frame} x {point.frame}",
             str(point.angles),
@@ -105,9 +107,17 @@ def _rows(points: Sequence[Point]) -> Iterator[list[str]]:
             f"{found['planned_s']:.2f}",
             f"{1e3 * found['raw_s']:.0f}",
             f"{1e3 * found['regularized_s']:.0f}",
-            f"{found['megabytes']:.0f}",
+            f"{filled['megabytes']:.0f}",
             f"{needed_bytes(**asdict(point)) / 1e6:.0f}",
         ]
+
+
+def _answer(point: Point, *, filled: bool) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.growth", "--point", json.dumps(asdict(point))]
+    command += ["--filled"] if filled else []
+    answer = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(answer.stdout)
+    return found
 
 
 def needed_bytes(frame: int, angles: int, slices: int) -> int:
@@ -154,9 +164,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--point", help=argparse.SUPPRESS)  # of a child process, as JSON
+    parser.add_argument("--filled", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.point is not None:
-        print(json.dumps(_measure(Point(**json.loads(options.point)))))
+        print(json.dumps(_measure(Point(**json.loads(options.point)), filled=options.filled)))
         return 0
     for name, table in (("growth", growth_table()), ("memory", memory_table())):
         print(f"{table}\n", flush=True)

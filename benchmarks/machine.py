@@ -5,7 +5,7 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["machine", "peak_mb", "resident_mb"]
+__all__ = ["forget_peak", "machine", "peak_mb", "resident_mb"]
 
 
 def machine() -> str:
@@ -22,8 +22,17 @@ def resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
+def forget_peak() -> bool:
+    """Let the peak memory of this process begin anew; return whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")  # Linux
+    except OSError:
+        return False
+    return True
+
+
 def peak_mb() -> float:
-    """Return the peak memory of this process, 10^6 bytes."""
+    """Return the peak memory of this process, 10^6 bytes; since ``forget_peak``, where it can."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage begins with what the parent took when it made this one
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from pipeline.tomograms.file_work import FileWork, Row
     from pipeline.tomograms.needs import Needs
 
-__all__ = ["add_cluster", "check_cluster", "on_cluster", "run_works", "say_needs"]
+__all__ = [
+    "add_cluster",
+    "check_cluster",
+    "cluster_client",
+    "on_cluster",
+    "run_works",
+    "say_needs",
+]
 
 _LOOKED_AT = 10  # files whose needs are found before the start; a look takes half a second
 
@@ -163,7 +170,7 @@ def _results(
         yield from run_batch(works, bar)
         return
     bar.say("starting the workers" if options.scheduler is None else "waiting for the workers")
-    with _client(options) as client:
+    with cluster_client(options) as client:
         from pipeline.tomograms.cluster_batch import run_on_cluster
 
         bar.say(f"on {len(client.scheduler_info(n_workers=-1)['workers'])} workers")
@@ -171,7 +178,8 @@ def _results(
 
 
 @contextmanager
-def _client(options: Namespace) -> "Iterator[Client]":
+def cluster_client(options: Namespace) -> "Iterator[Client]":
+    """Connect to the cluster that the options ask for, local workers or a scheduler elsewhere."""
     from pipeline.tomograms.cluster import connected, local_workers
 
     if options.scheduler is not None:

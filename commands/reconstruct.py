@@ -64,6 +64,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--corrections", type=int, metavar="N", default=0, help=text)
     text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
+    text = (
+        "a volume with more than N voxels is made in tiles of at most so many; default: only one "
+    )
+    text += "that does not fit into memory"
+    parser.add_argument("--tile-voxels", type=int, metavar="N", help=text)
     add_positions(parser)
     add_cluster(parser)
     group = parser.add_argument_group(
@@ -95,6 +100,7 @@ def run(options: Namespace) -> int:
         options.position,
         options.constraint,
         options.corrections,
+        options.tile_voxels,
     )
 
 
@@ -110,6 +116,7 @@ def run_reconstruct(
     positions: Sequence[str] = (),
     constraint: str = "auto",
     corrections: int = 0,
+    tile_voxels: int | None = None,
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -138,6 +145,9 @@ def run_reconstruct(
         Constraint on the sign of the contrast: a name in ``acquisition.choices.CONSTRAINTS``.
     corrections : int
         How often the error of the Rytov approximation is taken off, at most.
+    tile_voxels : int or None
+        A volume with more voxels is made in tiles of at most so many; None: only one that does not
+        fit into memory.
 
     Returns
     -------
@@ -150,7 +160,7 @@ def run_reconstruct(
     from pipeline.tomograms.file_work import on_this_machine
     from pipeline.tomograms.job import Recipe, TomogramJob
 
-    _check_choices(method, preset, corrections, check_every)
+    _check_choices(method, preset, corrections, check_every, tile_voxels)
     check_output(output)
     sign = check_constraint(constraint)
     open_recipe = Recipe(
@@ -160,8 +170,9 @@ def run_reconstruct(
         check_every=check_every,
         constraint=sign,
         corrections=corrections,
+        tile_voxels=tile_voxels,
     )
-    work = _work(recording, output, open_recipe, chosen or {}, positions)
+    work = _work(recording, output, open_recipe, chosen or {}, positions).settled()
     source, count = read_recording(recording), len(work.all())
     at = source.log().positions.select(positions)
     recipe = on_this_machine(work.recipe_for(source))
@@ -176,7 +187,9 @@ def run_reconstruct(
     return 0 if all(row.complete for row in rows) else 1
 
 
-def _check_choices(method: str, preset: str | None, corrections: int, check_every: int) -> None:
+def _check_choices(
+    method: str, preset: str | None, corrections: int, check_every: int, tile_voxels: int | None
+) -> None:
     from regularizer.scattering.defect_correction import check_corrections
 
     check_regularizer(method)
@@ -193,12 +206,19 @@ def _check_choices(method: str, preset: str | None, corrections: int, check_ever
         )
     if check_every < 0:
         raise ConfigurationError(f"--check must be at least 0 (no check), got {check_every}")
+    if tile_voxels is not None and (method == "multislice" or corrections or check_every):
+        raise ConfigurationError(
+            "multislice, corrections and checks need the whole volume: leave them or --tile-voxels "
+            "out"
+        )
 
 
 def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
     from pipeline.tomograms.job import Recipe
 
-    _check_choices(options.regularizer, options.preset, options.corrections, options.check)
+    _check_choices(
+        options.regularizer, options.preset, options.corrections, options.check, options.tile_voxels
+    )
     if is_batch(options.recordings, options.output):
         files = batch_files(options.recordings, options.output, "_tomograms.h5", _is_recording)
     else:
@@ -210,8 +230,12 @@ def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
         check_every=options.check,
         constraint=check_constraint(options.constraint),
         corrections=options.corrections,
+        tile_voxels=options.tile_voxels,
     )
-    works = [_work(one.source, one.output, recipe, chosen, options.position) for one in files]
+    share = options.workers or 1
+    works = [
+        _work(one.source, one.output, recipe, chosen, options.position, share) for one in files
+    ]
 
     def describe(row: "Row") -> Sequence[str]:
         return _lines(cast("ScanResult", row), recipe.method)
@@ -225,12 +249,15 @@ def _work(
     recipe: "Recipe",
     chosen: Mapping[str, Any],
     positions: Sequence[str],
+    processes: int = 1,
 ) -> "RecordingWork":
     from pipeline.tomograms.file_work import RecordingWork, file_stamp
 
     # lists are not hashable, and a worker finds its plans again by the work
     settings = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in chosen.items())
-    return RecordingWork(source, output, recipe, settings, tuple(positions), file_stamp(source))
+    open_size = processes if recipe.tile_voxels is None else 0
+    stamp = file_stamp(source)
+    return RecordingWork(source, output, recipe, settings, tuple(positions), stamp, open_size)
 
 
 def _is_recording(path: Path) -> bool:
@@ -261,6 +288,7 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_js
 def _lines(row: "ScanResult", method: str) -> list[str]:
     scan = scan_name(row.time) + (f" at {row.position}" if row.position else "")
     said = [row.error or _figures(row, method)]
+    said += [f"made in {row.tiles} tiles"] if row.tiles > 1 else []
     said += [f"corrections {row.corrections}"] if row.corrections else []
     said += [*row.warnings, *([] if row.check is None else [row.check.summary()])]
     return [f"{scan}: {line}" for line in said]

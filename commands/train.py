@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from acquisition.errors import ConfigurationError
 from commands.options import TENSOR_PACKAGES
+from commands.train_shards import OF_SHARDS, add_shard_options, sharded
 
 if TYPE_CHECKING:
     from regularizer.training.steps import Settings
@@ -35,7 +36,9 @@ _FRAME = 192
 _BY_STEPS = {"steps": 3000, "objects": 30, "bulk": 0, "start": None, "corrections": 0}
 _BY_TIME = {"frame": _FRAME, "patch": 64}
 # options of training on simulated samples only, and of training on own data only
-_SIMULATED = ("minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs", "corrections")
+_SIMULATED = (
+    "minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs", "corrections", *OF_SHARDS,
+)  # fmt: skip
 _OWN = ("target", "scans", "optics")
 
 
@@ -79,6 +82,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add("--frame", type=int, help=f"camera pixels along each side of a sample; default: {_FRAME}")
     add("--patch", type=int, help="voxels along each side of a patch; default: 64")
+    text = "of convolutions: auto, bf16 where the device computes in it; default: auto"
+    parser.add_argument("--precision", choices=("auto", "bf16", "float32"), help=text)
+    add_shard_options(parser)
     group = parser.add_argument_group("own data").add_mutually_exclusive_group()
     text = "folder of recordings to train on, at least three"
     group.add_argument("--recordings", type=Path, metavar="FOLDER", help=text)
@@ -113,7 +119,7 @@ def run(options: Namespace) -> int:
     if own:
         return _on_own_data(options)
     _refuse(options, _OWN, "needs --recordings or --volumes")
-    foreign = _BY_TIME if options.minutes is None else _BY_STEPS
+    foreign = _BY_TIME if options.minutes is None else (*_BY_STEPS, *OF_SHARDS)
     for name in foreign:
         if getattr(options, name) is not None:
             rule = "belongs to" if options.minutes is None else "does not go with"
@@ -188,6 +194,7 @@ def _by_steps(options: Namespace) -> int:
         seed=options.seed,
         start=options.start,
         kinds=options.kinds,
+        precision=options.precision or "auto",
     )
     data, jobs = options.data or _RUNS / "data", options.jobs or os.cpu_count() or 1
     output = options.output or WEIGHTS / f"{network}.safetensors"
@@ -198,12 +205,15 @@ def _by_steps(options: Namespace) -> int:
     run = options.checkpoints or _RUNS / what
     device = own_device(options.device)
     with joined_team(device) as team:
+        tv = settings.recipe.target == "tv"
         if team.leads and options.corrections:
             make_corrected(data, options.objects, jobs, settings.kinds)
-        elif team.leads:
-            make_data(data, options.objects, jobs, tv=settings.recipe.target == "tv")
+        elif team.leads and not sharded(options, data, tv=tv):
+            make_data(data, options.objects, jobs, tv=tv)
             make_bulk(data, options.bulk, jobs)
         team.wait()
+        if options.only_samples:
+            return 0
         best = train(settings, data, run, output, device, team=team)
     if not team.leads:
         return 0
@@ -219,6 +229,10 @@ def _for_corrected(options: Namespace, settings: "Settings") -> "Settings":
         raise ConfigurationError(
             "--bulk does not go with --corrections: samples in bulk have no error of the Rytov "
             "approximation that could be corrected"
+        )
+    if options.shards:
+        raise ConfigurationError(
+            "--shards does not go with --corrections: corrected samples are kept as single files"
         )
     name = settings.network
     return replace(

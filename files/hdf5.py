@@ -27,6 +27,7 @@ __all__ = [
     "check_finite",
     "check_format",
     "checked_dataset",
+    "copy_row",
     "create_file",
     "create_growing",
     "other_attributes",
@@ -39,6 +40,7 @@ __all__ = [
 
 Attributes = Mapping[str, Any]
 VERSION = 1
+_PLANES = 16
 _SWMR_TRIES, _SWMR_PAUSE_S = 20, 0.05
 # HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
 LIBRARY_VERSION = ("v110", "v110")
@@ -76,14 +78,26 @@ def read_file(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def create_growing(group: h5py.Group, name: str, row: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+def create_growing(
+    group: h5py.Group, name: str, row: tuple[int, ...], dtype: Any, widest: int | None = None
+) -> h5py.Dataset:
     """Create an empty dataset that grows by rows of shape ``row``.
 
-    A chunk is one row, of a volume at most 16 planes.
+    A chunk is one row, of a volume at most 16 planes, ``widest`` rows and columns (None: all).
     """
-    planes = (min(row[0], 16), *row[1:]) if len(row) > 2 else row
+    edges = (_PLANES, *(widest or edge for edge in row[1:]))
+    planes = tuple(map(min, row, edges)) if len(row) > 2 else row
     chunk = (1, *planes) if row else (64,)
     return group.create_dataset(name, (0, *row), dtype, maxshape=(None, *row), chunks=chunk)
+
+
+def copy_row(target: h5py.Dataset, source: h5py.Dataset, row: int) -> None:
+    """Append a row (z, y, x) of another dataset, 16 planes at a time, and flush it."""
+    target.resize(len(target) + 1, axis=0)
+    for first in range(0, source.shape[1], _PLANES):
+        planes = slice(first, first + _PLANES)
+        target[-1, planes] = source[row, planes]
+    target.flush()
 
 
 def append_row(target: h5py.Dataset, row: Any) -> None:

@@ -76,7 +76,7 @@ def _append_time(target: h5py.File, source: h5py.File, time: int) -> None:
     number = len(to["timestamps"])
     regularized = [name for name in VOLUMES if name in part]
     indices = {f"{name}_index" for name in regularized}
-    hdf5.append_row(to["raw"], part["raw"][time])
+    hdf5.copy_row(to["raw"], part["raw"], time)
     for name in regularized:
         _append_volume(to, part, name, time, number)
     for name in sorted(set(part) - {"raw", *regularized, *indices, *_FIXED, *_LAST}):
@@ -93,7 +93,7 @@ def _append_time(target: h5py.File, source: h5py.File, time: int) -> None:
 def _append_volume(to: Any, part: Any, name: str, time: int, number: int) -> None:
     for row, held in enumerate(part[f"{name}_index"]):
         if held == time:
-            hdf5.append_row(to[name], part[name][row])
+            hdf5.copy_row(to[name], part[name], row)
             hdf5.append_row(to[f"{name}_index"], number)
 
 

@@ -17,8 +17,18 @@ from numpy.typing import NDArray
 from acquisition.errors import ConfigurationError, DataError
 from files import hdf5
 
-__all__ = ["Positions", "StageXYZ", "read_locations", "read_names", "write_names"]
+__all__ = [
+    "LOCATION_COLUMNS",
+    "Positions",
+    "StageXYZ",
+    "add_locations",
+    "create_locations",
+    "read_locations",
+    "read_names",
+    "write_names",
+]
 
+LOCATION_COLUMNS = ("position", "stage_um", "correction_um")  # of a tomogram file
 StageXYZ = tuple[float, float, float]
 
 
@@ -140,6 +150,22 @@ class Positions:
 def write_names(group: h5py.Group, names: tuple[str, ...]) -> None:
     """Write the names of the stage positions, as the dataset ``positions``."""
     group["positions"] = np.array([name.encode() or b" " for name in names])  # no empty text in it
+
+
+def create_locations(group: h5py.Group, names: tuple[str, ...]) -> None:
+    """Create the datasets that keep where each tomogram of a group was taken."""
+    write_names(group, names)
+    hdf5.create_growing(group, "position", (), np.int64)
+    hdf5.create_growing(group, "stage_um", (3,), np.float64)
+    hdf5.create_growing(group, "correction_um", (3,), np.float64)
+
+
+def add_locations(group: h5py.Group, recorded: Positions, scans: NDArray[np.int64]) -> None:
+    """Create them in a group that has tomograms, of the ``scans`` of a recording, but no places."""
+    create_locations(group, recorded.names)
+    for name in LOCATION_COLUMNS:
+        group[name].resize(len(scans), axis=0)
+        group[name][...] = getattr(recorded, name)[scans]
 
 
 def read_names(file: h5py.File, name: str) -> tuple[str, ...]:

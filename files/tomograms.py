@@ -35,11 +35,20 @@ from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from files import hdf5
-from files.positions import Positions, read_locations, read_names, write_names
+from files.positions import (
+    LOCATION_COLUMNS,
+    Positions,
+    add_locations,
+    create_locations,
+    read_locations,
+    read_names,
+)
+from files.quality_rows import quality_row, quality_type
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
-from regularizer.quality_report import SSIM_WINDOW, QualityReport
+from files.tiled_volumes import TiledVolumes
+from regularizer.quality_report import QualityReport
 
 if TYPE_CHECKING:
     from reconstruction.tomogram import Tomogram  # with torch, which a window opens without
@@ -55,10 +64,7 @@ __all__ = [
 ]
 
 FORMAT = "livetomo.tomogram"
-_SCALARS = (
-    "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
-)  # fmt: skip
-_PLACED = ("position", "stage_um", "correction_um")
+_WIDEST = 512  # voxels across a chunk: those of large fields are written tile by tile
 _OF_ONE_SCAN = ("position", "background")  # entries of provenance
 _KNOWN = {
     "/": {"format", "version", "provenance", *SAMPLE_ATTRIBUTES},
@@ -84,7 +90,7 @@ class TomogramAppender(Closing):
         self._volumes = {m: group[m] for m in VOLUMES if m in group}
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
-        self._placed = {name: group[name] for name in _PLACED if name in group}
+        self._placed = {name: group[name] for name in LOCATION_COLUMNS if name in group}
         hdf5.start_swmr(file)
 
     def append(
@@ -109,10 +115,31 @@ class TomogramAppender(Closing):
                 f"this file was created for the methods {tuple(self._volumes)}, got "
                 f"{tuple(volumes)}"
             )
-        time = len(self._raw)
         hdf5.append_row(self._raw, self._checked(raw))
         for method, volume in volumes.items():
             hdf5.append_row(self._volumes[method], volume)
+        return self._complete(tuple(volumes), raw, location)
+
+    def tiled(self, methods: tuple[str, ...]) -> TiledVolumes:
+        """Begin a time point whose volumes, raw and by method, are written tile by tile."""
+        return TiledVolumes({"raw": self._raw, **{m: self._volumes[m] for m in methods}})
+
+    def append_tiled(
+        self,
+        volumes: TiledVolumes,
+        methods: tuple[str, ...],
+        raw: "Tomogram",
+        location: ScanLocation | None = None,
+    ) -> int:
+        """Complete a time point that ``tiled`` began; ``raw`` gives the scan's number and time."""
+        volumes.flush()
+        return self._complete(methods, raw, location)
+
+    def _complete(
+        self, methods: tuple[str, ...], raw: "Tomogram", location: ScanLocation | None
+    ) -> int:
+        time = len(self)
+        for method in methods:
             hdf5.append_row(self._indices[method], time)
         location = location or ScanLocation()
         for name, held in self._placed.items():
@@ -139,10 +166,7 @@ class TomogramAppender(Closing):
             raise DataError(
                 f"the time point of a quality report must be below {len(self)}, got {time}"
             )
-        row = np.zeros((), self._quality.dtype)
-        row["time"], row["method"] = time, report.method.encode()
-        for name in (*_SCALARS, "ssim_z"):
-            row[name] = getattr(report, name)
+        row = quality_row(self._quality.dtype, time, report)
         if reference is not None:
             volume = self._checked(reference)
             hdf5.append_row(self._volumes["tv"], volume)
@@ -213,36 +237,21 @@ class TomogramWriter(TomogramAppender):
         hdf5.write_optics(file, first.optics)
         group = file.create_group("tomograms")
         group.attrs["voxel_size_um"] = np.array(first.voxel_size_um, np.float64)
-        hdf5.create_growing(group, "raw", shape, np.float32)
+        hdf5.create_growing(group, "raw", shape, np.float32, _WIDEST)
         hdf5.create_growing(group, "scan", (), np.int64)
         hdf5.create_growing(group, "timestamps", (), np.float64)
         for method in methods:
-            hdf5.create_growing(group, method, shape, np.float32)
+            hdf5.create_growing(group, method, shape, np.float32, _WIDEST)
             hdf5.create_growing(group, f"{method}_index", (), np.int64)
         if positions is not None:
-            _create_positions(group, positions)
-        hdf5.create_growing(file, "quality", (), _quality_type(shape))
+            create_locations(group, positions)
+        hdf5.create_growing(file, "quality", (), quality_type(shape))
         super().__init__(file)
-
-
-def _add_positions(group: h5py.Group, recorded: Positions) -> None:
-    _create_positions(group, recorded.names)
-    scans = group["scan"][()]
-    for name in _PLACED:
-        group[name].resize(len(scans), axis=0)
-        group[name][...] = getattr(recorded, name)[scans]
 
 
 def shared_provenance(provenance: Mapping[str, str]) -> dict[str, str]:
     """Return the entries of a provenance that apply to the whole file, not to one scan only."""
     return {key: value for key, value in provenance.items() if key not in _OF_ONE_SCAN}
-
-
-def _create_positions(group: h5py.Group, names: tuple[str, ...]) -> None:
-    write_names(group, names)
-    hdf5.create_growing(group, "position", (), np.int64)
-    hdf5.create_growing(group, "stage_um", (3,), np.float64)
-    hdf5.create_growing(group, "correction_um", (3,), np.float64)
 
 
 def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:
@@ -271,7 +280,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
             )
         _cut(file, len(group["timestamps"]))
         if recorded is not None and "positions" not in group:
-            _add_positions(group, recorded)
+            add_locations(group, recorded, group["scan"][()])
         return TomogramAppender(file)
     except BaseException:
         file.close()
@@ -281,7 +290,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
 def _cut(file: h5py.File, count: int) -> None:
     """Cut all datasets to ``count`` time points, and volumes without an index."""
     group = file["tomograms"]
-    for name in ("raw", "scan", *_PLACED):
+    for name in ("raw", "scan", *LOCATION_COLUMNS):
         if name in group:
             group[name].resize(count, axis=0)
     for method in VOLUMES:
@@ -424,13 +433,6 @@ def _count_complete(file: h5py.File) -> int:
     if "tomograms/timestamps" not in file:
         return len(raw)
     return len(hdf5.checked_dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
-
-
-def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
-    """Return the type of a row of /quality for volumes (z, y, x)."""
-    slices = max(shape[0] - SSIM_WINDOW + 1, 1)
-    columns = [("time", "<i8"), ("method", "S16"), *((name, "<f8") for name in _SCALARS)]
-    return np.dtype([*columns, ("ssim_z", "<f4", (slices,))])
 
 
 def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:

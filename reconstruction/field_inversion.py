@@ -5,6 +5,7 @@ field is computed and placed on the Ewald caps, and the depths are combined. Vie
 rotations: for a sample rotated in front of the light, the caps are rotated instead.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +73,31 @@ class FieldInversion:
 
     def scattered(self, fields: torch.Tensor, first: int = 0) -> Scattered:
         """Return samples from the fields (views, y, x) of the views ``first``, first + 1, ..."""
+        planes = self.focus.planes(fields, first)
+        return self.sampled(planes, lambda _, psi: self.caps.samples(psi, first))
+
+    def sampled(
+        self,
+        planes: Iterable[torch.Tensor],
+        take: Callable[[int, torch.Tensor], torch.Tensor | None],
+    ) -> Scattered:
+        """Return what ``take`` makes of the scattered field of each depth.
+
+        Parameters
+        ----------
+        planes : iterable of (views, y, x) complex64
+            u/u0 at each depth of the plan.
+        take : callable
+            Takes a depth's number and its scattered field (views, y, x), and returns its samples;
+            None: it keeps them itself.
+        """
         samples = []
-        for depth, plane in enumerate(self.focus.planes(fields, first)):
+        for depth, plane in enumerate(planes):
             psi, torn = self._scattered(plane)
             if depth == self._middle:
                 residues, bending = torn, self._bending(psi.imag)
-            samples.append(self.caps.samples(psi, first))
-        return Scattered(tuple(samples), residues, bending)
+            samples.append(take(depth, psi))
+        return Scattered(tuple(s for s in samples if s is not None), residues, bending)
 
     def _scattered(self, plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the scattered field (views, y, x) and the residues of its phase (views,)."""

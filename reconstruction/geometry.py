@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from acquisition.interferograms import InterferogramStack
 from acquisition.optics import Optics
-from reconstruction.fields import FieldStack
-from reconstruction.wave_vectors import WaveVectors
+from reconstruction.fields import FieldPlan, FieldStack
+from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
 __all__ = ["Views"]
 
@@ -45,6 +47,20 @@ class Views:
         shape = (stack.values.shape[1], stack.values.shape[2])
         vectors = WaveVectors(_NO_CARRIER, stack.k, ())
         return cls(vectors, stack.optics, shape, stack.pixel_size_um, stack.rotations)
+
+    @classmethod
+    def of_background(cls, background: InterferogramStack) -> "Views":
+        """Return the geometry of scans over a background; plans nothing else.
+
+        Raises
+        ------
+        DataError
+            If it shows no fringes.
+        """
+        vectors, optics = find_wave_vectors(background), background.optics
+        rows, columns = background.frames.shape[1:]
+        fields = FieldPlan((rows, columns), optics, vectors.carrier, torch.device("cpu"))
+        return cls(vectors, optics, fields.shape, fields.pixel_size_um, background.rotations)
 
     def __len__(self) -> int:
         return len(self.vectors.k)

@@ -6,6 +6,7 @@ background arrives; a scan then costs a few batched transforms. The code runs on
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,10 +32,16 @@ from reconstruction.memory import check_memory
 from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from reconstruction.volume import VolumeGrid, plan_volume
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 
-__all__ = ["Reconstruction", "Reconstructor", "ScanReport", "check_usable", "planned_grid"]
+__all__ = [
+    "BackgroundLight",
+    "Reconstruction",
+    "Reconstructor",
+    "ScanReport",
+    "check_usable",
+    "phase_evidence",
+]
 
 _SHOWN = 3  # reasons listed in a message
 _DARK = 0.15  # background amplitude over its mean, below which a pixel is not divided by
@@ -109,6 +116,30 @@ class Reconstruction:
     report: ScanReport
 
 
+@dataclass(frozen=True, slots=True)
+class BackgroundLight:
+    """The background's light in some angles.
+
+    Parameters
+    ----------
+    reference : (angles, y, x) complex64
+        1/u0; zero where the background is dark and u/u0 = 1 is assumed: the cut spectrum rings at
+        the frame's rim, and a pixel near zero would put a spike into the logarithm.
+    dark : (angles, y, x) complex64
+        1 there, else 0.
+    visibility : (angles,) float32
+        Of its fringes.
+    """
+
+    reference: torch.Tensor
+    dark: torch.Tensor
+    visibility: torch.Tensor
+
+    def of(self, angles: slice) -> "BackgroundLight":
+        """Return that of some of the angles."""
+        return BackgroundLight(self.reference[angles], self.dark[angles], self.visibility[angles])
+
+
 class Reconstructor:
     """Turns scans into raw tomograms, by dividing them by a background.
 
@@ -166,13 +197,16 @@ class Reconstructor:
             self.fields.pixel_size_um,
             self.background.rotations,
         )
+        self._plan_inversion(views)
+        k = vectors.usable_k(self.background.lost)
+        self.places = LightPlaces(self.fields, k, self.optics, self.device)
+        self._prepare_background()
+
+    def _plan_inversion(self, views: Views) -> None:
         check_memory(
             self.settings, views, self.device, self._each_voxel, keep_fields=self.keep_fields
         )
         self.inversion = FieldInversion(views, self.settings, self.device)
-        k = vectors.usable_k(self.background.lost)
-        self.places = LightPlaces(self.fields, k, self.optics, self.device)
-        self._prepare_background()
 
     @property
     def oriented(self) -> bool:
@@ -185,24 +219,32 @@ class Reconstructor:
         return self.inversion.caps.grid.window_shape
 
     def _prepare_background(self) -> None:
-        """Store 1/u0, with zero where the background is dark and u/u0 = 1 is assumed.
+        angles = slice(0, len(self.background.frames))
+        self._empty, place = self._background_light(angles)
+        self._judge_background(place)
 
-        The cut spectrum rings at the frame's rim, and a pixel near zero would put a spike into the
-        logarithm.
-        """
-        frames = torch.tensor(self.background.frames, device=self.device)
+    def _background_light(self, angles: slice) -> tuple[BackgroundLight, NDArray[np.float32]]:
+        """Return the background's light in some angles, and the place of each, (3, angles)."""
+        frames = torch.tensor(self.background.frames[angles], device=self.device)
         sideband = self.fields.sideband(frames)
-        shift_x, shift_y, own = self.places.measure(sideband).cpu().numpy()
-        shift = np.stack([shift_x, shift_y], axis=1)
-        self._outshone = self.places.misplaced(shift, own, own < 1, least_own=1.0)
+        place = self.places.measure(sideband, angles.start).cpu().numpy()
         field = self.fields.fields_of(sideband)
         power = field.abs().square()
         lit = power > _DARK**2 * power.mean(dim=(1, 2), keepdim=True)
-        self._reference = torch.where(lit, field.conj() / power, 0)
-        self._dark = (~lit).to(field.dtype)
-        self._visibility = visibility(field, frames).clamp_min(1e-9)
+        reference = torch.where(lit, field.conj() / power, 0)
+        seen = visibility(field, frames).clamp_min(1e-9)
+        return BackgroundLight(reference, (~lit).to(field.dtype), seen), place
+
+    def _judge_background(self, place: NDArray[np.float32]) -> None:
+        """Find the angles that another beam outshines, and those that are saturated."""
+        shift, own = place[:2].T, place[2]
+        self._outshone = self.places.misplaced(shift, own, own < 1, least_own=1.0)
         empty = self.background
         self._saturated = saturated_angles(saturation(empty.frames, empty.provenance))
+
+    def _light_of(self, angles: slice) -> BackgroundLight:
+        """Return the background's light in some angles."""
+        return self._empty.of(angles)
 
     def __call__(self, stack: InterferogramStack) -> Reconstruction:
         """Reconstruct one scan.
@@ -219,7 +261,7 @@ class Reconstructor:
         left_out = {**self.unusable_frames(quality), **unusable_angles}
         check_usable(left_out, len(stack.frames))
         clock.lap("fields")
-        if not self._oriented and self._orient(fields, quality):
+        if not self._oriented and self._orient([phase_evidence(fields, quality)]):
             return self(stack)
         scattered = self.inversion.scattered(fields)
         quality = quality.with_phase(scattered.residues, scattered.bending)
@@ -274,6 +316,10 @@ class Reconstructor:
         )
         return Reconstruction(tomogram, spectrum, report)
 
+    def look(self, stack: InterferogramStack) -> None:
+        """Let a scan show which sideband is not the conjugate, if it can."""
+        self(stack)
+
     def retrieve(
         self, frames: NDArray[np.uint8 | np.uint16], stack: InterferogramStack, *, first: int = 0,
         lost: tuple[int, ...] = (),
@@ -293,8 +339,9 @@ class Reconstructor:
         light = torch.from_numpy(frames).to(self.device)
         sideband = self.fields.sideband(light)
         field = self.fields.fields_of(sideband)
-        seen = visibility(field, light) / self._visibility[angles]
-        quotient = torch.addcmul(self._dark[angles], field, self._reference[angles])
+        empty_light = self._light_of(angles)
+        seen = visibility(field, light) / empty_light.visibility
+        quotient = torch.addcmul(empty_light.dark, field, empty_light.reference)
         # an absent field must not become NaN
         quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
         empty = with_anchor(fit_empty_field(quotient), quotient, self.settings.anchor)
@@ -316,16 +363,15 @@ class Reconstructor:
             self.background.rotations,
         )
 
-    def _orient(self, fields: torch.Tensor, quality: FrameQuality) -> bool:
+    def _orient(self, evidence: Sequence[tuple[float, float, float]]) -> bool:
         """Choose the sideband by the sign of an object's phase; return whether it was swapped.
 
-        A denser object retards the wave. A mirrored, lighter one looks the same.
+        A denser object retards the wave. A mirrored, lighter one looks the same. ``evidence`` is
+        that of parts of the scan of equal size.
         """
-        phase = rytov_fields(fields)[0].imag
-        beyond = phase.abs() > 6 * float(quality.noise.max())
-        evidence = torch.where(beyond, phase, 0)
-        total, size = float(evidence.sum()), float(evidence.abs().sum())
-        if float(beyond.float().mean()) < 1e-3 or abs(total) < 0.5 * size:
+        shares, totals, sizes = zip(*evidence, strict=True)
+        total = sum(totals)
+        if sum(shares) < 1e-3 * len(shares) or abs(total) < 0.5 * sum(sizes):
             return False  # nothing there yet, or nothing clear: wait for an object
         self._oriented = True
         if (total > 0) == (self.settings.objects == "denser"):
@@ -390,21 +436,12 @@ class Reconstructor:
         return why
 
 
-def planned_grid(background: InterferogramStack, settings: ReconstructionSettings) -> VolumeGrid:
-    """Return the grid that scans over a background are reconstructed on; plans nothing else.
-
-    Raises
-    ------
-    DataError
-        If the background shows no fringes.
-    """
-    vectors = find_wave_vectors(background)
-    rows, columns = background.frames.shape[1:]
-    fields = FieldPlan((rows, columns), background.optics, vectors.carrier, torch.device("cpu"))
-    views = Views(
-        vectors, background.optics, fields.shape, fields.pixel_size_um, background.rotations
-    )
-    return plan_volume(settings, views)
+def phase_evidence(fields: torch.Tensor, quality: FrameQuality) -> tuple[float, float, float]:
+    """Return the share of u/u0 (frames, y, x) whose phase is an object's, its sum and size."""
+    phase = rytov_fields(fields)[0].imag
+    beyond = phase.abs() > 6 * float(quality.noise.max())
+    evidence = torch.where(beyond, phase, 0)
+    return float(beyond.float().mean()), float(evidence.sum()), float(evidence.abs().sum())
 
 
 def check_usable(left_out: dict[int, str], angles: int) -> None:

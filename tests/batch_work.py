@@ -46,6 +46,9 @@ class CopyWork:
             raise OSError(f"{self.source} is broken")
         return range(self.count)
 
+    def settled(self) -> "CopyWork":
+        return self
+
     def left(self) -> Sequence[int]:
         if not self.output.exists():
             return self.all()

@@ -27,6 +27,7 @@ from files.tomograms import read_tomograms, resume_tomograms
 from pipeline.tomograms.batch import run_batch
 from pipeline.tomograms.cluster import connected, local_workers
 from pipeline.tomograms.cluster_batch import run_on_cluster
+from pipeline.tomograms.cluster_calls import call_on_cluster
 from pipeline.tomograms.file_work import RecordingWork, Row
 from pipeline.tomograms.job import Recipe
 from reconstruction import memory
@@ -326,9 +327,14 @@ def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: 
         killer.start()
         try:
             results = list(run_on_cluster(works, client, progress))  # type: ignore[arg-type]
+            numbers: list[int] = []
+            call_on_cluster(divmod, [(n, 7) for n in range(20)], client, "calls", numbers.extend)
+            with pytest.raises(ZeroDivisionError):
+                call_on_cluster(divmod, [(1, 0)], client, "calls", numbers.extend)
         finally:
             over.set()
             killer.join()
+    assert sorted(numbers) == sorted(n for one in range(20) for n in divmod(one, 7))
     assert len(killed) == 1
     assert [one.state for one in results] == ["made", "failed", "made"]
     assert "broken.txt is broken" in results[1].error

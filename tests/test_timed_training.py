@@ -19,9 +19,10 @@ from regularizer.networks.trained import NETWORKS, load_network, save_network
 from regularizer.training import minutes
 from regularizer.training.bulk_samples import BULK_SEED
 from regularizer.training.minutes import DEFAULT_NETWORKS, Plan, rounded, scaled_rate, train_for
+from regularizer.training.pairs import Pair
 from regularizer.training.sample_intake import Intake
 from regularizer.training.sample_makers import SampleMakers, Samples
-from regularizer.training.steps import Pair, Run, Settings
+from regularizer.training.steps import Run, Settings
 from regularizer.training.trained_range import TrainingRange
 from regularizer.training.training_data import (
     TEST_SEED,

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError
-from acquisition.optics import Optics
-from reconstruction.tomogram import Spectrum
+from regularizer.training.precision import autocast, has_bf16
+from regularizer.training.shards import write_manifest, write_shard
 from regularizer.training.steps import train
-from regularizer.training.team import ALONE, Team, joined_team
-from regularizer.training.training_data import Sample, save
+from regularizer.training.team import ALONE, Team, chosen_backend, joined_team, own_device
+from regularizer.training.training_data import save
 from tests.conftest import ROOT
-from tests.training_process import CPU, KILLED, trained_together
+from tests.training_process import CPU, KILLED, noise_sample, trained_together
 
 STEPS = 2
 
@@ -32,15 +32,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def noise_sample(seed: int) -> Sample:
-    numbers = torch.Generator().manual_seed(seed)
-    raw, truth, quick = torch.rand((3, 24, 24, 24), generator=numbers)
-    values = torch.fft.rfftn(raw, norm="ortho")
-    optics = Optics(0.532, 1.2, 1.337, 0.1)
-    spectrum = Spectrum(
-        values, torch.ones(values.shape), (24, 24, 24), (0.2, 0.1, 0.1), optics, 0.1
-    )
-    return Sample("bead", seed, spectrum, raw, None, truth, quick)
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Write five shards to train on, of two samples or one, and one to validate with."""
+    seeds = [(0, 1), (2,), (3,), (4,), (5,), (1000,)]
+    made = [
+        write_shard(tmp_path / f"shard-{number}.h5", [noise_sample(seed) for seed in part])
+        for number, part in enumerate(seeds)
+    ]
+    write_manifest(tmp_path, made)
+    return tmp_path
 
 
 def free_port() -> int:
@@ -68,16 +69,18 @@ def near(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
 
 
 def test_two_processes_have_the_losses_and_weights_of_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses, weights = trained_together(folder, STEPS)
-    assert len(set(losses)) == STEPS
+    """Each reads the shards of its own patches: the fifth is the first patch's again."""
+    losses, weights, read = trained_together(shards, STEPS)
+    assert len(set(losses)) == STEPS and read == (0, 1, 2, 3, 4)
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    with process("together", folder, STEPS, RANK="1", **where) as other:
+    with process("together", shards, STEPS, RANK="1", **where) as other:
         for name, value in {**where, "RANK": "0"}.items():
             monkeypatch.setenv(name, value)
-        both, of_both = trained_together(folder, STEPS)
+        both, of_both, read = trained_together(shards, STEPS)
         assert other.wait() == 0
+    assert read == (0, 1, 4)
     assert both == pytest.approx(losses, rel=1e-5)
     assert near(of_both, weights)
     running = [key for key in weights if key.endswith("running_mean") and "doubt" not in key]
@@ -116,3 +119,30 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert team is ALONE and team.leads
         network = torch.nn.Conv3d(1, 1, 1)
         assert team.wrapped(network) is network
+
+
+def test_gpus_talk_by_nccl_and_processors_by_gloo(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen_backend(CPU) == "gloo"
+    for there, expected in ((True, "nccl"), (False, "gloo")):  # torch for Windows is without
+        monkeypatch.setattr("torch.distributed.is_nccl_available", lambda there=there: there)
+        assert chosen_backend(torch.device("cuda", 1)) == expected
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert own_device("cuda") == torch.device("cuda", 3)
+
+
+def test_bf16_is_chosen_where_the_device_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    for capability, expected in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, c=capability: c)
+        assert has_bf16(gpu) is expected
+    network, seen = torch.nn.Conv3d(1, 1, 1), torch.ones(1, 1, 2, 2, 2)
+    for there, precision, kind in (
+        (False, "auto", torch.float32),
+        (True, "auto", torch.bfloat16),
+        (True, "float32", torch.float32),
+        (False, "bf16", torch.bfloat16),  # asked for
+    ):
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            monkeypatch.setattr(f"torch.cpu.{name}", lambda there=there: there)
+        with autocast(precision, CPU):  # type: ignore[arg-type]
+            assert network(seen).dtype == kind

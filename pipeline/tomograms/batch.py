@@ -58,11 +58,13 @@ def run_batch(
     A file that fails does not stop the others.
     """
     counter = Counter(progress)
-    for number, work in enumerate(works):
+    for number, given in enumerate(works):
+        work = given
         rows: list[Row] = []
         held, error = 0, ""
         try:
             with sole_writer(work.output):
+                work = work.settled()
                 every, left = work.all(), work.left()
                 held = len(every) - len(left)
                 counter.plan(len(left), len(works) - number - 1)

@@ -146,6 +146,7 @@ class _ClusterFile:
         """Find what is left to be done, and divide it into ranges."""
         try:
             self.entered.enter_context(sole_writer(self.work.output))
+            self.work = self.work.settled()
             every, left = self.work.all(), self.work.left()
             self.held = len(every) - len(left)
             self.counter.plan(len(left), unopened)

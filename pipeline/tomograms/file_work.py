@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from acquisition.errors import DataError
 from files.recording import Recording, read_recording
 from files.tomogram_fluorescence import write_fluorescence
+from files.tomograms import read_tomograms
 from files.volumes.open_volumes import FinishedVolumes, open_volumes
 from files.volumes.volume_source import VolumeOptions
 from pipeline.tomograms.job import (
@@ -26,7 +27,7 @@ from pipeline.tomograms.job import (
     scans_held,
     settings_for,
 )
-from pipeline.tomograms.needs import Needs, needs_of_recording, needs_of_volumes
+from pipeline.tomograms.needs import Needs, fitting_tiles, needs_of_recording, needs_of_volumes
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeJob, VolumeRecipe, VolumeResult, volumes_held
 
@@ -58,6 +59,9 @@ class FileWork(Protocol):
         DataError
             If the source cannot be read, or ``output`` was made in another way.
         """
+
+    def settled(self) -> "FileWork":
+        """Return the work with all that depends on this machine decided, for all workers alike."""
 
     def needs(self) -> Needs | None:
         """Return what the rest of the file needs; None if nothing is left."""
@@ -112,6 +116,9 @@ class RecordingWork:
         Names or numbers (from 1) of the stage positions that are wanted; empty: all.
     stamp : tuple of int
         Of the source, so that a worker does not use plans of another file of that name.
+    processes : int
+        How many share this machine's memory. A volume that does not fit into a share is made in
+        tiles; 0: only as the recipe says.
     """
 
     source: Path
@@ -120,6 +127,7 @@ class RecordingWork:
     chosen: tuple[tuple[str, Any], ...] = ()
     positions: tuple[str, ...] = ()
     stamp: tuple[int, ...] = ()
+    processes: int = 0
 
     def all(self) -> Sequence[int]:
         """Return the numbers of the scans at the chosen positions."""
@@ -138,10 +146,23 @@ class RecordingWork:
         held = scans_held(self.output, self.recipe_for(read_recording(self.source)))
         return [number for number in wanted if number not in held]
 
+    def settled(self) -> "RecordingWork":
+        """Return the work with the size of its tiles: that of the output, or one that fits."""
+        if not self.processes:
+            return self
+        if self.output.exists():
+            voxels = read_tomograms(self.output).provenance.get("tile_voxels")
+        else:
+            source = read_recording(self.source)
+            voxels = fitting_tiles(source.background, self.recipe_for(source), self.processes)
+        recipe = replace(self.recipe, tile_voxels=voxels)
+        return replace(self, recipe=recipe, processes=0)
+
     def needs(self) -> Needs | None:
         """Return what the scans without a tomogram need; None if there are none."""
-        count, source = len(self.left()), read_recording(self.source)
-        return needs_of_recording(source, self.recipe_for(source)).of(count) if count else None
+        work, source = self.settled(), read_recording(self.source)
+        count = len(work.left())
+        return needs_of_recording(source, work.recipe_for(source)).of(count) if count else None
 
     def recipe_for(self, recording: Recording) -> Recipe:
         """Return the recipe with the settings of the recording."""
@@ -208,6 +229,10 @@ class VolumeWork:
         volumes, recipe = self.opened()
         held = volumes_held(volumes, self.output, recipe) if self.output.exists() else 0
         return range(held, len(volumes))
+
+    def settled(self) -> "VolumeWork":
+        """Return itself: nothing depends on the machine."""
+        return self
 
     def needs(self) -> Needs | None:
         """Return what the volumes need that are not regularized; None if there are none."""

@@ -23,6 +23,7 @@ from acquisition.scan_name import scan_name
 from files.positions import Positions
 from files.recording import Recording
 from files.series import RecordedScan, ScanLocation
+from files.tiled_volumes import TiledVolumes
 from files.tomograms import (
     TomogramAppender,
     TomogramWriter,
@@ -30,8 +31,11 @@ from files.tomograms import (
     resume_tomograms,
     shared_provenance,
 )
+from pipeline.tomograms.tiling import tiles_of, write_tiles
+from reconstruction.geometry import Views
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
+from reconstruction.tiled_reconstructor import TiledReconstructor
 from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.constraint import with_objects
 from regularizer.quality_check import check
@@ -94,6 +98,8 @@ class Recipe:
         Constraint on the sign of the contrast.
     corrections : int
         How often the error of the Rytov approximation is taken off, at most.
+    tile_voxels : int or None
+        A volume with more voxels is made in tiles of at most so many; None: never.
     """
 
     method: str
@@ -103,6 +109,7 @@ class Recipe:
     check_every: int = 0
     constraint: Constraint = "auto"
     corrections: int = 0
+    tile_voxels: int | None = None
 
     @property
     def regularizer(self) -> str:
@@ -134,7 +141,7 @@ class ScanResult:
     from the measured spectrum, over the norm of that; ``check`` compares it with total variation.
     ``position`` is the label of the stage position, and ``stage_um`` its x, y, z, None where
     unknown. ``corrections`` says how many corrections of the Rytov approximation were kept, and how
-    well the light fits after each.
+    well the light fits after each. ``tiles`` is how many the volume was made in.
     """
 
     time: int
@@ -152,6 +159,7 @@ class ScanResult:
     position: str = ""
     stage_um: tuple[float | None, ...] = ()
     corrections: str = ""
+    tiles: int = 1
 
     @property
     def complete(self) -> bool:
@@ -249,7 +257,10 @@ class TomogramJob(Closing):
         self._say(number, "reconstruction")
         begin = time.perf_counter()
         try:
-            result = self._reconstructor(recorded)(scan)
+            reconstructor = self._reconstructor(recorded)
+            if isinstance(reconstructor, TiledReconstructor):
+                return self._run_tiled(reconstructor, recorded, lost)
+            result = reconstructor(scan)
         except DataError as error:
             return ScanResult(number, lost, error=str(error))
         middle = time.perf_counter()
@@ -275,6 +286,45 @@ class TomogramJob(Closing):
             corrections=shown.provenance.get("corrections", ""),
         )
 
+    def _run_tiled(
+        self, reconstructor: TiledReconstructor, recorded: RecordedScan, lost: tuple[int, ...]
+    ) -> ScanResult:
+        """Process one scan tile by tile."""
+        number, names = recorded.stack.sequence, tuple(self.recipe.datasets)
+        volumes: TiledVolumes | None = None
+
+        def begin(raw: Tomogram, regularized: dict[str, Tomogram]) -> TiledVolumes:
+            nonlocal volumes
+            volumes = self._open(raw, regularized).tiled(names)
+            return volumes
+
+        started = time.perf_counter()
+        with reconstructor.scan(recorded.stack) as scan:
+            middle = time.perf_counter()
+            self._say(number, f"{len(scan)} tiles, {self.recipe.method}")
+            made = write_tiles(
+                scan, reconstructor.plan, self._regularize, "".join(names), begin,
+                lambda done, total: self._listener.advance_to(number + done / total), self._stop,
+            )  # fmt: skip
+            tiles = len(scan)
+        assert self._writer is not None and volumes is not None  # there is a tile
+        self._writer.append_tiled(volumes, names, made.tomogram, recorded.location)
+        self.done.add(number)
+        self._listener.advance_to(number + 1)
+        return ScanResult(
+            number,
+            lost,
+            made.report.left_out,
+            made.mean_index,
+            made.max_index,
+            middle - started,
+            time.perf_counter() - middle,
+            made.imaginary_part,
+            made.data_residual,
+            (*made.report.warnings, *made.warnings),
+            tiles=tiles,
+        )
+
     def _say(self, number: int, what: str) -> None:
         self._listener.say(f"{scan_name(number)}, {what}")
 
@@ -282,16 +332,21 @@ class TomogramJob(Closing):
         """Return the reconstructor of a scan's background; a retaken one needs a new one."""
         background = recorded.background
         if self._planned is None or self._planned[0] is not background:
-            made = Reconstructor(
-                background,
-                self.recipe.device,
-                with_objects(self.recipe.settings, self.recipe.constraint),
-                bytes_per_voxel(self.recipe.regularizer),
-                keep_fields=needs_fields(self.recipe.regularizer, self.recipe.corrections),
-            )
-            self._planned, self._looked_at = (background, made), 0
+            self._planned, self._looked_at = (background, self._planned_for(background)), 0
         self._orient(self._planned[1], recorded)
         return self._planned[1]
+
+    def _planned_for(self, background: "InterferogramStack") -> Reconstructor:
+        recipe, each = self.recipe, bytes_per_voxel(self.recipe.regularizer)
+        settings = with_objects(recipe.settings, recipe.constraint)
+        if recipe.tile_voxels is not None and tiles_of(
+            settings, Views.of_background(background), recipe.tile_voxels
+        ):
+            return TiledReconstructor(
+                background, recipe.device, settings, each, recipe.tile_voxels, self.output.parent
+            )
+        fields = needs_fields(recipe.regularizer, recipe.corrections)
+        return Reconstructor(background, recipe.device, settings, each, keep_fields=fields)
 
     def _orient(self, made: Reconstructor, recorded: RecordedScan) -> None:
         """Let the scans before this one show which sideband is not the conjugate.
@@ -307,7 +362,7 @@ class TomogramJob(Closing):
                 return
             if earlier.background_number == recorded.background_number:
                 with suppress(DataError):  # unusable: it shows nothing
-                    made(earlier.stack)
+                    made.look(earlier.stack)
 
     def _regularized(self, result: Reconstruction) -> dict[str, Tomogram]:
         """Return the regularized volume under the name of its dataset; nothing for "none"."""
@@ -347,18 +402,22 @@ class TomogramJob(Closing):
         return found.report
 
     def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], location: ScanLocation) -> None:
+        windows = {name: volume.windowed() for name, volume in volumes.items()}
+        self._open(raw.windowed(), volumes).append(raw.windowed(), windows, location)
+        self.done.add(raw.sequence)
+
+    def _open(self, first: Tomogram, volumes: dict[str, Tomogram]) -> TomogramAppender:
+        """Return the file to append to; the first tomogram makes it."""
         if self._writer is None:
             provenance = _provenance(self.source, self.recipe)
             for name, volume in volumes.items():
                 provenance[name] = shared_provenance(volume.provenance)
-            series, first = self.source.series, raw.windowed()
+            series = self.source.series
             names = None if series is None else series.positions
             self._writer = TomogramWriter(
                 self.output, first, self.recipe.datasets, provenance, names, self.source.sample
             )
-        windows = {name: volume.windowed() for name, volume in volumes.items()}
-        self._writer.append(raw.windowed(), windows, location)
-        self.done.add(raw.sequence)
+        return self._writer
 
 
 def pending_scans(job: TomogramJob, ended: Event, stop: Event) -> Iterator[RecordedScan]:
@@ -391,6 +450,7 @@ def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
         "settings": asdict(recipe.settings),
         "constraint": recipe.constraint,
         "corrections": recipe.corrections,
+        "tile_voxels": recipe.tile_voxels,
     }
 
 
@@ -406,8 +466,9 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
     before = series.provenance
     settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
     ways: dict[str, Any] = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
-    before = {"corrections": 0, **before}  # files of before they were there
-    ways |= {"corrections": recipe.corrections, "settings": settings}
+    before = {"corrections": 0, "tile_voxels": None, **before}  # files of before they were there
+    ways |= {"corrections": recipe.corrections, "tile_voxels": recipe.tile_voxels}
+    ways |= {"settings": settings}
     for name, now in ways.items():
         if before.get(name, now) != now:
             raise DataError(

@@ -15,18 +15,23 @@ import torch
 
 from acquisition.choices import REGULARIZERS
 from acquisition.errors import ConfigurationError
+from acquisition.interferograms import InterferogramStack
 from files.disk import check_space, free_bytes
 from files.recording import Recording
 from files.volumes.open_volumes import FinishedVolumes
 from pipeline.tomograms.job import Recipe
+from pipeline.tomograms.tiling import tiles_of
+from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeRecipe
 from reconstruction import memory
-from reconstruction.reconstructor import planned_grid
+from reconstruction.geometry import Views
+from reconstruction.tile_plan import plan_tiles
+from reconstruction.volume import plan_volume
 from regularizer.constraint import with_objects
-from regularizer.finished_volumes import bytes_of_finished
-from regularizer.registry import bytes_per_voxel
+from regularizer.finished_volumes import TILE_VOXELS, bytes_of_finished
+from regularizer.registry import bytes_per_voxel, needs_fields
 
-__all__ = ["Needs", "needs_of_recording", "needs_of_volumes"]
+__all__ = ["Needs", "fitting_tiles", "needs_of_recording", "needs_of_volumes"]
 
 _RAW_PAIRS = 9.0  # of 49 angles to 64 slices, measured as those of regularizers
 _OF_ANGLES = 49
@@ -48,6 +53,10 @@ class Needs:
         Of all of them.
     pairs : float
         Transform pairs that one takes; 0 where nothing can be said.
+    tiles : int
+        In how many each is made.
+    scratch_bytes : int
+        Of temporary files beside the output, for each process.
     """
 
     count: int
@@ -55,6 +64,8 @@ class Needs:
     memory_bytes: int
     disk_bytes: int
     pairs: float
+    tiles: int = 1
+    scratch_bytes: int = 0
 
     def of(self, count: int) -> "Needs":
         """Return what another number of the same tomograms needs."""
@@ -82,7 +93,8 @@ class Needs:
         ConfigurationError
             If that many workers do not fit into memory.
         """
-        check_space(output, self.disk_bytes, f"a run of {self.count} tomograms")
+        disk = self.disk_bytes + max(workers, 1) * self.scratch_bytes
+        check_space(output, disk, f"a run of {self.count} tomograms")
         free = memory.free_bytes(torch.device("cpu"))
         if free is None or workers * self.memory_bytes <= free:
             return
@@ -97,9 +109,10 @@ class Needs:
     def sentence(self, output: Path) -> str:
         """Return it for people."""
         size = " x ".join(map(str, self.shape))
+        tiles = f" in {self.tiles} tiles each" if self.tiles > 1 else ""
         return (
-            f"{self.count} tomograms of {size} voxels: about {_size(self.memory_bytes)} of memory "
-            f"for each process, {_size(self.disk_bytes)} on the disk "
+            f"{self.count} tomograms of {size} voxels{tiles}: about {_size(self.memory_bytes)} of "
+            f"memory for each process, {_size(self.disk_bytes)} on the disk "
             f"({_size(free_bytes(output))} free)"
         )
 
@@ -113,11 +126,54 @@ def needs_of_recording(recording: Recording, recipe: Recipe) -> Needs:
         If the background shows no fringes.
     """
     settings = with_objects(recipe.settings, recipe.constraint)
-    grid, angles = planned_grid(recording.background, settings), len(recording.background.frames)
-    peak = memory.bytes_needed(grid, angles, bytes_per_voxel(recipe.regularizer))
+    views, each = Views.of_background(recording.background), bytes_per_voxel(recipe.regularizer)
+    grid = plan_volume(settings, views)
     disk = 4 * math.prod(grid.window_shape) * (1 + len(recipe.datasets))
-    raw = _RAW_PAIRS * angles / _OF_ANGLES
-    return Needs(1, grid.shape, peak, disk, _pairs(recipe.regularizer, raw))
+    pairs = _pairs(recipe.regularizer, _RAW_PAIRS * len(views) / _OF_ANGLES)
+    plan = tiles_of(settings, views, recipe.tile_voxels)
+    if plan is None:
+        return Needs(1, grid.shape, memory.bytes_needed(grid, len(views), each), disk, pairs)
+    # the scan and its background are larger than a tile needs, and are held whole
+    peak = memory.bytes_of_tiles(plan, views, each) + 2 * recording.background.frames.nbytes
+    computed = math.prod(plan.grid.shape) * len(plan.tiles)
+    return Needs(
+        1, plan.shape, peak, disk, pairs * computed / math.prod(plan.shape),
+        len(plan.tiles), memory.scratch_bytes(plan, views),
+    )  # fmt: skip
+
+
+def fitting_tiles(background: InterferogramStack, recipe: Recipe, processes: int = 1) -> int | None:
+    """Return the voxels of the largest tiles that fit into memory; None if the whole volume does.
+
+    None as well where the whole volume is needed: for a regularizer that knows the scattering, and
+    for comparisons with total variation.
+
+    Parameters
+    ----------
+    background : InterferogramStack
+    recipe : Recipe
+    processes : int
+        How many share the memory of this machine's processors.
+    """
+    device = torch.device(torch_device(recipe.device))
+    free = memory.free_bytes(device)
+    fields = needs_fields(recipe.regularizer, recipe.corrections)
+    if free is None or fields or recipe.check_every:
+        return None
+    free = free // processes if device.type == "cpu" else free
+    settings = with_objects(recipe.settings, recipe.constraint)
+    views, each = Views.of_background(background), bytes_per_voxel(recipe.regularizer)
+    if memory.bytes_needed(plan_volume(settings, views), len(views), each) <= free:
+        return None
+    voxels, frames = TILE_VOXELS, 2 * background.frames.nbytes
+    while True:
+        try:
+            plan = plan_tiles(settings, views, voxels)
+        except ConfigurationError:
+            return None  # the whole is refused then, with what would fit
+        if memory.bytes_of_tiles(plan, views, each) + frames <= free:
+            return voxels
+        voxels //= 2
 
 
 def needs_of_volumes(volumes: FinishedVolumes, recipe: VolumeRecipe) -> Needs:

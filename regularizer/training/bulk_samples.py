@@ -11,7 +11,7 @@ has 1/n of the noise's variance.
 Not included: the errors of the Rytov approximation on a strong object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ __all__ = [
     "BULK_SEED",
     "EmptyScan",
     "bulk_sample",
+    "geometry_samples",
     "make_bulk",
     "make_geometry",
     "measured_spectrum",
@@ -169,11 +170,18 @@ def make_geometry(
     data: Path, kinds: Sequence[str], seed: int, tv: bool, frame: int = FRAME
 ) -> None:
     """Save one sample of each kind, made with the empty scan of a seed."""
+    for made in geometry_samples(kinds, seed, tv, frame):
+        save(made, sample_file(data, made.kind, seed))
+
+
+def geometry_samples(
+    kinds: Sequence[str], seed: int, tv: bool, frame: int = FRAME
+) -> Iterator[Sample]:
+    """Yield one sample of each kind, made with the empty scan of a seed, for training."""
     scan = EmptyScan(_geometry(seed), seed, frame)
     for kind in kinds:
         sample = bulk_sample(scan, kind, seed)
-        made = replace(sample, quick=quick_start(sample), tv=target_tv(sample) if tv else None)
-        save(made, sample_file(data, kind, seed))
+        yield replace(sample, quick=quick_start(sample), tv=target_tv(sample) if tv else None)
 
 
 def _geometry(seed: int) -> Preset:

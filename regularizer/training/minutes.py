@@ -29,12 +29,12 @@ from regularizer.metrics import Comparison, compare
 from regularizer.networks.trained import NETWORKS, Recipe, save_network
 from regularizer.networks.unet import LightUNet
 from regularizer.training import training_data
+from regularizer.training.pairs import ValidationObject
 from regularizer.training.sample_intake import Intake
 from regularizer.training.sample_makers import SampleMakers, Samples, default_processes
 from regularizer.training.steps import (
     Run,
     Settings,
-    ValidationObject,
     evaluate_object,
     record,
     train_uncertainty_head,

@@ -15,7 +15,7 @@ from acquisition.closing import Closing
 from regularizer.networks.trained import Recipe
 from regularizer.training import training_data
 from regularizer.training.bulk_samples import BULK_SEED
-from regularizer.training.steps import Pair, ValidationObject, training_pair
+from regularizer.training.pairs import Pair, ValidationObject, training_pair
 from regularizer.training.trained_range import TrainingRange, figures
 from regularizer.training.training_data import TEST_SEED, VALIDATION_SEED, Sample
 

@@ -9,7 +9,6 @@ view's networks; and every object's squared errors are divided by the rms of its
 that a chain of cocci, with a hundredth of a cell's volume, would count a hundredth.
 """
 
-import contextlib
 import csv
 import math
 import time
@@ -23,40 +22,36 @@ from torch import nn
 from torch.nn import functional
 
 from acquisition.errors import DataError
-from reconstruction.tomogram import Spectrum
 from regularizer.metrics import data_residual, unexplained
 from regularizer.networks.inference import apply_patches, apply_whole
-from regularizer.networks.trained import NETWORKS, Recipe, load_network, network_input, save_network
+from regularizer.networks.trained import NETWORKS, Recipe, load_network, save_network
 from regularizer.networks.unet import LightUNet, channels_last
 from regularizer.training import training_data
-from regularizer.training.bulk_samples import BULK_SEED
-from regularizer.training.team import ALONE, Team, averaged
-from regularizer.training.trained_range import TrainingRange, figures
-from regularizer.training.training_data import (
-    KINDS,
-    TEST_SEED,
-    VALIDATION_SEED,
-    Sample,
-    quick_start,
-    target_tv,
+from regularizer.training.pairs import (
+    Pair,
+    Pairs,
+    TrainingObjects,
+    ValidationObject,
+    drawn_pair,
+    load_objects,
 )
+from regularizer.training.precision import Precision, autocast
+from regularizer.training.team import ALONE, Team, averaged
+from regularizer.training.trained_range import TrainingRange
+from regularizer.training.training_data import KINDS
 
 __all__ = [
-    "Pair",
     "Run",
     "Settings",
-    "ValidationObject",
     "evaluate_object",
     "record",
     "train",
     "train_uncertainty_head",
     "training_metadata",
-    "training_pair",
 ]
 
 CHECKPOINT_S = 60.0  # between two checkpoints
 _UNCERTAINTY_RATE = 2e-3  # of Adam, for the uncertainty head
-_FAINTEST = 1e-5  # mean square of a target below which its weight no longer grows
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,8 @@ class Settings:
     ``batch`` and ``rate`` default to the recipe's. At most ``chunk`` patches are in memory at once;
     the gradients of a batch are summed over its chunks. ``start``: file of weights to start from.
     ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained. ``data``: what
-    the samples are, for the header of the weights; "": simulated scans.
+    the samples are, for the header of the weights; "": simulated scans. ``precision``: "auto",
+    "bf16" or "float32" (``regularizer.training.precision``).
     """
 
     network: str = "light-unet"
@@ -81,59 +77,12 @@ class Settings:
     uncertainty_steps: int = 500
     patch: int = 64
     data: str = ""
+    precision: Precision = "auto"
 
     @property
     def recipe(self) -> Recipe:
         """Recipe of the network to train."""
         return NETWORKS[self.network]
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A network's input and target for one object.
-
-    Both are float16, as in the files, so that some hundred objects fit into memory.
-    """
-
-    scale: float  # contrast that both were divided by
-    weight: float  # of its squared errors
-    seen: torch.Tensor  # the input (channels, z, y, x)
-    target: torch.Tensor  # (z, y, x)
-    inside: torch.Tensor  # (n, 3) voxels above a tenth of the range
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationObject:
-    """An object of the validation split, and its measured spectrum."""
-
-    pair: Pair
-    spectrum: Spectrum
-
-
-@dataclass(frozen=True, slots=True)
-class _Objects:
-    """The objects of one training run."""
-
-    scans: int  # number of simulated scans in ``trained``; the others were made in bulk
-    trained: list[Pair]
-    unseen: list[ValidationObject]
-    range: TrainingRange  # of the scans
-
-    @property
-    def bulk(self) -> int:
-        """Number of training objects made in bulk."""
-        return len(self.trained) - self.scans
-
-
-def training_pair(sample: Sample, recipe: Recipe) -> Pair:
-    """Return the input and target of a sample for networks of a recipe."""
-    seen, scale = network_input(
-        sample.raw, sample.spectrum, recipe.channels, lambda: quick_start(sample)
-    )
-    target = (target_tv(sample) if recipe.target == "tv" else sample.truth) / scale
-    weight = 1 / math.sqrt(max(float(target.square().mean()), _FAINTEST))
-    inside = torch.nonzero(target > 0.1).to("cpu", torch.int16)
-    return Pair(scale, weight, seen.to(torch.float16), target.to(torch.float16), inside)
 
 
 def _cut(
@@ -157,14 +106,18 @@ def _cut(
 
 
 def _batch(
-    pairs: Sequence[Pair],
+    pairs: Pairs,
     seeds: Sequence[tuple[int, ...]],
     size: int,
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return a random patch of size^3 for each seed, their targets and weights, on a device."""
+    """Return a random patch of size^3 for each seed, their targets and weights, on a device.
+
+    A seed is that of the training, the step, and the number of the patch in its batch.
+    """
     draws = [np.random.default_rng(seed) for seed in seeds]
-    chosen = [pairs[int(rng.integers(len(pairs)))] for rng in draws]
+    patches = [seed[2] for seed in seeds]
+    chosen = [drawn_pair(pairs, p, rng) for p, rng in zip(patches, draws, strict=True)]
     cuts = [_cut(pair, rng, size, device) for pair, rng in zip(chosen, draws, strict=True)]
     seen, target = (torch.stack(part).contiguous() for part in zip(*cuts, strict=True))
     return seen, target, torch.tensor([pair.weight for pair in chosen]).to(device)
@@ -244,7 +197,7 @@ class Run:
         torch.save(state, partial)
         partial.replace(self.checkpoint)
 
-    def advance(self, pairs: Sequence[Pair], done: float) -> torch.Tensor:
+    def advance(self, pairs: Pairs, done: float) -> torch.Tensor:
         """Take one step and return its loss; ``done`` is the finished share of the training.
 
         The random numbers of a patch depend on seed, step and its number in the batch only, so
@@ -264,7 +217,7 @@ class Run:
                 seeds = [(settings.seed, self.step, patch) for patch in part]
                 seen, target, weight = _batch(pairs, seeds, settings.patch, self.device)
                 with team.part(self._together, last=number == len(parts) - 1):
-                    with self._precision():
+                    with autocast(settings.precision, self.device):
                         result = self._together(seen)
                     wrong = (result.float() - target).square().mean(dim=(1, 2, 3, 4))
                     loss = (weight * wrong).sum() / self.batch
@@ -273,12 +226,6 @@ class Run:
         self.optimizer.step()
         self.step += 1
         return team.total(total)
-
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """Return bf16 autocast on a GPU; bf16 on CPUs without AMX is 100 times slower than fp32."""
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return contextlib.nullcontext()
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, highest: float, done: float) -> None:
@@ -302,7 +249,8 @@ def train(
     processes (``team``) only the first validates and writes, and returns the error.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    objects = _load(data, settings)
+    batch = settings.batch or settings.recipe.batch
+    objects = load_objects(data, settings.recipe, settings.kinds, batch, validating=team.leads)
     run = Run(settings, folder, device, team)
     team.wait()  # all have read the checkpoint
     saved = time.monotonic()
@@ -346,7 +294,7 @@ def train(
 
 
 def _finish_uncertainty_head(
-    settings: Settings, batch: int, path: Path, objects: _Objects, device: torch.device
+    settings: Settings, batch: int, path: Path, objects: TrainingObjects, device: torch.device
 ) -> None:
     """Train the uncertainty head of the weights in ``path``, if any, and rewrite the file."""
     trained = load_network(settings.network, path)
@@ -365,7 +313,7 @@ def train_uncertainty_head(
     network: LightUNet,
     settings: Settings,
     batch: int,
-    objects: tuple[Sequence[Pair], Sequence[ValidationObject]],
+    objects: tuple[Pairs, Sequence[ValidationObject]],
     done: Callable[[int], float],
 ) -> None:
     """Train the uncertainty head; the other weights stay unchanged.
@@ -423,24 +371,6 @@ def _whole(network: nn.Module, recipe: Recipe, seen: torch.Tensor) -> torch.Tens
     if recipe.patches:
         return apply_patches(network, seen)[0]
     return apply_whole(network, seen, recipe.multiple)[0]
-
-
-def _load(data: Path, settings: Settings) -> _Objects:
-    """Load the samples of the training and the validation split."""
-    recipe, kinds = settings.recipe, settings.kinds
-    trained, seen = [], []
-    for path in training_data.sample_files(data, 0, VALIDATION_SEED, kinds):
-        sample = training_data.load(path)
-        trained.append(training_pair(sample, recipe))
-        seen.append(figures(sample.raw, sample.spectrum))
-    scans = len(trained)
-    bulk = training_data.sample_files(data, BULK_SEED, 10 * BULK_SEED, kinds)
-    trained += [training_pair(training_data.load(path), recipe) for path in bulk]
-    unseen = []
-    for path in training_data.sample_files(data, VALIDATION_SEED, TEST_SEED, kinds):
-        sample = training_data.load(path)
-        unseen.append(ValidationObject(training_pair(sample, recipe), sample.spectrum))
-    return _Objects(scans, trained, unseen, TrainingRange.over(seen))
 
 
 def record(path: Path, step: int, loss: float, error: float) -> None:

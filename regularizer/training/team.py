@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["ALONE", "Team", "averaged", "joined_team", "own_device"]
+__all__ = ["ALONE", "Team", "averaged", "chosen_backend", "joined_team", "own_device"]
 
 _PATIENCE: Final = timedelta(days=1)  # the others wait while the first makes samples
 
@@ -104,6 +104,11 @@ def own_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def chosen_backend(device: torch.device) -> str:
+    """Return what the processes talk by: NCCL between GPUs, where torch has it, else gloo."""
+    return "nccl" if device.type == "cuda" and distributed.is_nccl_available() else "gloo"
+
+
 @contextmanager
 def joined_team(device: torch.device) -> Iterator[Team]:
     """Join the processes that torchrun has started; alone where it has started none.
@@ -117,7 +122,11 @@ def joined_team(device: torch.device) -> Iterator[Team]:
     if size == 1:
         yield ALONE
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    backend = chosen_backend(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else all processes of a machine meet on its first GPU
+    bound = device if backend == "nccl" else None
+    distributed.init_process_group(backend, timeout=_PATIENCE, device_id=bound)
     try:
         yield Team(distributed.get_rank(), size)
     finally:

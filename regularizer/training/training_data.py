@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.ndimage
@@ -46,6 +47,7 @@ __all__ = [
     "VALIDATION_SEED",
     "Sample",
     "SimulatedScan",
+    "arrays_of",
     "cached_sample",
     "draw_optics",
     "draw_phantom",
@@ -61,14 +63,20 @@ __all__ = [
     "record_scene",
     "sample_file",
     "sample_files",
+    "sample_of",
     "save",
+    "scan_sample",
     "simulate_sample",
     "simulated",
     "target_tv",
+    "training_objects",
     "true_contrast",
     "true_potential",
     "use_one_thread",
+    "validation_objects",
 ]
+
+Made = TypeVar("Made")
 
 TARGET = PARAMETERS["tv"]
 CONVERGED = replace(TARGET, inner=200)
@@ -319,28 +327,32 @@ def true_contrast(phantom: Phantom, position_um: Position, spectrum: Spectrum) -
 
 def save(sample: Sample, path: Path) -> None:
     """Write a sample as one .npz, whole or not at all."""
-    spectrum = sample.spectrum
     partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        kind=sample.kind,
-        seed=sample.seed,
-        raw=sample.raw.numpy().astype(np.float16),
-        tv=_halved(sample.tv),
-        quick=_halved(sample.quick),
-        truth=sample.truth.numpy().astype(np.float16),
-        values=spectrum.values.numpy(),
-        measured=spectrum.measured.numpy().astype(np.float16),
-        noise=math.nan if spectrum.noise is None else spectrum.noise,
-        voxel_size_um=spectrum.voxel_size_um,
-        optics=[
+    np.savez(partial, **arrays_of(sample))
+    os.replace(partial, path)
+
+
+def arrays_of(sample: Sample) -> dict[str, Any]:
+    """Return a sample as arrays and numbers, to be written; volumes in half precision."""
+    spectrum = sample.spectrum
+    return {
+        "kind": sample.kind,
+        "seed": sample.seed,
+        "raw": _halved(sample.raw),
+        "tv": _halved(sample.tv),
+        "quick": _halved(sample.quick),
+        "truth": _halved(sample.truth),
+        "values": spectrum.values.numpy(),
+        "measured": _halved(spectrum.measured),
+        "noise": math.nan if spectrum.noise is None else spectrum.noise,
+        "voxel_size_um": spectrum.voxel_size_um,
+        "optics": [
             spectrum.optics.wavelength_um,
             spectrum.optics.numerical_aperture,
             spectrum.optics.medium_index,
             spectrum.optics.pixel_size_um,
         ],
-    )
-    os.replace(partial, path)
+    }
 
 
 def _halved(volume: torch.Tensor | None) -> NDArray[np.float16]:
@@ -351,30 +363,36 @@ def _halved(volume: torch.Tensor | None) -> NDArray[np.float16]:
 def load(path: Path) -> Sample:
     """Read a sample written by ``save``."""
     with np.load(path) as data:
-        raw, tv, truth, quick = (
-            torch.tensor(data[key].astype(np.float32)) for key in ("raw", "tv", "truth", "quick")
-        )
-        dz, dy, dx = (float(v) for v in data["voxel_size_um"])
-        spectrum = Spectrum(
-            torch.tensor(data["values"]),
-            torch.tensor(data["measured"].astype(np.float32)),
-            (raw.shape[0], raw.shape[1], raw.shape[2]),
-            (dz, dy, dx),
-            Optics(*(float(v) for v in data["optics"])),
-            _noise(data),
-        )
-        return Sample(
-            str(data["kind"]),
-            int(data["seed"]),
-            spectrum,
-            raw,
-            tv if tv.numel() else None,
-            truth,
-            quick if quick.numel() else None,
-        )
+        return sample_of(data)
 
 
-def _noise(data: Mapping[str, NDArray[np.float64]]) -> float | None:
+def sample_of(data: Mapping[str, Any]) -> Sample:
+    """Return the sample of arrays that ``arrays_of`` has made."""
+    raw, tv, truth, quick = (
+        torch.tensor(data[key].astype(np.float32)) for key in ("raw", "tv", "truth", "quick")
+    )
+    dz, dy, dx = (float(v) for v in data["voxel_size_um"])
+    spectrum = Spectrum(
+        torch.tensor(data["values"]),
+        torch.tensor(data["measured"].astype(np.float32)),
+        (raw.shape[0], raw.shape[1], raw.shape[2]),
+        (dz, dy, dx),
+        Optics(*(float(v) for v in data["optics"])),
+        _noise(data),
+    )
+    kind = data["kind"]
+    return Sample(
+        kind.decode() if isinstance(kind, bytes) else str(kind),  # HDF5 gives bytes
+        int(data["seed"]),
+        spectrum,
+        raw,
+        tv if tv.numel() else None,
+        truth,
+        quick if quick.numel() else None,
+    )
+
+
+def _noise(data: Mapping[str, Any]) -> float | None:
     """Return the noise of a sample's spectrum; None where it is unknown."""
     noise = float(data["noise"])
     return None if math.isnan(noise) else noise
@@ -387,25 +405,45 @@ def make_data(data: Path, objects: int, jobs: int, *, tv: bool = True) -> None:
     Without ``tv`` total variation, a third of the time, is left out.
     """
     data.mkdir(parents=True, exist_ok=True)
-    wanted = [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
-    for seed in range(objects):
-        wanted += [(kind, seed) for kind in KINDS if seed < _SHARE.get(kind, 1.0) * objects]
+    wanted = [*validation_objects(), *training_objects(objects)]
     missing = [one for one in wanted if not sample_file(data, *one).exists()]
     tasks = [(data, kind, seed, tv) for kind, seed in missing]
     in_processes(make_scan_sample, tasks, jobs, "training data")
 
 
+def validation_objects() -> list[tuple[str, int]]:
+    """Return kind and seed of the objects to validate with, two of each kind."""
+    return [(kind, VALIDATION_SEED + i) for i in range(2) for kind in KINDS]
+
+
+def training_objects(objects: int) -> list[tuple[str, int]]:
+    """Return kind and seed of the scans to train on, for so many cells; kinds alternate."""
+    return [
+        (kind, seed)
+        for seed in range(objects)
+        for kind in KINDS
+        if seed < _SHARE.get(kind, 1.0) * objects
+    ]
+
+
 def in_processes(
-    work: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, what: str
+    work: Callable[..., Made],
+    tasks: Sequence[tuple[object, ...]],
+    jobs: int,
+    what: str,
+    take: Callable[[Made], object] = lambda made: None,
 ) -> None:
-    """Call work(*task) for every task in ``jobs`` single-threaded processes; print progress."""
+    """Call work(*task) for every task in ``jobs`` single-threaded processes; print progress.
+
+    ``take`` is called with what each returns, as soon as it is there.
+    """
     if not tasks:
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn, use_one_thread) as pool:
         begun = [pool.submit(work, *task) for task in tasks]
         for done, future in enumerate(as_completed(begun), 1):
-            future.result()
+            take(future.result())
             print(f"\r{what} {done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
@@ -416,9 +454,14 @@ def use_one_thread() -> None:
 
 
 def make_scan_sample(data: Path, kind: str, seed: int, tv: bool, frame: int = FRAME) -> None:
-    """Save the simulated scan of an object by kind and seed; odd seeds have random optics."""
+    """Save the simulated scan of an object by kind and seed."""
+    save(scan_sample(kind, seed, tv, frame), sample_file(data, kind, seed))
+
+
+def scan_sample(kind: str, seed: int, tv: bool, frame: int = FRAME) -> Sample:
+    """Return the simulated scan of an object, for training; odd seeds have random optics."""
     sample = make_sample(kind, seed, frame, varied=seed % 2 == 1, tv=tv)
-    save(replace(sample, quick=quick_start(sample)), sample_file(data, kind, seed))
+    return replace(sample, quick=quick_start(sample))
 
 
 def sample_file(data: Path, kind: str, seed: int) -> Path:
