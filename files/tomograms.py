@@ -43,7 +43,7 @@ from files.positions import (
     read_locations,
     read_names,
 )
-from files.quality_rows import quality_row, quality_type
+from files.quality_rows import finished_time_points, quality_columns, quality_row, quality_type
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
@@ -255,9 +255,9 @@ def shared_provenance(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramAppender:
-    """Reopen a tomogram file, to append after its last complete time point.
+    """Reopen a tomogram file, to append after its last finished time point.
 
-    What a crash left incomplete is cut off.
+    What a crash left incomplete is cut off, as is a time point that is still to be compared.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
                 f"{path} must have /tomograms/scan, the scans that it holds, to be resumed, found "
                 "nothing: reconstruct the recording into another file"
             )
-        _cut(file, len(group["timestamps"]))
+        _cut(file, _finished(file))
         if recorded is not None and "positions" not in group:
             add_locations(group, recorded, group["scan"][()])
         return TomogramAppender(file)
@@ -290,7 +290,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
 def _cut(file: h5py.File, count: int) -> None:
     """Cut all datasets to ``count`` time points, and volumes without an index."""
     group = file["tomograms"]
-    for name in ("raw", "scan", *LOCATION_COLUMNS):
+    for name in ("raw", "scan", "timestamps", *LOCATION_COLUMNS):
         if name in group:
             group[name].resize(count, axis=0)
     for method in VOLUMES:
@@ -418,7 +418,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
             (count, *volume),
             indices,
             _timestamps(file, count),
-            _quality(file),
+            quality_columns(file),
             _provenance(file),
             hdf5.other_attributes(file, _KNOWN),
             _scans(file, count),
@@ -481,11 +481,10 @@ def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
     return dz, dy, dx
 
 
-def _quality(file: h5py.File) -> dict[str, NDArray[Any]]:
-    if "quality" not in file:
-        return {}
-    rows = file["quality"][()]
-    return {name: rows[name] for name in rows.dtype.names or ()}
+def _finished(file: h5py.File) -> int:
+    scans = _scans(file, _count_complete(file))
+    every = _provenance(file).get("check_every", 0)
+    return finished_time_points(scans, quality_columns(file), every)
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:

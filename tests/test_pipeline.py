@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from files.recording import read_recording
 from files.tomograms import read_tomograms
 from pipeline.live.instrument_client import merge
 from pipeline.live.supervisor import Instrument
+from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, scans_held
 from pipeline.wire.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
 from pipeline.wire.state import (
     Phase,
@@ -169,6 +171,32 @@ def test_record_and_reconstruct(
     assert regularized is not None
     assert float(regularized.index.max()) > 1.34
     np.testing.assert_array_equal(series.timestamps, recorded.timestamps)
+
+
+def test_a_scan_whose_check_was_interrupted_is_made_anew(microscope: Path, tmp_path: Path) -> None:
+    """A process that ended after a scan was written, and before it was compared."""
+    recording, tomograms = tmp_path / "scan.h5", tmp_path / "tomograms.h5"
+    assert run_record(microscope, 2, 0.0, recording) == 0
+    recipe = Recipe("gp", device="cpu", check_every=1)
+    with TomogramJob(read_recording(recording), tomograms, recipe, SilentProgress()) as job:
+        for scan in job.source.scans():
+            job.run(scan)
+    whole = read_tomograms(tomograms)
+    assert whole.quality["time"].tolist() == whole.indices["tv"].tolist() == [0, 1]
+    with h5py.File(tomograms, "r+") as file:
+        file["quality"].resize(1, axis=0)
+    assert scans_held(tomograms, recipe) == {0}
+    with TomogramJob(
+        read_recording(recording), tomograms, recipe, SilentProgress(), resume=True
+    ) as job:
+        assert job.done == {0}
+        for scan in job.source.scans(1):
+            job.run(scan)
+    again = read_tomograms(tomograms)
+    assert again.scans.tolist() == again.quality["time"].tolist() == [0, 1]
+    for name in ("raw", "gp", "tv"):
+        np.testing.assert_array_equal(again.volume(name, 1), whole.volume(name, 1))
+    assert again.indices["gp"].tolist() == again.indices["tv"].tolist() == [0, 1]
 
 
 def test_short_scans_are_marked_and_reported(

@@ -21,6 +21,7 @@ from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.scan_name import scan_name
 from files.positions import Positions
+from files.quality_rows import finished_time_points
 from files.recording import Recording
 from files.series import RecordedScan, ScanLocation
 from files.tiled_volumes import TiledVolumes
@@ -451,11 +452,12 @@ def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
         "constraint": recipe.constraint,
         "corrections": recipe.corrections,
         "tile_voxels": recipe.tile_voxels,
+        "check_every": recipe.check_every,
     }
 
 
 def scans_held(output: Path, recipe: Recipe) -> set[int]:
-    """Return the numbers of the scans that a tomogram file holds.
+    """Return the numbers of the scans that are finished in a tomogram file.
 
     Raises
     ------
@@ -475,4 +477,5 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
                 f"{output} must be continued with the {name} it was made with, "
                 f"{before.get(name)}, got {now}: use the same, or choose another file"
             )
-    return set(series.scans.tolist())
+    every = before.get("check_every", 0)
+    return set(series.scans[: finished_time_points(series.scans, series.quality, every)].tolist())
