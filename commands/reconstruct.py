@@ -13,7 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from acquisition.choices import CONSTRAINTS, check_constraint, check_regularizer
+from acquisition.choices import (
+    CONSTRAINTS,
+    REFINABLE,
+    check_constraint,
+    check_refine,
+    check_regularizer,
+)
 from acquisition.errors import ConfigurationError, DataError
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
@@ -61,6 +67,9 @@ def add_options(parser: ArgumentParser) -> None:
     text = "take the error of the Rytov approximation off, by multi-slice scattering, at most N "
     text += "times, as long as the light fits better; default: 0"
     parser.add_argument("--corrections", type=int, metavar="N", default=0, help=text)
+    text = "refine k, the wave vector of each angle, on the object of each scan, as far as light "
+    text += "then fits better, and say how far it is from the calibration"
+    parser.add_argument("--refine", choices=REFINABLE, help=text)
     text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
     add_positions(parser)
@@ -94,6 +103,7 @@ def run(options: Namespace) -> int:
         options.position,
         options.constraint,
         options.corrections,
+        options.refine or "",
     )
 
 
@@ -109,6 +119,7 @@ def run_reconstruct(
     positions: Sequence[str] = (),
     constraint: str = "auto",
     corrections: int = 0,
+    refine: str = "",
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -137,6 +148,8 @@ def run_reconstruct(
         Constraint on the sign of the contrast: a name in ``acquisition.choices.CONSTRAINTS``.
     corrections : int
         How often the error of the Rytov approximation is taken off, at most.
+    refine : str
+        "k": wave vectors are refined on the object of each scan; "": they are not.
 
     Returns
     -------
@@ -159,6 +172,7 @@ def run_reconstruct(
         check_every=check_every,
         constraint=sign,
         corrections=corrections,
+        refine=check_refine(refine),
     )
     work = _work(recording, output, open_recipe, chosen or {}, positions)
     source, count = read_recording(recording), len(work.all())
@@ -209,6 +223,7 @@ def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
         check_every=options.check,
         constraint=check_constraint(options.constraint),
         corrections=options.corrections,
+        refine=options.refine or "",
     )
     works = [_work(one.source, one.output, recipe, chosen, options.position) for one in files]
 
@@ -260,6 +275,7 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_js
 def _lines(row: "ScanResult", method: str) -> list[str]:
     scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
     said = [row.error or _figures(row, method)]
+    said += [row.wave_vectors] if row.wave_vectors else []
     said += [f"corrections {row.corrections}"] if row.corrections else []
     said += [*row.warnings, *([] if row.check is None else [row.check.summary()])]
     return [f"{scan}: {line}" for line in said]

@@ -13,6 +13,8 @@
     /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
     /tomograms/correction_um (time, 3) float64: x, y and z by which the field of view has been moved
                              since the position's first scan; optional
+    /tomograms/refined_k     (time, angles, 2) float64: kx and ky in cycles/um, refined on the
+                             object of each scan; optional
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
                              ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
@@ -39,7 +41,8 @@ from files.positions import Positions, read_locations, read_names, write_names
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
-from regularizer.quality_report import SSIM_WINDOW, QualityReport
+from files.tomogram_quality import quality_row, quality_type, read_quality
+from regularizer.quality_report import QualityReport
 
 if TYPE_CHECKING:
     from reconstruction.tomogram import Tomogram  # with torch, which a window opens without
@@ -55,11 +58,9 @@ __all__ = [
 ]
 
 FORMAT = "livetomo.tomogram"
-_SCALARS = (
-    "ssim", "mse", "correlation", "data_range", "residual_raw", "residual", "residual_tv"
-)  # fmt: skip
 _PLACED = ("position", "stage_um", "correction_um")
-_OF_ONE_SCAN = ("position", "background")  # entries of provenance
+_REFINED = "refined_k"
+_OF_ONE_SCAN = ("position", "background", "wave_vectors")  # entries of provenance
 _KNOWN = {
     "/": {"format", "version", "provenance", *SAMPLE_ATTRIBUTES},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
@@ -85,6 +86,7 @@ class TomogramAppender(Closing):
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
         self._placed = {name: group[name] for name in _PLACED if name in group}
+        self._refined = group.get(_REFINED)
         hdf5.start_swmr(file)
 
     def append(
@@ -92,6 +94,7 @@ class TomogramAppender(Closing):
         raw: "Tomogram",
         regularized: "Mapping[str, Tomogram] | None" = None,
         location: ScanLocation | None = None,
+        refined_k: "NDArray[np.float64] | None" = None,
     ) -> int:
         """Append one time point and return its number.
 
@@ -102,6 +105,8 @@ class TomogramAppender(Closing):
             By method: "deep", "tv", "gp".
         location : ScanLocation or None
             Where the scan was taken. Kept where the file has positions.
+        refined_k : (angles, 2) float64 or None
+            Wave vectors refined on the object. Kept where the file was made for them.
         """
         volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
         if not set(volumes) <= set(self._volumes):
@@ -117,6 +122,8 @@ class TomogramAppender(Closing):
         location = location or ScanLocation()
         for name, held in self._placed.items():
             hdf5.append_row(held, getattr(location, name))
+        if self._refined is not None:
+            hdf5.append_row(self._refined, np.nan if refined_k is None else refined_k)
         hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
@@ -139,15 +146,11 @@ class TomogramAppender(Closing):
             raise DataError(
                 f"the time point of a quality report must be below {len(self)}, got {time}"
             )
-        row = np.zeros((), self._quality.dtype)
-        row["time"], row["method"] = time, report.method.encode()
-        for name in (*_SCALARS, "ssim_z"):
-            row[name] = getattr(report, name)
         if reference is not None:
             volume = self._checked(reference)
             hdf5.append_row(self._volumes["tv"], volume)
             hdf5.append_row(self._indices["tv"], time)
-        hdf5.append_row(self._quality, row)
+        hdf5.append_row(self._quality, quality_row(time, report, self._quality.dtype))
 
     def _checked(self, tomogram: "Tomogram") -> NDArray[np.float32]:
         if (
@@ -186,6 +189,8 @@ class TomogramWriter(TomogramAppender):
         Names of the stage positions. The file then keeps where each scan was taken.
     sample : SampleNotes
         What was written of the sample.
+    refined_angles : int
+        Number of angles whose refined wave vectors are kept; 0: none are.
 
     Raises
     ------
@@ -201,6 +206,7 @@ class TomogramWriter(TomogramAppender):
         provenance: Mapping[str, Any] | None = None,
         positions: tuple[str, ...] | None = None,
         sample: SampleNotes = NO_NOTES,
+        refined_angles: int = 0,
     ) -> None:
         if not set(methods) <= set(VOLUMES):
             raise DataError(
@@ -221,7 +227,9 @@ class TomogramWriter(TomogramAppender):
             hdf5.create_growing(group, f"{method}_index", (), np.int64)
         if positions is not None:
             _create_positions(group, positions)
-        hdf5.create_growing(file, "quality", (), _quality_type(shape))
+        if refined_angles:
+            hdf5.create_growing(group, _REFINED, (refined_angles, 2), np.float64)
+        hdf5.create_growing(file, "quality", (), quality_type(shape))
         super().__init__(file)
 
 
@@ -281,7 +289,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
 def _cut(file: h5py.File, count: int) -> None:
     """Cut all datasets to ``count`` time points, and volumes without an index."""
     group = file["tomograms"]
-    for name in ("raw", "scan", *_PLACED):
+    for name in ("raw", "scan", *_PLACED, _REFINED):
         if name in group:
             group[name].resize(count, axis=0)
     for method in VOLUMES:
@@ -316,6 +324,8 @@ class TomogramSeries:
         Where each scan was taken; one unnamed position where the file has none.
     sample : SampleNotes
         What was written of the sample.
+    refined_k : (time, angles, 2) float64 or None
+        Wave vectors refined on the object of each scan, cycles/um; None where they were not.
     """
 
     path: Path
@@ -330,6 +340,7 @@ class TomogramSeries:
     scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     positions: Positions = field(default_factory=Positions)
     sample: SampleNotes = NO_NOTES
+    refined_k: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -409,13 +420,19 @@ def read_tomograms(path: Path) -> TomogramSeries:
             (count, *volume),
             indices,
             _timestamps(file, count),
-            _quality(file),
+            read_quality(file),
             _provenance(file),
             hdf5.other_attributes(file, _KNOWN),
             _scans(file, count),
             _positions(file, count),
             SampleNotes.read(file),
+            _refined_k(file, count),
         )
+
+
+def _refined_k(file: h5py.File, count: int) -> NDArray[np.float64] | None:
+    held = file["tomograms"].get(_REFINED)
+    return None if held is None else np.asarray(held[:count], np.float64)
 
 
 def _count_complete(file: h5py.File) -> int:
@@ -424,13 +441,6 @@ def _count_complete(file: h5py.File) -> int:
     if "tomograms/timestamps" not in file:
         return len(raw)
     return len(hdf5.checked_dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
-
-
-def _quality_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
-    """Return the type of a row of /quality for volumes (z, y, x)."""
-    slices = max(shape[0] - SSIM_WINDOW + 1, 1)
-    columns = [("time", "<i8"), ("method", "S16"), *((name, "<f8") for name in _SCALARS)]
-    return np.dtype([*columns, ("ssim_z", "<f4", (slices,))])
 
 
 def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
@@ -477,13 +487,6 @@ def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
         )
     dz, dy, dx = (float(value) for value in values)
     return dz, dy, dx
-
-
-def _quality(file: h5py.File) -> dict[str, NDArray[Any]]:
-    if "quality" not in file:
-        return {}
-    rows = file["quality"][()]
-    return {name: rows[name] for name in rows.dtype.names or ()}
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from regularizer.constraint import with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
 from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
+from regularizer.scattering.refined_vectors import refined
+from regularizer.scattering.vectors_report import RefinedVectors
 
 if TYPE_CHECKING:
     from acquisition.interferograms import InterferogramStack
@@ -93,6 +95,8 @@ class Recipe:
         Constraint on the sign of the contrast.
     corrections : int
         How often the error of the Rytov approximation is taken off, at most.
+    refine : str
+        "k": wave vectors are refined on the object of each scan; "": they are not.
     """
 
     method: str
@@ -102,11 +106,17 @@ class Recipe:
     check_every: int = 0
     constraint: Constraint = "auto"
     corrections: int = 0
+    refine: str = ""
 
     @property
     def regularizer(self) -> str:
         """Name of the regularizer in ``regularizer.registry``."""
         return self.preset or self.method
+
+    @property
+    def needs_fields(self) -> bool:
+        """Whether spectra must carry the fields that they were made from."""
+        return bool(self.refine) or needs_fields(self.regularizer, self.corrections)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -133,7 +143,8 @@ class ScanResult:
     from the measured spectrum, over the norm of that; ``check`` compares it with total variation.
     ``position`` is the label of the stage position, and ``stage_um`` its x, y, z, None where
     unknown. ``corrections`` says how many corrections of the Rytov approximation were kept, and how
-    well the light fits after each.
+    well the light fits after each. ``wave_vectors`` says in a sentence how far refined wave vectors
+    are from the calibration, ``refined_k`` in figures (``RefinedVectors.figures``).
     """
 
     time: int
@@ -151,6 +162,8 @@ class ScanResult:
     position: str = ""
     stage_um: tuple[float | None, ...] = ()
     corrections: str = ""
+    wave_vectors: str = ""
+    refined_k: dict[str, float | int] | None = None
 
     @property
     def complete(self) -> bool:
@@ -249,12 +262,13 @@ class TomogramJob(Closing):
         begin = time.perf_counter()
         try:
             result = self._reconstructor(recorded)(scan)
+            result, vectors = self._refined(result)
         except DataError as error:
             return ScanResult(number, lost, error=str(error))
         middle = time.perf_counter()
         volumes = self._regularized(result)
         end = time.perf_counter()
-        self._write(result.tomogram, volumes, recorded.location)
+        self._write(result.tomogram, volumes, recorded.location, vectors)
         best = next(iter(volumes.values()), result.tomogram)
         report = self._checked(best, result)
         shown = best.windowed()
@@ -272,6 +286,8 @@ class TomogramJob(Closing):
             (*result.report.warnings, *shown.warnings),
             check=report,
             corrections=shown.provenance.get("corrections", ""),
+            wave_vectors="" if vectors is None else vectors.summary(),
+            refined_k=None if vectors is None else vectors.figures(),
         )
 
     def _say(self, number: int, what: str) -> None:
@@ -286,7 +302,7 @@ class TomogramJob(Closing):
                 self.recipe.device,
                 with_objects(self.recipe.settings, self.recipe.constraint),
                 bytes_per_voxel(self.recipe.regularizer),
-                keep_fields=needs_fields(self.recipe.regularizer, self.recipe.corrections),
+                keep_fields=self.recipe.needs_fields,
             )
             self._planned, self._looked_at = (background, made), 0
         self._orient(self._planned[1], recorded)
@@ -307,6 +323,17 @@ class TomogramJob(Closing):
             if earlier.background_number == recorded.background_number:
                 with suppress(DataError):  # unusable: it shows nothing
                     made(earlier.stack)
+
+    def _refined(self, result: Reconstruction) -> tuple[Reconstruction, RefinedVectors | None]:
+        """Return the reconstruction, for refined wave vectors where they are asked for."""
+        if not self.recipe.refine:
+            return result, None
+        number = result.tomogram.sequence
+        self._say(number, "wave vectors")
+        tomogram, spectrum, vectors = refined(
+            result.tomogram, result.spectrum, self.recipe.constraint, None, self._stop
+        )
+        return replace(result, tomogram=tomogram, spectrum=spectrum), vectors
 
     def _regularized(self, result: Reconstruction) -> dict[str, Tomogram]:
         """Return the regularized volume under the name of its dataset; nothing for "none"."""
@@ -345,7 +372,13 @@ class TomogramJob(Closing):
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 
-    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], location: ScanLocation) -> None:
+    def _write(
+        self,
+        raw: Tomogram,
+        volumes: dict[str, Tomogram],
+        location: ScanLocation,
+        vectors: RefinedVectors | None,
+    ) -> None:
         if self._writer is None:
             provenance = _provenance(self.source, self.recipe)
             for name, volume in volumes.items():
@@ -353,10 +386,17 @@ class TomogramJob(Closing):
             series, first = self.source.series, raw.windowed()
             names = None if series is None else series.positions
             self._writer = TomogramWriter(
-                self.output, first, self.recipe.datasets, provenance, names, self.source.sample
+                self.output,
+                first,
+                self.recipe.datasets,
+                provenance,
+                names,
+                self.source.sample,
+                refined_angles=0 if vectors is None else len(vectors.k),
             )
         windows = {name: volume.windowed() for name, volume in volumes.items()}
-        self._writer.append(raw.windowed(), windows, location)
+        refined_k = None if vectors is None else vectors.k
+        self._writer.append(raw.windowed(), windows, location, refined_k)
         self.done.add(raw.sequence)
 
 
@@ -390,6 +430,7 @@ def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
         "settings": asdict(recipe.settings),
         "constraint": recipe.constraint,
         "corrections": recipe.corrections,
+        "refine": recipe.refine,
     }
 
 
@@ -405,8 +446,8 @@ def scans_held(output: Path, recipe: Recipe) -> set[int]:
     before = series.provenance
     settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
     ways: dict[str, Any] = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
-    before = {"corrections": 0, **before}  # files of before they were there
-    ways |= {"corrections": recipe.corrections, "settings": settings}
+    before = {"corrections": 0, "refine": "", **before}  # files of before they were there
+    ways |= {"corrections": recipe.corrections, "refine": recipe.refine, "settings": settings}
     for name, now in ways.items():
         if before.get(name, now) != now:
             raise DataError(
