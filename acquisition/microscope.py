@@ -38,7 +38,7 @@ from acquisition.scanning.stage import Stage
 if TYPE_CHECKING:  # the simulation takes time to import, which real hardware does not need
     from acquisition.devices.instrument import SimulatedInstrument
 
-__all__ = ["Microscope", "open_microscope"]
+__all__ = ["Microscope", "empty_core", "open_microscope"]
 
 _SCANS_BUFFERED = 3
 _SIMULATED = AcquisitionConfig()
@@ -73,18 +73,23 @@ def open_microscope(
     """
     # it writes three lines per scan into its log file, which would grow for hours of live imaging
     logging.getLogger("pymmcore-plus").setLevel(logging.WARNING)
-    # in a Qt application it would use Qt's signals, which need another package and an event loop
-    os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
     calibrated = (
         config if isinstance(config, CalibratedConfig) else CalibratedConfig(config or _SIMULATED)
     )
-    core = UniMMCore() if core is None else core
+    core = empty_core() if core is None else core
     _cores.add(core)
     try:
         return _open(core, calibrated)
     except BaseException:
         core.unloadAllDevices()
         raise
+
+
+def empty_core() -> UniMMCore:
+    """Return a core without devices, whose events need no Qt."""
+    # in a Qt application it would use Qt's signals, which need another package and an event loop
+    os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
+    return UniMMCore()
 
 
 def _open(core: UniMMCore, calibrated: CalibratedConfig) -> "Microscope":

@@ -62,8 +62,9 @@ class FocusPlan:
         axial, passed = axial_frequencies(views)
 
         def propagator(distance_um: float) -> torch.Tensor:
-            wave = passed * np.exp(2j * np.pi * distance_um * axial)
-            return torch.tensor(wave.astype(np.complex64), device=device)
+            wave = np.zeros(axial.shape, np.complex64)
+            wave[passed] = np.exp(2j * np.pi * distance_um * axial[passed])
+            return torch.tensor(wave, device=device)
 
         self._in_focus = self.steps == (0,) and settings.refocus_um == 0
         if self._in_focus:

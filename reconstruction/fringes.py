@@ -4,6 +4,8 @@ Frequencies in cycles/um. A frame is real, so each peak has its conjugate at the
 and the camera samples frequencies only modulo 1/pixel.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from acquisition.optics import Optics
 __all__ = ["MIN_PEAK", "ZERO_ORDER", "Fringes", "folded"]
 
 Points = NDArray[np.float64]  # (angles, 2): x, y in cycles/um
+_Number = TypeVar("_Number", np.float64, np.complex128)
 
 MIN_PEAK = 8.0  # sideband peak over the median spectrum, below which there are no fringes
 ZERO_ORDER = 0.75  # NA/wavelength around the zero order that ``strongest`` leaves out
@@ -19,10 +22,15 @@ ZERO_ORDER = 0.75  # NA/wavelength around the zero order that ``strongest`` leav
 _ZERO_PEAK = 0.25
 # Share of a frame's strongest peak; side lobes of a Hann window reach 0.03.
 _LEAST_PART = 0.1
+# Steps towards a peak's top at most, and the last step in samples of the spectrum.
+_CLIMBS, _THERE = 6, 1e-4
 
 
-def folded(difference: Points, optics: Optics) -> Points:
-    """Return frequencies folded into the camera's band, -1/2 to 1/2 of its sampling frequency."""
+def folded(difference: NDArray[_Number], optics: Optics) -> NDArray[_Number]:
+    """Return frequencies folded into the camera's band, -1/2 to 1/2 of its sampling frequency.
+
+    A complex number stands for both coordinates of a place, and each of them is folded.
+    """
     sampling = 1 / optics.pixel_size_um
     return np.asarray(difference - sampling * np.round(difference / sampling))
 
@@ -106,12 +114,15 @@ def _refined(picture: Points, at: Points, pixel: float) -> Points:
     x = (np.arange(picture.shape[1]) - picture.shape[1] / 2) * pixel
     # variance of a Hann window of length L: L^2 (1/12 - 1/(2 pi^2))
     spread_y, spread_x = ((len(a) * pixel) ** 2 * (1 / 12 - 1 / (2 * np.pi**2)) for a in (y, x))
-    for _ in range(6):
+    for _ in range(_CLIMBS):
         wave_x, wave_y = np.exp(-2j * np.pi * fx * x), np.exp(-2j * np.pi * fy * y)
         columns = np.stack([wave_x, x * wave_x], axis=1)
         along_x = picture @ columns.real + 1j * (picture @ columns.imag)  # no complex picture
         value, moment_x = wave_y @ along_x
         moment_y = (y * wave_y) @ along_x[:, 0]
-        fx += (moment_x / value).imag / (2 * np.pi * spread_x)
-        fy += (moment_y / value).imag / (2 * np.pi * spread_y)
+        step_x = (moment_x / value).imag / (2 * np.pi * spread_x)
+        step_y = (moment_y / value).imag / (2 * np.pi * spread_y)
+        fx, fy = fx + step_x, fy + step_y
+        if abs(step_x) * len(x) * pixel + abs(step_y) * len(y) * pixel < _THERE:
+            break
     return np.array([fx, fy])

@@ -63,24 +63,49 @@ def gridding_entries(
     beyond the grid's highest frequency are left out. A ``spread`` above 1 widens both along Kz by
     that factor, including the voxels in between.
     """
-    lone = gridding == "nearest"
-    base = np.where(between, np.rint(position) if lone else np.floor(position), np.rint(position))
-    reach = np.where(between, (spread, 1.0, 1.0), 1.0)
-    parts = []
-    for steps in itertools.product(*_steps(between, spread, lone)):
-        at = base.astype(np.int64) + np.array(steps, np.int64)
-        distance = (position - at) / reach * between
-        if lone:
-            weight = np.exp(-((distance / _WIDTH) ** 2).sum(axis=1))
-            weight[(np.abs(distance) > _NEAREST).any(axis=1)] = 0
-        else:
-            weight = (1 - np.abs(distance)).clip(0).prod(axis=1)
-        parts.append(_folded(at, weight, shape))
+    near = [
+        _near(along, steps, reach, gridding == "nearest")
+        for along, steps, reach in zip(
+            position.T,
+            _steps(between, spread, gridding == "nearest"),
+            (spread, 1.0, 1.0),
+            strict=True,
+        )
+    ]
+    parts = [_folded(places, shape) for places in itertools.product(*near)]
     return Entries(*(np.concatenate(column) for column in zip(*map(_columns, parts), strict=True)))
 
 
-def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[range]:
-    """Return, by axis, the offsets of the voxels that a sample contributes to."""
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A voxel near each sample along one axis, (n,) from K = 0, and its weight; None: 1."""
+
+    at: NDArray[np.int64]
+    weight: NDArray[np.float64] | None
+
+
+def _near(
+    position: NDArray[np.float64], steps: range | None, reach: float, lone: bool
+) -> list[_Near]:
+    """Return the voxels that samples contribute to along one axis; None: they lie on voxels."""
+    if steps is None:
+        return [_Near(np.rint(position).astype(np.int64), None)]
+    base = (np.rint if lone else np.floor)(position)
+    off = (position - base) / reach
+    near = []
+    for step in steps:
+        distance = np.abs(off - step / reach)
+        if lone:
+            weight = np.exp(-((distance / _WIDTH) ** 2))
+            weight[distance > _NEAREST] = 0
+        else:
+            weight = (1 - distance).clip(0)
+        near.append(_Near(base.astype(np.int64) + step, weight))
+    return near
+
+
+def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[range | None]:
+    """Return, by axis, the offsets of the voxels that a sample contributes to; None: its own."""
     if lone:
         far = 0 if spread == 1 else math.ceil(spread / 2)
         along_z = range(-far, far + 1)
@@ -88,7 +113,7 @@ def _steps(between: tuple[bool, bool, bool], spread: float, lone: bool) -> list[
         along_z = range(1 - math.ceil(spread), math.ceil(spread) + 1)
     other = range(1 if lone else 2)
     chosen = zip(between, (along_z, other, other), strict=True)
-    return [steps if off_grid else range(1) for off_grid, steps in chosen]
+    return [steps if off_grid else None for off_grid, steps in chosen]
 
 
 def nearest_voxels(position: NDArray[np.float64], shape: Shape, spread: float = 1.0) -> Entries:
@@ -104,22 +129,29 @@ def _columns(e: Entries) -> tuple[NDArray[np.generic], ...]:
     return e.sample, e.voxel, e.weight, e.mirrored
 
 
-def _folded(at: NDArray[np.int64], weight: NDArray[np.float64], shape: Shape) -> Entries:
-    """Return the entries of samples at voxels ``at``, folded onto the half spectrum."""
-    sample = np.flatnonzero((2 * np.abs(at) < shape).all(axis=1) & (weight > _LEAST_WEIGHT))
-    at, weight = at[sample], weight[sample]
+def _folded(places: tuple[_Near, ...], shape: Shape) -> Entries:
+    """Return the entries of samples at such voxels (z, y, x), folded onto the half spectrum."""
+    weights = [place.weight for place in places if place.weight is not None]
+    weight = math.prod(weights, start=np.ones(len(places[0].at)))
+    kept = weight > _LEAST_WEIGHT
+    for place, n in zip(places, shape, strict=True):
+        kept &= 2 * np.abs(place.at) < n
+    sample = np.flatnonzero(kept)
+    z, y, x = (place.at[sample] for place in places)
+    weight = weight[sample].astype(np.float32)
     slices, rows, columns = shape
+    direct, mirrored = np.flatnonzero(x >= 0), np.flatnonzero(x <= 0)
 
-    def place(chosen: NDArray[np.bool_], sign: int) -> NDArray[np.int64]:
-        z, y, x = (sign * at[chosen]).T
-        return np.asarray(((z % slices) * rows + y % rows) * (columns // 2 + 1) + x)
+    def flat(chosen: NDArray[np.int64], sign: int) -> NDArray[np.int64]:
+        row = sign * z[chosen], sign * y[chosen]
+        down, back = (at + n * (at < 0) for at, n in zip(row, (slices, rows), strict=True))
+        return np.asarray((down * rows + back) * (columns // 2 + 1) + sign * x[chosen])
 
-    direct, mirrored = at[:, 2] >= 0, at[:, 2] <= 0
     return Entries(
         np.concatenate([sample[direct], sample[mirrored]]),
-        np.concatenate([place(direct, 1), place(mirrored, -1)]),
-        np.concatenate([weight[direct], weight[mirrored]]).astype(np.float32),
-        np.repeat([False, True], [direct.sum(), mirrored.sum()]),
+        np.concatenate([flat(direct, 1), flat(mirrored, -1)]),
+        np.concatenate([weight[direct], weight[mirrored]]),
+        np.repeat([False, True], [len(direct), len(mirrored)]),
     )
 
 
@@ -267,8 +299,9 @@ def _matrix(
     shape: tuple[int, int],
 ) -> torch.Tensor:
     """Return a sparse matrix of ``shape`` with these entries, compressed by rows."""
-    by_row = np.argsort(row, kind="stable")
-    starts = np.searchsorted(row[by_row], np.arange(shape[0] + 1))
+    # row and place in one number: sorting numbers is five times as fast as sorting places by them
+    by_row = np.sort((row.astype(np.int64) << 32) + np.arange(len(row))) & 0xFFFFFFFF
+    starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
     with warnings.catch_warnings():
         # torch warns once per process: "beta state" and "invariant checks are disabled"
         warnings.filterwarnings("ignore", message="Sparse")

@@ -342,20 +342,22 @@ def _cap(
 
     Only frequencies that pass the pupil and that no conjugate sideband reaches are included.
     """
-    rows, columns = window
-    my, mx = _integers(rows)[:, None], _integers(columns)[None, :]
-    fy, fx = my / (rows * pixel_size_um[0]), mx / (columns * pixel_size_um[1])
-    transverse = (fy + ky) ** 2 + (fx + kx) ** 2
-    passed = transverse <= optics.cutoff**2
+    my, mx = (_integers(n) for n in window)
+    fy, fx = (m / (n * d) for m, n, d in zip((my, mx), window, pixel_size_um, strict=True))
+    transverse = ((fy + ky) ** 2)[:, None] + (fx + kx) ** 2
+    y, x = np.nonzero(transverse <= optics.cutoff**2)
+    clear = np.ones(len(y), bool)
     for away_x, away_y in away:
-        passed &= (fx + kx - away_x) ** 2 + (fy + ky - away_y) ** 2 > optics.cutoff**2
-    kz = np.sqrt(np.where(passed, optics.k_medium**2 - transverse, 1.0))
+        square = (fx[x] + kx - away_x) ** 2 + (fy[y] + ky - away_y) ** 2
+        clear &= square > optics.cutoff**2
+    y, x = y[clear], x[clear]
+    kz = np.sqrt(optics.k_medium**2 - transverse[y, x])
     # the transforms have position 0 at index 0, the field at n//2
-    turn = np.exp(2j * np.pi * (my * (rows // 2) / rows + mx * (columns // 2) / columns))
-    y, x = np.nonzero(passed)
-    axial = kz[y, x] - optics.axial_frequency(kx, ky)
-    k_space = np.stack([axial, fy[y, 0], fx[0, x]], axis=1)
-    return y * columns + x, k_space, (kz * turn)[y, x]
+    turn_y, turn_x = (
+        np.exp(2j * np.pi * (n // 2) / n * m) for m, n in zip((my, mx), window, strict=True)
+    )
+    k_space = np.stack([kz - optics.axial_frequency(kx, ky), fy[y], fx[x]], axis=1)
+    return y * window[1] + x, k_space, kz * turn_y[y] * turn_x[x]
 
 
 def _taper(

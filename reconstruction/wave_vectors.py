@@ -371,15 +371,32 @@ def _centre_on_circle(peaks: Points, optics: Optics) -> Points:
 
 
 def _smallest_circle(peaks: Points, starts: Points, optics: Optics) -> tuple[Points, float]:
-    """Return centre and radius, by Badoiu and Clarkson's iteration from the best start."""
-    centres, each = starts.astype(np.float64), np.arange(len(starts))
+    """Return centre and radius of the smallest circle found from several starts, (starts, 2)."""
+    centres, radii = _smallest_circles(peaks[None], starts, optics)
+    best = int(radii.argmin())
+    return centres[best], float(radii[best])
+
+
+def _smallest_circles(
+    peaks: Points, starts: Points, optics: Optics
+) -> tuple[Points, NDArray[np.float64]]:
+    """Return each start's centre and radius, by Badoiu and Clarkson's iteration.
+
+    Peaks are (starts, peaks, 2), or (1, peaks, 2) for all starts. Complex numbers stand for
+    places: this loop is where a scan without wave vectors spends its time.
+    """
+    signs = np.array([1, -1])[:, None, None]
+    pairs = signs * np.ascontiguousarray(peaks, dtype=np.float64).view(np.complex128)[..., 0]
+    centres = starts.astype(np.float64).view(np.complex128)[:, 0]
+    each = np.arange(len(starts))
     for step in range(_STEPS):
-        k = _nearest_of_pair(peaks, centres[:, None], optics)  # (starts, peaks, 2)
-        centres = centres + k[each, np.hypot(k[..., 0], k[..., 1]).argmax(axis=1)] / (step + 2)
-    k = _nearest_of_pair(peaks, centres[:, None], optics)
-    radius = np.hypot(k[..., 0], k[..., 1]).max(axis=1)
-    best = int(radius.argmin())
-    return centres[best], float(radius[best])
+        k = folded(pairs - centres[:, None], optics)  # (signs, starts, peaks)
+        distance = np.abs(k)
+        farthest = distance.min(axis=0).argmax(axis=1)
+        nearer = distance[:, each, farthest].argmin(axis=0)
+        centres = centres + k[nearer, each, farthest] / (step + 2)
+    radii = np.abs(folded(pairs - centres[:, None], optics)).min(axis=0).max(axis=1)
+    return centres[:, None].view(np.float64), radii
 
 
 def _fullest_pupil(peaks: Points, optics: Optics) -> tuple[Points, Mask]:
@@ -399,10 +416,10 @@ def _without_the_odd(peaks: Points, centre: Points, optics: Optics) -> tuple[Poi
     for _ in range(len(peaks) // _FEW):
         distance = np.hypot(*_nearest_of_pair(peaks, centre, optics).T)
         rim = np.argsort(distance)[-_FEW:]
-        others = [np.delete(peaks, i, axis=0) for i in rim]
-        circles = [_smallest_circle(rest, centre[None], optics) for rest in others]
-        least = min(range(len(rim)), key=lambda i: circles[i][1])
-        if circles[least][1] > (1 - _ALONE) * radius:
+        others = np.stack([np.delete(peaks, i, axis=0) for i in rim])
+        centres, radii = _smallest_circles(others, np.tile(centre, (len(rim), 1)), optics)
+        least = int(radii.argmin())
+        if radii[least] > (1 - _ALONE) * radius:
             break
-        peaks, (centre, radius) = others[least], circles[least]
+        peaks, centre, radius = others[least], centres[least], float(radii[least])
     return centre, radius

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
-from pymmcore_plus.experimental.unicore import SLMDevice, UniMMCore
+from pymmcore_plus.experimental.unicore import SLMDevice
 
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.camera import SimulatedCamera
@@ -24,7 +24,7 @@ from acquisition.devices.dmd import SimulatedDmd
 from acquisition.devices.instrument import Display, SimulatedInstrument
 from acquisition.devices.stages import SimulatedXYStage
 from acquisition.dlpc900.device import Dlpc900
-from acquisition.microscope import Microscope, open_microscope
+from acquisition.microscope import Microscope, empty_core, open_microscope
 from acquisition.simulation.bench import Illumination, build_bench
 from tests.dlpc900_emulator import Emulator
 from tests.simulated import ANGLES, small_config, threads
@@ -115,7 +115,7 @@ def _demo(name: str, picture_ms: float, planes: int) -> Bench:
             "trigger": {"property": ""},
         },
     )
-    core, dmd = UniMMCore(), FreeRunningDmd()
+    core, dmd = empty_core(), FreeRunningDmd()
     dmd.armed = core.isSequenceRunning
     core.loadPyDevice(config.dmd.label, dmd)
     core.initializeDevice(config.dmd.label)
@@ -152,7 +152,7 @@ def _instrument(config: AcquisitionConfig) -> SimulatedInstrument:
 def _opened(
     config: AcquisitionConfig, instrument: SimulatedInstrument, dmd: SLMDevice, *, triggered: bool
 ) -> Bench:
-    core = UniMMCore()
+    core = empty_core()
     devices = {
         config.camera.label: SimulatedCamera(instrument),
         config.dmd.label: dmd,

@@ -30,7 +30,8 @@ def interferograms(
     y, x = ((np.arange(n) - n // 2) * optics.pixel_size_um for n in frame)
     frames = []
     for i, (kx, ky) in enumerate(k):
-        wave = np.exp(2j * np.pi * ((kx + carrier[0]) * x + (ky + carrier[1]) * y[:, None]))
+        wave = np.exp(2j * np.pi * (ky + carrier[1]) * y)[:, None]
+        wave = wave * np.exp(2j * np.pi * (kx + carrier[0]) * x)
         field = wave if fields is None else wave * fields[i]
         frames.append(np.rint(np.abs(1 + field) ** 2 / 9 * 65535))
     return InterferogramStack(np.stack(frames).astype(np.uint16), optics, k)

@@ -17,6 +17,7 @@ from acquisition.dlpc900.images import compress, pack, stored_image
 from acquisition.dlpc900.packets import HidTransport, command_reports
 from acquisition.errors import ConfigurationError, DeviceError, Stopped
 from acquisition.illumination.gratings import lee_grating
+from acquisition.microscope import empty_core
 from tests.dlpc900_emulator import Emulator, decode
 
 SHAPE = (36, 260)
@@ -250,7 +251,7 @@ def test_without_a_controller_the_port_says_what_to_do() -> None:
 @pytest.fixture
 def slm() -> Iterator[tuple[UniMMCore, Emulator]]:
     """Return a core that drives an emulated controller as its SLM."""
-    core, emulator = UniMMCore(), Emulator(*SHAPE)
+    core, emulator = empty_core(), Emulator(*SHAPE)
     core.loadPyDevice("Dmd", Dlpc900(lambda: emulator, SHAPE))
     core.initializeDevice("Dmd")
     core.setSLMDevice("Dmd")
@@ -315,7 +316,7 @@ def test_a_board_that_takes_the_trigger_bit_the_other_way(slm: tuple[UniMMCore, 
 
 
 def test_a_sick_controller_is_not_taken_into_use() -> None:
-    core, emulator = UniMMCore(), Emulator(*SHAPE, hardware_status=0x03)
+    core, emulator = empty_core(), Emulator(*SHAPE, hardware_status=0x03)
     core.loadPyDevice("Dmd", Dlpc900(lambda: emulator, SHAPE))
     core.initializeDevice("Dmd")  # which the core only logs
     with pytest.raises(DeviceError, match="do not fit"):
