@@ -151,7 +151,7 @@ def main(argv: Sequence[str] = ()) -> int:
             if not wanted or (case.name in _kept() and not options.again):
                 continue
             if isinstance(case, Case):
-                results = {name: asdict(r) for name, r in measured(case).items()}
+                results: dict[str, Any] = {name: asdict(r) for name, r in measured(case).items()}
             else:
                 results = vectors.measured(case)
             kept = _kept() | {case.name: results}  # others may measure at the same time

@@ -140,4 +140,5 @@ def angle_steps(
 
 def _line(n: int, device: torch.device) -> torch.Tensor:
     """Return n positions from -1 to just below 1, the zero at index 0."""
-    return torch.fft.ifftshift((torch.arange(n, device=device) - n // 2) / (n / 2))
+    line: torch.Tensor = torch.fft.ifftshift((torch.arange(n, device=device) - n // 2) / (n / 2))
+    return line
