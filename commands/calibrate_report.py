@@ -1,22 +1,28 @@
-"""The calibration report: checks, figures and images in one HTML file."""
+"""The calibration report: checks and figures in one HTML file that needs no other."""
 
 import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.configuration.calibration_file import Calibration
 from acquisition.interferograms import InterferogramStack
-from files.pictures import apply_colours, encode_png
+from files.figures.writing import svg_of
 from reconstruction.angle_fit import AngleFit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Check", "write_report"]
 
 _SIZE = 360  # of a drawing, in pixels of the page
+_BLUE, _ORANGE = "#1f6feb", "#b35900"
 _DECADES = 5.0  # of the spectrum's power that are shown
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; color: #222; }
@@ -60,15 +66,13 @@ def write_report(
     date = calibration.made_at.astimezone().strftime("%Y-%m-%d %H:%M")
     nearest = int(np.nanargmin(np.hypot(*angles.vectors.k.T)))
     cutoff = background.optics.cutoff
+    empty = background.frames[nearest]
     figures = [
-        (_map(angles, cutoff), "Angles: planned (circles) and measured (dots), in NA/wavelength"),
+        (_map(angles, cutoff), "Angles: planned (circles) and measured (dots)"),
         (_bars(angles.visibility), "Fringe visibility of each angle"),
+        (_interferogram(empty, background), f"Interferogram of the empty field, angle {nearest}"),
         (
-            _image(_interferogram(background.frames[nearest])),
-            f"Interferogram of the empty field, angle {nearest}",
-        ),
-        (
-            _image(_spectrum(background, angles.vectors.carrier, nearest)),
+            _spectrum(empty, background, angles.vectors.carrier),
             "Its power spectrum (five decades); the circle is the sideband",
         ),
     ]
@@ -77,7 +81,10 @@ def write_report(
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1><p>{date}</p>",
         _table(checks),
         "<h2>Images</h2>",
-        *(f"<figure>{what}<figcaption>{text}</figcaption></figure>" for what, text in figures),
+        *(
+            f"<figure>{_embedded(what)}<figcaption>{text}</figcaption></figure>"
+            for what, text in figures
+        ),
         "<h2>What later runs use</h2>",
         f"<pre>{html.escape(calibration.model_dump_json(indent=2, exclude={'setup'}))}</pre>",
         "</html>",
@@ -97,67 +104,75 @@ def _table(checks: Sequence[Check]) -> str:
     return "<table><tr><th>Check<th><th>Measured<th>What to do</tr>" + "".join(rows) + "</table>"
 
 
-def _map(angles: AngleFit, cutoff: float) -> str:
+def _embedded(figure: "Figure") -> str:
+    """Return a figure as an element that holds all of it; its names stay apart from the others'."""
+    data = base64.b64encode(svg_of(figure)).decode()
+    return f"<img width='{_SIZE}' alt='' src='data:image/svg+xml;base64,{data}'>"
+
+
+def _axes(across: str, down: str) -> "tuple[Figure, Axes]":
+    """Return a figure of the page's size and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_SIZE / 96, _SIZE / 96), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(across)
+    axes.set_ylabel(down)
+    return figure, axes
+
+
+def _map(angles: AngleFit, cutoff: float) -> "Figure":
     """Draw planned and measured wave vectors within the objective's pupil."""
-    half = _SIZE / 2
-    scale = half / (1.15 * cutoff)
-
-    def point(k: NDArray[np.float64], style: str, radius: float) -> str:
-        x, y = half + scale * k[0], half + scale * k[1]
-        return f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{radius}' {style}/>"
-
-    pupil = f"<circle cx='{half}' cy='{half}' r='{scale * cutoff:.1f}' fill='none' stroke='#999'/>"
-    planned = [point(k, "fill='none' stroke='#1f6feb'", 5) for k in angles.planned]
-    seen = [i for i in range(len(angles.planned)) if i not in angles.missing]
-    measured = [point(angles.vectors.k[i], "fill='#b35900'", 2.5) for i in seen]
-    return _svg(pupil, *planned, *measured)
-
-
-def _bars(values: NDArray[np.float64]) -> str:
-    """Draw one bar for each value from 0 to 1."""
-    width = _SIZE / len(values)
-    bars = [
-        f"<rect x='{i * width:.1f}' y='{_SIZE * (1 - v):.1f}' width='{0.8 * width:.1f}' "
-        f"height='{_SIZE * v:.1f}' fill='#1f6feb'/>"
-        for i, v in enumerate(np.clip(values, 0, 1).tolist())
-    ]
-    lines = [
-        f"<line x1='0' x2='{_SIZE}' y1='{_SIZE * (1 - v)}' y2='{_SIZE * (1 - v)}' stroke='#ccc'/>"
-        f"<text x='2' y='{_SIZE * (1 - v) - 3}' font-size='11' fill='#555'>{v}</text>"
-        for v in (0.25, 0.5, 0.75)
-    ]
-    return _svg(*bars, *lines)
+    figure, axes = _axes("kx (NA/wavelength)", "ky (NA/wavelength)")
+    axes.set_aspect("equal")
+    turn = np.linspace(0, 2 * np.pi, 181)
+    axes.plot(np.cos(turn), np.sin(turn), color="#999999", linewidth=1)
+    planned = angles.planned / cutoff
+    seen = [i for i in range(len(planned)) if i not in angles.missing]
+    measured = angles.vectors.k[seen] / cutoff
+    axes.plot(*planned.T, "o", markersize=7, markerfacecolor="none", color=_BLUE, label="planned")
+    axes.plot(*measured.T, "o", markersize=3.5, color=_ORANGE, label="measured")
+    axes.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15))  # rows of the camera go down
+    axes.legend(fontsize=8, loc="upper right")
+    return figure
 
 
-def _svg(*parts: str) -> str:
-    return (
-        f"<svg width='{_SIZE}' height='{_SIZE}' viewBox='0 0 {_SIZE} {_SIZE}' "
-        "style='border:1px solid #ddd'>" + "".join(parts) + "</svg>"
-    )
+def _bars(values: NDArray[np.float64]) -> "Figure":
+    """Draw one bar for each angle."""
+    figure, axes = _axes("angle", "visibility")
+    axes.bar(np.arange(len(values)), np.clip(values, 0, 1), width=0.8, color=_BLUE)
+    axes.set(ylim=(0, 1), xlim=(-0.6, len(values) - 0.4))
+    axes.grid(axis="y", color="#cccccc", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure
 
 
-def _image(picture: NDArray[np.uint8]) -> str:
-    data = base64.b64encode(encode_png(picture)).decode()
-    return f"<img width='{_SIZE}' alt='' src='data:image/png;base64,{data}'>"
-
-
-def _interferogram(frame: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    grey = np.round(255.0 * frame / max(int(frame.max()), 1)).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+def _interferogram(
+    frame: NDArray[np.uint8] | NDArray[np.uint16], background: InterferogramStack
+) -> "Figure":
+    figure, axes = _axes("x (µm)", "y (µm)")
+    height, width = (n * background.optics.pixel_size_um for n in frame.shape)
+    axes.imshow(frame, cmap="gray", vmin=0, extent=(0, width, height, 0))
+    return figure
 
 
 def _spectrum(
-    background: InterferogramStack, carrier: tuple[float, float], angle: int
-) -> NDArray[np.uint8]:
-    """Return a frame's spectrum in colour, its sideband's disk as a white circle."""
-    frame, optics = background.frames[angle], background.optics
-    rows, columns = frame.shape
-    window = (np.hanning(n + 1)[:-1] for n in (rows, columns))
+    frame: NDArray[np.uint8] | NDArray[np.uint16],
+    background: InterferogramStack,
+    carrier: tuple[float, float],
+) -> "Figure":
+    """Draw a frame's spectrum, and its sideband's disk as a white circle."""
+    optics, size = background.optics, frame.shape
+    window = (np.hanning(n + 1)[:-1] for n in size)
     power = np.abs(np.fft.fftshift(np.fft.fft2(frame * np.outer(*window)))) ** 2
     level = np.log10(np.maximum(power / power.max(), 10**-_DECADES))
-    picture = apply_colours(1 + level / _DECADES)
-    fy, fx = (np.fft.fftshift(np.fft.fftfreq(n, optics.pixel_size_um)) for n in (rows, columns))
-    distance = np.hypot(fy[:, None] - carrier[1], fx - carrier[0])
-    step = 1 / (optics.pixel_size_um * min(rows, columns))
-    picture[np.abs(distance - optics.cutoff) < step / 2] = 255
-    return picture
+    steps = [1 / (n * optics.pixel_size_um) for n in size]  # zero frequency at n//2
+    top, left = (-(n // 2 + 0.5) * step for n, step in zip(size, steps, strict=True))
+    bottom, right = ((n - n // 2 - 0.5) * step for n, step in zip(size, steps, strict=True))
+    figure, axes = _axes("fx (cycles/µm)", "fy (cycles/µm)")
+    axes.imshow(level, cmap="inferno", extent=(left, right, bottom, top))
+    turn = np.linspace(0, 2 * np.pi, 181)
+    disk = optics.cutoff * np.stack([np.cos(turn), np.sin(turn)])
+    axes.plot(disk[0] + carrier[0], disk[1] + carrier[1], color="white", linewidth=1)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    return figure

@@ -21,6 +21,7 @@ from acquisition.choices import (
     check_regularizer,
 )
 from acquisition.errors import ConfigurationError, DataError
+from acquisition.scan_name import scan_name
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
 from files.batch_files import BatchFile, batch_files, is_batch
@@ -273,7 +274,7 @@ def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_js
 
 
 def _lines(row: "ScanResult", method: str) -> list[str]:
-    scan = f"scan {row.time}" + (f" at {row.position}" if row.position else "")
+    scan = scan_name(row.time) + (f" at {row.position}" if row.position else "")
     said = [row.error or _figures(row, method)]
     said += [row.wave_vectors] if row.wave_vectors else []
     said += [f"corrections {row.corrections}"] if row.corrections else []

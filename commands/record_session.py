@@ -26,6 +26,7 @@ from acquisition.configuration.calibration_file import CalibratedConfig, load_ca
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import ConfigurationError, ScanStopped
 from acquisition.microscope import open_microscope
+from acquisition.scan_name import scan_name
 from commands.progress import Bar, progress_bar
 from files.disk import check_output
 from files.recording import Recording, read_recording
@@ -427,7 +428,7 @@ class _Session:
         scans = f"{self._done}" if self._done == planned else f"{self._done} of {planned}"
         print(f"{scans} scans in {self._seconds:.1f} s: {self._output}")
         for number, lost in self._lost_angles.items():
-            print(f"scan {number} is incomplete, lost angles: {', '.join(map(str, lost))}")
+            print(f"{scan_name(number)} is incomplete, lost angles: {', '.join(map(str, lost))}")
         if (kept := self._kept()) is not None:
             away = kept["farthest_um"]
             at_most = "" if away is None else f", at most {away:.2g} um from the middle"
@@ -442,7 +443,7 @@ class _Session:
                 f"{self._follower_state.made} of {self._done} tomograms: {self._tomograms.output}"
             )
             for number, why in self._follower_state.failed:
-                print(f"scan {number} has no tomogram: {why}")
+                print(f"{scan_name(number)} has no tomogram: {why}")
             if self._follower_state.error:
                 print(f"the making of tomograms stopped early: {self._follower_state.error}")
         if self._missing:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acquisition.errors import ConfigurationError, DataError, LiveTomoError
+from acquisition.scan_name import scan_name
 
 if TYPE_CHECKING:
     import torch
@@ -197,9 +198,9 @@ def _make_samples(source: _Source, data: Path, target: str, seed: int) -> "list[
             try:
                 save(source.sample(source.files[file], scan, number), path)
             except LiveTomoError as error:
-                print(f"{one.file}, scan {scan} is left out: {error}", flush=True)
+                print(f"{one.file}, {scan_name(scan)} is left out: {error}", flush=True)
                 continue
-            print(f"sample {done} of {len(wanted)}: {one.file}, scan {scan}", flush=True)
+            print(f"sample {done} of {len(wanted)}: {one.file}, {scan_name(scan)}", flush=True)
         made.append(one)
     for part in _parts(made):
         if not part:

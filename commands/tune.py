@@ -22,7 +22,7 @@ def add_options(parser: ArgumentParser) -> None:
     text = "default: a simulated sample, whose truth is known"
     parser.add_argument("recording", type=Path, nargs="?", metavar="RECORDING", help=text)
     parser.add_argument(
-        "--scan", type=int, default=0, metavar="N", help="which scan of the recording; default: 0"
+        "--scan", type=int, default=0, metavar="N", help="which scan, counted from 0; default: 0"
     )
     parser.add_argument(
         "--simulate",

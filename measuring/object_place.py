@@ -5,8 +5,10 @@ The voxels of objects are those above Otsu's threshold, split where they touch
 centroid of its contrast above the threshold. Of the usual ways to track a particle the centroid
 assumes least on its shape (Cheezum, Walker and Guilford, Biophys. J. 81, 2378, 2001); it is exact
 for what blurs evenly in all directions, as the missing cone does up and down. A centroid is wrong
-where part of the object is missing or a neighbour is taken for a part of it. So an object that
-reaches the edge of the volume, and one whose volume changed too much, is not found.
+where part of the object is missing or a neighbour is taken for a part of it. So an object whose
+volume changed too much is not found, nor a small one that reaches the edge of the volume. What
+reaches the edge and is half as large as the field is recognised by its field instead, and stays
+where it was seen first along the axes on which it is cut (``measuring.field_shift``).
 
 Arrays (z, y, x), lengths in um from the volume's centre, which is voxel n//2 of each axis. Pure
 numpy, scipy and scikit-image.
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from acquisition.optics import Optics
+from measuring.field_shift import find_shifted, first_sight
 from measuring.finding import find_objects
 from measuring.sighting import ObjectPlace, Sighting, Zyx
 from measuring.threshold import otsu
@@ -51,15 +54,18 @@ def find_place(
     Returns
     -------
     Sighting
-        Without a place where nothing stands out from the noise, where the object reaches the edge,
-        is too far from where it is expected, or has another size.
+        Without a place where nothing stands out from the noise, where a small object reaches the
+        edge, the object is too far from where it is expected, or has another size.
     """
     contrast = np.asarray(index - np.float32(optics.medium_index), np.float32)
     if not np.isfinite(contrast).all():
         return Sighting(None, "the tomogram has values that are not finite")
+    if expected is not None and expected.field is not None:
+        return find_shifted(contrast, voxel_size_um, expected)
     threshold = otsu(np.abs(contrast))
-    if threshold is None:
-        return Sighting(None, "nothing in the field stands out from the noise")
+    if threshold is None:  # or what stands out is everywhere
+        large = None if expected else first_sight(contrast, voxel_size_um, (0.0, 0.0, 0.0))
+        return Sighting(large, "" if large else "nothing in the field stands out from the noise")
     contrast = _upright(contrast, threshold)
     resolution_um = max(optics.axial_resolution_um, optics.lateral_resolution_um)
     labels = find_objects(contrast, threshold, voxel_size_um, resolution_um, _SMALLEST_UM3)
@@ -69,9 +75,14 @@ def find_place(
     wanted = (0.0, 0.0, 0.0) if expected is None else expected.centre_um
     number = min(places, key=lambda n: math.dist(places[n].centre_um, wanted))
     problem = _problem(places[number], expected)
-    if not problem and _at_edge(labels, number):
-        problem = "the object reaches the edge of the tomogram"
-    return Sighting(None, problem) if problem else Sighting(places[number])
+    cut = _cut_axes(labels, number)
+    if problem or not any(cut):
+        return Sighting(None, problem) if problem else Sighting(places[number])
+    large = None
+    if expected is None and _large(labels, number, cut):
+        at = (0.0 if off else um for off, um in zip(cut, places[number].centre_um, strict=True))
+        large = first_sight(contrast, voxel_size_um, (next(at), next(at), next(at)))
+    return Sighting(large, "" if large else "the object reaches the edge of the tomogram")
 
 
 def _upright(contrast: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
@@ -119,6 +130,15 @@ def _problem(place: ObjectPlace, expected: ObjectPlace | None) -> str:
     return ""
 
 
-def _at_edge(labels: Labels, number: int) -> bool:
+def _cut_axes(labels: Labels, number: int) -> tuple[bool, bool, bool]:
+    """Return on which axes an object reaches the edge."""
     faces = (labels[[0, -1]], labels[:, [0, -1]], labels[:, :, [0, -1]])
-    return any(bool((face == number).any()) for face in faces)
+    z, y, x = (bool((face == number).any()) for face in faces)
+    return z, y, x
+
+
+def _large(labels: Labels, number: int, cut: tuple[bool, bool, bool]) -> bool:
+    """Return whether an object extends over half of an axis on which it is cut."""
+    box = ndimage.find_objects(labels, max_label=number)[number - 1]
+    sizes = zip(box, labels.shape, cut, strict=True)
+    return any(off and part.stop - part.start >= count / 2 for part, count, off in sizes)

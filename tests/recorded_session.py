@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.wire.places import StagePlace, StageState
+from pipeline.wire.places import SnapRequest, StagePlace, StageState
 from pipeline.wire.state import (
     ForecastRequest,
     InstrumentState,
@@ -118,6 +118,7 @@ class RecordedSession:
     quality: QualityView | None = None
     every: int = 1
     recorded: RecordRequest | None = None
+    saved: SnapRequest | None = None
     forecasts: list[ForecastRequest] = field(default_factory=list)
     foreseen: RecordingForecast = field(default_factory=RecordingForecast)
     polls: int = 0
@@ -176,6 +177,11 @@ class RecordedSession:
 
     def snap(self) -> None:
         self._carry_out("snap")
+        self.announce(snapped=self.played)
+
+    def save_snap(self, request: SnapRequest) -> None:
+        self._carry_out(f"save snap {request.sample_name}")
+        self.saved = request
 
     def stage_place(self) -> StagePlace:
         self._carry_out("where")

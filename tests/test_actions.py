@@ -92,8 +92,8 @@ NOTHING = Situation()
 READY = Situation(InstrumentState(Phase.IDLE, "ready"), tomogram=True)
 NEEDING_AN_ANSWER = {"live", "play", "background", "record", "snap", "tv"}
 NEEDING_A_TOMOGRAM = {
-    "raw beside", "tv beside", "difference", "tv difference", "error map", "uncertainty map",
-    "outlines", "xy",
+    "measure all", "raw beside", "tv beside", "difference", "tv difference", "error map",
+    "uncertainty map", "outlines", "xy",
     "xz", "yz", "3d", "enlarge 3d", "line", "region",
     "follow", "put away", "save", "copy", "figure", "movie", "export", "table", "napari",
     "earlier", "later", "auto", "nearer", "farther", "fit", "left",
@@ -116,6 +116,8 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
     stages = replace(READY.instrument, drift=DriftState(possible=True))
     assert enabled(replace(READY, instrument=stages)) - enabled(READY) == {"keep"}
     assert "keep" not in enabled(replace(READY, instrument=stages, file=True))
+    snapped = replace(READY.instrument, snapped=3)
+    assert enabled(replace(READY, instrument=snapped)) - enabled(READY) == {"save snap"}
     assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}

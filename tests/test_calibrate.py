@@ -129,7 +129,7 @@ class Page(HTMLParser):
         self.count[tag] = self.count.get(tag, 0) + 1
         if tag == "img":
             kind, data = (dict(attrs)["src"] or "").split(",", 1)
-            assert kind == "data:image/png;base64"
+            assert kind == "data:image/svg+xml;base64"
             self.pictures.append(base64.b64decode(data))
 
 
@@ -142,10 +142,12 @@ def test_the_report_is_one_page_with_everything(
     page = Page()
     page.feed(text)
     assert page.count["tr"] == len(checks) + 1
-    assert page.count["svg"] == 2
-    assert page.count["circle"] == 1 + 2 * 9  # the pupil, planned and measured angles
-    assert page.count["rect"] == 9
-    assert [picture[:4] for picture in page.pictures] == [b"\x89PNG"] * 2
+    pupil, bars, fringes, spectrum = (picture.decode() for picture in page.pictures)
+    for colour in ("#1f6feb", "#b35900"):  # planned and measured angles, and one in the legend
+        assert len(re.findall(rf"<use [^>]*{colour}", pupil)) == 9 + 1
+    assert len(re.findall(r"<path [^>]*fill: #1f6feb", bars)) == 9
+    assert "NA/wavelength" in pupil and ">visibility<" in bars
+    assert "<image" in fringes and "<image" in spectrum
     assert not re.search(r"(?:src|href)=['\"]https?:", text)
     with pytest.raises(DataError, match="must be a new folder"):
         run_calibrate(file, tmp_path / "report")

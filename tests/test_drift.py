@@ -1,4 +1,4 @@
-"""Keeping an object in the middle: its place, the controller, time-lapses that drift."""
+"""Keeping an object in the middle: the controller, time-lapses that drift, live scans."""
 
 import json
 import math
@@ -17,115 +17,22 @@ from acquisition.configuration.sections import DriftSection, StageSection
 from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
 from acquisition.errors import ConfigurationError, DeviceError
 from acquisition.microscope import Microscope
-from benchmarks.accuracy_cases import Sphere, View, record
 from commands.record_session import run_record
 from files.drift_log import DriftLog
 from files.recording import read_recording
 from files.series import ScanLocation
-from measuring.object_place import find_place
 from measuring.sighting import ObjectPlace, Sighting
 from pipeline.live.live_centring import LiveCentring
+from pipeline.live.stage_control import StageControl
 from pipeline.timelapse import focus_drive
 from pipeline.timelapse.drift_control import DriftControl
 from pipeline.timelapse.object_keeper import ObjectKeeper
 from pipeline.timelapse.plan import TimelapsePlan, interval_plan
 from pipeline.timelapse.run import TimelapseRun
 from pipeline.wire.sockets import PipelineError
-from reconstruction.reconstructor import Reconstructor
-from reconstruction.settings import ReconstructionSettings
-from tests.blurred_objects import VOXEL_UM, Contrast, ball, blurred, together
-from tests.scans import CELL
 from tests.simulated import small_microscope
 
 Xyz = tuple[float, float, float]
-
-# ---- The place of an object ----------------------------------------------------------------------
-
-SHAPE = (40, 64, 96)
-RADIUS = 1.2
-ALONE = ball(RADIUS, (0.3, -0.4, -0.5))
-
-
-def seen(contrast: Contrast, expected: ObjectPlace | None = None) -> Sighting:
-    return find_place(blurred(contrast, SHAPE), VOXEL_UM, CELL.optics, expected)
-
-
-def known_at(z: float, y: float, x: float) -> ObjectPlace:
-    """Return what a ball of the tests is known as after it was seen."""
-    place = seen(ALONE).place
-    assert place is not None
-    return ObjectPlace((z, y, x), place.volume_um3)
-
-
-@pytest.mark.parametrize("height", [0.03, 0.005, -0.02])
-@pytest.mark.parametrize("centre", [(0.0, 0.0, 0.0), (0.5, 0.31, -0.7), (-1.0, -1.2, 2.4)])
-def test_a_ball_is_where_it_was_put(centre: Xyz, height: float) -> None:
-    place = seen(ball(RADIUS, centre, height)).place
-    assert place is not None
-    assert place.centre_um == pytest.approx(centre, abs=0.01)
-
-
-@pytest.mark.parametrize("centre", [(0.0, 0.0, 0.0), (0.7, -0.5, 1.1), (-0.3, 0.8, -1.6)])
-def test_an_exact_sphere_is_found_in_one_plane(centre: Xyz) -> None:
-    """The scattering is the partial-wave solution, not this project's forward model."""
-    sphere = Sphere(1.0, 0.03, centre)
-    background, sample = record((sphere,), View(photons=5000.0, frame=128), seed=3)
-    look = Reconstructor(background, settings=ReconstructionSettings(planes=1))
-    tomogram = look(sample).tomogram.windowed()
-    place = find_place(tomogram.index.numpy(), tomogram.voxel_size_um, tomogram.optics).place
-    assert place is not None
-    assert place.centre_um[1:] == pytest.approx(centre[1::-1], abs=0.02)
-    assert place.centre_um[0] == pytest.approx(centre[2], abs=0.08)
-
-
-def test_the_object_is_the_one_where_it_is_expected() -> None:
-    two = together(ball(RADIUS, (0, 0, -0.6)), ball(1.1, (0, 0.4, 2.6)))
-    nearest, followed = seen(two).place, seen(two, known_at(0.0, 0.2, 2.2)).place
-    assert nearest is not None and followed is not None
-    assert nearest.centre_um == pytest.approx((0, 0, -0.6), abs=0.02)
-    assert followed.centre_um == pytest.approx((0, 0.4, 2.6), abs=0.02)
-
-
-@pytest.mark.parametrize("distance", [2.4, 2.2, 2.0, 1.6])
-def test_a_touching_neighbour_does_not_pull_it(distance: float) -> None:
-    """Either the two are told apart, or nothing is found."""
-    both = together(ball(RADIUS, (0, 0, -0.5)), ball(RADIUS, (0, 0, -0.5 + distance)))
-    found = seen(both, known_at(0.0, 0.0, -0.5))
-    if distance >= 2.0:
-        assert found.place is not None
-    if found.place is None:
-        assert "times the volume" in found.problem
-    else:
-        assert found.place.centre_um == pytest.approx((0, 0, -0.5), abs=0.05)
-
-
-def test_a_small_neighbour_pulls_it_by_less_than_a_fifth_of_its_radius() -> None:
-    both = together(ball(RADIUS, (0, 0, -0.5)), ball(RADIUS / 2, (0, 0, -0.5 + 1.5 * RADIUS)))
-    place = seen(both, known_at(0.0, 0.0, -0.5)).place
-    assert place is not None
-    assert place.centre_um == pytest.approx((0, 0, -0.5), abs=RADIUS / 5)
-
-
-@pytest.mark.parametrize(
-    ("contrast", "problem"),
-    [
-        (ball(RADIUS, height=0.0), "nothing in the field stands out"),
-        (ball(0.3), "nothing in the field is as large as an object"),
-        (ball(RADIUS, (0, 0, 4.4)), "reaches the edge"),
-        (ball(RADIUS, (0, -3.0, 0)), "reaches the edge"),
-        (ball(RADIUS, (3.2, 0, 0)), "reaches the edge"),
-    ],
-)
-def test_what_is_not_whole_is_not_found(contrast: Contrast, problem: str) -> None:
-    found = seen(contrast)
-    assert found.place is None
-    assert problem in found.problem
-
-
-def test_another_object_is_not_taken_for_a_lost_one() -> None:
-    assert "no object within" in seen(ALONE, known_at(0.3, 2.4, 2.4)).problem
-    assert "times the volume" in seen(ball(2.0), known_at(0, 0, 0)).problem
-
 
 # ---- The controller ------------------------------------------------------------------------------
 
@@ -328,7 +235,7 @@ def test_a_specimen_that_leaves_does_not_end_it(instrument: Microscope, tmp_path
         corrected = microscope.stage.position_um()
     assert progress.done == 5
     assert progress.drift.startswith("not corrected: nothing in the field")
-    assert progress.warning.startswith("scan 4: not corrected: nothing in the field")
+    assert progress.warning.startswith("scan 5: not corrected: nothing in the field")
     log = read_recording(path).drift()
     assert np.isfinite(log.object_um).all(axis=1).tolist() == [True] * 2 + [False] * 3
     assert [bool(note) for note in log.notes] == [False] * 2 + [True] * 3
@@ -390,7 +297,7 @@ def test_a_failed_autofocus_does_not_end_it(
     with keeping(instrument, on=False) as microscope, TimelapseRun(microscope, plan, path) as run:
         run.start()
         run.step()
-        assert run.progress().warning == "focus at position 0: the drive is stuck"
+        assert run.progress().warning == "focus at position 1: the drive is stuck"
     (scan,) = read_recording(path).scans()
     assert scan.stage_um == (0.0, 0.0, 0.3)
 
@@ -471,14 +378,17 @@ def test_it_needs_something_that_moves(
 def test_live_scans_are_kept_in_the_middle_too(instrument: Microscope) -> None:
     with keeping(instrument, on=False) as microscope:
         background = microscope.background()
-        centring = LiveCentring(on=False)
+        centring, control = LiveCentring(on=False), StageControl()
         centring.open(microscope)
+        control.open(microscope.stage, StageSection(axes=((0.0, -1.0), (1.0, 0.0))))
         put(microscope, 0.5, -0.4, 0.3)
         centring.after_scan(microscope.scan(), background)
         assert microscope.stage.position_um() == (0.0, 0.0, 0.0)
         centring.switch("on")
         centring.after_scan(microscope.scan(), background)
         assert away_um(microscope) < 0.25
+        x, y, z = microscope.stage.position_um()
+        assert control.correction_um() == pytest.approx((-y, x, z))  # along the tomogram's axes
         assert "corrected by" in centring.state(None).message
         assert centring.state("of the time-lapse").message == "of the time-lapse"
         centring.switch("off")

@@ -217,9 +217,9 @@ def test_blank_frames_are_lost_ones(session: Session, convert: Import) -> None:
     sample, empty = session.sample.copy(), session.empty.copy()
     sample[4], empty[6] = 3, 0
     warnings = convert(sample, empty)
-    assert "sample.npy has blank frames, which are marked as lost: scan 0: angle 4" in warnings[0]
+    assert "sample.npy has blank frames, which are marked as lost: scan 1: angle 4" in warnings[0]
     assert (
-        "background.npy has blank frames, which are marked as lost: scan 0: angle 6" in warnings[1]
+        "background.npy has blank frames, which are marked as lost: scan 1: angle 6" in warnings[1]
     )
     assert len(warnings) == 2
     assert convert.stacks()[0].lost == (4,) and convert.background().lost == (6,)
@@ -230,7 +230,7 @@ def test_saturated_frames(session: Session, convert: Import) -> None:
     brighter = np.clip(session.sample[2].astype(int) * 2, 0, 255)
     sample = session.sample.copy()
     sample[2] = brighter
-    only(convert(sample, session.empty), "saturated frames (scan 0: angle 2): lower the exposure")
+    only(convert(sample, session.empty), "saturated frames (scan 1: angle 2): lower the exposure")
 
 
 def test_a_sample_without_fringes_in_some_frames(session: Session, convert: Import) -> None:
@@ -244,7 +244,7 @@ def test_frames_of_other_angles(session: Session, convert: Import) -> None:
     first, second = (scan.frames for scan in session.scans)
     swapped = second[[0, 1, 3, 2, *range(4, ANGLES)]]
     warnings = convert(np.stack([first, swapped]), session.empty)
-    only(warnings, "scan 1: the illumination differs from the background by up to 0.6")
+    only(warnings, "scan 2: the illumination differs from the background by up to 0.6")
     assert warnings[0].endswith("reconstruction will leave out angles 2, 3")
     np.testing.assert_array_equal(convert.stacks()[1].frames, swapped)
     result = Reconstructor(convert.background())(convert.stacks()[1])
@@ -264,7 +264,7 @@ def test_scans_in_another_order_are_refused(
     first, second = (scan.frames for scan in session.scans)
     convert.refuses(f"sample.npy over .*background.npy: .* {cause}", first[order], session.empty)
     later = np.stack([first, second[order]])
-    convert.refuses(f"scan 1 over its background: .* {cause}", later, session.empty)
+    convert.refuses(f"scan 2 over its background: .* {cause}", later, session.empty)
 
 
 def test_pictures_whose_names_a_person_would_sort(session: Session, convert: Import) -> None:

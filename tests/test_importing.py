@@ -212,7 +212,7 @@ def test_times_in_other_units_are_refused(
 def test_scans_against_the_order_of_time_are_pointed_out(session: Session, convert: Import) -> None:
     frames = np.stack([scan.frames for scan in session.scans])
     warnings = convert(frames, session.empty, f"{TOML}timestamps = [1714557607, 1714557600]")
-    only(warnings, "by its timestamp scan 1 was taken before scan 0")
+    only(warnings, "by its timestamp scan 2 was taken before scan 1")
     assert [stack.timestamp for stack in convert.stacks()] == [1714557607, 1714557600]
 
 

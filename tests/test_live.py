@@ -139,9 +139,10 @@ def hurry(instrument: Instrument, name: str = "quality") -> bool:
     """Give a process the priority of others: beside a busy machine it waits for ever."""
     process = instrument.pids.get(name, 0)
     if process and hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):  # it has just ended, or this user may not
-            os.sched_setscheduler(process, os.SCHED_OTHER, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, process, 0)
+        for thread in Path(f"/proc/{process}/task").glob("*"):  # each has its own
+            with contextlib.suppress(OSError):  # it has just ended, or this user may not
+                os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), 0)
     return True
 
 

@@ -27,9 +27,13 @@ SETTINGS = MeasuringSettings(lipid_threshold=1.4)
 STAMP = Stamp("test", 1)
 
 
-def live(step: int = 0, **changes: Any) -> TomogramView:
-    """Return the processor's view of a scan of two balls, which move along x."""
-    pair = together(ball(1.0, (0, -1.2, -0.5 + 0.3 * step)), ball(0.8, (0, 1.2, 0)))
+def live(step: int = 0, view_x: float = 0.0, **changes: Any) -> TomogramView:
+    """Return the processor's view of a scan of two balls, of which the larger one moves along x.
+
+    The field of view has been moved by ``view_x`` um.
+    """
+    moving = ball(1.0, (0, -1.2, -0.5 + 0.3 * step - view_x))
+    pair = together(moving, ball(0.8, (0, 1.2, -view_x)))
     index = blurred(pair, (24, 48, 48))
     view = TomogramView(
         raw=np.full_like(index, MEDIUM),
@@ -41,6 +45,7 @@ def live(step: int = 0, **changes: Any) -> TomogramView:
         timestamp=100.0 + 2 * step,
         latency_s=0.1,
         optics=CELL.optics,
+        correction_um=(view_x, 0.0, 0.0),
     )
     return replace(view, **changes)
 
@@ -58,6 +63,20 @@ def test_objects_of_successive_scans_keep_their_numbers() -> None:
     assert set(np.unique(first.labels)) == {0, 1, 2}
     assert first.threshold is not None and MEDIUM < first.threshold < MEDIUM + 0.03
     assert (first.voxel_size_um, first.medium_index, first.settings) == (VOXEL_UM, MEDIUM, SETTINGS)
+
+
+def test_a_stage_that_follows_an_object_changes_neither_its_place_nor_its_speed() -> None:
+    """The larger ball moves at 0.15 um/s; with corrections on it stays where it is in the view."""
+    still, following = ViewMeasurer(), ViewMeasurer()
+    for step in (0, 2, 4):
+        off, on = still(live(step), SETTINGS), following(live(step, 0.3 * step), SETTINGS)
+    for one, other in zip(off.objects, on.objects, strict=True):
+        assert other.centroid_um == pytest.approx(one.centroid_um, abs=0.02)
+    assert [one.number for one in on.objects] == [1, 2]
+    speeds = [one.speed_um_per_s for one in on.objects]
+    assert speeds == pytest.approx([0.15, 0.0], abs=0.01)
+    assert on.place_of(0)[2] == pytest.approx(-0.5, abs=0.02)  # in the tomogram, for the cursor
+    assert over_the_wire(on).correction_um == pytest.approx((1.2, 0, 0))
 
 
 def test_the_displayed_part_is_measured() -> None:
@@ -109,7 +128,7 @@ def test_malformed_objects_are_refused() -> None:
 
 
 def test_a_tomogram_without_optics_is_named() -> None:
-    with pytest.raises(DataError, match="scan 0 came without"):
+    with pytest.raises(DataError, match="scan 1 came without"):
         ViewMeasurer()(live(optics=None), SETTINGS)
 
 

@@ -103,17 +103,18 @@ def click(widget: QWidget, x: int) -> None:
 def test_the_checks_of_the_whole_file_are_shown_and_lead_to_their_scans(window: Window) -> None:
     panel = window.trust
     press(window, Qt.Key.Key_F5)
-    scans, ssim = panel.ssim.getData()
+    scans, ssim = panel.plots.ssim.getData()
     assert scans.tolist() == [1, 3, 5] and ssim.tolist() == pytest.approx([0.5, 0.6, 0.7])
-    assert panel.residual.getData()[1].tolist() == pytest.approx([0.1] * 3)
+    assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1] * 3)
     assert "3 of 6 time points" in panel.words.text()
-    panel.ssim.sigClicked.emit(panel.ssim, [panel.ssim.points()[2]], None)  # as a click does
+    dots = panel.plots.ssim
+    dots.sigClicked.emit(dots, [dots.points()[2]], None)  # as a click does
     wait_until(lambda: at(window) == 4)
-    assert [line.value() for line in panel.places] == [5, 5]
-    assert panel.slices.getData()[1].tolist() == pytest.approx(list(report(4).ssim_z))
+    assert [line.value() for line in panel.plots.places] == [5, 5]
+    assert panel.plots.slices.getData()[1].tolist() == pytest.approx(list(report(4).ssim_z))
     press(window, Qt.Key.Key_Period)
     wait_until(lambda: at(window) == 5)
-    assert panel.slices.getData()[1] is None or not len(panel.slices.getData()[1])
+    assert panel.plots.slices.getData()[1] is None or not len(panel.plots.slices.getData()[1])
     assert "not compared" in panel.note.text()
 
 
@@ -290,7 +291,7 @@ def test_a_dropped_file_takes_the_place_of_the_one_that_is_shown(
     wait_until(lambda: window.tomogram is not None and window.tomogram.raw.shape == SHAPE)
     assert window.windowTitle() == "LiveTomo - noise.h5"
     assert window.time.place.text() == "1 of 1"
-    assert not len(window.trust.ssim.data)
+    assert not len(window.trust.plots.ssim.data)
     wait_until(lambda: 0 in window.time.strip.pictures)
     expected = noise(3).index.numpy()[SHAPE[0] // 2]
     assert window.time.strip.pictures[0].mean() == pytest.approx(float(expected.mean()), abs=1e-3)

@@ -54,7 +54,7 @@ def measured(sequence: int, volume_um3: float) -> MeasuredView:
     )
     return MeasuredView(
         objects, labels, VOXEL_UM, MEDIUM, "deep", 1.35, MeasuringSettings(), sequence,
-        1.7e9 + sequence, 0.2,
+        1.7e9 + sequence, 0.2, (0.4, 0.0, 0.0),
     )  # fmt: skip
 
 
@@ -107,17 +107,19 @@ def test_objects_are_listed_outlined_and_found(window: Window) -> None:
     row = [panel.table.item(0, column) for column in range(len(FIGURES) + 1)]
     texts = [item.text() for item in row if item is not None]
     assert texts[:3] == ["7 (cut)", "30.0 µm³", "11.5 pg"]
-    assert texts[-1] == ""  # its speed is not known yet
-    speed = panel.table.item(1, len(FIGURES))
-    assert speed is not None and speed.text() == "0.50 µm/s"
+    speed = 1 + list(FIGURES).index("speed_um_per_s")
+    assert texts[speed] == ""  # it is not known yet
+    assert texts[-3:] == ["-1.44 µm", "-1.10 µm", "0.36 µm"]
+    item = panel.table.item(1, speed)
+    assert item is not None and item.text() == "0.50 µm/s"
     assert xy.outlines.isVisible()
     expected = outlines(measured(0, 30.0).labels[window.state.cursor[Z]], [7, 3])
     np.testing.assert_array_equal(xy.outlines.image, expected)
     assert xy.overlay.marks.badge.note == ""
     window.poll()  # the instrument goes on: whose outlines they are is said
-    assert xy.overlay.marks.badge.note == "outlines of scan 0"
+    assert xy.overlay.marks.badge.note == "outlines of scan 1"
     panel.table.cellClicked.emit(1, 0)  # as a click on its row does
-    assert window.state.position_um[X] == pytest.approx(1.92)
+    assert window.state.position_um[X] == pytest.approx(1.52, abs=0.1)  # in the tomogram
     assert window.state.position_um[Y] == pytest.approx(-1.1)
     press(window, Qt.Key.Key_M)
     assert not xy.outlines.isVisible()

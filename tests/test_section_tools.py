@@ -224,8 +224,8 @@ def test_total_variation_and_what_was_compared_with_it_are_of_one_scan(
     left, right = (views.panels[0] for views in (window.views, window.picture.beside))
     np.testing.assert_allclose(left.image.image, tomograms[0].regularized[z], atol=1e-6)
     np.testing.assert_allclose(right.image.image - left.image.image, 0.001, atol=1e-6)
-    assert left.overlay.marks.badge.text == "REGULARIZED · DEEP OF SCAN 0"
-    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 0"
+    assert left.overlay.marks.badge.text == "REGULARIZED · DEEP OF SCAN 1"
+    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 1"
     press(window, Qt.Key.Key_D, shift=True)
     np.testing.assert_allclose(right.image.image, -0.001, atol=1e-6)
 

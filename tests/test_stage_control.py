@@ -16,7 +16,7 @@ from pipeline.live.sending import Sending
 from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, Context, bind, connect
 from pipeline.wire.messages import AcquirerStatus, Inbox, Message, StackHeader, Stamp
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.sockets import PipelineError, command, request
 from pipeline.wire.state import (
     ForecastRequest,
@@ -105,7 +105,15 @@ def place(acquirer: RunningAcquirer) -> StagePlace:
 
 def move(acquirer: RunningAcquirer, wanted: StagePlace) -> AcquirerStatus:
     acquirer.ask("move", PLACE.dump_json(wanted).decode())
-    return acquirer.wait(lambda s: s.stage is not None and not s.stage.moving)
+
+    def there(status: AcquirerStatus) -> bool:
+        if status.stage is None or status.stage.moving:
+            return False
+        here = status.stage.place
+        axes = ((wanted.x_um, here.x_um), (wanted.y_um, here.y_um), (wanted.z_um, here.z_um))
+        return all(want in (None, um) for want, um in axes)  # not the status before the command
+
+    return acquirer.wait(there)
 
 
 def test_the_stage_goes_where_it_is_sent(acquirer: RunningAcquirer) -> None:
@@ -125,18 +133,45 @@ def test_a_place_that_is_none_is_refused(acquirer: RunningAcquirer, wanted: str)
     assert place(acquirer) == before
 
 
-def test_a_snap_is_one_scan(acquirer: RunningAcquirer) -> None:
+def test_a_snap_is_one_scan_and_knows_how_far_the_stage_has_gone(acquirer: RunningAcquirer) -> None:
+    move(acquirer, StagePlace(5.0, -3.5, 2.0))
     before = acquirer.wait(lambda s: True).scans
     acquirer.ask("snap")
     after = acquirer.wait(lambda s: s.scans > before and s.phase is Phase.IDLE)
     assert after.scans == before + 1
     kinds: list[str] = []
+    corrections: list[tuple[float, float, float]] = []
     while "stack" not in kinds:
         message = acquirer.inbox.receive(1000)
         if message is not None:
             assert isinstance(message.header, StackHeader)
             kinds.append(message.header.kind)
+            corrections.append(message.header.correction_um)
     assert kinds in (["background", "stack"], ["stack"])
+    assert corrections[-1] == pytest.approx((5.0, -3.5, 2.0))
+
+
+def test_the_last_snap_is_saved_with_notes_and_place(
+    acquirer: RunningAcquirer, tmp_path: Path
+) -> None:
+    move(acquirer, StagePlace(1.0, 2.0, -0.5))
+    before = acquirer.wait(lambda s: True).scans
+    acquirer.ask("snap")
+    assert acquirer.wait(lambda s: s.snapped == before).scans == before + 1
+    move(acquirer, StagePlace(9.0, 9.0, 9.0))
+    output = tmp_path / "snap.h5"
+    wanted = SnapRequest(str(output), "HL60", "one is dividing", "corner")
+    text = TypeAdapter(SnapRequest).dump_json(wanted).decode()
+    assert acquirer.ask("save snap", text) == f"saved {output}"
+    recording = read_recording(output)
+    assert recording.sample == SampleNotes("HL60", "one is dividing")
+    (scan,) = recording.scans()
+    assert (scan.position_name, scan.stage_um) == ("corner", (1.0, 2.0, -0.5))
+    assert scan.stack.complete and scan.stack.frames.std() > 5  # fringes
+    with pytest.raises(PipelineError, match="exists"):
+        acquirer.ask("save snap", text)
+    with pytest.raises(PipelineError, match="save snap: "):
+        acquirer.ask("save snap", "{}")
 
 
 def test_a_time_lapse_at_positions_keeps_the_stage_to_itself(

@@ -321,11 +321,13 @@ def line() -> Any:
 def test_frames_come_before_their_scan(line: Line, scans: list[InterferogramStack]) -> None:
     line.send(scans[1])  # so that both sides are connected
     assert isinstance(line.next(), ArrivedScan)
+    line.sending.locate = lambda: (1.0, 2.0, -3.0)
     placed = line.write(scans[1], 7)
     early = line.next()
     if not isinstance(early, ArrivedFrames):
         pytest.skip("there is no shared memory with names here")
     assert (early.angles, early.sequence, early.key) == (list(range(7)), 7, (1, 4))
+    assert early.correction_um == (1.0, 2.0, -3.0)
     with line.receiver.frames(early) as frames:
         assert frames is not None
         np.testing.assert_array_equal(frames[:7], scans[1].frames[:7])

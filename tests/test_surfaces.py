@@ -190,7 +190,7 @@ def test_without_a_level_the_command_finds_one_and_says_it(
 ) -> None:
     assert run_export(series, "ply") == 0
     told = capsys.readouterr().out
-    assert "without --level, the surface of scan 1 is at RI 1.3" in told
+    assert "without --level, the surface of scan 2 is at RI 1.3" in told
     assert read_ply(series.with_name("cells_0001.ply"))[2].size
 
 

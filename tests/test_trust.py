@@ -80,13 +80,13 @@ def test_the_curves_grow_with_tomograms_and_checks(
     window.show_check(check_of(tomograms[0], 0, 0.8))  # while the panel is closed
     press(window, Qt.Key.Key_F5)
     assert panel.isVisible()
-    assert panel.ssim.getData()[1].tolist() == [0.8]
-    assert panel.residual.getData()[1].tolist() == pytest.approx([0.1])
+    assert panel.plots.ssim.getData()[1].tolist() == [0.8]
+    assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1])
     window.poll()
     window.show_check(check_of(tomograms[1], 1, 0.6))
-    assert panel.ssim.getData()[1].tolist() == [0.8, 0.6]
-    assert panel.residual.getData()[1].tolist() == pytest.approx([0.1, 0.11])
-    z, by_slice = panel.slices.getData()
+    assert panel.plots.ssim.getData()[1].tolist() == [0.8, 0.6]
+    assert panel.plots.residual.getData()[1].tolist() == pytest.approx([0.1, 0.11])
+    z, by_slice = panel.plots.slices.getData()
     assert by_slice.tolist() == [0.9, 0.7, 0.5, 0.6, 0.7, 0.8]
     assert z[0] == pytest.approx((3 - SHAPE[0] // 2) * 0.36)  # the window's centre slice
 
@@ -111,8 +111,10 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
     press(window, Qt.Key.Key_F5)
     for sequence in (0, 1):
         window.show_check(check_of(tomograms[sequence], sequence))
-    point = window.trust.ssim.points()[0]
-    window.trust.ssim.sigClicked.emit(window.trust.ssim, [point], None)  # as a click on it does
+    point = window.trust.plots.ssim.points()[0]
+    window.trust.plots.ssim.sigClicked.emit(
+        window.trust.plots.ssim, [point], None
+    )  # as a click on it does
     first = tomograms[0].regularized
     assert first is not None
     z = window.state.cursor[Z]
@@ -121,7 +123,7 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
     assert right.overlay.marks.badge.text == "TOTAL VARIATION"  # of scan 0, which is on display
     window.poll()
     window.show_check(check_of(tomograms[2], 2))  # the instrument goes on
-    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 0"
+    assert right.overlay.marks.badge.text == "TOTAL VARIATION OF SCAN 1"
     np.testing.assert_allclose(left.image.image, first[z], atol=1e-6)
     press(window, Qt.Key.Key_Escape)
     assert not window.picture.beside.isVisible()
@@ -130,7 +132,7 @@ def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[Tom
 
 def test_a_scan_that_is_no_longer_kept_is_said_so(window: Window) -> None:
     window.look_back(77)
-    assert "scan 77 is no longer in memory" in window.status.answer.full_text()
+    assert "scan 78 is no longer in memory" in window.status.answer.full_text()
 
 
 def test_errors_are_painted_over_the_views(window: Window, tomograms: list[TomogramView]) -> None:
@@ -143,7 +145,7 @@ def test_errors_are_painted_over_the_views(window: Window, tomograms: list[Tomog
     assert np.unravel_index(panel.map.image.argmax(), panel.map.image.shape) == (10, 20)
     assert panel.map.image.max() == np.float32(0.01)  # its size, not its sign
     window.poll()
-    assert panel.overlay.marks.badge.note == "errors of scan 0"
+    assert panel.overlay.marks.badge.note == "errors of scan 1"
     press(window, Qt.Key.Key_E)
     assert not panel.map.isVisible()
 

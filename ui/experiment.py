@@ -6,7 +6,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.state import ForecastRequest, InstrumentState, RecordingForecast, RecordRequest
 from ui.bars.timelapse_bar import TimelapseBar
 from ui.bars.toolbar import RUNNING
@@ -43,7 +43,7 @@ class Experiment(QObject):
         self._before_tv = "deep"
         self._positions: PositionsPanel | None = None
         self.dialog: RecordDialog | None = None
-        self._sample_name = ""
+        self.sample_name = ""  # of the last time-lapse or snap
         self.tomogram_shape: tuple[int, int, int] | None = None  # of the one on display
         self.commands = CommandRunner(self)
         self.commands.started.connect(lambda name: self.changed.emit())
@@ -72,6 +72,11 @@ class Experiment(QObject):
     def snap(self) -> None:
         """Take one scan and show its tomogram."""
         self.submit("Snap", self._client.snap)
+
+    def save_snap(self, request: SnapRequest) -> None:
+        """Make the instrument write the last snap; called by a thread that may wait for it."""
+        self._client.save_snap(request)
+        self.sample_name = request.sample_name
 
     def add_position(self) -> None:
         """Add the present place of the stage to the positions list."""
@@ -139,7 +144,7 @@ class Experiment(QObject):
             self.folder,
             () if self._positions is None or state.stage is None else self._positions.places,
             state.stage is not None and state.stage.focus,
-            self._sample_name,
+            self.sample_name,
             self.tomogram_shape,
         )
 
@@ -161,7 +166,7 @@ class Experiment(QObject):
         dialog.deleteLater()
 
     def _record(self, request: RecordRequest) -> None:
-        self.folder, self._sample_name = Path(request.output).parent, request.sample_name
+        self.folder, self.sample_name = Path(request.output).parent, request.sample_name
         self.submit("Record", lambda: self._client.record(request))
 
     def finish_recording(self) -> None:

@@ -39,6 +39,7 @@ class LookingBack(QObject):
         bar.position_chosen.connect(timeline.select_position)
         bar.strip.wanted.connect(timeline.want_thumbnails)
         bar.speed.chosen.connect(self.set_speed)
+        window.objects.all_wanted.connect(self.measure_all)
         window.experiment.changed.connect(self._draw_speed)
         window.docks.changed.connect(self._want_light)
         self._want_light()
@@ -60,6 +61,15 @@ class LookingBack(QObject):
         """Show the small pictures, or hide them."""
         strip = self._window.time.strip
         strip.setVisible(strip.isHidden())
+
+    def measure_all(self, wanted: bool) -> None:
+        """Measure all scans of the file in the background, or stop that."""
+        self._timeline.measure_all(wanted)
+
+    def toggle_measuring_all(self) -> None:
+        """Show the panel of objects, and measure all scans of the file or stop that."""
+        self._window.docks.open("objects")
+        self._window.objects.toggle_all()
 
     def show_scan(self, scan: int) -> None:
         """Show a scan of the file."""

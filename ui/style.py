@@ -155,6 +155,8 @@ QToolButton[place="right"] {{
 }}
 QToolButton#command[place="icon"] {{ padding: 4px 7px; }}
 QToolButton[place="primary"] {{ font-weight: 600; min-width: 64px; }}
+QToolButton#command[wordy="true"] {{ min-width: 20px; }}
+QToolButton#command[wordless="true"] {{ padding: 4px 7px; min-width: 20px; }}
 QDockWidget {{ color: {now.dim}; }}
 QDockWidget::title {{ padding: 3px 8px; background: {now.window}; }}
 QMainWindow::separator {{ background: {now.window}; width: 6px; height: 6px; }}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.wire.file_state import CheckedScan, PlaySpeed
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.state import (
     ForecastRequest,
     MeasuringRequest,
@@ -65,6 +65,9 @@ class ViewedClient(Protocol):
 
     def snap(self) -> None:
         """Take one scan and make its tomogram, while live imaging is stopped."""
+
+    def save_snap(self, request: SnapRequest) -> None:
+        """Write the last snap as a recording; may be called beside other commands."""
 
     def stage_place(self) -> StagePlace:
         """Return where the stage is now."""
@@ -135,6 +138,9 @@ class Timeline(Protocol):
 
     def want_light(self, wanted: bool) -> None:
         """Compute the light of the displayed scans, or not; returns at once."""
+
+    def measure_all(self, wanted: bool) -> None:
+        """Measure all scans in the background, or no more than are displayed; returns at once."""
 
     def seek(self, scan: int) -> None:
         """Show a scan; returns at once."""

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.errors import LiveTomoError
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import (
     InstrumentState,
     MeasuredView,
@@ -257,6 +258,8 @@ class Window(QMainWindow):
         z, y, x = tomogram.raw.shape
         self.experiment.tomogram_shape = (z, y, x)
         self.docks.draw_tomogram(tomogram)
+        if self._timeline is None:
+            self.taking_away.recent.note(tomogram)
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
@@ -291,13 +294,16 @@ class Window(QMainWindow):
         check = self.trust.history.view(sequence)
         if check is None:
             self.status.show_answer(
-                f"scan {sequence} is no longer in memory: record a time-lapse to look back further",
+                f"{scan_name(sequence)} is no longer in memory: record a time-lapse to look back "
+                "further",
                 "warning",
             )
             return
         self._looked_back, self.check = True, check
         self.show_state(replace(self.state, volume="regularized", beside="tv"))
-        self.status.show_answer(f"scan {sequence}, as it was checked; Esc returns to the newest")
+        self.status.show_answer(
+            f"{scan_name(sequence)}, as it was checked; Esc returns to the newest"
+        )
 
     def show_state(self, state: ViewState) -> None:
         """Draw the current tomogram with another ViewState; ``undo`` goes back."""

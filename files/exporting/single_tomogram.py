@@ -14,6 +14,8 @@ from acquisition.errors import DataError
 from acquisition.optics import Optics
 from files.disk import check_output
 from files.exporting.export_tomograms import export_tomograms
+from files.sample_notes import NO_NOTES, SampleNotes
+from files.series import ScanLocation
 from files.tomograms import TomogramWriter
 from reconstruction.tomogram import Tomogram
 
@@ -36,6 +38,10 @@ class SingleTomogram:
         Start of the scan, seconds since the epoch.
     sequence : int
     provenance : mapping
+    location : ScanLocation or None
+        Where it was taken, with the name of the place; None: not known.
+    place_name : str
+    sample : SampleNotes
     """
 
     volumes: Mapping[str, NDArray[np.float32]]
@@ -44,6 +50,9 @@ class SingleTomogram:
     timestamp: float
     sequence: int
     provenance: Mapping[str, str]
+    location: ScanLocation | None = None
+    place_name: str = ""
+    sample: SampleNotes = NO_NOTES
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.volumes) - {"raw", *VOLUMES})
@@ -57,8 +66,9 @@ class SingleTomogram:
         """Write a tomogram file of one time point; ``path`` is a new file."""
         made = {name: self._tomogram(volume) for name, volume in self.volumes.items()}
         raw = made.pop("raw")
-        with TomogramWriter(path, raw, tuple(made)) as writer:
-            writer.append(raw, made)
+        names = None if self.location is None else (self.place_name,)
+        with TomogramWriter(path, raw, tuple(made), None, names, self.sample) as writer:
+            writer.append(raw, made, self.location)
 
     def _tomogram(self, volume: NDArray[np.float32]) -> Tomogram:
         return Tomogram(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from acquisition.errors import DataError
+from acquisition.scan_name import scan_name
 from files.exporting.exported_image import ExportedImage, Volume
 from files.exporting.surface_files import PaintedSurface, write_ply, write_stl
 from files.exporting.surface_levels import surface_levels
@@ -64,9 +65,10 @@ def _meshes(
     medium = image.series.optics.medium_index
     if not levels:
         levels = surface_levels(volume, medium, 1)
+        scan = scan_name(int(image.times[0])) + image.of_position
         tell(
-            f"without --level, the surface of scan {int(image.times[0])}{image.of_position} is at "
-            f"RI {levels[0]:.4f}, half way from the medium to the object"
+            f"without --level, the surface of {scan} is at RI {levels[0]:.4f}, half way from the "
+            "medium to the object"
         )
     sizes = image.series.voxel_size_um
     return [

@@ -13,7 +13,7 @@ from acquisition.errors import ConfigurationError, DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SUFFIXES", "encode_png", "pixels_of", "save_figure", "write_whole"]
+__all__ = ["SUFFIXES", "encode_png", "pixels_of", "save_figure", "svg_of", "write_whole"]
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 # text stays text: as characters in an SVG, as a TrueType font in a PDF
@@ -50,20 +50,29 @@ def save_figure(figure: "Figure", path: Path, dpi: float = 300.0) -> None:
     DataError
         If the file cannot be written.
     """
-    import matplotlib
-
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise ConfigurationError(
             f"a figure must end in {', '.join(SUFFIXES)}, got {path.name!r}: add one of them"
         )
+    write_whole(path, _saved(figure, kind, dpi))
+
+
+def svg_of(figure: "Figure", dpi: float = 150.0) -> bytes:
+    """Return the content of an SVG file of a figure; text stays text."""
+    return _saved(figure, ".svg", dpi)
+
+
+def _saved(figure: "Figure", kind: str, dpi: float) -> bytes:
+    import matplotlib
+
     # no date and no random names: the same figure is the same file
     dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     about = {**dates.get(kind, {}), "Software" if kind == ".png" else "Creator": "LiveTomo"}
     with _lock, matplotlib.rc_context(_REAL_TEXT):
         written = io.BytesIO()
         figure.savefig(written, format=kind[1:], dpi=dpi, metadata=about)
-    write_whole(path, written.getvalue())
+    return written.getvalue()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack, average
+from acquisition.scan_name import scan_name
 from files.importing.description import ImportDescription, load_description
 from files.importing.file_names import in_natural_order
 from files.importing.sources import open_source
@@ -187,8 +188,8 @@ def _warnings(material: _Material, structure: BackgroundReference) -> list[str]:
         )
     if (back := np.flatnonzero(np.diff(material.times_s) < 0)).size:
         notes.append(
-            f"by its timestamp scan {back[0] + 1} was taken before scan {back[0]}: the given "
-            "order is kept"
+            f"by its timestamp {scan_name(back[0] + 1)} was taken before {scan_name(back[0])}: "
+            "the given order is kept"
         )
     notes += brightness_warnings(material.background, material.samples)
     for one in (*material.samples, material.background):
@@ -240,7 +241,7 @@ def _structure_warnings(material: _Material, structure: BackgroundReference) -> 
 
 def _listed(frames: Sequence[int], angles: int) -> str:
     shown = [
-        f"scan {scan}: {_numbers([frame % angles for frame in group])}"
+        f"{scan_name(scan)}: {_numbers([frame % angles for frame in group])}"
         for scan, group in groupby(frames[:_NAMED], lambda frame: frame // angles)
     ]
     more = f", ... ({len(frames)} in all)" if len(frames) > _NAMED else ""
@@ -294,13 +295,13 @@ def _light_warnings(
     try:
         _, astray = structure.find_light(stack)
     except DataError as error:
-        raise DataError(f"scan {number} over its background: {error}") from error
+        raise DataError(f"{scan_name(number)} over its background: {error}") from error
     if not astray:
         return []
     farthest = max(astray.values())
     return [
-        f"scan {number}: the illumination differs from the background by up to {farthest:.2f} "
-        f"NA/wavelength, reconstruction will leave out {_numbers(list(astray))}"
+        f"{scan_name(number)}: the illumination differs from the background by up to "
+        f"{farthest:.2f} NA/wavelength, reconstruction will leave out {_numbers(list(astray))}"
     ]
 
 

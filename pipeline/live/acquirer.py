@@ -20,6 +20,7 @@ from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanS
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
+from pipeline.live.kept_snap import KeptSnap
 from pipeline.live.live_centring import LiveCentring
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
@@ -97,6 +98,7 @@ class Acquirer:
         self._backgrounds = 0
         self._live, self._retake, self._resend = (threading.Event() for _ in range(3))
         self._snap = threading.Event()  # one scan is wanted while live imaging is stopped
+        self._kept_snap = KeptSnap()
         self._stage = StageControl()
         self._wake = threading.Event()
         self._abort_scan = threading.Event()  # cuts a scan short
@@ -127,7 +129,8 @@ class Acquirer:
             self._microscope = calibrated.config.microscope.name
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
-                self._stage.open(microscope.stage)
+                self._stage.open(microscope.stage, calibrated.config.stage)
+                self._sending.locate = self._stage.correction_um
                 self._centring.open(microscope)
                 self._timelapse.keep_in_middle(self._centring.on)
                 try:
@@ -163,6 +166,7 @@ class Acquirer:
                 self._show(Phase.LIVE, "live")
             with contextlib.suppress(ScanStopped):
                 stack = replay.scan(self._abort_scan)
+                self._sending.correction_um = replay.correction_um
                 self._snap.clear()
                 if replay.background is not self._background:
                     self._take_over(replay.background)
@@ -219,7 +223,10 @@ class Acquirer:
         if due_s == 0:
             self._record(microscope)
         elif self._snap_due and not live:
-            self._scan(microscope)
+            snap = self._scan(microscope)
+            if self._background is not None:
+                stage_um = self._stage.last_um
+                self._kept_snap.keep(snap, self._background, stage_um, microscope.config)
             self._snap.clear()
         elif live and due_s > self._scan_s:
             begin = time.monotonic()
@@ -263,14 +270,17 @@ class Acquirer:
         if stack is not None:
             self._pass_on(stack, microscope.config)
 
-    def _scan(self, microscope: Microscope) -> None:
+    def _scan(self, microscope: Microscope) -> InterferogramStack:
         self._sending.next_scan(self._counts.scans, self._backgrounds)
         stack = microscope.scan(self._abort_scan, self._sending)
-        self._pass_on(stack, microscope.config)
+        stack = self._pass_on(stack, microscope.config)
         if not self._timelapse.active:
             self._centring.after_scan(stack, self._background)
+        return stack
 
-    def _pass_on(self, stack: InterferogramStack, config: "AcquisitionConfig | None") -> None:
+    def _pass_on(
+        self, stack: InterferogramStack, config: "AcquisitionConfig | None"
+    ) -> InterferogramStack:
         stack = replace(stack, sequence=self._counts.scans)
         sent = self._sending.send(stack, "stack", self._backgrounds)
         self._rate.tick()
@@ -280,6 +290,7 @@ class Acquirer:
             self._counts.unsent + (not sent),
         )
         self._publish_interferogram(stack, config)
+        return stack
 
     def _publish_interferogram(
         self, stack: InterferogramStack, config: "AcquisitionConfig | None"
@@ -327,6 +338,8 @@ class Acquirer:
             case "snap":
                 self._check_snap()
                 self._snap.set()
+            case "save snap":
+                return self._kept_snap.save(command.argument)
             case "where":
                 if self._phase is Phase.BACKGROUND:
                     raise PipelineError("where: the background is being taken, ask again after it")
@@ -395,6 +408,7 @@ class Acquirer:
             recording=self._timelapse.state(),
             stage=self._stage.state,
             drift=self._centring.state(self._timelapse.drift),
+            snapped=self._kept_snap.number,
             **self._stamp(),
         )
 

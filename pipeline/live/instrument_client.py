@@ -34,7 +34,7 @@ from pipeline.wire.messages import (
     quality_view,
     tomogram_view,
 )
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.sockets import ANSWER_LIMIT_S, Endpoints, PipelineError, command, fetch, request
 from pipeline.wire.state import (
     DriftState,
@@ -186,6 +186,11 @@ class InstrumentClient(Closing):
         """Take one scan and make its tomogram, while live imaging is stopped."""
         self._request(self._endpoints.acquirer_commands, "snap")
 
+    def save_snap(self, request: SnapRequest) -> None:
+        """Write the last snap as a recording; PipelineError if there is none."""
+        text = TypeAdapter(SnapRequest).dump_json(request).decode()
+        self._request(self._endpoints.acquirer_commands, "save snap", text, RECORD_LIMIT_S)
+
     def stage_place(self) -> StagePlace:
         """Return where the stage is now; PipelineError if there is none."""
         answer = self._request(self._endpoints.acquirer_commands, "where")
@@ -314,6 +319,7 @@ def merge(
         recording=None if acquirer is None else acquirer.recording,
         stage=None if acquirer is None else acquirer.stage,
         drift=DriftState() if acquirer is None else acquirer.drift,
+        snapped=None if acquirer is None else acquirer.snapped,
         **scanned,
         **processed,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from acquisition.errors import ConfigurationError, DataError, LiveTomoError
+from acquisition.scan_name import scan_name
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher
@@ -59,12 +60,15 @@ class ViewMeasurer:
         begin = time.monotonic()
         if view.optics is None:
             raise DataError(
-                f"a tomogram must have its optics to be measured, scan {view.sequence} came without"
+                "a tomogram must have its optics to be measured, "
+                f"{scan_name(view.sequence)} came without"
             )
         shown = _displayed(view)
         index = shown.raw if shown.regularized is None else shown.regularized
         found = measure_volume(index, shown.voxel_size_um, view.optics, settings)
-        objects = self._follower.follow(found.objects[:_MOST], view.timestamp)
+        x, y, z = view.correction_um  # what the stages did is no motion of the objects
+        in_sample = [one.moved(z, y, x) for one in found.objects[:_MOST]]
+        objects = self._follower.follow(in_sample, view.timestamp)
         return MeasuredView(
             objects=objects,
             labels=_compact(found.labels, len(objects)),
@@ -76,6 +80,7 @@ class ViewMeasurer:
             sequence=view.sequence,
             timestamp=view.timestamp,
             seconds=time.monotonic() - begin,
+            correction_um=view.correction_um,
         )
 
 
@@ -176,18 +181,18 @@ class MeasuringProcess:
         return view
 
     def _publish(self, view: TomogramView, settings: MeasuringSettings) -> None:
-        self._message = f"measuring scan {view.sequence}"
+        self._message = f"measuring {scan_name(view.sequence)}"
         if self._measure is None:
             self._measure = ViewMeasurer()
         try:
             found = self._measure(view, settings)
         except LiveTomoError as error:
-            self._message = f"scan {view.sequence} cannot be measured: {error}"
+            self._message = f"{scan_name(view.sequence)} cannot be measured: {error}"
             return
         self._publisher.publish(measured_message(found, self._stamp))
         count = len(found.objects)
         what = f"{count} object{'s' * (count != 1)}" if count else "no object"
-        self._message = f"{what} in scan {view.sequence}, measured in {found.seconds:.1f} s"
+        self._message = f"{what} in {scan_name(view.sequence)}, measured in {found.seconds:.1f} s"
 
     def _handle(self, command: Command) -> str:
         if command.name != "measure":

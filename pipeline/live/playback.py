@@ -16,6 +16,7 @@ import numpy as np
 from acquisition.choices import check_constraint, check_regularizer
 from acquisition.closing import Closing
 from acquisition.errors import LiveTomoError, Stopped
+from acquisition.scan_name import scan_name
 from files.kinds import kind_of
 from pipeline.live.file_measuring import FileMeasuring
 from pipeline.live.playback_source import PlaybackSource, ViewRequest
@@ -113,7 +114,9 @@ class Playback(RefusesInstrument, Closing):
         self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
         self._thumbnails = Thumbnails(self._thumbnail, self._free)
         self._measured_news = False
-        self._measuring = FileMeasuring(source, self._note_measuring)
+        self._measuring = FileMeasuring(
+            source, self._note_measuring, lambda: _source(source.path, self._device), self._free
+        )
         self._updates = Updates(self._state())
 
     # --- called by the window ---
@@ -303,6 +306,11 @@ class Playback(RefusesInstrument, Closing):
         self._measuring.set(request)
         self._note_measuring()
 
+    def measure_all(self, wanted: bool) -> None:
+        """Measure all scans in the background, or stop at those that have been measured."""
+        self._measuring.measure_all(wanted)
+        self._note_measuring()
+
     def close(self) -> None:
         """End the threads; a running computation is stopped."""
         with self._changed:
@@ -327,6 +335,7 @@ class Playback(RefusesInstrument, Closing):
                 self._show_interferogram(self._shown[0])
             if wanted is not None:
                 self._free.clear()
+                self._measuring.make_way()
                 self._show(wanted)
                 self._clock.note_shown()
                 continue
@@ -376,7 +385,7 @@ class Playback(RefusesInstrument, Closing):
         except Stopped:
             return
         except LiveTomoError as error:
-            view, problem = None, f"scan {wanted[0] + 1} cannot be shown: {error}"
+            view, problem = None, f"{scan_name(wanted[0])} cannot be shown: {error}"
         check = None if view is None else self._checked(view)
         with self._changed:
             if source is not self._source:
@@ -388,7 +397,7 @@ class Playback(RefusesInstrument, Closing):
             self._keep(wanted, view)
             self._tell()
             self._updates = replace(self._updates, tomogram=view, quality=check)
-            self._measuring.show(view)
+            self._measuring.show(view, wanted)
         self._show_interferogram(wanted[0])
 
     def _checked(self, view: TomogramView) -> QualityView | None:
@@ -464,7 +473,7 @@ class Playback(RefusesInstrument, Closing):
         """Return the number of a scan, and its position if there are several."""
         playlist = self._playlist()
         where = f" at {playlist.position_of(scan)}" if playlist.positions else ""
-        return f"scan {scan + 1} of {len(self._position_labels)}{where}"
+        return f"{scan_name(scan)} of {len(self._position_labels)}{where}"
 
     def _state(self) -> InstrumentState:
         return InstrumentState(

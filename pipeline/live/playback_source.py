@@ -44,6 +44,9 @@ class PlaybackSource(Protocol):
     def position_labels(self) -> tuple[str, ...]:
         """Return the label of the stage position of each scan in the file now."""
 
+    def correction_um(self, scan: int) -> tuple[float, float, float]:
+        """Return how far the view of a scan was moved, (x, y, z), as in ``TomogramView``."""
+
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         """Return the requested tomogram; raise Stopped soon after ``stop`` is set."""
 

@@ -6,6 +6,7 @@ then.
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,8 @@ class PlayedRecording:
     def __init__(self, path: Path, device: str | None) -> None:
         self.path, self._named = path, device
         self._recording = recording.read_recording(path)
-        self._labels = self._recording.log().positions.scan_labels
+        self._positions = self._recording.log().positions
+        self._labels = self._positions.scan_labels
         self._planned: tuple[InterferogramStack, Reconstructor] | None = None
         self._regularizers: dict[str, Regularizer] = {}
         self._made: tuple[int, Reconstruction] | None = None
@@ -77,8 +79,13 @@ class PlayedRecording:
         # rereading the background is slow
         if self._recording.count_complete() != len(self._recording):
             self._recording = recording.read_recording(self.path)
-            self._labels = self._recording.log().positions.scan_labels
+            self._positions = self._recording.log().positions
+            self._labels = self._positions.scan_labels
         return self._labels
+
+    def correction_um(self, scan: int) -> tuple[float, float, float]:
+        """Return how far the view of a scan was moved, (x, y, z)."""
+        return self._positions.correction_at(scan)
 
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         """Return a tomogram."""
@@ -104,7 +111,8 @@ class PlayedRecording:
             "regularization": time.perf_counter() - middle,
         }
         warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
-        return windowed(view_of(made, regularized, method, stages_s, warnings, light=light))
+        whole = view_of(made, regularized, method, stages_s, warnings, light=light)
+        return replace(windowed(whole), correction_um=self.correction_um(scan))
 
     def _reconstructed(self, scan: int) -> "tuple[Reconstruction, LightPath]":
         """Return the reconstruction of a scan; the last one is kept for other regularizers."""

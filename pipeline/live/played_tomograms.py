@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from acquisition.choices import VOLUMES
 from acquisition.errors import DataError, LiveTomoError
+from acquisition.scan_name import scan_name
 from files import tomograms
 from files.measured_rows import read_measured, table_beside
 from files.tomogram_extent import extent
@@ -84,13 +85,17 @@ class PlayedTomograms:
             self._series, self._extent = series, now
         return self._labels
 
+    def correction_um(self, scan: int) -> tuple[float, float, float]:
+        """Return how far the view of a scan was moved, (x, y, z)."""
+        return self._series.positions.correction_at(scan)
+
     def view(self, wanted: ViewRequest, stop: threading.Event) -> TomogramView:
         """Return a tomogram."""
         scan, method, _ = wanted
         series = self._series
         raw, found = series.volume("raw", scan), series.volume(method, scan)
         if raw is None:
-            raise DataError(f"{self.path} must have a raw volume of scan {scan + 1}, found none")
+            raise DataError(f"{self.path} must have a raw volume of {scan_name(scan)}, found none")
         return TomogramView(
             raw=raw,
             regularized=found,
@@ -103,6 +108,7 @@ class PlayedTomograms:
             latency_s=0.0,
             optics=series.optics,
             fluorescence=fluorescence_at(self.path, scan),
+            correction_um=self.correction_um(scan),
         )
 
     def check(self, view: TomogramView) -> QualityView | None:

@@ -16,6 +16,7 @@ import torch
 from acquisition.choices import check_constraint, check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
+from acquisition.scan_name import scan_name
 from pipeline.live.light_to_check import light_of
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
@@ -175,7 +176,8 @@ class Processor:
         reconstruction, oldest_s = scan.now()
         times = [arrived.timestamp, time.time()]
         view = self._view(reconstruction, scan.reconstructor, times, ("reconstruction",))
-        self._show(replace(view, oldest_s=oldest_s + time.time() - times[1]))
+        oldest_s += time.time() - times[1]
+        self._show(replace(view, oldest_s=oldest_s, correction_um=arrived.correction_um))
 
     def _process(self, arrival: ArrivedScan) -> None:
         self._early = None
@@ -191,7 +193,7 @@ class Processor:
                 pass  # the process is ending
             except LiveTomoError as error:
                 self._failed += 1
-                self._message = f"scan {arrival.header.sequence} failed: {error}"
+                self._message = f"{scan_name(arrival.header.sequence)} failed: {error}"
 
     def _ask_for_background(self) -> None:
         try:
@@ -208,6 +210,7 @@ class Processor:
         times.append(time.time())
         stages = ("scan", "wait", "reconstruction")
         view = self._view(reconstruction, scan.reconstructor, times, stages)
+        view = replace(view, correction_um=header.correction_um)
         fields = reconstruction.spectrum.fields if self._fields_checked else None
         self._newest = tomogram_message(view, self._stamp), view, fields
         self._show(view)

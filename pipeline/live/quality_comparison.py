@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from acquisition.choices import check_constraint
 from acquisition.errors import DataError
+from acquisition.scan_name import scan_name
 from pipeline.live.light_to_check import PlannedLight
 from pipeline.wire.state import QualityView, TomogramView
 from pipeline.wire.tomogram_view import windowed
@@ -98,7 +99,7 @@ def spectrum_of(view: TomogramView) -> Spectrum:
     if view.measured is None or view.optics is None or len(view.measured) != -(-voxels // 8):
         raise DataError(
             f"a tomogram must have its optics and one bit for each of the {voxels} voxels of its "
-            f"half spectrum to be checked, scan {view.sequence} came without"
+            f"half spectrum to be checked, {scan_name(view.sequence)} came without"
         )
     measured = np.unpackbits(view.measured, count=voxels).reshape(half)
     raw = contrast_from_index(_tensor(view.raw), view.medium_index)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import DataError, LiveTomoError, Stopped
+from acquisition.scan_name import scan_name
 from pipeline.live.newest_tomogram import NewestTomogram
 from pipeline.live.service import CommandServer, ProcessSettings, Publisher
 from pipeline.wire.bound_sockets import Context, Socket
@@ -98,9 +99,9 @@ class QualityCheck:
         def progress(done: int, of: int) -> None:
             if done:
                 left_s = (time.monotonic() - begin) * (of - done) / done
-                self._message = f"scan {view.sequence}: {done / of:.0%}, {left_s:.0f} s left"
+                self._message = f"{scan_name(view.sequence)}: {done / of:.0%}, {left_s:.0f} s left"
 
-        self._message = f"scan {view.sequence}: starting"
+        self._message = f"{scan_name(view.sequence)}: starting"
         import torch
 
         from pipeline.live.light_to_check import PlannedLight
@@ -113,7 +114,7 @@ class QualityCheck:
         except Stopped:
             return
         except LiveTomoError as error:
-            self._message = f"scan {view.sequence} cannot be checked: {error}"
+            self._message = f"{scan_name(view.sequence)} cannot be checked: {error}"
             return
         self._publisher.publish(quality_message(found, self._stamp))
         self._message = "waiting for a tomogram"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
+from acquisition.scanning.view_axes import Xyz
 from pipeline.wire.bound_sockets import FRAMES_QUEUE, Context, connect
 from pipeline.wire.frame_ring import RingPlace, RingReader
 from pipeline.wire.messages import FramesHeader, Inbox, Message, StackHeader, stack_from
@@ -46,6 +47,7 @@ class ArrivedFrames:
     key: BackgroundKey
     sequence: int
     timestamp: float  # when the first of them was announced, seconds since the epoch
+    correction_um: Xyz = (0.0, 0.0, 0.0)
     angles: list[int] = field(default_factory=list)
 
 
@@ -181,7 +183,9 @@ class Receiver(threading.Thread):
                 return  # the scan was faster, on its own socket
             waiting = self._frames
             if waiting is None or waiting.place != header.place:
-                waiting = ArrivedFrames(header.place, key, header.sequence, time.time())
+                waiting = ArrivedFrames(
+                    header.place, key, header.sequence, time.time(), header.correction_um
+                )
             waiting.angles.extend(header.angles)
             self._frames = waiting
             self._changed.notify_all()

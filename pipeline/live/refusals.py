@@ -3,7 +3,7 @@
 from typing import NoReturn
 
 from pipeline.wire.pipeline_error import PipelineError
-from pipeline.wire.places import StagePlace
+from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.state import (
     ForecastRequest,
     RecordingForecast,
@@ -30,6 +30,10 @@ class RefusesInstrument:
         self._refuse()
 
     def snap(self) -> None:
+        """Refuse: a file has no instrument."""
+        self._refuse()
+
+    def save_snap(self, request: SnapRequest) -> None:
         """Refuse: a file has no instrument."""
         self._refuse()
 

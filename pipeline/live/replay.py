@@ -14,6 +14,8 @@ from files.series import RecordedScan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from acquisition.scanning.view_axes import Xyz
+
 __all__ = ["Replay"]
 
 _LONGEST_WAIT_S = 2.0  # between two scans, however far they lie apart in the recording
@@ -31,6 +33,8 @@ class Replay:
     ----------
     background : InterferogramStack
         That of the last scan.
+    correction_um : (x, y, z)
+        How far its field of view had been moved when it was recorded.
 
     Raises
     ------
@@ -46,6 +50,7 @@ class Replay:
         self._scans: Iterator[RecordedScan] = iter(())
         self._next = self._following()
         self.background = self._next.background
+        self.correction_um: Xyz = (0.0, 0.0, 0.0)
         self._last_s: float | None = None  # time of the last scan in the recording
         self._shown_s = 0.0  # when it was replayed
 
@@ -72,5 +77,6 @@ class Replay:
                 raise ScanStopped
         self._last_s, self._shown_s = stack.timestamp, time.monotonic()
         self.background = self._next.background
+        self.correction_um = self._next.correction_um
         self._next = self._following()
         return replace(stack, timestamp=time.time())

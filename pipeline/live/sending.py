@@ -1,7 +1,7 @@
 """The acquirer's way to the processor: scans in shared memory, announced while they are taken."""
 
 import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,11 @@ from acquisition.interferograms import InterferogramStack
 from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.frame_ring import FrameRing
 from pipeline.wire.messages import FramesHeader, Message, Stamp, send, stack_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from acquisition.scanning.view_axes import Xyz
 
 __all__ = ["Sending"]
 
@@ -33,12 +38,18 @@ class Sending:
     ----------
     together : int
         Number of frames announced by one message.
+    locate : callable
+        Called when a scan begins; returns how far the view has been moved, (x, y, z) in um.
+    correction_um : (x, y, z)
+        Its answer for the last scan.
     """
 
     def __init__(self, stacks: Socket, frames: Socket, stamp: Stamp) -> None:
         self._stacks, self._news, self._stamp = stacks, frames, stamp
         self._ring = FrameRing()
         self.together = TOGETHER
+        self.locate: Callable[[], Xyz] = lambda: self.correction_um
+        self.correction_um: Xyz = (0.0, 0.0, 0.0)
         self._frames: NDArray[Any] | None = None
         self._arrived: list[int] = []
         self._moved = False
@@ -51,6 +62,7 @@ class Sending:
     def begin(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return memory for a scan, (angles, y, x), which stays as it is for the next two."""
         self._frames, self._arrived, self._moved = self._ring.begin(shape, dtype), [], False
+        self.correction_um = self.locate()
         return self._frames
 
     def arrived(self, angle: int) -> None:
@@ -64,6 +76,7 @@ class Sending:
                 place=place,
                 angles=tuple(self._arrived),
                 background=self._background,
+                correction_um=self.correction_um,
                 **self._stamp(self._sequence),
             )
             send(self._news, Message(header))
@@ -86,6 +99,7 @@ class Sending:
             sent_at=time.time(),
             place=place,
             moved=self._moved and place is not None,
+            correction_um=self.correction_um,
         )
         return send(self._stacks, message)
 

@@ -1,17 +1,21 @@
 """What clients may do with the stage in the acquirer: ask where it is, and move it.
 
 It is asked on the thread of the command server: the core serves several threads, and the answer
-takes as long as the device. It is moved by the thread that scans, between two scans.
+takes as long as the device. It is moved by the thread that scans, between two scans. That thread
+also asks where the view of a scan is, so that places in its tomogram become places in the sample.
 """
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
+from acquisition.configuration.sections import StageSection
 from acquisition.errors import DataError, DeviceError
 from acquisition.scanning.stage import Stage
+from acquisition.scanning.view_axes import Xyz, in_view
 from pipeline.wire.places import StagePlace, StageState
 from pipeline.wire.sockets import PipelineError
 
@@ -28,11 +32,18 @@ class StageControl:
         self._wanted: StagePlace | None = None
         self._state: StageState | None = None
         self._lock = threading.Lock()  # two threads write the state
+        self._section = StageSection()
+        self._home: Sequence[float] = ()
+        self._correction_um: Xyz = (0.0, 0.0, 0.0)
+        self.last_um: Xyz = (math.nan, math.nan, math.nan)  # of the stage, at the last scan
+        self._mute = False  # it did not say where it is, which costs its time limit
 
-    def open(self, stage: Stage) -> None:
-        """Use the stage of a microscope that was just opened."""
-        place = _place(stage)
+    def open(self, stage: Stage, section: StageSection) -> None:
+        """Use the stage of a microscope that was just opened, and its directions."""
+        home = stage.position_um()
+        place = _place(home)
         if place != StagePlace():
+            self._section, self._home = section, home
             self._stage, self._state = stage, StageState(place)
 
     @property
@@ -45,7 +56,7 @@ class StageControl:
     def where(self) -> str:
         """Return where the stage is now, as the JSON of a StagePlace."""
         stage, _ = self._there("where")
-        place = _place(stage)
+        place = _place(stage.position_um())
         with self._lock:
             self._state = replace(self._there("where")[1], place=place)
         return _PLACE.dump_json(place).decode()
@@ -86,16 +97,33 @@ class StageControl:
 
     # ---- Done by the thread that scans ----
 
+    def correction_um(self) -> Xyz:
+        """Return how far the view has been moved since the start, (x, y, z) in the tomogram's axes.
+
+        A stage that does not answer is taken to be where it was, and not asked again before the
+        next move.
+        """
+        if self._stage is not None and not self._mute:
+            try:
+                here = self._stage.position_um()
+            except DeviceError:
+                self._mute = True
+            else:
+                self.last_um = here
+                way = [at - home for at, home in zip(here, self._home, strict=True)]
+                self._correction_um = in_view(self._section, way)
+        return self._correction_um
+
     def carry_out(self) -> bool:
         """Make the requested move; return whether there was one. The state says how it ended."""
         with self._lock:
             wanted, self._wanted = self._wanted, None
         if wanted is None or self._stage is None:
             return False
-        problem = ""
+        problem, self._mute = "", False
         try:
             self._stage.move_to(wanted.x_um, wanted.y_um, wanted.z_um)
-            place = _place(self._stage)
+            place = _place(self._stage.position_um())
         except DeviceError as error:  # the user sees it and decides; scans go on
             problem, place = str(error), self._state.place if self._state else StagePlace()
         with self._lock:
@@ -103,6 +131,6 @@ class StageControl:
         return True
 
 
-def _place(stage: Stage) -> StagePlace:
-    x, y, z = (None if math.isnan(um) else um for um in stage.position_um())
+def _place(position_um: Sequence[float]) -> StagePlace:
+    x, y, z = (None if math.isnan(um) else um for um in position_um)
     return StagePlace(x, y, z)

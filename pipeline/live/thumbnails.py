@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from acquisition.closing import Closing
 from acquisition.errors import LiveTomoError
 
-__all__ = ["Thumbnails", "coarse_first", "phase_picture", "small"]
+__all__ = ["Thumbnails", "coarse_first", "lower_thread_priority", "phase_picture", "small"]
 
 _PIXELS = 64  # of a picture, along its longer side
 _MOST = 256  # pictures that are kept
@@ -121,7 +121,7 @@ class Thumbnails(Closing):
         self._thread.join()
 
     def _run(self) -> None:
-        _lower_priority()
+        lower_thread_priority()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted or self._closed)
@@ -141,7 +141,7 @@ class Thumbnails(Closing):
                         self._new[scan] = picture
 
 
-def _lower_priority() -> None:
+def lower_thread_priority() -> None:
     """Lower the priority of this thread, where the system gives one to threads (Linux)."""
     if hasattr(os, "setpriority") and threading.current_thread().native_id:
         with contextlib.suppress(OSError):

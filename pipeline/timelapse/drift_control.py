@@ -99,7 +99,9 @@ class DriftControl:
         self._last = (place, move)
         self._known = sighting.place.moved((-move[2], -move[1], -move[0]))
         self.offset_um = _added(self.offset_um, move)
-        self.status = f"object {_length(place):.1f} um from the middle"
+        large = sighting.place.field is not None  # it has no middle that could be seen
+        what, where = ("large object", "its place") if large else ("object", "the middle")
+        self.status = f"{what} {_length(place):.1f} um from {where}"
         if any(move):
             self.status += f", corrected by {_length(move):.1f} um"
         return move

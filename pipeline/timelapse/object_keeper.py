@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from acquisition.errors import DeviceError, LiveTomoError
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scanning.view_axes import in_view, on_stage
 from files.drift_log import SeenObject
 from measuring.sighting import Sighting
 from pipeline.timelapse.drift_control import DriftControl, Xyz
@@ -184,21 +185,11 @@ class ObjectKeeper:
     def _say(self, control: DriftControl) -> None:
         self.status, self.problem = control.status, control.problem
 
-    # ---- Between the axes of the stages and those of the tomogram ----
-
     def _in_view(self, stage_um: list[float]) -> Xyz:
-        """Return how far the view moves with the stages; an unknown axis does not."""
-        section = self._microscope.config.stage
-        x, y, z = (0.0 if math.isnan(along) else along for along in stage_um)
-        (a, b), (c, d) = section.axes
-        return a * x + b * y, c * x + d * y, section.focus_direction * z
+        return in_view(self._microscope.config.stage, stage_um)
 
     def _on_stage(self, view_um: Xyz) -> Xyz:
-        """Return how far the stages must go to move the view."""
-        section, (x, y, z) = self._microscope.config.stage, view_um
-        (a, b), (c, d) = section.axes
-        scale = a * d - b * c
-        return (d * x - b * y) / scale, (a * y - c * x) / scale, section.focus_direction * z
+        return on_stage(self._microscope.config.stage, view_um)
 
 
 def _between(first: Xyz, second: Xyz) -> Xyz:

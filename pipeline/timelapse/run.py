@@ -25,6 +25,7 @@ from acquisition.errors import (
 )
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope
+from acquisition.scan_name import scan_name
 from acquisition.scanning.collected_frames import FrameSink
 from files.disk import SPARE_BYTES, check_space, free_bytes
 from files.positions import Positions
@@ -301,7 +302,9 @@ class TimelapseRun(Closing):
         self._since_background += 1
         if scan.lost:
             self.lost_angles[number] = scan.lost
-            self._warning = f"scan {number} is incomplete: {len(scan.lost)} of its angles were lost"
+            self._warning = (
+                f"{scan_name(number)} is incomplete: {len(scan.lost)} of its angles were lost"
+            )
         return scan
 
     def _location(self, position: int) -> ScanLocation:
@@ -348,10 +351,10 @@ class TimelapseRun(Closing):
         seen = self.keeper.look(position, scan, self.background)
         self._writer.append_seen(seen)
         if seen.note:
-            self._warning = f"scan {number}: {seen.note}"
+            self._warning = f"{scan_name(number)}: {seen.note}"
 
     def _called(self, position: int) -> str:
-        return self._plan.positions[position] or str(position)
+        return self._plan.positions[position] or str(position + 1)
 
     @property
     def _background_due(self) -> bool:
@@ -388,7 +391,7 @@ class TimelapseRun(Closing):
         """Refuse a scan that does not fit; warn early if the rest of the plan will not."""
         scan_bytes, total = self._scan_bytes, len(self._plan.visits)
         free = free_bytes(self._output)
-        check_space(self._output, scan_bytes, f"scan {number + 1} of {total}", free)
+        check_space(self._output, scan_bytes, f"{scan_name(number)} of {total}", free)
         fit = (free - SPARE_BYTES) // scan_bytes
         if fit < total - number:
             self._warning = f"the disk has room for only {fit} of the {total - number} scans left"

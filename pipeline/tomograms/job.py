@@ -19,6 +19,7 @@ import numpy as np
 from acquisition.choices import REGULARIZERS, Constraint
 from acquisition.closing import Closing
 from acquisition.errors import DataError
+from acquisition.scan_name import scan_name
 from files.positions import Positions
 from files.recording import Recording
 from files.series import RecordedScan, ScanLocation
@@ -291,7 +292,7 @@ class TomogramJob(Closing):
         )
 
     def _say(self, number: int, what: str) -> None:
-        self._listener.say(f"scan {number + 1}, {what}")
+        self._listener.say(f"{scan_name(number)}, {what}")
 
     def _reconstructor(self, recorded: RecordedScan) -> Reconstructor:
         """Return the reconstructor of a scan's background; a retaken one needs a new one."""

@@ -34,6 +34,7 @@ class MeasuredHeader(Header):
     settings: MeasuringSettings
     timestamp: float
     seconds: float
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class MeasuringStatus(Header):
@@ -59,6 +60,7 @@ def measured_message(view: MeasuredView, stamp: "Stamp") -> "Message":
         settings=view.settings,
         timestamp=view.timestamp,
         seconds=view.seconds,
+        correction_um=view.correction_um,
         **stamp(view.sequence),
     )
     return Message(header, (view.labels,))
@@ -79,4 +81,5 @@ def measured_view(header: MeasuredHeader, arrays: Sequence[NDArray[Any]]) -> Mea
         sequence=header.sequence,
         timestamp=header.timestamp,
         seconds=header.seconds,
+        correction_um=header.correction_um,
     )

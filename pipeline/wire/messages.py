@@ -110,6 +110,7 @@ class TomogramHeader(Header):
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
     oldest_s: float | None = None
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fields: LightPlan | None = None
 
 
@@ -127,7 +128,8 @@ class AcquirerStatus(Header):
     """The state of the acquirer.
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
-    was full. ``stage`` is null where there is no stage.
+    was full. ``stage`` is null where there is no stage, ``snapped`` (the scan of the last snap)
+    where there is no snap.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -142,6 +144,7 @@ class AcquirerStatus(Header):
     recording: RecordingState | None = None
     stage: StageState | None = None
     drift: DriftState = DriftState()
+    snapped: NonNegativeInt | None = None
 
 
 class ProcessorStatus(Header):
@@ -185,16 +188,16 @@ class Command(Header):
     """A request; answered by a Reply.
 
     The argument of "record" is a ``RecordRequest``, that of "forecast" a ``ForecastRequest``, that
-    of "measure" a ``MeasuringRequest`` and that of "move" a ``StagePlace``, as JSON; that of "keep"
-    (the object in the middle) is "on" or "off". The answer to "forecast" is a
-    ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
+    of "measure" a ``MeasuringRequest``, that of "save snap" a ``SnapRequest`` and that of "move" a
+    ``StagePlace``, as JSON; that of "keep" (the object in the middle) is "on" or "off". The answer
+    to "forecast" is a ``RecordingForecast`` and that to "where" a ``StagePlace``, as JSON.
     """
 
     kind: Literal["command"] = "command"
     name: Literal[
         "start", "stop", "background", "resend", "angle", "regularizer", "constraint", "newest",
         "newest with fields", "record", "pause", "continue", "finish", "measure", "keep", "snap",
-        "where", "move", "forecast",
+        "save snap", "where", "move", "forecast",
     ]  # fmt: skip
     argument: str = ""
 
@@ -339,6 +342,7 @@ def stack_message(
     sent_at: float,
     place: RingPlace | None = None,
     moved: bool = False,
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Message:
     """Return the message of a scan, or of the background with number ``background``.
 
@@ -354,6 +358,7 @@ def stack_message(
         sent_at=sent_at,
         place=place,
         moved=moved,
+        correction_um=correction_um,
         **stamp(stack.sequence),
     )
     k = stack.illumination_k
@@ -408,6 +413,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         window=view.window,
         light=view.light,
         oldest_s=view.oldest_s,
+        correction_um=view.correction_um,
         fields=None if view.fields is None else view.fields.plan,
         **stamp(view.sequence),
     )
@@ -444,6 +450,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         window=header.window,
         light=header.light,
         oldest_s=header.oldest_s,
+        correction_um=header.correction_um,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
         fields=None if header.fields is None else MeasuredLight(header.fields, fields[0]),
     )

@@ -1,8 +1,8 @@
-"""Places of the stage, as clients name them, ask for them and go to them."""
+"""Places of the stage, as clients name them, ask for them and go to them; what is kept there."""
 
 from dataclasses import dataclass
 
-__all__ = ["StagePlace", "StageState"]
+__all__ = ["SnapRequest", "StagePlace", "StageState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +48,23 @@ class StageState:
     def focus(self) -> bool:
         """Whether it moves in z."""
         return self.place.z_um is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapRequest:
+    """A wish to save the last snap.
+
+    Parameters
+    ----------
+    output : str
+        Path of the recording to write, a new file.
+    sample_name, notes : str
+        Written into the file.
+    place_name : str
+        Of the stage position.
+    """
+
+    output: str
+    sample_name: str = ""
+    notes: str = ""
+    place_name: str = ""

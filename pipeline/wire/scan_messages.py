@@ -20,6 +20,7 @@ class StackHeader(Header):
     ``background`` is the number of the background that applies; ``sent_at`` is in seconds since
     the epoch. With a ``place`` the frames lie there instead of among the arrays; ``moved`` says
     that frames which were announced before (``FramesHeader``) are in other places now.
+    ``correction_um`` is how far the field of view has been moved, as in ``TomogramView``.
     """
 
     kind: Literal["stack", "background"]
@@ -31,6 +32,7 @@ class StackHeader(Header):
     sent_at: float
     place: RingPlace | None = None
     moved: bool = False
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class FramesHeader(Header):
@@ -44,6 +46,7 @@ class FramesHeader(Header):
     place: RingPlace
     angles: tuple[NonNegativeInt, ...]
     background: NonNegativeInt
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def stack_from(

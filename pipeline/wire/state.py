@@ -201,11 +201,16 @@ class MeasuringRequest:
 
 @dataclass(frozen=True, slots=True)
 class MeasuringState:
-    """The state of the measuring process: ``message`` is one line on what it does."""
+    """The state of the measuring process: ``message`` is one line on what it does.
+
+    ``progress`` is how many scans of a file have been measured, and of how many, while all of them
+    are being measured; else None.
+    """
 
     message: str
     on: bool = False
     settings: MeasuringSettings = field(default_factory=MeasuringSettings)
+    progress: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +228,8 @@ class InstrumentState:
 
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
     the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
-    process that measures objects, ``stage`` if there is no stage.
+    process that measures objects, ``stage`` if there is no stage, ``snapped``, the scan of the last
+    snap, if there is none.
     """
 
     phase: Phase
@@ -245,6 +251,7 @@ class InstrumentState:
     measuring: MeasuringState | None = None
     stage: StageState | None = None
     drift: DriftState = DriftState()
+    snapped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +359,9 @@ class TomogramView:
     was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
     was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
     ``fluorescence`` has the channels, (z, y, x) float32 by name, of a file that is played.
+    ``correction_um`` is how far the field of view has been moved, (x, y, z) along the axes of the
+    tomogram: a place in the tomogram plus it is a place in the sample. It counts from where the
+    stages were when the microscope was opened; in a file, at the first scan of the position.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -378,6 +388,7 @@ class TomogramView:
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     oldest_s: float | None = None
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fields: MeasuredLight | None = None
     fluorescence: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -419,7 +430,8 @@ class MeasuredView:
     Parameters
     ----------
     objects : tuple of MeasuredObject
-        The largest first; their numbers last from scan to scan.
+        The largest first; their numbers last from scan to scan. Their centroids are places in the
+        sample: those in the tomogram plus ``correction_um``.
     labels : (z, y, x) uint8 or uint16
         On the voxels of the displayed tomogram: 0 outside of objects, ``i + 1`` where
         ``objects[i]`` is.
@@ -437,6 +449,8 @@ class MeasuredView:
         Start of the scan, seconds since the epoch.
     seconds : float
         Duration of the measuring.
+    correction_um : (x, y, z)
+        How far the field of view had been moved, as in TomogramView.
     """
 
     objects: tuple[MeasuredObject, ...]
@@ -449,6 +463,12 @@ class MeasuredView:
     sequence: int
     timestamp: float
     seconds: float
+    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def place_of(self, row: int) -> tuple[float, float, float]:
+        """Return where an object is in the tomogram, (z, y, x) in um from its middle."""
+        x, y, z = self.correction_um
+        return self.objects[row].moved(-z, -y, -x).centroid_um
 
 
 @dataclass(frozen=True, slots=True)

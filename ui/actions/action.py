@@ -79,6 +79,11 @@ class Situation:
         return self.live and not self.recording and state is not None and state.phase in _RESTING
 
     @property
+    def snapped(self) -> bool:
+        """Whether there is a snap that can be saved."""
+        return self.instrument is not None and not self.file and self.instrument.snapped is not None
+
+    @property
     def movable(self) -> bool:
         """Whether there is a stage that may be moved now."""
         state = self.instrument

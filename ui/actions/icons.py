@@ -14,6 +14,7 @@ _STROKES: Final = {
     "play": '<path d="M5 3.5v9l7-4.5z" fill="{c}"/>',
     "stop": '<rect x="4" y="4" width="8" height="8" rx="1" fill="{c}"/>',
     "record": '<circle cx="8" cy="8" r="4" fill="{c}"/>',
+    "empty": '<rect x="2.5" y="2.5" width="11" height="11" rx="2"/><path d="M5 11 11 5"/>',
     "camera": '<path d="M2.5 5h3l1-1.5h3l1 1.5h3v7.5h-11z"/><circle cx="8" cy="8.5" r="2.2"/>',
     "snap": '<circle cx="8" cy="8" r="5.5"/><circle cx="8" cy="8" r="2" fill="{c}"/>',
     "undo": '<path d="M6 3.5 3 6.5l3 3M3 6.5h6.5a3.2 3.2 0 0 1 0 6.4H7"/>',

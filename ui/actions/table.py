@@ -140,8 +140,15 @@ ACTIONS: Final = (
         where="instrument",
     ),
     Action(
+        "save snap", "Save snap",
+        "Save the last snap, its interferograms and its tomogram, with sample, notes and place",
+        "File", lambda w, _: w.taking_away.snap(), ("Shift+N",), lambda s: s.snapped,
+        where="instrument",
+    ),
+    Action(
         "background", "Background", "Retake the background", "Instrument",
-        lambda w, _: w.experiment.retake_background(), ("B",), _live, where="instrument",
+        lambda w, _: w.experiment.retake_background(), ("B",), _live, icon="empty",
+        where="instrument",
     ),
     Action(
         "keep", "Keep in the middle",
@@ -205,6 +212,12 @@ ACTIONS: Final = (
         "File", lambda w, _: _of_file(w).toggle_strip(), ("Shift+V",),
         where="file",
         checked=lambda w: not w.time.strip.isHidden(),
+    ),
+    Action(
+        "measure all", "Measure all scans",
+        "Measure the objects of all scans of the file in the background, or stop that", "File",
+        lambda w, _: _of_file(w).toggle_measuring_all(), ("Shift+M",), _shown, where="file",
+        checked=lambda w: w.objects.measures_all,
     ),
     Action(
         "volume", "Raw volume", "Switch between raw and regularized volume", "Volume",

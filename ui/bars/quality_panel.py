@@ -7,6 +7,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel
 
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import QualityView
 from ui.style import signed
 from ui.widgets.labels import Card, ElidedLabel, dim_label, heading, set_text, tabular_digits
@@ -101,7 +102,7 @@ class QualityPanel(Card):
             age_s = max(time.time() - self.view.timestamp, 0.0)
             method = self.view.report.method
             name = "raw" if method == "none" else method
-            when = f", scan {self.view.sequence}, {_ago(age_s)}" if self.aged else ""
+            when = f", {scan_name(self.view.sequence)}, {_ago(age_s)}" if self.aged else ""
             self.origin.setText(name + when)
 
 

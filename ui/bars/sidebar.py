@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from acquisition.interferograms import full_scale
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import InstrumentState, InterferogramView, TomogramView
 from ui.bars.quality_panel import QualityPanel
 from ui.style import theme
@@ -160,7 +161,7 @@ class Sidebar(QScrollArea):
         self.times.setVisible(bool(tomogram.stages_s))
         if tomogram.warnings:
             said = "; ".join(map(_linked, tomogram.warnings))
-            self.warning.setText(f"Scan {tomogram.sequence}: {said}")
+            self.warning.setText(f"{scan_name(tomogram.sequence).capitalize()}: {said}")
             self.warnings.show()
 
     def _draw_file(self, tomogram: TomogramView) -> None:

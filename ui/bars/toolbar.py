@@ -1,7 +1,15 @@
 """The row of buttons above the views."""
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QHBoxLayout,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.state import InstrumentState, Phase
@@ -14,11 +22,16 @@ from ui.viewmodel import ViewState
 __all__ = ["RUNNING", "Toolbar"]
 
 _LEAST_PX = 96
+_WORDS = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+_NO_WORDS = Qt.ToolButtonStyle.ToolButtonIconOnly
 RUNNING = (Phase.STARTING, Phase.BACKGROUND, Phase.LIVE)
 
 
 class Toolbar(QWidget):
     """Start and stop, choice of volume and regularizer, display options, save and help.
+
+    Where it is too narrow for the longest entries of its lists, its buttons lose their words, one
+    after the other; only then the lists do.
 
     Parameters
     ----------
@@ -59,6 +72,8 @@ class Toolbar(QWidget):
         )
         for name, text in CONSTRAINTS.items():
             self.constraint.addItem(text, name)
+        self._fitted: tuple[object, ...] = ()
+        self._wordy = (*self.commands, self.live)  # in the order in which they lose their words
         self._arrange()
 
     def _volume(self, text: str, place: str) -> QToolButton:
@@ -83,11 +98,14 @@ class Toolbar(QWidget):
         return box
 
     def _arrange(self) -> None:
-        row = QHBoxLayout(self)
+        row = self._row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
         for button in (self.live, *self.snap, *self.commands):
             row.addWidget(button)
+        for button in self._wordy:  # the window may become as narrow as without their words
+            button.setProperty("wordy", True)  # with that least width, in the style sheet
+            button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         row.addSpacing(10)
         pair = QHBoxLayout()
         pair.setSpacing(0)
@@ -103,6 +121,21 @@ class Toolbar(QWidget):
         row.addStretch()
         for name in ("save", "search"):
             row.addWidget(self._actions.button(name, "icon"))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out as many words of buttons as the width needs."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        for left_out in range(len(self._wordy) + 1):
+            for number, button in enumerate(self._wordy):
+                button.setToolButtonStyle(_WORDS if number >= left_out else _NO_WORDS)
+                button.setProperty("wordless", number < left_out)
+                button.style().polish(button)
+            self._row.invalidate()
+            if self._row.sizeHint().width() <= self.width():
+                return
 
     def draw_instrument(self, state: InstrumentState | None, busy: bool) -> None:
         """Show the instrument's state; ``busy``: a command has not been answered yet."""
@@ -124,6 +157,18 @@ class Toolbar(QWidget):
             self.constraint.setVisible(bool(state.constraint))
             with QSignalBlocker(self.constraint):
                 self.constraint.setCurrentIndex(self.constraint.findData(state.constraint))
+        self._fit_changed()
+
+    def _fit_changed(self) -> None:
+        """Fit again after words have changed, or entries of the lists."""
+        words = (
+            *(button.text() for button in self._wordy),
+            self.method.count(),
+            self.constraint.isHidden(),
+        )
+        if words != self._fitted:
+            self._fitted = words
+            self._fit()
 
     def _draw_methods(self, state: InstrumentState) -> None:
         with QSignalBlocker(self.method):

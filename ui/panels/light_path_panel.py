@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from acquisition.interferograms import full_scale
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import CYCLE, InterferogramView, LightPath, TomogramView
 from ui.panels.light_pages import PAGES, LightPage, Seen
 from ui.style import theme
@@ -138,7 +139,7 @@ class LightPathPanel(QWidget):
         light = self.seen.light
         full = full_scale(frame.frame, frame.bit_depth)
         saturated = int(np.count_nonzero(frame.frame >= full))
-        text = f"angle {frame.angle} of {frame.angles}, scan {frame.sequence}"
+        text = f"angle {frame.angle}, {frame.angles} in all, {scan_name(frame.sequence)}"
         if light is not None and frame.angle in light.reasons:
             set_text(self.said, f"{text}: left out, {light.reasons[frame.angle]}", "error")
         elif saturated:

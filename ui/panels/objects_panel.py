@@ -3,6 +3,7 @@
 import csv
 import math
 from collections import defaultdict, deque
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHeaderView,
+    QProgressBar,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -33,8 +35,8 @@ from pipeline.wire.state import (
     MeasuringState,
 )
 from ui.sections.colours import object_colour
-from ui.style import theme
 from ui.widgets.labels import ElidedLabel
+from ui.widgets.panel_plot import paint_plot, panel_plot
 
 __all__ = ["FIGURES", "ObjectsPanel"]
 
@@ -49,6 +51,9 @@ FIGURES: Final = {
     "sphericity": ("Sphericity", "", 2),
     "lipid_fraction": ("Lipid", "", 2),
     "speed_um_per_s": ("Speed", "µm/s", 2),
+    "x_um": ("x", "µm", 2),
+    "y_um": ("y", "µm", 2),
+    "z_um": ("z", "µm", 2),
 }
 _REDRAW_MS = 300
 _MOST = 20_000  # points of an object's curve
@@ -57,11 +62,14 @@ _MOST = 20_000  # points of an object's curve
 class ObjectsPanel(QWidget):
     """Switches measuring on, and shows the objects of the last measured scan.
 
-    ``wanted`` is emitted with a MeasuringRequest; ``chosen`` with the place (z, y, x) in um of the
-    object whose row was clicked; ``said`` with a text for the status bar and its tone.
+    Places and speeds are those in the sample, whatever the stages did. ``wanted`` is emitted with a
+    MeasuringRequest; ``all_wanted`` with whether all scans of a file are to be measured; ``chosen``
+    with the place (z, y, x) in um, in the tomogram, of the object whose row was clicked; ``said``
+    with a text for the status bar and its tone.
     """
 
     wanted = Signal(object)
+    all_wanted = Signal(bool)
     chosen = Signal(object)
     said = Signal(str, str)
 
@@ -85,18 +93,28 @@ class ObjectsPanel(QWidget):
         self.lipid = _box(0.0, 3.0, 4, "not measured", "RI above which matter counts as lipid")
         self.doing = ElidedLabel()
         self.doing.setObjectName("dim")
+        self.all = QPushButton()
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self._show_progress(None)
+        self.all.hide()  # for a file
         self.table = QTableWidget(0, len(FIGURES) + 1)
         self.figure = QComboBox()
         for name, (title, unit, _) in FIGURES.items():
             self.figure.addItem(f"{title} ({unit})" if unit else title, name)
-        self.plot: Any = pg.PlotWidget(axisItems={"bottom": pg.DateAxisItem()}, enableMenu=False)
         self.save = QPushButton("Save table")
         self.save.setToolTip("Save all measured figures as CSV")
         self._settings = MeasuringSettings()
         self._arrange()
         self._connect()
         self._show_settings(self._settings)
-        self.draw_theme()
+
+    @cached_property
+    def plot(self) -> Any:
+        """The plot over time, built when the panel is first shown."""
+        plot = panel_plot(times=True)
+        self._place.addWidget(plot)
+        return plot
 
     def _arrange(self) -> None:
         form = QFormLayout()
@@ -113,19 +131,19 @@ class ObjectsPanel(QWidget):
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.plot.hideButtons()
-        self.plot.setMouseEnabled(x=False, y=False)
-        self.plot.setMinimumHeight(80)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(self.on)
         column.addLayout(form)
         column.addWidget(self.doing)
+        column.addWidget(self.progress)
+        column.addWidget(self.all)
         column.addWidget(self.table, 2)
         column.addWidget(self.figure)
-        column.addWidget(self.plot, 1)
+        self._place = QVBoxLayout()
+        column.addLayout(self._place, 2)
         column.addWidget(self.save)
-        for widget in (self.on, self.figure, self.save):
+        for widget in (self.on, self.figure, self.save, self.all):
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
     def _connect(self) -> None:
@@ -135,6 +153,7 @@ class ObjectsPanel(QWidget):
         self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
         self.table.cellClicked.connect(self._choose)
         self.save.clicked.connect(lambda: self.choose_table())
+        self.all.clicked.connect(lambda: self.toggle_all())
 
     def request(self) -> MeasuringRequest:
         """Return what the panel asks for."""
@@ -151,11 +170,8 @@ class ObjectsPanel(QWidget):
 
     def draw_theme(self) -> None:
         """Use the colours of the theme."""
-        now = theme()
-        self.plot.setBackground(now.surface)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(now.dim)
-            self.plot.getAxis(side).setTextPen(now.text)
+        if "plot" in self.__dict__:
+            paint_plot(self.plot)
 
     def draw_state(self, state: MeasuringState | None) -> None:
         """Show what the measuring process does, and how it measures."""
@@ -164,9 +180,26 @@ class ObjectsPanel(QWidget):
             self.doing.setText("this instrument has no process that measures")
             return
         self.doing.setText(state.message)
+        self._show_progress(state.progress)
         self.on.setChecked(state.on)
         if state.settings != self._settings:
             self._show_settings(state.settings)
+
+    def _show_progress(self, progress: tuple[int, int] | None) -> None:
+        self.measures_all = progress is not None
+        self.progress.setVisible(progress is not None)
+        if progress is None:
+            self.all.setText("Measure all scans")
+            self.all.setToolTip("Measure the objects of all scans, in the background (Shift+M)")
+            return
+        self.progress.setRange(0, progress[1])
+        self.progress.setValue(progress[0])
+        self.all.setText("Stop")
+        self.all.setToolTip("Keep what has been measured, and measure no more scans (Shift+M)")
+
+    def toggle_all(self) -> None:
+        """Ask for all scans of the file to be measured, or to stop that."""
+        self.all_wanted.emit(not self.measures_all)
 
     def _show_settings(self, settings: MeasuringSettings) -> None:
         self._settings = settings
@@ -186,8 +219,10 @@ class ObjectsPanel(QWidget):
         self._file = True
         self.on.setText("Measure objects of this file")
         self.on.setToolTip(
-            "Find and measure the objects of all time points, and follow them through the file"
+            "Find, follow and measure the objects of all tomograms of the file, or of those scans "
+            "of a recording that are displayed"
         )
+        self.all.show()
 
     def begin_anew(self) -> None:
         """Forget the file that was shown before."""
@@ -195,7 +230,8 @@ class ObjectsPanel(QWidget):
         self._rows.clear()
         self._over_time.clear()
         self.table.setRowCount(0)
-        self.plot.clear()
+        if "plot" in self.__dict__:
+            self.plot.clear()
 
     def note(self, news: MeasuredScans) -> None:
         """Add scans of a file that have been measured."""
@@ -257,7 +293,7 @@ class ObjectsPanel(QWidget):
 
     def _choose(self, row: int, _: int) -> None:
         if self.view is not None and row < len(self.view.objects):
-            self.chosen.emit(self.view.objects[row].centroid_um)
+            self.chosen.emit(self.view.place_of(row))
 
     def choose_table(self, folder: Path | None = None) -> None:
         """Ask for a file name and save all figures measured so far."""

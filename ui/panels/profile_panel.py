@@ -1,6 +1,7 @@
 """The RI along a line, or its statistics in a rectangle, of the displayed volumes."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import pyqtgraph as pg
@@ -13,6 +14,7 @@ from ui.sections.tools import Drawn, Region, line_profile, region_statistics
 from ui.sections.voxel_grid import VoxelGrid
 from ui.style import theme
 from ui.widgets.labels import dim_label, heading, tabular_digits
+from ui.widgets.panel_plot import paint_plot, panel_plot
 
 __all__ = ["ProfilePanel"]
 
@@ -31,21 +33,25 @@ class ProfilePanel(QWidget):
         self.hint = QLabel(_HINT)
         self.hint.setWordWrap(True)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.plot: Any = pg.PlotWidget(enableMenu=False)
-        self.plot.setMouseEnabled(x=False, y=False)
-        self.plot.hideButtons()
-        self.plot.setLabel("bottom", "along the line", units="µm")
-        self.plot.getAxis("bottom").enableAutoSIPrefix(False)
-        self.plot.setLabel("left", "RI")
-        self.plot.getAxis("left").enableAutoSIPrefix(False)
-        self.curves: tuple[Any, Any] = (self.plot.plot(), self.plot.plot())
-        self.medium: Any = pg.InfiniteLine(angle=0)
-        self.plot.addItem(self.medium)
         self.table = QWidget()
         self.titles = (heading(""), heading(""))
         self.values = {name: (tabular_digits(QLabel()), tabular_digits(QLabel())) for name in _ROWS}
         self._arrange()
-        self.draw_theme()
+
+    @cached_property
+    def plot(self) -> Any:
+        """The plot, built when there is a first line."""
+        plot = panel_plot()
+        plot.setLabel("bottom", "along the line", units="µm")
+        plot.setLabel("left", "RI")
+        for side in ("left", "bottom"):
+            plot.getAxis(side).enableAutoSIPrefix(False)
+        self.curves: tuple[Any, Any] = (plot.plot(), plot.plot())
+        self.medium: Any = pg.InfiniteLine(angle=0)
+        plot.addItem(self.medium)
+        self.pages.addWidget(plot)
+        self._paint(plot)
+        return plot
 
     def _arrange(self) -> None:
         grid = QGridLayout(self.table)
@@ -59,7 +65,7 @@ class ProfilePanel(QWidget):
         grid.setRowStretch(len(_ROWS) + 1, 1)
         grid.setColumnStretch(0, 1)
         self.pages = QStackedWidget()
-        for page in (self.hint, self.plot, self.table):
+        for page in (self.hint, self.table):
             self.pages.addWidget(page)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(10, 8, 10, 8)
@@ -67,11 +73,12 @@ class ProfilePanel(QWidget):
 
     def draw_theme(self) -> None:
         """Use the colours of the theme."""
+        if "plot" in self.__dict__:
+            self._paint(self.plot)
+
+    def _paint(self, plot: Any) -> None:
         now = theme()
-        self.plot.setBackground(now.surface)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(now.dim)
-            self.plot.getAxis(side).setTextPen(now.text)
+        paint_plot(plot)
         for curve, colour in zip(self.curves, (now.amber, now.accent), strict=True):
             curve.setPen(pg.mkPen(colour, width=1.6))
         self.medium.setPen(pg.mkPen(now.dim, style=Qt.PenStyle.DashLine))
@@ -109,13 +116,14 @@ class ProfilePanel(QWidget):
         shown: Sequence[tuple[str, Volume]],
         medium_index: float,
     ) -> None:
+        plot = self.plot
         for curve in self.curves[len(shown) :]:
             curve.setData([], [])
         for curve, (_, image) in zip(self.curves, shown, strict=False):
             profile = line_profile(image, grid, line)
             curve.setData(profile.distance_um, profile.index)
         self.medium.setValue(medium_index)
-        self.pages.setCurrentWidget(self.plot)
+        self.pages.setCurrentWidget(plot)
 
     def _draw_statistics(
         self, region: Drawn, grid: VoxelGrid, shown: Sequence[tuple[str, Volume]]

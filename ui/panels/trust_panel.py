@@ -1,30 +1,25 @@
 """How far the regularized tomogram can be trusted: curves over the last hour, and by slice."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from acquisition.scan_name import scan_name
 from pipeline.wire.file_state import CheckedScan
 from pipeline.wire.state import (
     QualityView,
     TomogramView,
 )
 from ui.panels.trust_history import TrustHistory
-from ui.style import theme
-from ui.widgets.labels import dim_label, heading, set_text
+from ui.panels.trust_plots import TrustPlots
+from ui.widgets.labels import dim_label, set_text
 
 __all__ = ["TrustPanel"]
 
 _FIRST_SLICE = 3  # the first one with room for SSIM's window of 7 voxels
-_OF_FILE = (
-    "SSIM to total variation by scan: click a point to see it",
-    "Data residual by scan; crosses, total variation",
-    "SSIM by slice, of the displayed scan",
-)
 _TRUSTED = (
     "The network was trained on samples like this one, as far as its input can tell. Agreement "
     "with total variation and with the data is shown below."
@@ -47,58 +42,33 @@ class TrustPanel(QWidget):
         self._written = ""
         self.words = QLabel(_TRUSTED)
         self.words.setWordWrap(True)
-        self.ssim_plot = _plot("SSIM to TV", time_axis=True)
-        self.residual_plot = _plot("Data residual", time_axis=True)
-        self.slices_plot = _plot("SSIM by slice", time_axis=False)
-        self.ssim: Any = pg.ScatterPlotItem(size=8, pen=None, hoverable=True, hoverSize=11)
-        self.ssim_line: Any = pg.PlotCurveItem()
-        self.residual: Any = pg.PlotCurveItem()
-        self.residual_tv: Any = pg.ScatterPlotItem(size=6, pen=None, symbol="x")
-        self.slices: Any = pg.PlotCurveItem()
-        for item in (self.ssim_line, self.ssim):
-            self.ssim_plot.addItem(item)
-        for item in (self.residual, self.residual_tv):
-            self.residual_plot.addItem(item)
-        self.slices_plot.addItem(self.slices)
-        self.slices_plot.setLabel("bottom", "z (µm)")
-        self.places: list[Any] = []  # of a file: lines at the displayed scan
-        self.titles: list[QLabel] = []
-        self.ssim_plot.setYRange(0, 1)
-        self.slices_plot.setYRange(0, 1)
-        self.ssim.sigClicked.connect(self._clicked)
+        self._slices: list[tuple[float, float]] = []
+        self._scan: int | None = None  # of a file, the displayed one
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(self.words)
-        for title, plot in (
-            ("SSIM to total variation: click a point to see its scan", self.ssim_plot),
-            ("Data residual: line, each tomogram; crosses, total variation", self.residual_plot),
-            ("SSIM by slice, of the last check", self.slices_plot),
-        ):
-            label = heading(title)
-            label.setWordWrap(True)
-            self.titles.append(label)
-            column.addWidget(label)
-            column.addWidget(plot, 1)
+        self._place = QVBoxLayout()
+        column.addLayout(self._place, 1)
         self.note = dim_label()
         self.note.setWordWrap(True)
         column.addWidget(self.note)
-        self.draw_theme()
+
+    @cached_property
+    def plots(self) -> TrustPlots:
+        """The plots, built when the panel is first shown."""
+        plots = TrustPlots(file=self._of_file is not None)
+        plots.scan_asked.connect(self.scan_asked)
+        self._place.addWidget(plots)
+        return plots
 
     def enter_file_mode(self) -> None:
         """Show the scans of a whole file by their numbers, and which one is displayed."""
-        for title, text in zip(self.titles, _OF_FILE, strict=True):
-            title.setText(text)
         self._of_file = ()
-        self.places = [pg.InfiniteLine() for _ in range(2)]
-        for plot, line in zip((self.ssim_plot, self.residual_plot), self.places, strict=True):
-            plot.setAxisItems({"bottom": pg.AxisItem("bottom")})
-            plot.addItem(line)
-        self.draw_theme()
 
     def begin_anew(self) -> None:
         """Forget the file that was shown before."""
         self._of_file, self._residuals = (), {}
-        self.slices.setData([], [])
+        self._slices = []
         self.note.setText("")
         self._draw()
 
@@ -112,20 +82,8 @@ class TrustPanel(QWidget):
 
     def draw_theme(self) -> None:
         """Use the colours of the theme."""
-        now = theme()
-        for plot in (self.ssim_plot, self.residual_plot, self.slices_plot):
-            plot.setBackground(now.surface)
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(now.dim)
-                plot.getAxis(side).setTextPen(now.text)
-        self.ssim.setBrush(QColor(now.accent))
-        self.ssim_line.setPen(pg.mkPen(now.dim, width=1))
-        self.residual.setPen(pg.mkPen(now.accent, width=1.5))
-        self.residual_tv.setBrush(QColor(now.amber))
-        self.residual_tv.setPen(pg.mkPen(now.amber))
-        for line in self.places:
-            line.setPen(pg.mkPen(now.text, width=1))
-        self.slices.setPen(pg.mkPen(now.accent, width=1.5))
+        if "plots" in self.__dict__:
+            self.plots.draw_theme()
 
     def draw_tomogram(self, tomogram: TomogramView) -> None:
         """Note a new tomogram, and say whether its network is at home with it."""
@@ -142,12 +100,11 @@ class TrustPanel(QWidget):
         """Mark the displayed scan of a file, and note its residual."""
         if tomogram.data_residual is not None:
             self._residuals[tomogram.sequence] = tomogram.data_residual
-        for line in self.places:
-            line.setValue(tomogram.sequence + 1)
+        self._scan = tomogram.sequence
         here = [check for check in self._of_file or () if check.sequence == tomogram.sequence]
         by_slice = np.array(here[-1].ssim_z if here else ())
         z = np.arange(len(by_slice)) + _FIRST_SLICE - tomogram.raw.shape[0] // 2
-        self.slices.setData(z * tomogram.voxel_size_um[0], by_slice)
+        self._slices = list(zip(z * tomogram.voxel_size_um[0], by_slice, strict=True))
         self.note.setText("" if here else "this scan was not compared with total variation")
 
     def draw_check(self, check: QualityView) -> None:
@@ -155,8 +112,8 @@ class TrustPanel(QWidget):
         if self._of_file is None:
             self.history.note_check(check)
         z = np.arange(len(check.report.ssim_z)) + _FIRST_SLICE - check.error.shape[0] // 2
-        self.slices.setData(z * check.voxel_size_um[0], np.array(check.report.ssim_z))
-        scan = f"scan {check.sequence}" if self._of_file is None else "the displayed scan"
+        self._slices = list(zip(z * check.voxel_size_um[0], check.report.ssim_z, strict=True))
+        scan = scan_name(check.sequence) if self._of_file is None else "the displayed scan"
         said = f"the last check is of {scan}, by {check.report.method}"
         against = f", against {check.report.reference_name}"
         self.note.setText(said + ("" if check.report.reference == "tv" else against))
@@ -170,42 +127,18 @@ class TrustPanel(QWidget):
     def _draw(self) -> None:
         if not self.isVisible():
             return
-        if self._of_file is not None:
-            self._draw_file(self._of_file)
-            return
-        checks = list(self.history.checks)
-        times, ssim = [c.time_s for c in checks], [c.ssim for c in checks]
-        self.ssim.setData(times, ssim, data=[check.sequence for check in checks])
-        self.ssim_line.setData(times, ssim)
-        residuals = self.history.residuals
-        self.residual.setData(residuals[:, 0], residuals[:, 1])
-        self.residual_tv.setData(times, [check.residual_tv for check in checks])
-
-    def _draw_file(self, checks: tuple[CheckedScan, ...]) -> None:
-        scans, ssim = [c.sequence + 1 for c in checks], [c.ssim for c in checks]
-        self.ssim.setData(scans, ssim, data=[check.sequence for check in checks])
-        self.ssim_line.setData(scans, ssim)
-        residuals = self._residuals | {check.sequence: check.residual for check in checks}
-        known = sorted(residuals.items())
-        self.residual.setData([scan + 1 for scan, _ in known], [value for _, value in known])
-        self.residual_tv.setData(scans, [check.residual_tv for check in checks])
-
-    def _clicked(self, _: object, points: Any, *__: object) -> None:
-        if len(points):
-            self.scan_asked.emit(int(points[0].data()))
+        if self._of_file is None:
+            checks, at = list(self.history.checks), [c.time_s for c in self.history.checks]
+            residuals = self.history.residuals
+        else:
+            checks, at = list(self._of_file), [c.sequence + 1.0 for c in self._of_file]
+            by_scan = self._residuals | {check.sequence: check.residual for check in checks}
+            known = [(scan + 1, value) for scan, value in sorted(by_scan.items())]
+            residuals = np.array(known, np.float64).reshape(-1, 2)
+        self.plots.draw(checks, at, residuals)
+        self.plots.draw_slices(self._slices, self._scan)
 
 
 def _is_doubt(warning: str) -> bool:
     """Return whether a warning is about the regularizer, not about the light."""
     return any(word in warning for word in ("network", "trained", "residual", "regulariz"))
-
-
-def _plot(name: str, *, time_axis: bool) -> Any:
-    axes = {"bottom": pg.DateAxisItem()} if time_axis else {}
-    plot = pg.PlotWidget(axisItems=axes, enableMenu=False)
-    plot.setObjectName(name)
-    plot.hideButtons()
-    plot.setMouseEnabled(x=False, y=False)
-    plot.setMinimumHeight(70)
-    plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return plot

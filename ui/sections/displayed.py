@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import QualityView, TomogramView
 from ui.sections.voxel_grid import Voxel, X, Y, Z
 
@@ -89,7 +90,7 @@ def _checked(tomogram: TomogramView, kind: str, check: QualityView | None) -> Di
     if check is None or check.reference.shape != tomogram.raw.shape:
         note = "total variation: not computed yet for a scan of this volume"
         return DisplayedVolume(tomogram.raw, False, "raw", note)
-    of = "" if check.sequence == tomogram.sequence else f" of scan {check.sequence}"
+    of = "" if check.sequence == tomogram.sequence else f" of {scan_name(check.sequence)}"
     reference = _NAMES.get(check.report.reference, check.report.reference)
     if kind == "tv":
         return DisplayedVolume(check.reference, True, f"{reference}{of}")
@@ -112,7 +113,7 @@ def volume_of(
     name = check.report.method
     label = "raw" if name == "none" else f"regularized · {name}"
     volume = check.reference + check.error
-    return DisplayedVolume(volume, name != "none", f"{label} of scan {check.sequence}")
+    return DisplayedVolume(volume, name != "none", f"{label} of {scan_name(check.sequence)}")
 
 
 def map_of(
@@ -137,7 +138,7 @@ def map_of(
     if check is None or check.error.shape != tomogram.raw.shape:
         return None, "no scan of this volume was compared with total variation yet"
     old = check.sequence != tomogram.sequence
-    return np.abs(check.error), f"errors of scan {check.sequence}" if old else ""
+    return np.abs(check.error), f"errors of {scan_name(check.sequence)}" if old else ""
 
 
 def warning_line(tomogram: TomogramView, on_display: DisplayedVolume) -> str:

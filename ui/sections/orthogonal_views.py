@@ -12,6 +12,7 @@ from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
+from acquisition.scan_name import scan_name
 from pipeline.wire.state import MeasuredView, QualityView, TomogramView
 from ui.sections.channel_look import painted
 from ui.sections.colours import DIFFERENCE, Colours, lookup_table, map_colours, outlines
@@ -202,7 +203,7 @@ class OrthogonalView(QWidget):
             picture = outlines(images[number], numbers) if images else None
             panel.draw_outlines(picture, state.grid)
         old = shown is not None and shown.sequence != tomogram.sequence
-        return f"outlines of scan {shown.sequence}" if old and shown is not None else ""
+        return f"outlines of {scan_name(shown.sequence)}" if old and shown is not None else ""
 
     def _draw_fluorescence(self, state: ViewState, tomogram: TomogramView) -> str:
         """Paint the channels that the state shows; return what there is to say about them."""

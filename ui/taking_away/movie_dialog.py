@@ -36,7 +36,8 @@ class MovieDialog(JobDialog):
     pictures : SolidPictures or None
         Draws the 3D view, where it is shown; without it there is no turn.
     along : Along or None
-        The time points of the file in the window; without it there is no movie of time.
+        The time points of the file, or those of an instrument that are in memory; without it, or
+        with one only, there is no movie of time.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class MovieDialog(JobDialog):
             kinds = {TEXTS["time"]: "time", **kinds}
         self.kind = combo_box(
             kinds,
-            "What changes from frame to frame. Time points are there for a file, a turn where the "
-            "3D view is shown",
+            "What changes from frame to frame. Time points are those of a file, or the last ones "
+            "of an instrument that are in memory; a turn is there where the 3D view is shown",
         )
         self.first, self.last = QSpinBox(), QSpinBox()
         scans = along.scans if along is not None else (0,)

@@ -109,7 +109,7 @@ def frames_of(
         raise ConfigurationError(f"a movie must be of {', '.join(KINDS)}, got {plan.kind!r}")
     if plan.kind == "time" and along is None:
         raise ConfigurationError(
-            "a movie of time needs a file: record a time-lapse and open it with `view`"
+            "a movie of time needs at least two scans: of a file, or the last ones of an instrument"
         )
     if plan.kind == "turn" and (pictures is None or snapshot.solid is None):
         raise ConfigurationError("a turn needs the 3D view: show it (key 4) first")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from acquisition.scan_name import scan_name
 from ui.taking_away.snapshot import Snapshot
 from ui.taking_away.worker import Progress, Worker
 
@@ -64,7 +65,7 @@ def write_layers(snapshot: Snapshot, folder: Path) -> None:
     arrays = {f"layer{number}": volume for number, volume in enumerate(volumes.values())}
     np.savez(folder / "layers.npz", **arrays)  # type: ignore[arg-type]  # no keyword but names
     about = {
-        "title": f"scan {tomogram.sequence}",
+        "title": scan_name(tomogram.sequence),
         "voxel_size_um": list(tomogram.voxel_size_um),
         "layers": layers,
     }

@@ -1,5 +1,6 @@
 """What the user takes home from a window: pictures, figures, movies, tables, files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ from PySide6.QtWidgets import QWidget
 from acquisition.errors import LiveTomoError
 from ui.save_image import save_image
 from ui.taking_away.job_dialog import JobDialog
+from ui.taking_away.recent_scans import RecentScans
 
 if TYPE_CHECKING:
+    from files.exporting.single_tomogram import SingleTomogram
+    from pipeline.wire.places import SnapRequest
     from ui.taking_away.movie_frames import Along
     from ui.taking_away.napari_process import NapariProcess
     from ui.taking_away.snapshot import Snapshot
@@ -32,6 +36,7 @@ class TakingAway(QObject):
     def __init__(self, window: "Window") -> None:
         super().__init__(window)
         self._window = window
+        self.recent = RecentScans()  # of an instrument
         self._pictures: SolidPictures | None = None
         self.napari_process: NapariProcess | None = None
         self._dialogs: list[JobDialog] = []
@@ -92,12 +97,15 @@ class TakingAway(QObject):
             self._open(MovieDialog(self._window, snapshot, folder, pictures, self._along()))
 
     def _along(self) -> "Along | None":
-        """Return the time points of the file in the window; None for an instrument."""
+        """Return the time points of the file, or the last ones of an instrument."""
         from ui.taking_away.movie_frames import Along
 
         timeline, instrument = self._window.timeline, self._window.instrument
-        if timeline is None or instrument is None:
+        if instrument is None:
             return None
+        if timeline is None:
+            now = self.recent.frozen()
+            return Along(now, tuple(range(len(now))), instrument.regularizer)
         how = (instrument.regularizer, instrument.constraint or "auto")
         return Along(timeline.reader(), timeline.playlist.scans, *how)
 
@@ -114,6 +122,43 @@ class TakingAway(QObject):
             self._open(ExportDialog(window, scan, window.experiment.folder, file))
         except LiveTomoError as error:
             window.status.show_answer(str(error), "error")
+
+    def snap(self) -> None:
+        """Ask for a file name, and save the last snap and its tomogram."""
+        from ui.taking_away.snap_dialog import SnapDialog
+
+        window, experiment = self._window, self._window.experiment
+        instrument = window.instrument
+        if instrument is None or instrument.snapped is None:
+            return
+        scan = instrument.snapped
+        self._open(
+            SnapDialog(
+                window,
+                experiment.folder,
+                experiment.sample_name,
+                None if instrument.stage is None else instrument.stage.place,
+                experiment.save_snap,
+                lambda request: self._snapped(scan, request),
+            )
+        )
+
+    def _snapped(self, scan: int, request: "SnapRequest") -> "SingleTomogram | None":
+        """Return the tomogram of a snap, as it goes into a file."""
+        from files.sample_notes import SampleNotes
+        from ui.taking_away.export_dialog import single_of
+
+        view = self.recent.of_scan(scan)
+        if view is None:
+            return None
+        single = single_of(view, self._window.check)
+        return replace(
+            single,
+            sequence=0,  # of the recording beside it
+            provenance={**single.provenance, "recording": Path(request.output).name},
+            place_name=request.place_name,
+            sample=SampleNotes(request.sample_name, request.notes),
+        )
 
     def table(self) -> None:
         """Save the table of all objects that were measured so far."""

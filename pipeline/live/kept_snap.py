@@ -1,0 +1,97 @@
+"""The last snap: a single scan that stays in memory, so that the user can look before saving it."""
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from acquisition.configuration.microscope_file import AcquisitionConfig
+from acquisition.errors import DataError
+from acquisition.interferograms import InterferogramStack
+from files.disk import check_output, check_space
+from files.recording import RecordingWriter
+from files.sample_notes import SampleNotes
+from files.series import ScanLocation, SeriesDescription
+from pipeline.timelapse.plan import interval_plan
+from pipeline.wire.places import SnapRequest
+from pipeline.wire.sockets import PipelineError
+
+__all__ = ["KeptSnap"]
+
+_REQUEST = TypeAdapter(SnapRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snap:
+    stack: InterferogramStack
+    background: InterferogramStack
+    stage_um: tuple[float, float, float]
+    config: AcquisitionConfig
+
+
+class KeptSnap:
+    """Keeps the last snap with its background and place, and writes it as a recording of one scan.
+
+    It is kept by the thread that scans, and written by that of the command server.
+    """
+
+    def __init__(self) -> None:
+        self._snap: _Snap | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def number(self) -> int | None:
+        """The number of its scan; None: there is none."""
+        snap = self._snap
+        return None if snap is None else snap.stack.sequence
+
+    def keep(
+        self,
+        stack: InterferogramStack,
+        background: InterferogramStack,
+        stage_um: tuple[float, float, float],
+        config: AcquisitionConfig,
+    ) -> None:
+        """Keep a scan; its frames are copied, since scans in shared memory are written over."""
+        self._snap = _Snap(replace(stack, frames=stack.frames.copy()), background, stage_um, config)
+
+    def save(self, text: str) -> str:
+        """Write it as a ``SnapRequest`` in JSON asks for.
+
+        Raises
+        ------
+        LiveTomoError
+            If there is no snap, or it cannot be written. No partial file is left.
+        """
+        snap = self._snap
+        if snap is None:
+            raise PipelineError("save snap: there is none, take one first (Snap)")
+        try:
+            request = _REQUEST.validate_json(text)
+        except ValidationError as error:
+            raise DataError(f"save snap: {error.errors()[0]['msg']}") from error
+        output = Path(request.output)
+        check_output(output)
+        check_space(output, snap.stack.frames.nbytes + snap.background.frames.nbytes, "the snap")
+        with self._lock:
+            _write(snap, request, output)
+        return f"saved {output}"
+
+
+def _write(snap: _Snap, request: SnapRequest, output: Path) -> None:
+    description = SeriesDescription(
+        interval_plan(1, 0.0).to_json(),
+        snap.config.model_dump_json(exclude_defaults=True),
+        (request.place_name,),
+        snap.config.reconstruction.set_values(),
+    )
+    notes = SampleNotes(request.sample_name, request.notes)
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    unfinished.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with RecordingWriter(unfinished, snap.background, notes.attributes(), description) as file:
+            file.append(snap.stack, ScanLocation(0, snap.stage_um))
+        unfinished.rename(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
