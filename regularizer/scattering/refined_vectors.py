@@ -10,8 +10,8 @@ Not all unknowns can be found by an object that is unknown, too:
 - One tilt of all angles is nearly the same as a sheared object. The object takes most of it up, and
   the light asks for the rest only; two steps tell for which part, and the next goes all the way.
 - One scale of all angles (or another pixel) is nearly the same as a longer object, and the steps
-  do not see it. Whole inversions do: a parabola through the misfits of three, 2 % apart, finds it
-  to 0.3 %, and less than 0.5 % is left alone.
+  do not see it: it stays that of the calibration. Misfits of whole inversions tell 1 % without
+  noise, and nothing with it.
 - A lateral shift of one angle's image is nearly the same as a tilt of its wave vector, unless the
   object is deep. It is not an unknown here; the factor c of each angle's light is.
 """
@@ -50,11 +50,8 @@ _GAIN = 0.01  # of the squared misfit beyond the noise: a round that gains less 
 _SURE = 0.01  # of a squared misfit: the noise is not known better
 _RIM = 0.06  # of the frame: light that has moved rings there, and what rings is no light
 _FACTOR, _MOST = 2.0, 6.0  # of the common part of a step: the first, and the largest
-_SCALES = 0.02  # tried
-_LEAST_SCALE = 0.005  # the parabola finds it to 0.003
-_EVERY = 3  # angles are enough for the scale
 _FEWEST = 8  # angles
-_PARTS = _ROUNDS + 5  # of the progress
+_PARTS = _ROUNDS + 1  # of the progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +144,6 @@ class _Refinement:
         first = best
         if best.noise > DROWNED:
             return self._report(k, best.misfit, best.misfit, best.noise)
-        scale = self._scale(fields, k, box, compared)
-        if scale != 1:
-            scaled = self._limited(k * scale)
-            again = self._begun(fields, scaled)
-            fit = self._fitted(fields, scaled, box, compared, again[box.slices], _FIRST)
-            if _better(fit, best):
-                k, best = scaled, fit
         k, best = self._rounds(fields, k, box, compared, best)
         return self._report(k, first.misfit, best.misfit, best.noise)
 
@@ -182,40 +172,6 @@ class _Refinement:
                 break
             k, best, last = moved, fit, wanted
         return k, best
-
-    def _scale(
-        self, fields: MeasuredFields, k: NDArray[np.float64], box: Box, compared: torch.Tensor
-    ) -> float:
-        """Return the common scale of all wave vectors at which light fits best; 1 if unclear."""
-        kept = fields.used[::_EVERY]
-        if len(kept) < _FEWEST:
-            return 1.0
-        some = replace(fields, left_out=tuple(sorted({*range(len(k))} - {*map(int, kept)})))
-        part = compared[::_EVERY]
-
-        def misfit(scale: float) -> float:
-            scaled = self._limited(k * scale)
-            start = self._begun(some, scaled)[box.slices]
-            return self._fitted(some, scaled, box, part, start, _FIRST).misfit ** 2
-
-        low, middle, high = (misfit(1 + d) for d in (-_SCALES, 0.0, _SCALES))
-        bend = (low + high) / 2 - middle
-        if bend <= 0:
-            return 1.0
-        best = (low - high) / (4 * bend) * _SCALES
-        if abs(best) < _LEAST_SCALE or abs(best) > _SCALES:
-            return 1.0
-        return 1.0 + best
-
-    def _begun(self, fields: MeasuredFields, k: NDArray[np.float64]) -> torch.Tensor:
-        """Return the contrast (z, y, x) that an inversion for some wave vectors starts from."""
-        spectrum = replace(fields.with_wave_vectors(k), sign=1).own_spectrum()
-        index = index_from_contrast(contrast_of(spectrum), spectrum.optics.medium_index)
-        raw = replace(self._tomogram, index=index)
-        if fields.sign < 0:
-            raw, spectrum = negated_tomogram(raw), negated_spectrum(spectrum)
-        found = self._start(raw, spectrum, None, self._stop, unconstrained=self._unconstrained)
-        return found.contrast
 
     def _fitted(
         self,
