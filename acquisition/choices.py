@@ -12,11 +12,13 @@ from acquisition.errors import ConfigurationError
 
 __all__ = [
     "CONSTRAINTS",
+    "REFINABLE",
     "REGULARIZERS",
     "VOLUMES",
     "Constraint",
     "RegularizerChoice",
     "check_constraint",
+    "check_refine",
     "check_regularizer",
 ]
 
@@ -85,6 +87,26 @@ CONSTRAINTS: dict[Constraint, str] = {
     "non-positive": "Lighter only",
     "none": "Denser and lighter",
 }
+
+
+# What can be refined on the object itself; "" stands for nothing.
+REFINABLE = ("k",)
+
+
+def check_refine(name: str) -> str:
+    """Return what is to be refined on the object.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be.
+    """
+    if name not in ("", *REFINABLE):
+        raise ConfigurationError(
+            f"what is refined must be {' or '.join(REFINABLE)} (wave vectors), got {name!r}: "
+            "leave it out for none"
+        )
+    return name
 
 
 def check_regularizer(name: str) -> None:

@@ -20,7 +20,7 @@ from reconstruction.tomogram import Spectrum, index_from_contrast
 from tests.partial_waves import sphere_fields
 from tests.scans import correlation, distance_um, sphere_spectrum
 
-__all__ = ["Score", "Sphere", "View", "record", "score", "spheres_in", "width_um"]
+__all__ = ["Score", "Sphere", "View", "lit_by", "record", "score", "spheres_in", "width_um"]
 
 _CARRIER = (2.46, 1.73)  # NA/wavelength; off the diagonal, so that the sidebands stay apart
 _CORE, _AROUND = 0.7, 2.5  # in radii: where the index is averaged, and volumes are correlated
@@ -53,6 +53,8 @@ class View:
     drift_rad : float
         Largest change of the phase since the background, and of its tilt from the centre to the
         border along x and y; of the light's power, a tenth of that.
+    moved : float
+        Largest change of each wave vector since the background, along x and y, in NA/wavelength.
     """
 
     preset: str = "cell"
@@ -61,6 +63,7 @@ class View:
     frame: int = 256
     k_error: float = 0.0
     drift_rad: float = 0.0
+    moved: float = 0.0
 
 
 def record(
@@ -69,18 +72,26 @@ def record(
     """Return background and sample. Several spheres scatter independently."""
     optics, angles = _optics(view)
     shape = (view.frame, view.frame)
+    lit = lit_by(view)
     scattered = np.zeros((len(angles), *shape), np.complex64)
     for s in spheres:
         index = optics.medium_index + s.contrast
-        fields = sphere_fields(optics, angles, s.radius_um, index, shape, s.centre_um)
+        fields = sphere_fields(optics, lit, s.radius_um, index, shape, s.centre_um)
         scattered += fields.numpy() - 1
     rng = np.random.default_rng(seed)
     error = view.k_error * optics.cutoff
     stored = angles + rng.uniform(-error, error, angles.shape) if error else angles
     k = stored if view.known else None
     background = _interferograms(np.zeros((len(angles), 1, 1)), angles, optics, view, rng)
-    sample = _interferograms(scattered, angles, optics, view, rng)
+    sample = _interferograms(scattered, lit, optics, view, rng)
     return InterferogramStack(background, optics, k), InterferogramStack(sample, optics, k)
+
+
+def lit_by(view: View) -> NDArray[np.float64]:
+    """Return the wave vectors (angles, 2) that light the sample, cycles/um."""
+    optics, angles = _optics(view)
+    change = np.random.default_rng(7).uniform(-view.moved, view.moved, angles.shape)
+    return angles + change * optics.cutoff
 
 
 def _optics(view: View) -> tuple[Optics, NDArray[np.float64]]:

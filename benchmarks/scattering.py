@@ -15,9 +15,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks import scattering_vectors as vectors
 from benchmarks.accuracy_cases import width_um
 from benchmarks.machine import machine
 from benchmarks.pages import DOCS, markdown, put
@@ -32,6 +34,7 @@ __all__ = ["main"]
 
 _PAGE = DOCS / "explanation" / "scattering.md"
 _RESULTS = Path(__file__).parent / "results" / "scattering.json"
+_VECTORS = "vectors"  # the table of refined wave vectors
 _METHODS = ("raw", "deep", "deep, 1 correction", "multislice")
 
 
@@ -120,36 +123,42 @@ def _row(case: Case, results: dict[str, dict[str, float | None]] | None) -> list
     return cells
 
 
-def _table(cases: Sequence[Case], kept: dict[str, dict[str, dict[str, float | None]]]) -> str:
+def _table(cases: Sequence[Case], kept: dict[str, dict[str, Any]]) -> str:
     head = (*_METHODS, "index", "axial, um")
     return markdown(("case",), head, (_row(case, kept.get(case.name)) for case in cases))
 
 
-def _kept() -> dict[str, dict[str, dict[str, float | None]]]:
+def _kept() -> dict[str, dict[str, Any]]:
     """Return the results so far, by case and method."""
     text = _RESULTS.read_text("utf-8") if _RESULTS.exists() else "{}"
-    results: dict[str, dict[str, dict[str, float | None]]] = json.loads(text)
+    results: dict[str, dict[str, Any]] = json.loads(text)
     return results
 
 
 def main(argv: Sequence[str] = ()) -> int:
     """Measure what is asked for, and write the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks.scattering", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
+    names = [*TABLES, _VECTORS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--rows", nargs="+", default=[""])
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args(argv)
     torch.manual_seed(0)
     for table in options.only:
-        for case in TABLES[table]:
-            kept = _kept()
+        cases = vectors.CASES if table == _VECTORS else TABLES[table]
+        for case in cases:
             wanted = any(text in case.name for text in options.rows)
-            if wanted and (options.again or case.name not in kept):
-                results = {name: asdict(r) for name, r in measured(case).items()}
-                kept = _kept() | {case.name: results}  # others may measure at the same time
-                _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-                print(" | ".join(_row(case, results)), flush=True)
-        put(_PAGE, table, _table(TABLES[table], _kept()))
+            if not wanted or (case.name in _kept() and not options.again):
+                continue
+            if isinstance(case, Case):
+                results: dict[str, Any] = {name: asdict(r) for name, r in measured(case).items()}
+            else:
+                results = vectors.measured(case)
+            kept = _kept() | {case.name: results}  # others may measure at the same time
+            _RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            print(case.name, json.dumps(results), flush=True)
+        made = vectors.table(_kept()) if table == _VECTORS else _table(TABLES[table], _kept())
+        put(_PAGE, table, made)
     print(f"machine: {machine()}; torch {torch.__version__}")
     return 0
 

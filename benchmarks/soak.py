@@ -25,7 +25,8 @@ from acquisition.configuration.microscope_file import load_configuration
 from benchmarks.machine import machine
 from files.recording import Recording, read_recording
 from files.tomograms import read_tomograms
-from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, settings_for
+from pipeline.tomograms.job import SilentProgress, TomogramJob
+from pipeline.tomograms.recipe import Recipe, settings_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,7 +28,7 @@ from pipeline.tomograms.batch import run_batch
 from pipeline.tomograms.cluster import local_workers
 from pipeline.tomograms.cluster_batch import run_on_cluster
 from pipeline.tomograms.file_work import RecordingWork, file_stamp
-from pipeline.tomograms.job import Recipe
+from pipeline.tomograms.recipe import Recipe
 
 __all__ = ["main"]
 

@@ -13,7 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from acquisition.choices import CONSTRAINTS, check_constraint, check_regularizer
+from acquisition.choices import (
+    CONSTRAINTS,
+    REFINABLE,
+    check_constraint,
+    check_refine,
+    check_regularizer,
+)
 from acquisition.errors import ConfigurationError, DataError
 from acquisition.scan_name import scan_name
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
@@ -23,7 +29,8 @@ from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
     from pipeline.tomograms.file_work import RecordingWork, Row
-    from pipeline.tomograms.job import Recipe, ScanResult, TomogramJob
+    from pipeline.tomograms.job import ScanResult, TomogramJob
+    from pipeline.tomograms.recipe import Recipe
 
 __all__ = ["HELP", "RECONSTRUCTION", "add_options", "run", "run_reconstruct"]
 
@@ -62,6 +69,9 @@ def add_options(parser: ArgumentParser) -> None:
     text = "take the error of the Rytov approximation off, by multi-slice scattering, at most N "
     text += "times, as long as the light fits better; default: 0"
     parser.add_argument("--corrections", type=int, metavar="N", default=0, help=text)
+    text = "refine k, the wave vector of each angle, on the object of each scan, as far as light "
+    text += "then fits better, and say how far it is from the calibration"
+    parser.add_argument("--refine", choices=REFINABLE, help=text)
     text = "compare every N-th tomogram with total variation and write the result to the file"
     parser.add_argument("--check", type=int, metavar="N", default=0, help=text)
     text = (
@@ -101,6 +111,7 @@ def run(options: Namespace) -> int:
         options.constraint,
         options.corrections,
         options.tile_voxels,
+        options.refine or "",
     )
 
 
@@ -117,6 +128,7 @@ def run_reconstruct(
     constraint: str = "auto",
     corrections: int = 0,
     tile_voxels: int | None = None,
+    refine: str = "",
 ) -> int:
     """Reconstruct and regularize every scan of a recording.
 
@@ -148,6 +160,8 @@ def run_reconstruct(
     tile_voxels : int or None
         A volume with more voxels is made in tiles of at most so many; None: only one that does not
         fit into memory.
+    refine : str
+        "k": wave vectors are refined on the object of each scan; "": they are not.
 
     Returns
     -------
@@ -158,9 +172,10 @@ def run_reconstruct(
     from files.disk import check_output
     from files.recording import read_recording
     from pipeline.tomograms.file_work import on_this_machine
-    from pipeline.tomograms.job import Recipe, TomogramJob
+    from pipeline.tomograms.job import TomogramJob
+    from pipeline.tomograms.recipe import Recipe
 
-    _check_choices(method, preset, corrections, check_every, tile_voxels)
+    _check_choices(method, preset, corrections, check_every, tile_voxels, refine)
     check_output(output)
     sign = check_constraint(constraint)
     open_recipe = Recipe(
@@ -171,6 +186,7 @@ def run_reconstruct(
         constraint=sign,
         corrections=corrections,
         tile_voxels=tile_voxels,
+        refine=check_refine(refine),
     )
     work = _work(recording, output, open_recipe, chosen or {}, positions).settled()
     source, count = read_recording(recording), len(work.all())
@@ -188,7 +204,12 @@ def run_reconstruct(
 
 
 def _check_choices(
-    method: str, preset: str | None, corrections: int, check_every: int, tile_voxels: int | None
+    method: str,
+    preset: str | None,
+    corrections: int,
+    check_every: int,
+    tile_voxels: int | None,
+    refine: str,
 ) -> None:
     from regularizer.scattering.defect_correction import check_corrections
 
@@ -206,18 +227,24 @@ def _check_choices(
         )
     if check_every < 0:
         raise ConfigurationError(f"--check must be at least 0 (no check), got {check_every}")
-    if tile_voxels is not None and (method == "multislice" or corrections or check_every):
+    whole = method == "multislice" or corrections or check_every or refine
+    if tile_voxels is not None and whole:
         raise ConfigurationError(
-            "multislice, corrections and checks need the whole volume: leave them or --tile-voxels "
-            "out"
+            "multislice, --corrections, --check and --refine need the whole volume: leave them or "
+            "--tile-voxels out"
         )
 
 
 def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
-    from pipeline.tomograms.job import Recipe
+    from pipeline.tomograms.recipe import Recipe
 
     _check_choices(
-        options.regularizer, options.preset, options.corrections, options.check, options.tile_voxels
+        options.regularizer,
+        options.preset,
+        options.corrections,
+        options.check,
+        options.tile_voxels,
+        options.refine or "",
     )
     if is_batch(options.recordings, options.output):
         files = batch_files(options.recordings, options.output, "_tomograms.h5", _is_recording)
@@ -231,6 +258,7 @@ def _run_batch(options: Namespace, chosen: Mapping[str, Any]) -> int:
         constraint=check_constraint(options.constraint),
         corrections=options.corrections,
         tile_voxels=options.tile_voxels,
+        refine=options.refine or "",
     )
     share = options.workers or 1
     works = [
@@ -289,6 +317,7 @@ def _lines(row: "ScanResult", method: str) -> list[str]:
     scan = scan_name(row.time) + (f" at {row.position}" if row.position else "")
     said = [row.error or _figures(row, method)]
     said += [f"made in {row.tiles} tiles"] if row.tiles > 1 else []
+    said += [row.wave_vectors] if row.wave_vectors else []
     said += [f"corrections {row.corrections}"] if row.corrections else []
     said += [*row.warnings, *([] if row.check is None else [row.check.summary()])]
     return [f"{scan}: {line}" for line in said]

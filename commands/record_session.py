@@ -216,7 +216,7 @@ def _check_room(
     made = 0
     if recorded is not None and tomograms.output.exists():
         # imports torch, which would delay the start
-        from pipeline.tomograms.job import Recipe, scans_held, settings_for
+        from pipeline.tomograms.recipe import Recipe, scans_held, settings_for
 
         settings = settings_for(recorded, {})
         recipe = Recipe(tomograms.method, settings=settings, constraint=tomograms.constraint)

@@ -118,7 +118,7 @@ def _recordings(options: Namespace, device: "torch.device", most: int) -> _Sourc
     """Return the recordings of a folder; tomogram files among them are passed over."""
     from files.kinds import kind_of
     from files.recording import read_recording
-    from pipeline.tomograms.job import settings_for
+    from pipeline.tomograms.recipe import settings_for
     from reconstruction.reconstructor import Reconstructor
     from regularizer.training.own_samples import own_sample
 

@@ -13,6 +13,8 @@
     /tomograms/stage_um      (time, 3) float64: x, y and z of the stage; nan where unknown
     /tomograms/correction_um (time, 3) float64: x, y and z by which the field of view has been moved
                              since the position's first scan; optional
+    /tomograms/refined_k     (time, angles, 2) float64: kx and ky in cycles/um, refined on the
+                             object of each scan; optional
     /tomograms/timestamps    (time,) float64, seconds since the epoch; optional, written last
     /quality                 one row a time point that was compared with total variation: time,
                              ssim, mse, correlation, and more (``TomogramWriter.append_quality``)
@@ -43,11 +45,19 @@ from files.positions import (
     read_locations,
     read_names,
 )
-from files.quality_rows import finished_time_points, quality_columns, quality_row, quality_type
+from files.quality_rows import quality_columns, quality_row, quality_type
 from files.reopening import reopen
 from files.sample_notes import NO_NOTES, SAMPLE_ATTRIBUTES, SampleNotes
 from files.series import ScanLocation
 from files.tiled_volumes import TiledVolumes
+from files.tomogram_columns import (
+    complete_time_points,
+    finished,
+    provenance_in,
+    scan_numbers,
+    timestamps,
+    voxel_size,
+)
 from regularizer.quality_report import QualityReport
 
 if TYPE_CHECKING:
@@ -64,8 +74,9 @@ __all__ = [
 ]
 
 FORMAT = "livetomo.tomogram"
+_REFINED = "refined_k"
 _WIDEST = 512  # voxels across a chunk: those of large fields are written tile by tile
-_OF_ONE_SCAN = ("position", "background")  # entries of provenance
+_OF_ONE_SCAN = ("position", "background", "wave_vectors")  # entries of provenance
 _KNOWN = {
     "/": {"format", "version", "provenance", *SAMPLE_ATTRIBUTES},
     "optics": {"wavelength_um", "numerical_aperture", "medium_index", "pixel_size_um"},
@@ -86,11 +97,12 @@ class TomogramAppender(Closing):
         self._file, group = file, file["tomograms"]
         self._raw, self._scans, self._timestamps = (group[n] for n in ("raw", "scan", "timestamps"))
         self._shape = self._raw.shape[1:]
-        self._voxel_size_um = _voxel_size(file)
+        self._voxel_size_um = voxel_size(file)
         self._volumes = {m: group[m] for m in VOLUMES if m in group}
         self._indices = {m: group[f"{m}_index"] for m in self._volumes}
         self._quality = file["quality"]
         self._placed = {name: group[name] for name in LOCATION_COLUMNS if name in group}
+        self._refined = group.get(_REFINED)
         hdf5.start_swmr(file)
 
     def append(
@@ -98,6 +110,7 @@ class TomogramAppender(Closing):
         raw: "Tomogram",
         regularized: "Mapping[str, Tomogram] | None" = None,
         location: ScanLocation | None = None,
+        refined_k: "NDArray[np.float64] | None" = None,
     ) -> int:
         """Append one time point and return its number.
 
@@ -108,6 +121,8 @@ class TomogramAppender(Closing):
             By method: "deep", "tv", "gp".
         location : ScanLocation or None
             Where the scan was taken. Kept where the file has positions.
+        refined_k : (angles, 2) float64 or None
+            Wave vectors refined on the object. Kept where the file was made for them.
         """
         volumes = {method: self._checked(t) for method, t in (regularized or {}).items()}
         if not set(volumes) <= set(self._volumes):
@@ -118,7 +133,7 @@ class TomogramAppender(Closing):
         hdf5.append_row(self._raw, self._checked(raw))
         for method, volume in volumes.items():
             hdf5.append_row(self._volumes[method], volume)
-        return self._complete(tuple(volumes), raw, location)
+        return self._complete(tuple(volumes), raw, location, refined_k)
 
     def tiled(self, methods: tuple[str, ...]) -> TiledVolumes:
         """Begin a time point whose volumes, raw and by method, are written tile by tile."""
@@ -136,7 +151,11 @@ class TomogramAppender(Closing):
         return self._complete(methods, raw, location)
 
     def _complete(
-        self, methods: tuple[str, ...], raw: "Tomogram", location: ScanLocation | None
+        self,
+        methods: tuple[str, ...],
+        raw: "Tomogram",
+        location: ScanLocation | None,
+        refined_k: "NDArray[np.float64] | None" = None,
     ) -> int:
         time = len(self)
         for method in methods:
@@ -144,6 +163,8 @@ class TomogramAppender(Closing):
         location = location or ScanLocation()
         for name, held in self._placed.items():
             hdf5.append_row(held, getattr(location, name))
+        if self._refined is not None:
+            hdf5.append_row(self._refined, np.nan if refined_k is None else refined_k)
         hdf5.append_row(self._scans, raw.sequence)
         hdf5.append_row(self._timestamps, raw.timestamp)
         return time
@@ -166,12 +187,11 @@ class TomogramAppender(Closing):
             raise DataError(
                 f"the time point of a quality report must be below {len(self)}, got {time}"
             )
-        row = quality_row(self._quality.dtype, time, report)
         if reference is not None:
             volume = self._checked(reference)
             hdf5.append_row(self._volumes["tv"], volume)
             hdf5.append_row(self._indices["tv"], time)
-        hdf5.append_row(self._quality, row)
+        hdf5.append_row(self._quality, quality_row(self._quality.dtype, time, report))
 
     def _checked(self, tomogram: "Tomogram") -> NDArray[np.float32]:
         if (
@@ -210,6 +230,8 @@ class TomogramWriter(TomogramAppender):
         Names of the stage positions. The file then keeps where each scan was taken.
     sample : SampleNotes
         What was written of the sample.
+    refined_angles : int
+        Number of angles whose refined wave vectors are kept; 0: none are.
 
     Raises
     ------
@@ -225,6 +247,7 @@ class TomogramWriter(TomogramAppender):
         provenance: Mapping[str, Any] | None = None,
         positions: tuple[str, ...] | None = None,
         sample: SampleNotes = NO_NOTES,
+        refined_angles: int = 0,
     ) -> None:
         if not set(methods) <= set(VOLUMES):
             raise DataError(
@@ -245,6 +268,8 @@ class TomogramWriter(TomogramAppender):
             hdf5.create_growing(group, f"{method}_index", (), np.int64)
         if positions is not None:
             create_locations(group, positions)
+        if refined_angles:
+            hdf5.create_growing(group, _REFINED, (refined_angles, 2), np.float64)
         hdf5.create_growing(file, "quality", (), quality_type(shape))
         super().__init__(file)
 
@@ -278,7 +303,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
                 f"{path} must have /tomograms/scan, the scans that it holds, to be resumed, found "
                 "nothing: reconstruct the recording into another file"
             )
-        _cut(file, _finished(file))
+        _cut(file, finished(file))
         if recorded is not None and "positions" not in group:
             add_locations(group, recorded, group["scan"][()])
         return TomogramAppender(file)
@@ -290,7 +315,7 @@ def resume_tomograms(path: Path, recorded: Positions | None = None) -> TomogramA
 def _cut(file: h5py.File, count: int) -> None:
     """Cut all datasets to ``count`` time points, and volumes without an index."""
     group = file["tomograms"]
-    for name in ("raw", "scan", "timestamps", *LOCATION_COLUMNS):
+    for name in ("raw", "scan", "timestamps", *LOCATION_COLUMNS, _REFINED):
         if name in group:
             group[name].resize(count, axis=0)
     for method in VOLUMES:
@@ -325,6 +350,8 @@ class TomogramSeries:
         Where each scan was taken; one unnamed position where the file has none.
     sample : SampleNotes
         What was written of the sample.
+    refined_k : (time, angles, 2) float64 or None
+        Wave vectors refined on the object of each scan, cycles/um; None where they were not.
     """
 
     path: Path
@@ -339,6 +366,7 @@ class TomogramSeries:
     scans: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     positions: Positions = field(default_factory=Positions)
     sample: SampleNotes = NO_NOTES
+    refined_k: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -403,7 +431,7 @@ def read_tomograms(path: Path) -> TomogramSeries:
     with hdf5.read_file(path) as file:
         hdf5.check_format(file, FORMAT)
         optics = hdf5.read_optics(file)
-        count = _count_complete(file)
+        count = complete_time_points(file)
         raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
         volume = raw.shape[1:]
         indices = {
@@ -414,25 +442,23 @@ def read_tomograms(path: Path) -> TomogramSeries:
         return TomogramSeries(
             path,
             optics,
-            _voxel_size(file),
+            voxel_size(file),
             (count, *volume),
             indices,
-            _timestamps(file, count),
+            timestamps(file, count),
             quality_columns(file),
-            _provenance(file),
+            provenance_in(file),
             hdf5.other_attributes(file, _KNOWN),
-            _scans(file, count),
+            scan_numbers(file, count),
             _positions(file, count),
             SampleNotes.read(file),
+            _refined_k(file, count),
         )
 
 
-def _count_complete(file: h5py.File) -> int:
-    """Return how many time points are complete: those with a timestamp, where there are any."""
-    raw = hdf5.checked_dataset(file, "tomograms/raw", (None, None, None, None), (np.float32,))
-    if "tomograms/timestamps" not in file:
-        return len(raw)
-    return len(hdf5.checked_dataset(file, "tomograms/timestamps", (None,), (np.float64,)))
+def _refined_k(file: h5py.File, count: int) -> NDArray[np.float64] | None:
+    held = file["tomograms"].get(_REFINED)
+    return None if held is None else np.asarray(held[:count], np.float64)
 
 
 def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) -> NDArray[np.int64]:
@@ -451,48 +477,7 @@ def _index(file: h5py.File, method: str, volume: tuple[int, ...], count: int) ->
     return index[index < count]
 
 
-def _timestamps(file: h5py.File, count: int) -> NDArray[np.float64]:
-    if "tomograms/timestamps" not in file:
-        return np.zeros(count)
-    return np.asarray(file["tomograms/timestamps"][:count], np.float64)
-
-
-def _scans(file: h5py.File, count: int) -> NDArray[np.int64]:
-    if "tomograms/scan" not in file:
-        return np.arange(count)
-    found = hdf5.checked_dataset(file, "tomograms/scan", (None,), (np.int64,))
-    return np.asarray(found[:count], np.int64)
-
-
 def _positions(file: h5py.File, count: int) -> Positions:
     if "tomograms/positions" not in file:
         return Positions.unlocated(count)
     return read_locations(file, "tomograms", read_names(file, "tomograms/positions"), count)
-
-
-def _voxel_size(file: h5py.File) -> tuple[float, float, float]:
-    values = np.atleast_1d(file["tomograms"].attrs.get("voxel_size_um", ()))
-    if values.shape != (3,) or values.dtype.kind not in "fiu" or not (values > 0).all():
-        raise DataError(
-            f"{file.filename}: attribute 'voxel_size_um' of /tomograms must be three positive "
-            f"numbers (dz, dy, dx), found {values.tolist() or 'nothing'}"
-        )
-    dz, dy, dx = (float(value) for value in values)
-    return dz, dy, dx
-
-
-def _finished(file: h5py.File) -> int:
-    scans = _scans(file, _count_complete(file))
-    every = _provenance(file).get("check_every", 0)
-    return finished_time_points(scans, quality_columns(file), every)
-
-
-def _provenance(file: h5py.File) -> dict[str, Any]:
-    text = hdf5.required_attribute(file, "provenance", "a JSON object")
-    try:
-        provenance = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{file.filename}: attribute 'provenance' of / must be a JSON object, found {text!r}"
-        ) from error
-    return provenance if isinstance(provenance, dict) else {"provenance": provenance}

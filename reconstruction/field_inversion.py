@@ -19,6 +19,7 @@ from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.unwrap import unwrap_frames
+from reconstruction.volume import VolumeGrid
 
 __all__ = ["FieldInversion", "Scattered", "born_fields", "reconstruct_fields", "rytov_fields"]
 
@@ -55,6 +56,8 @@ class FieldInversion:
     views : Views
     settings : ReconstructionSettings
     device : torch device
+    grid : VolumeGrid or None
+        Of the volume; None: as views and settings want it.
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class FieldInversion:
         views: Views,
         settings: ReconstructionSettings,
         device: torch.device,
+        grid: VolumeGrid | None = None,
     ) -> None:
         self.settings, self.views = settings, views
-        self.caps = CapPlan(views, settings, device)
+        self.caps = CapPlan(views, settings, device, grid)
         self.focus = FocusPlan(views, self.caps.grid, settings, device)
         self._blend = Blend(self.focus.steps, self.caps.grid.fine_shape[0], device)
         self._middle = int(np.argmin(np.abs(self.focus.steps)))

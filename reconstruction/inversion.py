@@ -61,6 +61,8 @@ class CapPlan:
         Unusable views are left out, and samples that a folded conjugate sideband reaches.
     settings : ReconstructionSettings
     device : torch device
+    grid : VolumeGrid or None
+        Of the volume; None: as views and settings want it.
 
     Raises
     ------
@@ -73,9 +75,10 @@ class CapPlan:
         views: Views,
         settings: ReconstructionSettings,
         device: torch.device,
+        grid: VolumeGrid | None = None,
     ) -> None:
         self.optics = views.optics
-        self.grid = plan_volume(settings, views)
+        self.grid = grid or plan_volume(settings, views)
         self.views = len(views)
         self._geometry = views
         caps = _caps(views, self.grid)

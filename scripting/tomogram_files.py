@@ -99,11 +99,14 @@ def save_tomograms(path: str | Path, tomograms: Iterable[Tomogram]) -> None:
         raise DataError("a tomogram file must hold at least one tomogram, got none")
     first = next(iter(points.values()))["raw"]
     kinds = tuple(sorted({kind for held in points.values() for kind in held} - {"raw"}))
-    with TomogramWriter(Path(path), first.windowed, kinds) as writer:
+    vectors = [held["raw"].refined_vectors for held in points.values()]
+    angles = max((0 if one is None else len(one.k) for one in vectors), default=0)
+    with TomogramWriter(Path(path), first.windowed, kinds, refined_angles=angles) as writer:
         for held in points.values():
             raw = held.pop("raw")
             shown = {kind: one.windowed for kind, one in held.items()}
-            writer.append(raw.windowed, shown)
+            known = raw.refined_vectors
+            writer.append(raw.windowed, shown, refined_k=None if known is None else known.k)
 
 
 def _dataset(tomogram: Tomogram) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from acquisition.choices import Constraint, check_constraint
+from acquisition.choices import Constraint, check_constraint, check_refine
 from acquisition.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconstruction.tomogram import Tomogram as Volume
     from regularizer.interface import Regularizer
     from regularizer.metrics import Comparison
+    from regularizer.scattering.vectors_report import RefinedVectors
     from scripting.recordings import Scan
 
 __all__ = ["FinishedSource", "Tomogram", "compare", "reconstruct", "regularize"]
@@ -60,6 +61,8 @@ class Tomogram:
     support : reconstruction.finished.finished_volume.SupportFound or None
         Which part of k-space was measured and how that was found, of one that ``regularize`` has
         made from a volume of ``open_volume``.
+    refined_vectors : regularizer.scattering.vectors_report.RefinedVectors or None
+        How far wave vectors that were refined on the object are from the calibration.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class Tomogram:
         warnings: tuple[str, ...] = (),
         finished: FinishedSource | None = None,
         support: SupportFound | None = None,
+        refined_vectors: RefinedVectors | None = None,
     ) -> None:
         self.whole, self.spectrum, self.raw, self.method = whole, spectrum, raw, method
         self.finished, self.support = finished, support
+        self.refined_vectors = refined_vectors
         self._warnings = warnings
 
     @cached_property
@@ -147,7 +152,9 @@ def _array(volume: torch.Tensor) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", volume.cpu().numpy())
 
 
-def reconstruct(scan: Scan, *, device: str | None = None, **settings: Any) -> Tomogram:
+def reconstruct(
+    scan: Scan, *, device: str | None = None, refine: str = "", **settings: Any
+) -> Tomogram:
     """Return the raw tomogram of a scan.
 
     Parameters
@@ -156,6 +163,10 @@ def reconstruct(scan: Scan, *, device: str | None = None, **settings: Any) -> To
         Of a recording or of an open microscope.
     device : str or None
         "cpu" or "cuda"; None: the GPU where there is one.
+    refine : str
+        "k": the wave vector of each angle is refined on the object, as far as the light then fits
+        better; ``refined_vectors`` of the result says how far they are from the calibration. It
+        takes a minute or more. "": none is.
     **settings
         Fields of ``reconstruction.settings.ReconstructionSettings``, such as ``slices=96`` or
         ``size_um=(8, 8)``; what is left out is as the microscope's file says, or the default.
@@ -192,7 +203,13 @@ def reconstruct(scan: Scan, *, device: str | None = None, **settings: Any) -> To
         values["size_um"] = tuple(values["size_um"])
     how = ReconstructionSettings(**values)
     made = scan.reconstructors.reconstructor(scan.background, torch_device(device), how)(scan.stack)
-    return Tomogram(made.tomogram, made.spectrum, warnings=made.report.warnings)
+    warnings = made.report.warnings
+    if not check_refine(refine):
+        return Tomogram(made.tomogram, made.spectrum, warnings=warnings)
+    from regularizer.scattering.refined_vectors import refined
+
+    moved, spectrum, vectors = refined(made.tomogram, made.spectrum)
+    return Tomogram(moved, spectrum, warnings=warnings, refined_vectors=vectors)
 
 
 def regularize(

@@ -29,7 +29,7 @@ from pipeline.tomograms.cluster import connected, local_workers
 from pipeline.tomograms.cluster_batch import run_on_cluster
 from pipeline.tomograms.cluster_calls import call_on_cluster
 from pipeline.tomograms.file_work import RecordingWork, Row
-from pipeline.tomograms.job import Recipe
+from pipeline.tomograms.recipe import Recipe
 from reconstruction import memory
 from reconstruction.settings import ReconstructionSettings
 from regularizer.quality_report import QualityReport

@@ -18,7 +18,8 @@ from files.recording import read_recording
 from files.tomograms import read_tomograms
 from pipeline.live.instrument_client import merge
 from pipeline.live.supervisor import Instrument
-from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob, scans_held
+from pipeline.tomograms.job import SilentProgress, TomogramJob
+from pipeline.tomograms.recipe import Recipe, scans_held
 from pipeline.wire.messages import AcquirerStatus, ProcessorStatus, Stamp, SupervisorStatus
 from pipeline.wire.state import (
     Phase,

@@ -25,7 +25,8 @@ from files.series import ScanLocation, SeriesDescription
 from files.tomograms import read_tomograms
 from launcher import main
 from pipeline.live.playback import Playback, open_playback
-from pipeline.tomograms.job import Recipe, SilentProgress, TomogramJob
+from pipeline.tomograms.job import SilentProgress, TomogramJob
+from pipeline.tomograms.recipe import Recipe
 from pipeline.wire.sockets import PipelineError
 from reconstruction.settings import ReconstructionSettings
 from tests.scans import CELL, interferograms

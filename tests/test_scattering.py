@@ -274,6 +274,23 @@ def test_the_network_counts_by_what_its_light_leaves(
     assert error(both, made.spectrum) < error(corrected, made.spectrum)
 
 
+def test_an_inverse_within_the_noise_is_not_averaged(
+    made: Reconstruction, corrected: Tomogram
+) -> None:
+    def network(*_: object, **__: object) -> Tomogram:
+        raise AssertionError("nothing is known that the inverse lacks")
+
+    fields = made.spectrum.fields
+    assert fields is not None
+    generator = torch.Generator().manual_seed(5)
+    noise = 0.03 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
+    spectrum = replace(made.spectrum, fields=replace(fields, values=fields.values + noise))
+    start: Callable[..., Tomogram] = lambda *_, **__: corrected  # noqa: E731
+    found = MultisliceRegularizer(start, 2, network=network)(made.tomogram, spectrum)
+    assert found.provenance["regularizer"].startswith("multislice: ")
+    assert "network" not in found.provenance["regularizer"]
+
+
 def test_costs_are_measured() -> None:
     cost = measured(Point(0.4, every=12, frame=64), turns=1)
     assert cost.angles == 5

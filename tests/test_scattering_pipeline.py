@@ -16,7 +16,7 @@ from files.recording import RecordingWriter
 from files.tomograms import read_tomograms
 from pipeline.live.light_to_check import PlannedLight
 from pipeline.live.quality_comparison import check_view
-from pipeline.tomograms.job import Recipe, scans_held
+from pipeline.tomograms.recipe import Recipe, scans_held
 from pipeline.wire.messages import Message, TomogramHeader, decode, encode, tomogram_view
 from pipeline.wire.state import TomogramView
 from reconstruction.reconstructor import Reconstructor

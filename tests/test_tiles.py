@@ -15,7 +15,8 @@ from files.joining import TomogramJoiner
 from files.recording import RecordingWriter, read_recording
 from files.tomograms import read_tomograms
 from pipeline.tomograms.file_work import RecordingWork
-from pipeline.tomograms.job import Recipe, SilentProgress
+from pipeline.tomograms.job import SilentProgress
+from pipeline.tomograms.recipe import Recipe
 from reconstruction import memory
 from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings

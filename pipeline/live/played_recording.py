@@ -116,7 +116,7 @@ class PlayedRecording:
 
     def _reconstructed(self, scan: int) -> "tuple[Reconstruction, LightPath]":
         """Return the reconstruction of a scan; the last one is kept for other regularizers."""
-        from pipeline.tomograms.job import settings_for
+        from pipeline.tomograms.recipe import settings_for
         from pipeline.tomograms.torch_device import torch_device
         from pipeline.wire.tomogram_view import light_path
         from reconstruction.reconstructor import Reconstructor

@@ -18,16 +18,9 @@ from files.tomogram_fluorescence import write_fluorescence
 from files.tomograms import read_tomograms
 from files.volumes.open_volumes import FinishedVolumes, open_volumes
 from files.volumes.volume_source import VolumeOptions
-from pipeline.tomograms.job import (
-    ProgressListener,
-    Recipe,
-    ScanResult,
-    SilentProgress,
-    TomogramJob,
-    scans_held,
-    settings_for,
-)
+from pipeline.tomograms.job import ProgressListener, ScanResult, SilentProgress, TomogramJob
 from pipeline.tomograms.needs import Needs, fitting_tiles, needs_of_recording, needs_of_volumes
+from pipeline.tomograms.recipe import Recipe, scans_held, settings_for
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeJob, VolumeRecipe, VolumeResult, volumes_held
 

@@ -76,13 +76,8 @@ def _follow(
     settings: FollowerSettings, reports: TextIO, ended: threading.Event, stop: threading.Event
 ) -> None:
     source = read_recording(settings.recording)
-    from pipeline.tomograms.job import (
-        Recipe,
-        SilentProgress,
-        TomogramJob,
-        pending_scans,
-        settings_for,
-    )
+    from pipeline.tomograms.job import SilentProgress, TomogramJob, pending_scans
+    from pipeline.tomograms.recipe import Recipe, settings_for
     from pipeline.tomograms.torch_device import torch_device
 
     recipe = Recipe(

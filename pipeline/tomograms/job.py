@@ -4,57 +4,53 @@ The same job serves a finished and a growing recording, and a new and a partly f
 Tomograms made during a recording are therefore identical to those made later.
 """
 
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from acquisition.choices import REGULARIZERS, Constraint
+from acquisition.choices import REGULARIZERS
 from acquisition.closing import Closing
 from acquisition.errors import DataError
 from acquisition.scan_name import scan_name
 from files.positions import Positions
-from files.quality_rows import finished_time_points
 from files.recording import Recording
 from files.series import RecordedScan, ScanLocation
 from files.tiled_volumes import TiledVolumes
 from files.tomograms import (
     TomogramAppender,
     TomogramWriter,
-    read_tomograms,
     resume_tomograms,
     shared_provenance,
 )
+from pipeline.tomograms.recipe import Recipe, provenance_of, scans_held
 from pipeline.tomograms.tiling import tiles_of, write_tiles
 from reconstruction.geometry import Views
 from reconstruction.reconstructor import Reconstruction, Reconstructor
-from reconstruction.settings import ReconstructionSettings
 from reconstruction.tiled_reconstructor import TiledReconstructor
 from reconstruction.tomogram import Tomogram, index_from_contrast
 from regularizer.constraint import with_objects
 from regularizer.quality_check import check
 from regularizer.quality_report import QualityReport
-from regularizer.registry import bytes_per_voxel, needs_fields, regularizer
+from regularizer.registry import bytes_per_voxel, regularizer
+from regularizer.scattering.refined_vectors import refined
+from regularizer.scattering.vectors_report import RefinedVectors
 
 if TYPE_CHECKING:
     from acquisition.interferograms import InterferogramStack
 
 __all__ = [
     "ProgressListener",
-    "Recipe",
     "ScanResult",
     "SilentProgress",
     "TomogramJob",
     "pending_scans",
-    "scans_held",
-    "settings_for",
 ]
 
 _POLL_S = 0.1  # between looks at a growing recording
@@ -81,59 +77,6 @@ class SilentProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How scans become tomograms.
-
-    Parameters
-    ----------
-    method : str
-        "none", "gp", "tv", "tv-fast", "deep" or "multislice".
-    device : str
-        "cpu", "cuda", ...
-    settings : ReconstructionSettings
-    preset : str or None
-        Parameter preset of total variation; None: the default of the method.
-    check_every : int
-        Compare every N-th tomogram with total variation; 0: none.
-    constraint : "auto", "non-negative", "non-positive" or "none"
-        Constraint on the sign of the contrast.
-    corrections : int
-        How often the error of the Rytov approximation is taken off, at most.
-    tile_voxels : int or None
-        A volume with more voxels is made in tiles of at most so many; None: never.
-    """
-
-    method: str
-    device: str = "cpu"
-    settings: ReconstructionSettings = field(default_factory=ReconstructionSettings)
-    preset: str | None = None
-    check_every: int = 0
-    constraint: Constraint = "auto"
-    corrections: int = 0
-    tile_voxels: int | None = None
-
-    @property
-    def regularizer(self) -> str:
-        """Name of the regularizer in ``regularizer.registry``."""
-        return self.preset or self.method
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The regularized volumes that the tomogram file holds."""
-        held = {REGULARIZERS[self.method].volume} if self.method != "none" else set()
-        return tuple(sorted(held | ({"tv"} if self.check_every else set())))
-
-
-def settings_for(recording: Recording, chosen: Mapping[str, Any]) -> ReconstructionSettings:
-    """Return the reconstruction settings: as chosen, else as stored in the recording."""
-    own = {} if recording.series is None else recording.series.reconstruction
-    values: dict[str, Any] = {**own, **chosen}
-    if values.get("size_um") is not None:
-        values["size_um"] = tuple(values["size_um"])  # JSON knows lists only
-    return ReconstructionSettings(**values)
-
-
-@dataclass(frozen=True, slots=True)
 class ScanResult:
     """The result of one scan; ``error`` says why there is no tomogram, else it is empty.
 
@@ -142,7 +85,9 @@ class ScanResult:
     from the measured spectrum, over the norm of that; ``check`` compares it with total variation.
     ``position`` is the label of the stage position, and ``stage_um`` its x, y, z, None where
     unknown. ``corrections`` says how many corrections of the Rytov approximation were kept, and how
-    well the light fits after each. ``tiles`` is how many the volume was made in.
+    well the light fits after each. ``tiles`` is how many the volume was made in. ``wave_vectors``
+    says in a sentence how far refined wave vectors are from the calibration, ``refined_k`` in
+    figures (``RefinedVectors.figures``).
     """
 
     time: int
@@ -161,6 +106,8 @@ class ScanResult:
     stage_um: tuple[float | None, ...] = ()
     corrections: str = ""
     tiles: int = 1
+    wave_vectors: str = ""
+    refined_k: dict[str, float | int] | None = None
 
     @property
     def complete(self) -> bool:
@@ -261,13 +208,13 @@ class TomogramJob(Closing):
             reconstructor = self._reconstructor(recorded)
             if isinstance(reconstructor, TiledReconstructor):
                 return self._run_tiled(reconstructor, recorded, lost)
-            result = reconstructor(scan)
+            result, vectors = self._refined(reconstructor(scan))
         except DataError as error:
             return ScanResult(number, lost, error=str(error))
         middle = time.perf_counter()
         volumes = self._regularized(result)
         end = time.perf_counter()
-        self._write(result.tomogram, volumes, recorded.location)
+        self._write(result.tomogram, volumes, recorded.location, vectors)
         best = next(iter(volumes.values()), result.tomogram)
         report = self._checked(best, result)
         shown = best.windowed()
@@ -285,6 +232,8 @@ class TomogramJob(Closing):
             (*result.report.warnings, *shown.warnings),
             check=report,
             corrections=shown.provenance.get("corrections", ""),
+            wave_vectors="" if vectors is None else vectors.summary(),
+            refined_k=None if vectors is None else vectors.figures(),
         )
 
     def _run_tiled(
@@ -346,7 +295,7 @@ class TomogramJob(Closing):
             return TiledReconstructor(
                 background, recipe.device, settings, each, recipe.tile_voxels, self.output.parent
             )
-        fields = needs_fields(recipe.regularizer, recipe.corrections)
+        fields = recipe.needs_fields
         return Reconstructor(background, recipe.device, settings, each, keep_fields=fields)
 
     def _orient(self, made: Reconstructor, recorded: RecordedScan) -> None:
@@ -364,6 +313,17 @@ class TomogramJob(Closing):
             if earlier.background_number == recorded.background_number:
                 with suppress(DataError):  # unusable: it shows nothing
                     made.look(earlier.stack)
+
+    def _refined(self, result: Reconstruction) -> tuple[Reconstruction, RefinedVectors | None]:
+        """Return the reconstruction, for refined wave vectors where they are asked for."""
+        if not self.recipe.refine:
+            return result, None
+        number = result.tomogram.sequence
+        self._say(number, "wave vectors")
+        tomogram, spectrum, vectors = refined(
+            result.tomogram, result.spectrum, self.recipe.constraint, None, self._stop
+        )
+        return replace(result, tomogram=tomogram, spectrum=spectrum), vectors
 
     def _regularized(self, result: Reconstruction) -> dict[str, Tomogram]:
         """Return the regularized volume under the name of its dataset; nothing for "none"."""
@@ -402,21 +362,37 @@ class TomogramJob(Closing):
         self._writer.append_quality(len(self._writer) - 1, found.report, reference)
         return found.report
 
-    def _write(self, raw: Tomogram, volumes: dict[str, Tomogram], location: ScanLocation) -> None:
+    def _write(
+        self,
+        raw: Tomogram,
+        volumes: dict[str, Tomogram],
+        location: ScanLocation,
+        vectors: RefinedVectors | None,
+    ) -> None:
         windows = {name: volume.windowed() for name, volume in volumes.items()}
-        self._open(raw.windowed(), volumes).append(raw.windowed(), windows, location)
+        refined_k = None if vectors is None else vectors.k
+        writer = self._open(raw.windowed(), volumes, 0 if refined_k is None else len(refined_k))
+        writer.append(raw.windowed(), windows, location, refined_k)
         self.done.add(raw.sequence)
 
-    def _open(self, first: Tomogram, volumes: dict[str, Tomogram]) -> TomogramAppender:
+    def _open(
+        self, first: Tomogram, volumes: dict[str, Tomogram], refined_angles: int = 0
+    ) -> TomogramAppender:
         """Return the file to append to; the first tomogram makes it."""
         if self._writer is None:
-            provenance = _provenance(self.source, self.recipe)
+            provenance = provenance_of(self.source, self.recipe)
             for name, volume in volumes.items():
                 provenance[name] = shared_provenance(volume.provenance)
             series = self.source.series
             names = None if series is None else series.positions
             self._writer = TomogramWriter(
-                self.output, first, self.recipe.datasets, provenance, names, self.source.sample
+                self.output,
+                first,
+                self.recipe.datasets,
+                provenance,
+                names,
+                self.source.sample,
+                refined_angles=refined_angles,
             )
         return self._writer
 
@@ -440,42 +416,3 @@ def pending_scans(job: TomogramJob, ended: Event, stop: Event) -> Iterator[Recor
         if last_look:
             return
         ended.wait(_POLL_S)
-
-
-def _provenance(source: Recording, recipe: Recipe) -> dict[str, Any]:
-    return {
-        "recording": source.path.name,
-        "recording_attributes": {k: str(v) for k, v in source.attributes.items()},
-        "regularizer": recipe.regularizer,
-        "device": recipe.device,
-        "settings": asdict(recipe.settings),
-        "constraint": recipe.constraint,
-        "corrections": recipe.corrections,
-        "tile_voxels": recipe.tile_voxels,
-        "check_every": recipe.check_every,
-    }
-
-
-def scans_held(output: Path, recipe: Recipe) -> set[int]:
-    """Return the numbers of the scans that are finished in a tomogram file.
-
-    Raises
-    ------
-    DataError
-        If they were made with other settings than ``recipe``.
-    """
-    series = read_tomograms(output)
-    before = series.provenance
-    settings = json.loads(json.dumps(asdict(recipe.settings)))  # as the file gives them back
-    ways: dict[str, Any] = {"regularizer": recipe.regularizer, "constraint": recipe.constraint}
-    before = {"corrections": 0, "tile_voxels": None, **before}  # files of before they were there
-    ways |= {"corrections": recipe.corrections, "tile_voxels": recipe.tile_voxels}
-    ways |= {"settings": settings}
-    for name, now in ways.items():
-        if before.get(name, now) != now:
-            raise DataError(
-                f"{output} must be continued with the {name} it was made with, "
-                f"{before.get(name)}, got {now}: use the same, or choose another file"
-            )
-    every = before.get("check_every", 0)
-    return set(series.scans[: finished_time_points(series.scans, series.quality, every)].tolist())

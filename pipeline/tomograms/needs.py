@@ -19,7 +19,7 @@ from acquisition.interferograms import InterferogramStack
 from files.disk import check_space, free_bytes
 from files.recording import Recording
 from files.volumes.open_volumes import FinishedVolumes
-from pipeline.tomograms.job import Recipe
+from pipeline.tomograms.recipe import Recipe
 from pipeline.tomograms.tiling import tiles_of
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeRecipe
@@ -29,7 +29,7 @@ from reconstruction.tile_plan import plan_tiles
 from reconstruction.volume import plan_volume
 from regularizer.constraint import with_objects
 from regularizer.finished_volumes import TILE_VOXELS, bytes_of_finished
-from regularizer.registry import bytes_per_voxel, needs_fields
+from regularizer.registry import bytes_per_voxel
 
 __all__ = ["Needs", "fitting_tiles", "needs_of_recording", "needs_of_volumes"]
 
@@ -157,8 +157,7 @@ def fitting_tiles(background: InterferogramStack, recipe: Recipe, processes: int
     """
     device = torch.device(torch_device(recipe.device))
     free = memory.free_bytes(device)
-    fields = needs_fields(recipe.regularizer, recipe.corrections)
-    if free is None or fields or recipe.check_every:
+    if free is None or recipe.needs_fields or recipe.check_every:
         return None
     free = free // processes if device.type == "cpu" else free
     settings = with_objects(recipe.settings, recipe.constraint)

@@ -55,15 +55,41 @@ class MeasuredFields:
         """Return the same fields, for a regularizer that is given the negated contrast."""
         return replace(self, sign=-self.sign)
 
-    def model(self, box: Box) -> SliceModel:
+    def with_wave_vectors(self, k: NDArray[np.float64]) -> "MeasuredFields":
+        """Return the same fields, planned for other wave vectors (views, 2), on the same volume."""
+        old = self.inversion
+        views = replace(old.views, vectors=replace(old.views.vectors, k=k))
+        planned = FieldInversion(views, old.settings, self.values.device, old.caps.grid)
+        return replace(self, inversion=planned)
+
+    def own_spectrum(self) -> Spectrum:
+        """Return the spectrum that the reconstruction makes of the measured fields."""
+        samples = self.inversion.scattered(self.values).samples
+        spectrum = self.inversion.spectrum(samples, self.left_out)[0]
+        return replace(spectrum, fields=self)
+
+    def model(
+        self,
+        box: Box,
+        k: NDArray[np.float64] | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> SliceModel:
         """Return the forward model of a box of the volume, for the views in use.
+
+        Parameters
+        ----------
+        box : Box
+        k : (views, 2) float64 or None
+            Other wave vectors than those of the plan.
+        grid : (y, x) or None
+            Size of the model's grid; None: the smallest that is wide enough.
 
         Raises
         ------
         DataError
             If the sample was rotated in front of the light.
         """
-        views, grid = self.inversion.views, self.inversion.caps.grid
+        views, volume = self.inversion.views, self.inversion.caps.grid
         if views.rotations is not None:
             raise DataError(
                 "multi-slice scattering needs a sample at rest that the light turns around, and "
@@ -71,14 +97,15 @@ class MeasuredFields:
             )
         return SliceModel(
             views.optics,
-            views.vectors.k[self.used],
+            (views.vectors.k if k is None else k)[self.used],
             views.field_shape,
             views.pixel_size_um,
-            grid.shape,
-            grid.voxel_size_um[0],
+            volume.shape,
+            volume.voxel_size_um[0],
             box,
             self.inversion.settings.refocus_um,
             self.values.device,
+            grid=grid,
         )
 
     def light(self, views: NDArray[np.int64]) -> torch.Tensor:

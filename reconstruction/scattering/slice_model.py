@@ -86,6 +86,9 @@ class SliceModel:
         z of the volume's centre relative to the plane in focus.
     device : torch device
     dtype : torch.complex64 or torch.complex128
+    grid : (y, x) or None
+        Size of the periodic grid; None: the smallest that is wide enough. Light of neighbouring k
+        is compared on one grid.
     """
 
     def __init__(
@@ -100,13 +103,14 @@ class SliceModel:
         refocus_um: float = 0.0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.complex64,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         self.optics, self.box, self.dz = optics, box, dz_um
         self.field_shape, self.pixel_size_um = field_shape, pixel_size_um
         self.device, self.dtype, self.real = torch.device(device), dtype, dtype.to_real()
         self.k = np.asarray(k, np.float64)
         self.k0z = np.sqrt(optics.k_medium**2 - (self.k**2).sum(axis=1))
-        self.grid = self._grid()
+        self.grid = grid or self._grid()
         self._at = self._places(volume_shape)
         self.slabs = self._slabs()
         # distance from each slab's last slice to the next slab's, and of the last one to the focus
@@ -246,6 +250,15 @@ class SliceModel:
     def pupil(self, angles: slice) -> torch.Tensor:
         """Return the frequencies of the fields that pass the objective, (angles, y, x) bool."""
         return ~self._prepared(angles)[3].isnan()
+
+    def within(self, share: float) -> torch.Tensor:
+        """Return the frequencies within a share of the pupil's radius, (all angles, y, x) bool."""
+        fy, fx = (
+            np.fft.fftfreq(n, d) for n, d in zip(self.field_shape, self.pixel_size_um, strict=True)
+        )
+        radius = share * self.optics.cutoff
+        inside = [self._transverse(fy, fx, angles) <= radius**2 for angles in self.batches()]
+        return torch.tensor(np.concatenate(inside), device=self.device)
 
     def rim(self, angles: slice) -> torch.Tensor:
         """Return the frequencies between the pupil and the edge of the retrieved band, as bool.

@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from acquisition.errors import Stopped
 from reconstruction.scattering.measured_fields import MeasuredFields
@@ -52,6 +54,10 @@ class LightMisfit:
         Contrast outside it is zero.
     stop : Event or None
         Ends a computation with Stopped.
+    k : (views, 2) float64 or None
+        Other wave vectors than those of the fields' plan.
+    compared : (views in use, y, x) bool tensor or None
+        The frequencies that count; None: all that pass the pupil.
 
     Attributes
     ----------
@@ -67,10 +73,16 @@ class LightMisfit:
     """
 
     def __init__(
-        self, fields: MeasuredFields, box: Box, stop: threading.Event | None = None
+        self,
+        fields: MeasuredFields,
+        box: Box,
+        stop: threading.Event | None = None,
+        *,
+        k: NDArray[np.float64] | None = None,
+        compared: torch.Tensor | None = None,
     ) -> None:
-        self._stop = stop
-        self.box, self.model, self._sign = box, fields.model(box), fields.sign
+        self._stop, self._compared = stop, compared
+        self.box, self.model, self._sign = box, fields.model(box, k), fields.sign
         self._fields = fields
         self._pixels = math.prod(self.model.field_shape)
         self._light: dict[int, torch.Tensor] = {}
@@ -82,6 +94,8 @@ class LightMisfit:
         """Keep the measured light of a batch; return its power, and the noise's share of that."""
         light = self._fields.light(self._fields.used[angles])
         pupil, rim = self.model.pupil(angles), self.model.rim(angles)
+        if self._compared is not None:
+            pupil = pupil & self._compared[angles]
         power = torch.where(rim, light.abs().square(), torch.nan).flatten(1)
         # the median of squares of complex noise is ln 2 of their mean; strays do not move it
         density = power.nanmedian(dim=1).values.nan_to_num() / math.log(2)
@@ -153,6 +167,8 @@ class LightMisfit:
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Return c (angles,), P (c (1 + S) - u/u0), and the sum of its squares."""
         light = self._light[angles.start]
+        if self._compared is not None:
+            scattered = scattered * self._compared[angles]
         # a field of 1 is the number of pixels at frequency zero
         made, seen = scattered.clone(), light.clone()
         made[:, 0, 0] += self._pixels

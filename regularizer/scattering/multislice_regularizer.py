@@ -6,9 +6,12 @@ processors: the reference for what a faster regularizer shows.
 
 Where total variation is a poor prior, the network is a better one. So at the end the network sees
 the spectrum corrected with the inverse f, and its result n is averaged with f. With e what their
-light leaves beyond the noise, each counts by 1/e^2, as two measurements of one thing do:
+light leaves beyond the noise (``beyond_noise``), each counts by 1/e^2, as two measurements of one
+thing do:
 
     f <- f + a (n - f),      a = e(f)^2 / (e(f)^2 + e(n)^2)
+
+An inverse whose light is within the noise is left alone: nothing is known that it lacks.
 """
 
 import math
@@ -25,6 +28,7 @@ from regularizer.scattering.defect_correction import (
     DROWNED,
     Corrected,
     Seen,
+    beyond_noise,
     corrected,
     fields_of,
     seen_of,
@@ -38,7 +42,6 @@ from regularizer.scattering.object_box import object_box
 __all__ = ["MultisliceRegularizer", "make"]
 
 _MARGIN_UM = 0.6  # the inversion may move an object's rim outwards
-_LEAST = 1e-8  # of a squared misfit beyond the noise: the estimate of the noise is not exact
 _PARTS = 4  # of the progress; the first is the start
 
 
@@ -124,7 +127,7 @@ class MultisliceRegularizer:
         contrast = torch.zeros_like(begin.contrast)
         contrast[box.slices] = found.contrast
         misfit, share = found.misfit, 0.0
-        if self._network is not None:
+        if self._network is not None and beyond_noise(found.misfit, light.noise) > 0:
             seen = Seen(contrast, light.light(found.contrast), light.noise)
             inputs = corrected(tomogram, spectrum, seen, fields)
             other = self._network(*inputs, None, stop, unconstrained=unconstrained)
@@ -152,7 +155,9 @@ def _averaged(
     there = seen_of(other, spectrum, fields, stop)
     if there is None:
         return 0.0, seen.contrast, seen.light.misfit
-    own, its = (max(s.light.misfit**2 - s.noise**2, _LEAST) for s in (seen, there))
+    own, its = (beyond_noise(s.light.misfit, s.noise) ** 2 for s in (seen, there))
+    if own == 0:
+        return 0.0, seen.contrast, seen.light.misfit
     share = own / (own + its)
     mean = torch.lerp(seen.contrast, there.contrast, share)
     made = replace(other, index=index_from_contrast(mean, other.optics.medium_index))
