@@ -8,7 +8,8 @@ for it compute a hundred times slower, is computed in float32 here, and only its
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+from unittest import mock
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -44,6 +45,16 @@ class PretendGpu(TorchFunctionMode):
     # address of what is gone from being used again.
     _there: ClassVar[dict[StorageWeakRef, torch.dtype | None]] = {}
     _looked_at: ClassVar[int] = _MANY  # from this many on, what is gone is looked for
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch's gap
+        self._capable = mock.patch("torch.cuda.get_device_capability", lambda _: (9, 0))
+        self._capable.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._capable.stop()
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch's gap
 
     def __torch_function__(
         self,
