@@ -209,7 +209,7 @@ class Microscope(Closing):
         )
         self._engine = AngleScanEngine(core, self._scan)
         self._next_start_s = 0.0
-        core.mda.set_engine(self._engine)
+        self._engine_before = core.mda.set_engine(self._engine)
 
     @property
     def remark(self) -> str:
@@ -347,6 +347,9 @@ class Microscope(Closing):
         with suppress(RuntimeError):  # an error must not prevent the release of the devices
             self.core.stopSequenceAcquisition()
         self.core.unloadAllDevices()
+        # a core and an engine that hold each other are never collected, and keep four threads
+        if self._engine_before is not None and not self.core.mda.is_running():
+            self.core.mda.set_engine(self._engine_before)
 
 
 def _provenance(calibrated: CalibratedConfig, exposure_ms: float) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -194,6 +195,14 @@ def test_scans_of_a_background_follow_each_other_at_once() -> None:
         threading.Timer(0.01, stop.set).start()
         with pytest.raises(ScanStopped):
             microscope.scan(stop)  # one of a sample waits
+
+
+def test_a_closed_microscope_is_gone() -> None:
+    with small_microscope() as microscope:
+        core = weakref.ref(microscope.core)
+    del microscope
+    gc.collect()
+    assert core() is None  # and its threads, which Python does not see
 
 
 def test_repeated_scans_keep_no_memory(microscope: Microscope) -> None:
