@@ -66,7 +66,11 @@ def bytes_needed(
     reconstructing = _VOXEL * math.prod(grid.fine_shape) + RETRIEVED * pixels + fields
     regularizing = (_RESULT + extra_bytes_per_voxel) * math.prod(grid.shape)
     regularizing += _PLANNED * pixels + fields
-    largest = max(_PEAK * (reconstructing + _SAMPLE * samples), regularizing + _SAMPLE * samples)
+    # an engine keeps what it has taken for its network while the next scan is reconstructed
+    kept = extra_bytes_per_voxel * math.prod(grid.shape)
+    largest = max(
+        _PEAK * (reconstructing + _SAMPLE * samples) + kept, regularizing + _SAMPLE * samples
+    )
     shown = 0 if grid.window is None else _SHOWN * math.prod(grid.window.shape)
     return round(_BEGUN + largest + shown)
 

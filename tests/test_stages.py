@@ -53,7 +53,7 @@ def test_the_estimate_holds_what_was_measured() -> None:
     for frame, angles, slices, *_, measured, estimated in growth_rows(page):
         needed = needed_bytes(int(frame.split(" ")[0]), int(angles), int(slices)) / 1e6
         assert round(needed) == int(estimated)  # else the page is outdated: benchmarks growth
-        assert float(measured) <= needed < 2.5 * float(measured)
+        assert float(measured) <= needed < 2 * float(measured) + 100  # MB
 
 
 def test_more_memory_holds_a_larger_field() -> None:
