@@ -7,6 +7,7 @@ true ones, and what that does to the tomogram, as calibrated and refined.
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +80,12 @@ def _case(
     centre: tuple[float, float, float] = (0.8, -0.6, 0.5),
     photons: float = 5000.0,
     moved: float = 0.0,
-    **wrong: object,
+    **wrong: Any,
 ) -> VectorsCase:
     noise = "" if photons == 5000 else f", {photons:g} photo-electrons"
     name = f"R {radius:g} um, n 1.380, centre {centre}{noise}: {what}"
     view = View("cell", photons, frame=160, moved=moved)
-    return VectorsCase(name, Sphere(radius, 0.043, centre), view, **wrong)  # type: ignore[arg-type]
+    return VectorsCase(name, Sphere(radius, 0.043, centre), view, **wrong)
 
 
 CASES = (

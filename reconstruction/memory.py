@@ -1,9 +1,9 @@
 """Estimates the memory that a volume needs, and refuses a volume that does not fit.
 
 The figures come from the increase of a process's peak resident memory, measured on volumes of 0.6
-to 9 million voxels that are full of objects (``benchmarks growth``). A tomogram is regularized when
-what its reconstruction needed for a while has been given back, so the larger of the two counts. The
-error for a volume that does not fit says what would.
+to 9 million voxels that are full of objects (``benchmarks growth``). A regularizer's engine keeps
+what it has taken while the next scan is reconstructed, so both count. The error for a volume that
+does not fit says what would.
 """
 
 import math

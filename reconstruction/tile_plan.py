@@ -90,11 +90,8 @@ class TilePlan:
         return cut.mul_(self._taper(fields.device))
 
     def _taper(self, device: torch.device) -> torch.Tensor:
-        rows, columns = (
-            Span(0, size, size // 2, size // 2).rise(0, width)
-            for size, width in zip(self.views.field_shape, self.rim, strict=True)
-        )
-        return torch.from_numpy(rows[:, None] * columns).to(device)
+        rows, columns = (Span(0, n, n // 2, n // 2) for n in self.views.field_shape)
+        return torch.from_numpy(Tile(rows, columns).taper(self.rim)).to(device)
 
     def kept(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the middle of a tile's volume (z, y, x): the tile without its margin."""

@@ -193,6 +193,7 @@ def reconstruct(
             "a scan is reconstructed with a background of the empty field, and none was taken: "
             "call background() before scan()"
         )
+    check_refine(refine)
     known = [one.name for one in fields(ReconstructionSettings)]
     if unknown := sorted(settings.keys() - set(known)):
         raise ConfigurationError(
@@ -204,7 +205,7 @@ def reconstruct(
     how = ReconstructionSettings(**values)
     made = scan.reconstructors.reconstructor(scan.background, torch_device(device), how)(scan.stack)
     warnings = made.report.warnings
-    if not check_refine(refine):
+    if not refine:
         return Tomogram(made.tomogram, made.spectrum, warnings=warnings)
     from regularizer.scattering.refined_vectors import refined
 

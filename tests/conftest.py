@@ -19,6 +19,10 @@ from zmq.utils.garbage import gc as collector
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
+    from pipeline.wire.state import TomogramView
+    from tests.recorded_session import RecordedSession
+    from ui.window import Window
+
 ROOT = Path(__file__).resolve().parents[1]
 LEAVING_S = 60.0  # how long what a test has ended may take to be gone, on busy cores
 
@@ -73,6 +77,23 @@ def qapp(qapp: "QApplication") -> "QApplication":
 
     apply_style(qapp)
     return qapp
+
+
+@pytest.fixture
+def session(tomograms: "list[TomogramView]") -> "RecordedSession":
+    """Return a session that has recorded the tomograms of the test's file."""
+    from tests.recorded_session import RecordedSession
+
+    return RecordedSession(list(tomograms))
+
+
+@pytest.fixture
+def window(qapp: "QApplication", session: "RecordedSession") -> "Iterator[Window]":
+    """Yield a window that has the state and shows the first tomogram of the session."""
+    from tests.windows import shown
+
+    with shown(qapp, session) as window:
+        yield window
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The light path: what the processes say of each angle, and the panel that shows it."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
 
 from acquisition.errors import DataError
 from files.recording import RecordingWriter
@@ -37,7 +35,7 @@ from reconstruction.settings import ReconstructionSettings
 from tests.hands import press
 from tests.recorded_session import RecordedSession, volumes
 from tests.scans import CELL, interferograms
-from tests.windows import shown, wait_until
+from tests.windows import wait_until
 from ui.panels.light_figures import coverage, dots, log_spectrum, with_saturation
 from ui.panels.light_pages import (
     PAGES,
@@ -211,12 +209,6 @@ def test_a_recording_shows_its_interferograms_and_their_light(tmp_path: Path) ->
 def session() -> RecordedSession:
     views = volumes(2, (12, 40, 36), (0.36, 0.22, 0.24))
     return RecordedSession([replace(v, light=LIGHT, optics=CELL.optics) for v in views])
-
-
-@pytest.fixture
-def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
-    with shown(qapp, session) as window:
-        yield window
 
 
 def test_the_panel_draws_each_of_its_pictures(window: Window) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,6 @@ from pipeline.wire.state import QualityView, TomogramView
 from regularizer.quality_report import QualityReport
 from tests.hands import press
 from tests.recorded_session import MEDIUM, RecordedSession, volumes
-from tests.windows import shown
 from ui.sections.colours import ABOUT_MEDIUM, COLORMAPS, lookup_table
 from ui.sections.contrast import Contrast, auto_contrast, histogram, percentile_contrast
 from ui.sections.displayed import displayed_volume, volume_of
@@ -38,17 +36,6 @@ GRID = VoxelGrid(SHAPE, VOXEL_UM)
 @pytest.fixture(scope="module")
 def tomograms() -> list[TomogramView]:
     return volumes(4, SHAPE, VOXEL_UM)
-
-
-@pytest.fixture
-def session(tomograms: list[TomogramView]) -> RecordedSession:
-    return RecordedSession(list(tomograms))
-
-
-@pytest.fixture
-def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
-    with shown(qapp, session) as window:
-        yield window
 
 
 def drag(window: Window, panel: int, begin: tuple[int, int], end: tuple[int, int]) -> None:

@@ -1,8 +1,10 @@
 """Training samples in shards: what is written is read, damage is refused, a making goes on."""
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +84,9 @@ def test_what_is_missing_is_made_and_is_the_same(
         training_data, "ProcessPoolExecutor", lambda jobs, *_: ThreadPoolExecutor(jobs)
     )
 
-    def here(work, tasks, take):  # type: ignore[no-untyped-def]
+    def here(
+        work: Callable[..., Any], tasks: Sequence[tuple[object, ...]], take: Callable[[Any], object]
+    ) -> None:
         training_data.in_processes(work, tasks, 1, "shards", take)
 
     assert make_shards(tmp_path, planned[1:], here, tv=False, frame=48) == 2

@@ -121,8 +121,10 @@ def test_a_volume_that_does_not_fit_is_made_in_tiles(
     assert needs is not None and needs.tiles > 1 and needs.scratch_bytes > 0
     assert needs.memory_bytes < whole.memory_bytes and needs.disk_bytes == whole.disk_bytes
     assert settled.settled() == settled
+    of_three = replace(work, processes=3).needs()
+    assert of_three is not None
     with pytest.raises(ConfigurationError, match="cut the field, or use another machine"):
-        replace(work, processes=3).needs().check(work.output, workers=3)  # type: ignore[union-attr]
+        of_three.check(work.output, workers=3)
     checked = replace(work, recipe=replace(work.recipe, check_every=1))
     assert checked.settled().recipe.tile_voxels is None  # it is refused, as the whole
 

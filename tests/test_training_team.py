@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from acquisition.errors import ConfigurationError
-from regularizer.training.precision import autocast, has_bf16
+from regularizer.training.precision import Precision, autocast, has_bf16
 from regularizer.training.shards import write_manifest, write_shard
 from regularizer.training.steps import train
 from regularizer.training.team import ALONE, Team, chosen_backend, joined_team, own_device
@@ -136,13 +136,14 @@ def test_bf16_is_chosen_where_the_device_computes_in_it(monkeypatch: pytest.Monk
         monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, c=capability: c)
         assert has_bf16(gpu) is expected
     network, seen = torch.nn.Conv3d(1, 1, 1), torch.ones(1, 1, 2, 2, 2)
-    for there, precision, kind in (
+    cases: tuple[tuple[bool, Precision, torch.dtype], ...] = (
         (False, "auto", torch.float32),
         (True, "auto", torch.bfloat16),
         (True, "float32", torch.float32),
         (False, "bf16", torch.bfloat16),  # asked for
-    ):
+    )
+    for there, precision, kind in cases:
         for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
             monkeypatch.setattr(f"torch.cpu.{name}", lambda there=there: there)
-        with autocast(precision, CPU):  # type: ignore[arg-type]
+        with autocast(precision, CPU):
             assert network(seen).dtype == kind

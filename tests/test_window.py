@@ -1,7 +1,6 @@
 """The views of the window: volumes, cursor, levels, colours; on a recorded session."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from acquisition.choices import REGULARIZERS
 from pipeline.wire.state import RecordingState, TomogramView
 from tests.hands import press, turn_wheel
 from tests.recorded_session import RecordedSession, volumes
-from tests.windows import shown
 from ui.actions.help_dialog import HelpDialog
 from ui.sections.colours import COLORMAPS
 from ui.sections.contrast import Contrast
@@ -35,18 +33,6 @@ SHAPE = (28, 50, 46)
 @pytest.fixture(scope="module")
 def tomograms() -> list[TomogramView]:
     return volumes(3, SHAPE, VOXEL_UM)
-
-
-@pytest.fixture
-def session(tomograms: list[TomogramView]) -> RecordedSession:
-    return RecordedSession(list(tomograms))
-
-
-@pytest.fixture
-def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
-    """Yield a window that has the state and shows the first tomogram of the session."""
-    with shown(qapp, session) as window:
-        yield window
 
 
 def test_r_switches_between_raw_and_regularized(

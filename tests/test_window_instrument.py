@@ -4,7 +4,6 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from pipeline.wire.state import InterferogramView, Phase, QualityView, TomogramV
 from regularizer.quality_report import QualityReport
 from tests.hands import press
 from tests.recorded_session import RecordedSession, fringes, volumes
-from tests.windows import shown, wait_until
+from tests.windows import wait_until
 from ui.main import run_window
 from ui.sections.displayed import displayed_volume
 from ui.settings import Settings
@@ -37,18 +36,6 @@ SHAPE = (28, 50, 46)
 @pytest.fixture(scope="module")
 def tomograms() -> list[TomogramView]:
     return volumes(3, SHAPE, VOXEL_UM)
-
-
-@pytest.fixture
-def session(tomograms: list[TomogramView]) -> RecordedSession:
-    return RecordedSession(list(tomograms))
-
-
-@pytest.fixture
-def window(qapp: QApplication, session: RecordedSession) -> Iterator[Window]:
-    """Yield a window that has the state and shows the first tomogram of the session."""
-    with shown(qapp, session) as window:
-        yield window
 
 
 def test_the_bar_says_every_message(window: Window, session: RecordedSession) -> None:

@@ -132,7 +132,9 @@ def needs_of_recording(recording: Recording, recipe: Recipe) -> Needs:
     pairs = _pairs(recipe.regularizer, _RAW_PAIRS * len(views) / _OF_ANGLES)
     plan = tiles_of(settings, views, recipe.tile_voxels)
     if plan is None:
-        return Needs(1, grid.shape, memory.bytes_needed(grid, len(views), each), disk, pairs)
+        fields = recipe.needs_fields
+        peak = memory.bytes_needed(grid, len(views), each, keep_fields=fields)
+        return Needs(1, grid.shape, peak, disk, pairs)
     # the scan and its background are larger than a tile needs, and are held whole
     peak = memory.bytes_of_tiles(plan, views, each) + 2 * recording.background.frames.nbytes
     computed = math.prod(plan.grid.shape) * len(plan.tiles)
