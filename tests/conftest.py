@@ -1,5 +1,6 @@
 """Shared fixtures: the ground truth, and a check that no test leaves anything running."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVING_S = 60.0  # how long what a test has ended may take to be gone, on busy cores
+ANY_CHILD = 0x40000000  # __WALL of wait(2), which os lacks: Qt's processes send no SIGCHLD
 
 # Before torch and Qt are imported: they read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time
@@ -35,6 +37,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Where "logs" moves the home folder, each test and process would compute the simulated light and
+# list the fonts anew.
+if sys.platform == "linux":
+    os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
         code = "from regularizer.total_variation.fused import FusedPass; FusedPass()"
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collections, each of which takes a second otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -135,12 +147,25 @@ def _processes() -> Counter[str]:
 
 def _children() -> Counter[str]:
     found: Counter[str] = Counter()
-    for file in Path("/proc/self/task").glob("*/children"):
-        for child in map(int, file.read_text().split()):
-            command = _command_line(child)
+    if sys.platform != "linux" or not _has_children():
+        return found
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            command = _command_line(int(child))
             if "multiprocessing.resource_tracker" not in command:  # lives as long as Python does
                 found[f"process: {command.partition(' {')[0]}"] += 1
     return found
+
+
+def _has_children() -> bool:
+    """Ask the system once: each thread has a list of its own, and late in a run there are 250."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | ANY_CHILD)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _command_line(process: int) -> str:
