@@ -91,9 +91,21 @@ class Project:
         return process.returncode, output, errors
 
 
+@dataclass(frozen=True)
+class FirstStarts:
+    """The first start of a project, which Ctrl-C ended, and the next one."""
+
+    project: Project
+    began: tuple[str, str] = ("", "")  # the first lines of the one that was interrupted
+    said_last: tuple[str, ...] = ()
+    interrupted: int = 0  # its status
+    was_ready: bool = False
+    finished: tuple[int, str, str] = (0, "", "")
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a small project that was set up by its first start."""
+def starts(tmp_path_factory: pytest.TempPathFactory) -> FirstStarts:
+    """Start a small project twice; Python is missing from the .venv that the second one finds."""
     project = Project(tmp_path_factory.mktemp("small").resolve())
     (project.root / "wheels").mkdir()
     for version in ("1.0", "1.1"):
@@ -101,12 +113,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (project.root / "pyproject.toml").write_text(PYPROJECT, "utf-8")
     (project.root / "launcher.py").write_text(STARTER, "utf-8")
     project.constrain("1.0")
-    status, output, errors = project.run("doctor")
+    if os.name == "nt":  # there are no POSIX signals
+        return FirstStarts(project, finished=project.run("doctor"))
+    with project.start("doctor") as process:
+        assert process.stderr is not None
+        began = process.stderr.readline(), process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said_last = tuple(process.stderr.read().splitlines()[-2:])
+    was_ready = project.checkout.is_ready(NONE)
+    project.checkout.python.unlink(missing_ok=True)
+    project.checkout.python.parent.mkdir(parents=True, exist_ok=True)
+    project.checkout.python.with_name("left").touch()
+    finished = project.run("doctor")
+    return FirstStarts(project, began, said_last, process.returncode, was_ready, finished)
+
+
+@pytest.fixture(scope="module")
+def made(starts: FirstStarts) -> Project:
+    """Return a small project that is set up."""
+    status, _, errors = starts.finished
     assert status == STARTED, errors
-    assert errors.startswith("Setting up")
-    assert "Installing packages: 1 of 1, livetomo-brick" in errors or "Looking for" in errors
-    assert output == "started 1.0 doctor\n"  # and nothing else: it may be JSON
-    return project
+    return starts.project
 
 
 @pytest.fixture
@@ -136,6 +163,27 @@ def copy_project(root: Path, copy: Path) -> None:
 # ---- Set-up --------------------------------------------------------------------------------------
 
 
+def test_a_set_up_prints_nothing_among_the_results(starts: FirstStarts) -> None:
+    status, output, errors = starts.finished
+    assert status == STARTED, errors
+    assert errors.startswith("Setting up")
+    assert "Installing packages: 1 of 1, livetomo-brick" in errors or "Looking for" in errors
+    assert output == "started 1.0 doctor\n"  # and nothing else: it may be JSON
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_is_survived_and_a_venv_without_its_python_is_made_again(
+    starts: FirstStarts,
+) -> None:
+    assert "Setting up" in starts.began[0] and "Creating" in starts.began[1]
+    assert starts.said_last == ("", "launcher.py: interrupted")
+    assert starts.interrupted == 130
+    assert not starts.was_ready
+    assert "Creating" in starts.finished[2]
+    assert not starts.project.checkout.python.with_name("left").exists()
+    assert starts.project.checkout.is_ready(NONE)
+
+
 def test_a_later_start_does_no_set_up(project: Project) -> None:
     before = project.checkout.log.stat().st_mtime_ns
     assert project.run("record", "--stacks", "1", "-o", "x.h5") == (
@@ -159,21 +207,6 @@ def test_an_interrupted_set_up_is_repaired(project: Project) -> None:
     assert errors.startswith("Setting up")
     assert output == "started 1.0 doctor\n"
     assert checkout.is_ready(NONE)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_a_venv_without_its_python_is_made_again_and_ctrl_c_is_survived(project: Project) -> None:
-    project.checkout.python.unlink()
-    with project.start("doctor") as process:
-        assert process.stderr is not None
-        assert "Setting up" in process.stderr.readline()
-        assert "Creating" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read().splitlines()[-2:] == ["", "launcher.py: interrupted"]
-    assert process.returncode == 130
-    assert not project.checkout.is_ready(NONE)
-    status, output, errors = project.run("doctor")
-    assert (status, output.splitlines()[-1]) == (STARTED, "started 1.0 doctor"), errors
 
 
 def test_changed_constraints_are_followed_and_extras_are_kept(project: Project) -> None:
@@ -315,8 +348,8 @@ def test_an_old_python_is_told_so(
 # ---- Command line --------------------------------------------------------------------------------
 
 
-def run_launcher(*argv: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "launcher.py"), *argv]
+def run_launcher(*argv: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, ROOT / "launcher.py", *argv]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -353,28 +386,37 @@ def test_usage_errors_end_with_2(argv: list[str], capsys: pytest.CaptureFixture[
     [
         (["reconstruct", "no-such.h5", "-o", "no-such-out.h5"], "no-such.h5"),
         (["record", "--microscope", "no.toml", "--stacks", "1", "-o", "no-such-out.h5"], "no.toml"),
-        (["benchmark", "no-such"], "no-such"),
     ],
 )
-def test_what_is_refused_is_one_line(argv: list[str], expected: str) -> None:
-    result = run_launcher(*argv)
+def test_what_is_refused_is_one_line(
+    argv: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("launcher.py: ") and errors.count("\n") == 1
+    assert expected in errors
+
+
+def test_a_refusal_is_the_only_line_of_the_process() -> None:
+    result = run_launcher("benchmark", "no-such")
     assert result.returncode == 1
     assert result.stderr.startswith("launcher.py: ")
-    assert expected in result.stderr
+    assert "no-such" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_options_of_the_tests_go_to_pytest() -> None:
-    result = run_launcher("test", "--collect-only", "-q", str(ROOT / "tests/test_house.py"))
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "test_imports_go_one_way" in result.stdout
-    assert run_launcher("test", "--no-such-option").returncode == 4  # pytest's usage error
+def test_options_of_the_tests_go_to_pytest(tmp_path: Path) -> None:
+    file = tmp_path / "test_two.py"
+    file.write_text("def test_holds(): pass\ndef test_fails(): assert not 'a reason'\n", "utf-8")
+    result = run_launcher("test", "-p", "no:cacheprovider", "--tb=no", file)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "1 failed, 1 passed" in result.stdout
+    assert "a reason" not in result.stdout
 
 
-def test_doctor_tells_what_works_here() -> None:
-    result = run_launcher("doctor", "--json")
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
+def test_doctor_tells_what_works_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert set(found) == {"python", "packages", "compute", "display", "disk", "devices"}
     assert not [topic for topic, values in found.items() if "error" in values]
     assert found["packages"]["torch==2.13.0"].startswith("2.13.0")
