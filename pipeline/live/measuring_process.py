@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 from acquisition.scan_name import scan_name
 from measuring.measuring_settings import MeasuringSettings
@@ -221,9 +222,10 @@ def _first_request(settings: ProcessSettings) -> MeasuringRequest:
         return _read_request(settings.measuring)
     if settings.microscope_file is None:
         return MeasuringRequest(False)
-    from acquisition.configuration.microscope_file import (
-        load_configuration,  # with scipy: half a second while all processes start
-    )
+    if "measuring" not in read_text(settings.microscope_file):
+        return MeasuringRequest(False)
+    # half a second while all processes start, so only where there is such a section
+    from acquisition.configuration.microscope_file import load_configuration
 
     section = load_configuration(settings.microscope_file).measuring
     request = MeasuringRequest(section.live)

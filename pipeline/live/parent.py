@@ -22,10 +22,12 @@ class Parent:
     ----------
     ending : Event
         Set when standard input closes.
+    loading : bool
+        Whether only libraries have been loaded so far: then nothing needs time to end.
     """
 
     def __init__(self) -> None:
-        self.ending = threading.Event()
+        self.ending, self.loading = threading.Event(), True
         self._told = threading.Event()
         self._line = b""
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
@@ -52,7 +54,8 @@ class Parent:
                 self._told.set()
         self.ending.set()
         self._told.set()
-        time.sleep(SHUTDOWN_GRACE_S)
+        if not self.loading:
+            time.sleep(SHUTDOWN_GRACE_S)
         os._exit(0)  # the parent no longer waits for it
 
 

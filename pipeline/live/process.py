@@ -18,7 +18,7 @@ from pipeline.live.parent import Parent, lower_priority
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, Context, Socket, bind
 
 if TYPE_CHECKING:
-    from pipeline.live.service import KeptSetting, ProcessReport
+    from pipeline.live.service import KeptSetting, ProcessReport, ProcessSettings
 
 __all__ = ["main"]
 
@@ -81,22 +81,27 @@ def _run(
             from pipeline.live.acquirer import Acquirer
             from pipeline.live.sending import Sending
 
+            parent.loading = False
             sending = Sending(sockets["stacks"], sockets["frames"], stamp)
             Acquirer(settings, sending, commands, publisher, stamp, keep_setting).run(ending)
         elif name == "processor":
+            _check_configuration(settings)
             from pipeline.live.processor import Processor
 
+            parent.loading = False
             settings = settings.among(parent.addresses())
             Processor(settings, context, commands, publisher, stamp, keep_setting).run(ending)
         elif name == "quality":
             settings = settings.among(parent.addresses())  # before the rest: it can wait
             from pipeline.live.quality_process import QualityCheck
 
+            parent.loading = False
             QualityCheck(settings, context, commands, publisher, stamp).run(ending)
         else:
             settings = settings.among(parent.addresses())
             from pipeline.live.measuring_process import MeasuringProcess
 
+            parent.loading = False
             objects = MeasuringProcess(settings, context, commands, publisher, stamp, keep_setting)
             objects.run(ending, lower_priority)
     except LiveTomoError as error:
@@ -107,6 +112,13 @@ def _run(
         publisher.close()
         context.destroy(linger=0)
     return 0
+
+
+def _check_configuration(settings: "ProcessSettings") -> None:
+    """Raise ConfigurationError for a wrong microscope.toml, before torch takes seconds to load."""
+    from acquisition.configuration.microscope_file import load_configuration
+
+    load_configuration(settings.microscope_file)
 
 
 def _private_stdout() -> TextIO:
