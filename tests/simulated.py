@@ -1,9 +1,11 @@
 """A small simulated microscope for the tests of devices, scans and everything above them."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.devices.faults import Faults
 from acquisition.devices.instrument import SimulatedInstrument
+from acquisition.devices.trigger import TriggerInput, TriggerLine
 from acquisition.microscope import Microscope, open_microscope
 
 ANGLES = 9
@@ -58,9 +61,53 @@ def faulty(microscope: Microscope, **faults: Any) -> Iterator[SimulatedInstrumen
     assert instrument is not None
     instrument.faults = Faults(**faults)
     try:
-        yield instrument
+        with no_patience():
+            yield instrument
     finally:
         instrument.faults = Faults()
+
+
+class _Clock:
+    """Stands for the module ``time``: it runs ahead while the camera waits for nothing."""
+
+    def __init__(self) -> None:
+        self.idle = threading.Event()
+        self._ahead_s = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def perf_counter(self) -> float:
+        if self.idle.is_set():
+            self._ahead_s += 10.0
+        return time.perf_counter() + self._ahead_s
+
+
+@contextmanager
+def no_patience() -> Iterator[None]:
+    """Let a scan give up missing frames as soon as the camera has seen all triggers.
+
+    It would wait its patience for them, which has to be long for busy cores.
+    """
+    clock = _Clock()
+    wait, raise_edges = TriggerInput.wait, TriggerLine.raise_edges
+
+    def watched_wait(self: TriggerInput, timeout_s: float) -> float | None:
+        edge_s = wait(self, timeout_s)  # what it saw before has become a frame
+        if edge_s is None and not self._edges:
+            clock.idle.set()
+        return edge_s
+
+    def watched_edges(self: TriggerLine, times_s: Iterable[float]) -> None:
+        raise_edges(self, times_s)
+        clock.idle.clear()  # until the next wait in vain
+
+    with (
+        mock.patch.object(TriggerInput, "wait", watched_wait),
+        mock.patch.object(TriggerLine, "raise_edges", watched_edges),
+        mock.patch("acquisition.scanning.scan.time", clock),
+    ):
+        yield
 
 
 def angle_of(

@@ -19,7 +19,7 @@ from acquisition.errors import DeviceError, ScanError, ScanStopped
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from tests.benches import NAMES, Bench, WiredDlpc900, open_bench
-from tests.simulated import ANGLES, angle_of, small_config, threads
+from tests.simulated import ANGLES, angle_of, no_patience, small_config, threads
 
 WITH_LIGHT = ("simulated", "stepped", "dlpc900")
 TRIGGERED = ("simulated", "dlpc900")
@@ -225,7 +225,8 @@ def test_a_controller_that_is_unplugged_in_the_middle_is_named(
             instrument.line.clear()
 
         at_the_fourth_exposure(monkeypatch, unplug)
-        with pytest.raises(DeviceError, match=r"'Dmd'|DLPC900.*unplugged"):
+        unplugged = r"'Dmd'|DLPC900.*unplugged"
+        with no_patience(), pytest.raises(DeviceError, match=unplugged):
             bench.microscope.scan()
         monkeypatch.undo()
         assert not bench.microscope.core.isSequenceRunning()
@@ -238,7 +239,8 @@ def test_no_trigger_ends_in_time_and_names_the_camera(triggered: Bench) -> None:
     before = threads()
     triggered.instrument.faults = Faults(trigger_cable_cut=True)
     try:
-        with pytest.raises(ScanError, match=r"'Camera' must deliver 9 frames, got none within"):
+        silent = r"'Camera' must deliver 9 frames, got none within"
+        with no_patience(), pytest.raises(ScanError, match=silent):
             triggered.microscope.scan()
     finally:
         triggered.instrument.faults = Faults()
@@ -251,7 +253,8 @@ def test_lost_frames_cost_their_angles_alone(triggered: Bench) -> None:
     assert triggered.instrument is not None
     triggered.instrument.faults = Faults(lost_frames=(2, 7))
     try:
-        stack = triggered.microscope.scan()
+        with no_patience():
+            stack = triggered.microscope.scan()
     finally:
         triggered.instrument.faults = Faults()
     assert stack.lost == (2, 7)
