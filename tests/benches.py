@@ -74,6 +74,9 @@ def open_bench(name: str, picture_ms: float = 4.0, planes: int = 1) -> Iterator[
 def _simulated(name: str, picture_ms: float, planes: int) -> Bench:
     config = _lit(picture_ms, planes)
     instrument = _instrument(config)
+    if name == "stepped":  # all at once, which is kept; one by one as they are shown takes longer
+        planes_of = config.dmd.bit_planes
+        instrument.bench.prepare([plane for k in config.build_angles().k for plane in planes_of(k)])
     dmd = (SteppedDmd if name == "stepped" else SimulatedDmd)(instrument)
     return _opened(config, instrument, dmd, triggered=name == "simulated")
 
@@ -195,18 +198,15 @@ class WiredEmulator(Emulator):
         assert self.configured is not None
         count, shown = self.configured
         entries = (self.order or tuple(range(count)))[:count]
-        lights = tuple(self._light(entry) for entry in entries)
+        mirrors = [self.pattern(entry) for entry in entries]
+        self.instrument.bench.prepare(mirrors)
+        lights = tuple(map(self.instrument.bench.illuminate, mirrors))
         if shown == 0:
             assert len(lights) == 1
             self.instrument.display = Display(lights[0])
             return
         assert shown == count
         self._show(entries, lights)
-
-    def _light(self, entry: int) -> Illumination:
-        mirrors = self.pattern(entry)
-        self.instrument.bench.prepare([mirrors])
-        return self.instrument.bench.illuminate(mirrors)
 
     def _show(self, entries: Sequence[int], lights: tuple[Illumination, ...]) -> None:
         first = self.definitions[entries[0]]
