@@ -1,6 +1,6 @@
 """Descriptions of small microscopes, for tests of the instrument and of the commands."""
 
-__all__ = ["LIVE_SMALL", "SMALL"]
+__all__ = ["LIVE_SMALL", "QUICK_SMALL", "SMALL"]
 
 SMALL = """
 [microscope]
@@ -23,13 +23,13 @@ slices = 32
 device = "cpu"
 regularizer = "none"
 """
-# Two scans a second, of few pixels and mirrors: more would only keep the processes busy while a
+# Four scans a second, of few pixels and mirrors: more would only keep the processes busy while a
 # test waits for something else.
 LIVE_SMALL = (
     SMALL.replace(" 96", " 64").replace("slices = 32", "slices = 16")
     + """
 [dmd]
-picture_ms = 60.0
+picture_ms = 25.0
 shape = [480, 480]
 carrier = [0.22, 0.385]
 mirror_pitch_um = 0.05
@@ -38,3 +38,5 @@ stop_radius = 0.118
 phantom = "bead"
 """
 )
+# For tests that take single scans.
+QUICK_SMALL = LIVE_SMALL.replace("picture_ms = 25.0", "picture_ms = 4.0")

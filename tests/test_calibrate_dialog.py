@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 import ui.calibration_run
 from acquisition.configuration.calibration_file import calibration_beside, read_calibration
 from acquisition.errors import LiveTomoError
-from tests.microscopes import LIVE_SMALL
+from tests.microscopes import QUICK_SMALL
 from tests.recorded_session import RecordedSession, volumes
 from tests.windows import wait_until
 from ui.bench import Bench
@@ -48,7 +48,7 @@ class TakenBench:
 @pytest.fixture
 def taken(tmp_path: Path) -> TakenBench:
     file = tmp_path / "small.toml"
-    file.write_text(LIVE_SMALL)
+    file.write_text(QUICK_SMALL)
     return TakenBench(file)
 
 

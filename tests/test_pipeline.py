@@ -25,7 +25,7 @@ from pipeline.wire.state import (
     Phase,
     ProcessState,
 )
-from tests.microscopes import LIVE_SMALL
+from tests.microscopes import QUICK_SMALL
 from tests.processors import process
 from tests.scans import CELL, interferograms
 
@@ -37,7 +37,7 @@ STAMP = Stamp("test", 1)
 @pytest.fixture
 def microscope(tmp_path: Path) -> Path:
     path = tmp_path / "microscope.toml"
-    path.write_text(LIVE_SMALL)
+    path.write_text(QUICK_SMALL)
     return path
 
 
@@ -203,7 +203,7 @@ def test_a_scan_whose_check_was_interrupted_is_made_anew(microscope: Path, tmp_p
 def test_short_scans_are_marked_and_reported(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 2.0")
+    impatient = QUICK_SMALL.replace("patience_s = 20.0", "patience_s = 2.0")
     microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1

@@ -25,7 +25,7 @@ from pipeline.wire.state import (
     RecordingState,
     RecordRequest,
 )
-from tests.microscopes import LIVE_SMALL
+from tests.microscopes import QUICK_SMALL
 
 STAMP = Stamp("test", 1)
 PLACE = TypeAdapter(StagePlace)
@@ -83,7 +83,7 @@ class RunningAcquirer:
 @pytest.fixture(scope="module")
 def acquirer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAcquirer]:
     file = tmp_path_factory.mktemp("stage") / "small.toml"
-    file.write_text(LIVE_SMALL)
+    file.write_text(QUICK_SMALL)
     ending = threading.Event()
     settings = ProcessSettings(name="acquirer", microscope_file=file, live=False)
     with zmq.Context() as context, ThreadPoolExecutor(1) as pool:
