@@ -28,6 +28,7 @@ from pipeline.wire.state import (
 from tests.microscopes import QUICK_SMALL
 from tests.processors import process
 from tests.scans import CELL, interferograms
+from tests.threaded_instrument import ThreadedInstrument
 
 pytestmark = pytest.mark.usefixtures("logs")
 
@@ -203,7 +204,7 @@ def test_a_scan_whose_check_was_interrupted_is_made_anew(microscope: Path, tmp_p
 def test_short_scans_are_marked_and_reported(
     microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    impatient = QUICK_SMALL.replace("patience_s = 20.0", "patience_s = 2.0")
+    impatient = QUICK_SMALL.replace("patience_s = 20.0", "patience_s = 1.0")
     microscope.write_text(impatient + "[faults]\nlost_frames = [4]\n")
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 1, 0.0, recording) == 1
@@ -250,8 +251,12 @@ def test_impossible_requests_are_refused_before_work(microscope: Path, tmp_path:
 
 
 def test_headless_run_writes_tomograms_and_a_picture(
-    microscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    microscope: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("commands.headless.Instrument", ThreadedInstrument)
     assert run_headless(tmp_path / "output", microscope, scans=2) == 0
     said = capsys.readouterr().out
     (file,) = (tmp_path / "output").glob("*.h5")

@@ -18,6 +18,7 @@ from pipeline.wire.state import Phase, RecordRequest
 from tests.microscopes import LIVE_SMALL
 from tests.scans import CELL, interferograms
 from tests.test_live import started, watch
+from tests.threaded_instrument import ThreadedInstrument
 
 K = CELL.angles.k[::6]
 GAP_S = 0.4
@@ -80,13 +81,14 @@ def test_what_cannot_be_replayed_is_refused(tmp_path: Path, empty: Interferogram
         Replay(tmp_path / "empty.h5")
 
 
-@pytest.mark.usefixtures("logs")
 def test_a_recording_is_live(tmp_path: Path, recording: Path) -> None:
-    with started(tmp_path, LIVE_SMALL, "none", quality=False, replay=recording) as live:
-        client = live.client
+    (tmp_path / "small.toml").write_text(LIVE_SMALL)
+    one = ThreadedInstrument(tmp_path / "small.toml", regularizer="none", replay=recording)
+    with one as instrument, instrument.client() as client:
         seen = watch(client, lambda s: len(s.views) >= 2 and s.state.phase is Phase.LIVE)
         assert seen.state.microscope == "replay of scan.h5"
         assert seen.views[0].light is not None
+        assert seen.state.quality == ""
         client.show_angle(2)
         shown = watch(client, lambda s: bool(s.frames) and s.frames[-1].angle == 2)
         assert shown.frames[-1].picture is None  # what the DMD showed is not in a recording
@@ -96,12 +98,14 @@ def test_a_recording_is_live(tmp_path: Path, recording: Path) -> None:
         watch(client, lambda s: s.state.phase is Phase.IDLE)
         client.start()
         watch(client, lambda s: bool(s.views))
+        assert client.malformed == 0
 
 
 @pytest.mark.usefixtures("logs")
 def test_no_recording_is_said_once(tmp_path: Path) -> None:
-    (tmp_path / "note.h5").write_text("not HDF5")
-    with started(tmp_path, LIVE_SMALL, quality=False, replay=tmp_path / "note.h5") as live:
+    note = tmp_path / "note.h5"
+    note.write_text("not HDF5")
+    with started(tmp_path, LIVE_SMALL, quality=False, measuring=False, replay=note) as live:
         state = watch(live.client, lambda s: s.state.phase is Phase.FAILED).state
     assert "cannot be read as HDF5" in state.message
     assert all(process.restarts == 0 for process in state.processes)
