@@ -1,6 +1,6 @@
 """The inference engines: torch, OpenVINO if installed, half precision on GPUs."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,30 +39,35 @@ def test_openvino_gives_the_same(uncertainty: bool) -> None:
 @NEEDS_OPENVINO
 def test_openvino_reports_nothing_to_its_maker() -> None:
     text = (
-        "import sys; from tests.test_engines import shaken_network, fold_batch_norm, in_openvino; "
+        "import sys; from regularizer.networks.openvino_graph import in_openvino; "
+        "from regularizer.networks.unet import fold_batch_norm; "
+        "from tests.networks import shaken_network; "
         "assert 'openvino' not in sys.modules; in_openvino(fold_batch_norm(shaken_network(2))); "
         "print('openvino' in sys.modules, [m for m in sys.modules if 'telemetry' in m])"
     )
     assert output_of(text).strip() == "True []"
 
 
-@pytest.mark.usefixtures("quick_trial")  # takes milliseconds, beside what is slept
+@pytest.mark.usefixtures("quick_trial")
 @pytest.mark.parametrize(("seconds", "off"), [(0.6, 0.0), (0.0, 0.0), (0.0, 1.0)])
 def test_another_engine_has_to_be_faster_and_the_same(
     seconds: float, off: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else the machine does: torch is made to take 0.2 s."""
+    """By a clock that runs in the networks only, whatever else the machine does."""
+    clock_s = [0.0]
     network, forward = shaken_network(2), LightUNet.forward
 
     def slowly(self: LightUNet, volume: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.2)
+        clock_s[0] += 0.2
         return forward(self, volume)
 
+    clock = SimpleNamespace(perf_counter=lambda: clock_s[0])
+    monkeypatch.setattr("regularizer.networks.engines.time", clock)
     monkeypatch.setattr(LightUNet, "forward", slowly)
 
     def other(folded: LightUNet, *, uncertainty: bool) -> Network:
         def run(volume: torch.Tensor) -> torch.Tensor:
-            time.sleep(seconds)  # a slow engine, or not
+            clock_s[0] += seconds  # a slow engine, or not
             return expected + off
 
         expected: torch.Tensor = folded(
