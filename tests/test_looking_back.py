@@ -261,7 +261,10 @@ def test_a_file_without_times_cannot_be_played_by_them(qapp: QApplication, tmp_p
         wait_until(lambda: not window.time.speed.speed.real_time)
 
 
-def test_the_newest_scan_is_shown_while_the_file_grows(qapp: QApplication, tmp_path: Path) -> None:
+def test_the_newest_scan_is_shown_while_the_file_grows(
+    qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.playback._LOOK_S", 0.05)
     with TomogramWriter(tmp_path / "growing.h5", noise(0)) as writer:
         writer.append(noise(0))
         with shown_file(qapp, tmp_path / "growing.h5") as window:

@@ -144,8 +144,11 @@ def test_a_recording_is_reconstructed_as_it_is_looked_at(
 
 
 def test_a_file_that_grows_is_followed(
-    tmp_path: Path, opened: Callable[..., PlaybackObserver]
+    tmp_path: Path,
+    opened: Callable[..., PlaybackObserver],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("pipeline.live.playback._LOOK_S", 0.05)
     path = tmp_path / "growing.h5"
     with TomogramWriter(path, noise(0), ()) as writer:
         writer.append(noise(0))
