@@ -160,17 +160,18 @@ def take_stills(
     written = []
     with _window(application, client, timeline, bench) as window:
         _wait(application, lambda: window.tomogram is not None, "a tomogram")
-        for still in stills:
+        for number, still in enumerate(stills):
             still.prepare(window)
             _wait(application, lambda: still.ready(window), still.name)  # noqa: B023
-            for theme in themes:
+            paths = {theme: folder / f"{still.name}-{theme}.png" for theme in themes}
+            # to and fro: a change of the theme goes through all widgets of the program
+            for theme in themes if number % 2 == 0 else reversed(themes):
                 window.set_theme(theme)
-                path = folder / f"{still.name}-{theme}.png"
                 picture = _dialog(application, window, still) if still.dialog else None
                 picture = picture or _views(application, window, still)
-                if not picture.save(str(path), "PNG"):
-                    raise LiveTomoError(f"{path} could not be written: check the folder")
-                written.append(path)
+                if not picture.save(str(paths[theme]), "PNG"):
+                    raise LiveTomoError(f"{paths[theme]} could not be written: check the folder")
+            written += paths.values()
             _put_back(window)
     return written
 

@@ -1,5 +1,6 @@
 """Training samples in bulk: their spectrum is the real pipeline's, and so is their noise."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,13 @@ def test_the_truth_lies_where_the_object_is(scan: EmptyScan, tmp_path: Path) -> 
 
 
 def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(
+        make: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, what: str
+    ) -> None:  # processes that import torch take seconds, and know their own kinds
+        for task in tasks:
+            make(*task, frame=64)
+
+    monkeypatch.setattr("regularizer.training.bulk_samples.in_processes", here)
     monkeypatch.setattr("regularizer.training.bulk_samples.KINDS", ("bead", "rods"))
     make_bulk(tmp_path, 1, 1)
     made = sample_files(tmp_path, BULK_SEED, 10 * BULK_SEED)

@@ -81,9 +81,16 @@ def misses(file: Path) -> float:
     return float(np.hypot(*(off - off.mean(axis=0)).T).max()) / microscope.optics.cutoff
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the page out, whose drawings take longer than the measurements."""
+    monkeypatch.setattr("commands.calibrate_measurement.write_report", lambda *_: None)
+
+
 SPOTS = 'conjugate = "pupil"\nmirrors_per_k = 95.0'
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(("dmd", "turned_deg"), [("", 4.0), (SPOTS, 4.0), (SPOTS, -75.0)])
 def test_a_turned_dmd_is_found_and_corrected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dmd: str, turned_deg: float
@@ -153,6 +160,7 @@ def test_the_report_is_one_page_with_everything(
         run_calibrate(file, tmp_path / "report")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_the_exposure_fills_the_range_without_saturation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +171,7 @@ def test_the_exposure_fills_the_range_without_saturation(
     assert 0.4 < figures["calibration"]["exposure_ms"] < 0.65
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     ("changes", "failed", "says"),
     [
@@ -187,6 +196,7 @@ def test_what_is_wrong_is_found(
     assert failed in json.loads(capsys.readouterr().out)["remark"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_the_highest_safe_rate_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exposure and read-out take at least 1.6 ms; tried are 4, 3, 2.25, 1.69 and 1.27 ms."""
     file = microscope_file(tmp_path, readout_ms=1.0, fill=2.5)

@@ -1,6 +1,7 @@
 """``record`` as a user runs it: signals, crashes, full disks, tomograms while recording."""
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from files.recording import read_recording
 from files.reopening import sole_writer
 from files.tomograms import read_tomograms
 from pipeline.timelapse.plan import BackgroundPlan
+from pipeline.tomograms.follower import FollowerSettings, _follow
 from pipeline.tomograms.follower_process import FollowerProcess
 from tests.microscopes import SMALL
 
@@ -304,10 +307,13 @@ def test_tomograms_leave_the_disk_to_the_scans_that_are_still_to_come(
 ) -> None:
     recording = tmp_path / "scan.h5"
     assert run_record(microscope, 2, 0.0, recording) == 0
-    with FollowerProcess(recording, tmp_path / "t.h5", "none", "cpu", 10**12) as follower:
-        while not follower.wait(1.0):
-            pass
-        assert "keeping room for the scans still to be recorded) needs" in follower.state.error
+    parent = FollowerProcess(recording, tmp_path / "t.h5", "none", "cpu", 10**12)  # not started
+    settings = FollowerSettings.model_validate_json(parent._argument)  # noqa: SLF001  # of its child
+    over = threading.Event()
+    over.set()
+    needs = r"keeping room for the scans still to be recorded\) needs"
+    with pytest.raises(DataError, match=needs):
+        _follow(settings, io.StringIO(), over, threading.Event())
     assert not (tmp_path / "t.h5").exists()
 
 

@@ -139,6 +139,7 @@ def texts(path: Path) -> list[str]:
 def test_text_in_an_svg_is_text_and_says_what_is_shown(window: Window, tmp_path: Path) -> None:
     press(window, Qt.Key.Key_F)
     dialog = opened(window, FigureDialog)
+    choose(dialog.dpi, 150.0)  # of the images within: fewer pixels to write
     choose(dialog.kind, ".svg")
     assert dialog.file.text().endswith(".svg")
     found = texts(saved(dialog, tmp_path / "figure.svg"))
@@ -154,6 +155,7 @@ def test_text_in_an_svg_is_text_and_says_what_is_shown(window: Window, tmp_path:
 def test_a_pdf_has_its_letters_as_a_font(window: Window, tmp_path: Path) -> None:
     press(window, Qt.Key.Key_F)
     dialog = opened(window, FigureDialog)
+    choose(dialog.dpi, 150.0)
     data = saved(dialog, tmp_path / "figure.pdf").read_bytes()
     assert data.startswith(b"%PDF")
     assert b"/FontFile2" in data  # TrueType, which other programs can edit
@@ -172,6 +174,7 @@ def test_second_volume_curve_and_outlines_are_in_the_figure(live: Window, tmp_pa
     live.show_state(replace(live.state, beside="raw", drawn=line, tool="line"))
     press(live, Qt.Key.Key_F)
     dialog = opened(live, FigureDialog)
+    choose(dialog.dpi, 150.0)
     dialog.boxes["titles"].setChecked(True)
     path = saved(dialog, tmp_path / "figure.svg")
     found = texts(path)
@@ -191,6 +194,7 @@ def test_a_section_that_fills_the_views_is_alone_in_the_figure(
     window.show_state(replace(window.state, enlarged="XZ"))
     press(window, Qt.Key.Key_F)
     dialog = opened(window, FigureDialog)
+    choose(dialog.dpi, 150.0)
     found = texts(saved(dialog, tmp_path / "figure.svg"))
     assert "XZ" in found
     assert not {"XY", "YZ"} & set(found)

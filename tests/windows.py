@@ -50,5 +50,7 @@ def shown_file(qapp: QApplication, file: Path) -> Iterator[Window]:
 def wait_until(condition: Callable[[], bool]) -> None:
     """Process Qt events until the condition holds; the time limit of the test ends a hang."""
     QApplication.processEvents()
+    pause_ms = 2.0  # longer by and by: what it waits for wants the processor, too
     while not condition():
-        QTest.qWait(2)  # threads that it waits for want the processor
+        QTest.qWait(round(pause_ms))
+        pause_ms = min(1.03 * pause_ms, 20.0)
