@@ -322,8 +322,8 @@ def test_a_killed_worker_costs_a_range_and_a_broken_file_costs_itself(tmp_path: 
     progress = Counted()
     killer = threading.Thread(target=kill)
     # the scheduler is given by its address, as one that runs elsewhere
-    with local_workers(3, "cpu") as local, connected(address(local)) as client:
-        assert len(client.scheduler_info()["workers"]) == 3
+    with local_workers(2, "cpu") as local, connected(address(local)) as client:
+        assert len(client.scheduler_info()["workers"]) == 2
         killer.start()
         try:
             results = list(run_on_cluster(works, client, progress))  # type: ignore[arg-type]
