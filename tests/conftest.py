@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 LEAVING_S = 60.0  # how long what a test has ended may take to be gone, on busy cores
 ANY_CHILD = 0x40000000  # __WALL of wait(2), which os lacks: Qt's processes send no SIGCHLD
+FIRST = {
+    f"test_{name}"
+    for name in (
+        "live", "record", "launcher", "calibrate_dialog", "gpu_benchmark", "training_team",
+        "resuming", "batches", "house", "packaging", "test_command",
+    )
+}  # fmt: skip
 
 # Before torch and Qt are imported: they read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time
@@ -51,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
         code = "from regularizer.total_variation.fused import FusedPass; FusedPass()"
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what starts processes, and shares them: only the last tests change workers."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.stem not in FIRST)
 
 
 def pytest_collection_finish() -> None:
