@@ -325,6 +325,21 @@ def is_of_gp(check: QualityView) -> bool:
     return check.report.method == "gp"
 
 
+def others(seen: Received) -> dict[str, int]:
+    """Return how often the processes that the instrument needs were started again."""
+    return {p.name: p.restarts for p in seen.state.processes if p.name not in OPTIONAL}
+
+
+def test_live_tomograms_go_on_without_their_checks_which_start_again(checked: Live) -> None:
+    instrument, client = checked.instrument, checked.client
+    before = others(watch(client, is_live))
+    os.kill(instrument.pids["quality"], signal.SIGTERM)
+    watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
+    seen = watch(client, lambda s: hurry(instrument) and bool(s.views) and bool(s.checks))
+    assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
+    assert len(before) == 2 and others(seen) == before
+
+
 def test_live_tomograms_are_checked_and_nothing_waits_for_that(checked: Live) -> None:
     instrument, client = checked.instrument, checked.client
     seen = watch(
@@ -344,21 +359,6 @@ def test_live_tomograms_are_checked_and_nothing_waits_for_that(checked: Live) ->
         return seen.state.phase is Phase.IDLE and seen.state.scans - 1 in done
 
     watch(client, last_is_checked)
-
-
-def others(seen: Received) -> dict[str, int]:
-    """Return how often the processes that the instrument needs were started again."""
-    return {p.name: p.restarts for p in seen.state.processes if p.name not in OPTIONAL}
-
-
-def test_live_tomograms_go_on_without_their_checks_which_start_again(checked: Live) -> None:
-    instrument, client = checked.instrument, checked.client
-    before = others(watch(client, is_live))
-    os.kill(instrument.pids["quality"], signal.SIGTERM)
-    watch(client, lambda s: any(p.name == "quality" and p.restarts for p in s.state.processes))
-    seen = watch(client, lambda s: hurry(instrument) and bool(s.views) and bool(s.checks))
-    assert seen.state.phase in (Phase.LIVE, Phase.STARTING)
-    assert len(before) == 2 and others(seen) == before
 
 
 @contextlib.contextmanager

@@ -86,7 +86,9 @@ def acquirer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAcquir
     file.write_text(QUICK_SMALL)
     ending = threading.Event()
     settings = ProcessSettings(name="acquirer", microscope_file=file, live=False)
-    with zmq.Context() as context, ThreadPoolExecutor(1) as pool:
+    patch = pytest.MonkeyPatch.context()
+    with patch as now, zmq.Context() as context, ThreadPoolExecutor(1) as pool:
+        now.setattr("pipeline.live.service.HEARTBEAT_S", 0.02)  # tests wait for what it says
         running = RunningAcquirer(context, settings)
         ran: Future[None] = pool.submit(running.run, ending)
         try:
