@@ -18,7 +18,6 @@ from benchmarks.gpu_scans import PAPER, Bench, Sizes
 from benchmarks.gpu_speeds import speed_tasks
 from benchmarks.gpu_watch import run_watched
 from regularizer.networks.trained import NETWORKS
-from tests.children import output_of
 from tests.pretend_gpu import PretendGpu
 
 TINY = Sizes(
@@ -120,23 +119,6 @@ def test_everything_runs_on_the_pretended_gpu(
     assert "not complete" not in text
     for said in ("- device: Pretended", "| `scnas`, bfloat16 |", "| live path, `deep` |", "aten::"):
         assert said in text
-
-
-def test_a_bare_server_is_enough(tmp_path: Path) -> None:
-    """In a fresh process; with no time everything is reported as skipped."""
-    output_of(
-        "import sys\n"
-        f"sys.modules.update(dict.fromkeys({BARE}))\n"
-        "from benchmarks.__main__ import main\n"
-        "options = ['--measure', '--device', 'cpu', '--minutes', '0', '--output', sys.argv[1]]\n"
-        "assert main(['gpu', *options]) == 0",
-        str(tmp_path),
-    )
-    report = Report.of(tmp_path / "gpu_cpu.json")
-    assert report is not None and report.kept["ended"]
-    assert report.count("skipped") == sum(len(s["tasks"]) for s in report.kept["steps"].values())
-    text = (tmp_path / "gpu_cpu.md").read_text("utf-8")
-    assert "Skipped, the step's time was over: raw tomogram 49 x 64 x 64; " in text
 
 
 def test_the_paper_s_sizes_are_all_there() -> None:

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from benchmarks.gpu_report import Report
 from launcher import Checkout, unsatisfied
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,12 +30,15 @@ def run_python(code: str) -> str:
     return result.stdout
 
 
-def test_tensor_code_runs_on_a_bare_server() -> None:
-    # every module of both packages, with what such a server lacks made impossible to import
+def test_tensor_code_and_its_benchmark_run_on_a_bare_server(tmp_path: Path) -> None:
+    # every module of both packages, with what such a server lacks made impossible to import; then
+    # the benchmark, which reports everything as skipped where it has no time
     run_python(
+        f"folder = {str(tmp_path)!r}"
         """
 import importlib, pkgutil, sys
-absent = "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich numba llvmlite"
+absent = "pymmcore pymmcore_plus useq PySide6 pyqtgraph zmq pydantic rich numba llvmlite "
+absent += "openvino psutil"
 for name in absent.split():
     sys.modules[name] = None
 import reconstruction.reconstructor
@@ -48,8 +52,16 @@ from regularizer.total_variation.split_bregman import fused_pass
 import torch
 assert fused_pass(torch.device("cpu")) is None
 assert "scipy.stats" not in sys.modules  # comes with scipy.signal: more than a second at each start
+from benchmarks.__main__ import main
+options = ["--measure", "--device", "cpu", "--minutes", "0", "--output", folder]
+assert main(["gpu", *options]) == 0
 """
     )
+    report = Report.of(tmp_path / "gpu_cpu.json")
+    assert report is not None and report.kept["ended"]
+    assert report.count("skipped") == sum(len(s["tasks"]) for s in report.kept["steps"].values())
+    text = (tmp_path / "gpu_cpu.md").read_text("utf-8")
+    assert "Skipped, the step's time was over: raw tomogram 49 x 64 x 64; " in text
 
 
 def test_processes_without_tensors_are_light() -> None:
