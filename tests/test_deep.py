@@ -33,7 +33,7 @@ from regularizer.networks.trained import (
 )
 from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
 from regularizer.registry import METHODS, needs_fields, regularizer
-from regularizer.total_variation.parameters import PARAMETERS
+from regularizer.total_variation.parameters import PARAMETERS, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.training.evaluation import evaluate_sample, page, uncertainty_calibration
 from regularizer.training.generalisation import Study, compared, crossed, held_out
@@ -50,6 +50,7 @@ from regularizer.training.training_data import (
     save,
 )
 from tests.networks import shake, shaken_network
+from tests.training_process import noise_sample
 
 pytestmark = pytest.mark.usefixtures("quick_trial")
 
@@ -142,7 +143,7 @@ def test_patches_of_a_local_network_are_the_whole() -> None:
 
 
 def test_tiles_are_the_whole() -> None:
-    network, volume = shaken_network(2), torch.rand(2, 16, 200, 136)
+    network, volume = shaken_network(2), torch.rand(2, 8, 160, 120)
     with torch.inference_mode():
         whole = apply_whole(network, volume)
         tiles = apply_tiles(network, volume, tile=64)
@@ -196,11 +197,11 @@ def small() -> Sample:
 
 
 @pytest.fixture
-def small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train on patches of 32^3: an eighth of the work, and all of it is done."""
-    smaller = partial(Settings, patch=32)
-    monkeypatch.setattr("regularizer.training.generalisation.Settings", smaller)
-    monkeypatch.setattr("tests.test_deep.Settings", smaller)
+def quickly_converged(monkeypatch: pytest.MonkeyPatch) -> TvParameters:
+    """Compare with total variation after fewer iterations; return its parameters."""
+    less = replace(CONVERGED, inner=30)
+    monkeypatch.setattr("regularizer.training.generalisation.CONVERGED", less)
+    return less
 
 
 def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path: Path) -> None:
@@ -313,13 +314,12 @@ def test_shipped_networks_say_what_they_were_trained_on(name: str) -> None:
     assert {"noise", "contrast", "numerical_aperture", "unexplained"} <= trained.range.limits.keys()
 
 
-@pytest.mark.usefixtures("small_patches")
-def test_training_resumes_exactly(small: Sample, tmp_path: Path) -> None:
+def test_training_resumes_exactly(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for seed in (0, 1000):
-        save(small, data / f"bead-{seed:05d}.npz")
-    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, uncertainty_steps=1)
+        save(noise_sample(seed), data / f"bead-{seed:05d}.npz")
+    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, uncertainty_steps=1, patch=16)
     outputs = []
     for name, stops in (("through", (2,)), ("halves", (1, 2))):
         for stop in stops:
@@ -332,15 +332,14 @@ def test_training_resumes_exactly(small: Sample, tmp_path: Path) -> None:
         assert torch.allclose(value, outputs[1][key], atol=1e-6), key
 
 
-@pytest.mark.usefixtures("small_patches")
-def test_training_goes_on_from_weights_and_says_so(small: Sample, tmp_path: Path) -> None:
+def test_training_goes_on_from_weights_and_says_so(tmp_path: Path) -> None:
     for seed in (0, 1000, 10_000):
-        save(small, tmp_path / f"bead-{seed:05d}.npz")
+        save(noise_sample(seed), tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
     network = LightUNet(2, uncertainty=True)
     shake(network)
     save_network("light-unet", network, first, RANGE, {"settings": "one step"})
-    settings = Settings(steps=1, batch=1, rate=0.0, start=first, uncertainty_steps=1)
+    settings = Settings(steps=1, batch=1, rate=0.0, start=first, uncertainty_steps=1, patch=16)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     trained = load_network("light-unet", then)
     assert torch.equal(trained.network.state_dict()["head.weight"], network.head.weight)
@@ -358,10 +357,10 @@ def test_the_halo_is_more_than_a_network_sees() -> None:
     assert receptive_field(LightUNet(2).eval(), recipe) // 2 <= HALO
 
 
-def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
-    rows = evaluate_sample(bead, {name: regularizer(name) for name in ("none", "tv")})
+def test_the_evaluation_compares_with_truth_and_tv(small: Sample) -> None:
+    rows = evaluate_sample(small, {name: regularizer(name) for name in ("none", "tv")})
     raw, tv = rows
-    assert raw.error == pytest.approx(relative_error(bead.raw, bead.truth))
+    assert raw.error == pytest.approx(relative_error(small.raw, small.truth))
     assert raw.residual == pytest.approx(0, abs=1e-3)
     assert tv.error < raw.error
     assert tv.tv.ssim > 0.99 > raw.tv.ssim
@@ -404,17 +403,18 @@ def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Pa
     assert float(untaught) > float(taught)
 
 
-@pytest.mark.usefixtures("small_patches")
+@pytest.mark.usefixtures("quickly_converged")
 def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
-    small: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kind "cell" is here the bead again."""
+    smaller = partial(Settings, patch=16)
+    monkeypatch.setattr("regularizer.training.generalisation.Settings", smaller)
     data = tmp_path / "data"
     data.mkdir()
     for kind in ("bead", "cell"):
         for seed in (0, 1000):
-            save(replace(small, kind=kind), data / f"{kind}-{seed:05d}.npz")
-    save(small, sample_file(tmp_path, "bead", TEST_SEED))
+            save(replace(noise_sample(seed), kind=kind), data / f"{kind}-{seed:05d}.npz")
+    save(noise_sample(TEST_SEED), sample_file(tmp_path, "bead", TEST_SEED))
     asked: list[int] = []
     monkeypatch.setattr(
         "regularizer.training.generalisation.make_data", lambda *a, **_: asked.append(a[1])
@@ -430,11 +430,13 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
 
 
-def test_networks_of_the_same_training_are_compared(small: Sample, tmp_path: Path) -> None:
+def test_networks_of_the_same_training_are_compared(
+    small: Sample, tmp_path: Path, quickly_converged: TvParameters
+) -> None:
     save(small, sample_file(tmp_path, "bead", TEST_SEED))
     taught = {"light-unet-tv": WEIGHTS / "light-unet-tv.safetensors"}
     *_, raw, network = compared(taught, study_in(tmp_path)).splitlines()
-    converged = SplitBregman(small.spectrum, CONVERGED).run()
+    converged = SplitBregman(small.spectrum, quickly_converged).run()
     found = DeepRegularizer("cpu", "light-unet-tv")(small.tomogram, small.spectrum)
     expected = compare(found.contrast, converged, small.spectrum.optics.medium_index)
     name, _, ssim, mse, correlation, _ = (cell.strip() for cell in network.strip("|").split("|"))
@@ -456,7 +458,6 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     assert relative_error(unsure.contrast, plain.contrast) < 1e-4  # it changes nothing
 
 
-@pytest.mark.usefixtures("small_patches")
 def test_training_the_uncertainty_head_leaves_the_rest_unchanged(
     small: Sample, tmp_path: Path
 ) -> None:
@@ -467,7 +468,7 @@ def test_training_the_uncertainty_head_leaves_the_rest_unchanged(
     network, fresh = load_network("light-unet").network, LightUNet(2, uncertainty=True)
     network.register_module("doubt", fresh.uncertainty_head)  # the key in weight files
     save_network("light-unet", network, first, RANGE, {"settings": "none"})
-    settings = Settings(steps=0, batch=1, start=first, uncertainty_steps=60)
+    settings = Settings(steps=0, batch=1, start=first, uncertainty_steps=60, patch=24)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     before, after = load_network("light-unet", first).network, load_network("light-unet", then)
     for key, value in before.state_dict().items():
