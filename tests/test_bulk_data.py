@@ -1,5 +1,6 @@
 """Training samples in bulk: their spectrum is the real pipeline's, and so is their noise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from regularizer.training.bulk_samples import (
     EmptyScan,
     bulk_sample,
     make_bulk,
+    make_geometry,
     measured_spectrum,
     spectrum_on_caps,
 )
@@ -24,7 +26,7 @@ from tests.scans import perfect_scan
 
 CHOSEN = preset("cell")
 POSITION_UM = (0.6, -0.4, 0.5)  # x, y, z
-FRAME = 128
+FRAME = 96
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +94,14 @@ def test_the_truth_lies_where_the_object_is(scan: EmptyScan, tmp_path: Path) -> 
     assert load(tmp_path / "cell-10000.npz").tv is None
 
 
+def small_geometry(data: Path, kinds: Sequence[str], seed: int, tv: bool) -> None:
+    """Make samples in a process of their own, of a small field."""
+    make_geometry(data, kinds, seed, tv, frame=64)
+
+
 def test_bulk_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regularizer.training.bulk_samples.KINDS", ("bead", "rods"))
+    monkeypatch.setattr("regularizer.training.bulk_samples.make_geometry", small_geometry)
     make_bulk(tmp_path, 1, 1)
     made = sample_files(tmp_path, BULK_SEED, 10 * BULK_SEED)
     times = [path.stat().st_mtime_ns for path in made]
