@@ -292,6 +292,7 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
     """Return the samples of all usable views that lie within the volume's band."""
     optics, rotations = views.optics, views.rotations
     away = folded_conjugates(views.vectors.carrier, optics)
+    away = away[np.hypot(*away.T) <= 2 * optics.cutoff]  # others reach nothing in the pupil
     scale = _contrast_scale(optics, grid, views.pixel_size_um)
     parts = []
     for view in np.flatnonzero(_usable(views.vectors)):
