@@ -59,16 +59,18 @@ class FocusPlan:
         dz = grid.voxel_size_um[0]
         planes = settings.planes or planes_needed(views, grid)
         self.steps = depths(planes if views.rotations is None else 1, grid.shape[0])
-        axial, passed = axial_frequencies(views)
-
-        def propagator(distance_um: float) -> torch.Tensor:
-            wave = np.zeros(axial.shape, np.complex64)
-            wave[passed] = np.exp(2j * np.pi * distance_um * axial[passed])
-            return torch.tensor(wave, device=device)
-
         self._in_focus = self.steps == (0,) and settings.refocus_um == 0
         if self._in_focus:
             return
+        axial, passed = axial_frequencies(views)
+        there = torch.from_numpy(passed.astype(np.float32))
+
+        def propagator(distance_um: float) -> torch.Tensor:
+            turns = distance_um * axial
+            turns -= np.rint(turns)  # so that single precision is enough: a fifth of the time
+            phase = torch.from_numpy((2 * np.pi * turns).astype(np.float32))
+            return torch.complex(phase.cos() * there, phase.sin() * there).to(device)
+
         positions = [step * dz + settings.refocus_um for step in self.steps]
         moves = [b - a for a, b in zip([0.0, *positions], positions, strict=False)]
         made = {move: propagator(move) for move in set(moves)}

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from reconstruction.settings import Gridding
 from reconstruction.tomogram import norm
 
-__all__ = ["Entries", "Sides", "VoxelAverages", "gridding_entries", "nearest_voxels"]
+__all__ = [
+    "Entries",
+    "Sides",
+    "VoxelAverages",
+    "VoxelCounts",
+    "gridding_entries",
+    "nearest_voxels",
+]
 
 _WIDTH = 0.5  # voxels, of the Gaussian weight of the nearest voxel; slightly the best of 0.25 to 9
 _LEAST_WEIGHT = 1e-3
@@ -187,10 +194,6 @@ class VoxelAverages:
         )
         self._complete = self._weights(torch.ones(samples, device=device))
 
-    def weight(self, alive: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the summed weight in these voxels, (m,) float32."""
-        return (self._complete if alive is None else self._weights(alive)).total
-
     def __call__(
         self, depths: Sequence[torch.Tensor], alive: torch.Tensor | None = None
     ) -> list["Averaged"]:
@@ -216,17 +219,54 @@ class VoxelAverages:
         known = (direct > 0) & (mirrored > 0)
         parts = ((total > 0, total), (known, direct), (known, mirrored))
         inverse = (there / weight.clamp_min(_LEAST_WEIGHT) for there, weight in parts)
-        return _Weights(total, *inverse)
+        return _Weights(*inverse)
+
+
+class VoxelCounts:
+    """The number of samples in each voxel.
+
+    Parameters
+    ----------
+    entries : Entries
+        Their weights do not matter.
+    voxels : int
+        Number of voxels of the half spectrum.
+    device : torch device
+
+    Attributes
+    ----------
+    voxels : (m,) int64 tensor
+        Flat indices of the voxels that any sample reaches.
+    """
+
+    def __init__(self, entries: Entries, voxels: int, device: torch.device) -> None:
+        count = np.bincount(entries.voxel, minlength=voxels)
+        self.voxels = torch.tensor(np.flatnonzero(count), device=device)
+        self._complete = torch.tensor(count[count > 0].astype(np.float32), device=device)
+        row = (np.cumsum(count > 0) - 1)[entries.voxel]
+        self._row, self._sample = (
+            torch.tensor(numbers.astype(np.int32), device=device)
+            for numbers in (row, entries.sample)
+        )
+
+    def __call__(self, alive: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the number of samples in these voxels, (m,) float32.
+
+        ``alive`` (n,) float32 is 0 for samples that are left out; None: all count.
+        """
+        if alive is None:
+            return self._complete
+        kept = alive.index_select(0, self._sample)
+        return torch.zeros_like(self._complete).index_add_(0, self._row, kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Summed weight of each voxel, its inverse, and the inverses for K and -K where both exist.
+    """Inverse of each voxel's summed weight, and the inverses for K and -K where both exist.
 
     Inverses are 0 in voxels without samples, for example where a lost angle was the only one.
     """
 
-    total: torch.Tensor
     inverse: torch.Tensor
     direct: torch.Tensor
     mirrored: torch.Tensor

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from acquisition.errors import DataError
 from acquisition.optics import Optics
 from reconstruction.geometry import Views
-from reconstruction.gridding import Averaged, Sides, VoxelAverages, gridding_entries, nearest_voxels
+from reconstruction.gridding import (
+    Averaged,
+    Sides,
+    VoxelAverages,
+    VoxelCounts,
+    gridding_entries,
+    nearest_voxels,
+)
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, norm
 from reconstruction.volume import VolumeGrid, plan_volume
@@ -103,9 +110,10 @@ class CapPlan:
         self._columns = reached.nonzero()[:, 0]
         column = (reached.cumsum(0) - 1)[voxels % in_plane]
         self._in_columns = column * slices + voxels // in_plane
-        coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
-        counted = nearest_voxels(coarse, self.grid.shape, spread)
-        self._counts = VoxelAverages(counted, count, math.prod(self.half_shape), device)
+        if self.gridding == "linear" or self.grid.oversampled:  # else they are the same voxels
+            coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
+            entries = nearest_voxels(coarse, self.grid.shape, spread)
+        self._counts = VoxelCounts(entries, math.prod(self.half_shape), device)
         self._offset = _offset(settings.offset, self.grid, views.optics)
         self._taper = _taper(settings.apodisation, self.grid, views.optics, device)
         self._complete = self._measured(None)
@@ -244,7 +252,7 @@ class CapPlan:
     def _measured(self, alive: torch.Tensor | None) -> torch.Tensor:
         """Return how often each voxel was measured (z, y, x//2 + 1) float32."""
         count = torch.zeros(math.prod(self.half_shape), device=self.device)
-        count[self._counts.voxels] = self._counts.weight(alive)
+        count[self._counts.voxels] = self._counts(alive)
         return count.reshape(self.half_shape)
 
 
@@ -292,6 +300,7 @@ def _caps(views: Views, grid: VolumeGrid) -> _Caps:
     """Return the samples of all usable views that lie within the volume's band."""
     optics, rotations = views.optics, views.rotations
     away = folded_conjugates(views.vectors.carrier, optics)
+    away = away[np.hypot(*away.T) <= 2 * optics.cutoff]  # others reach nothing in the pupil
     scale = _contrast_scale(optics, grid, views.pixel_size_um)
     parts = []
     for view in np.flatnonzero(_usable(views.vectors)):

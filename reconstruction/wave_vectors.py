@@ -5,6 +5,7 @@ frequency), k_c the carrier of the reference wave. Frequencies are in cycles/um;
 them only modulo 1/pixel, so a sideband may fold over the edge of the spectrum.
 """
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ _PUPIL = 1.05
 _NEAR_ZERO = _PUPIL + ZERO_ORDER
 _ALONE = 0.03  # of the radius: a peak whose removal shrinks the circle by more is not of the scan
 _FEW = 8  # angles; with fewer, each one may define the circle
+_KEPT = 8  # backgrounds whose wave vectors are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,41 @@ def find_wave_vectors(background: InterferogramStack) -> WaveVectors:
     If a frame's strongest peak is in the wrong place (a parasitic fringe), another one is searched
     near the plan, or without a plan within the pupil.
 
+    Those of the last backgrounds are remembered: memory, tiles and plans of one scan all ask for
+    them. Their ``k`` is read-only.
+
     Raises
     ------
     DataError
         If no frame has fringes, the peaks do not fit into one pupil, or the sideband meets its own
         conjugate or the zero order.
     """
+    key = _fingerprint(background)
+    found = _found.get(key)
+    if found is None:
+        found = _found_anew(background)
+        found.k.flags.writeable = False
+        _found[key] = found
+        for oldest in list(_found)[:-_KEPT]:
+            _found.pop(oldest, None)  # another thread may have been faster
+    return found
+
+
+_found: dict[bytes, WaveVectors] = {}  # by all that they depend on, the newest last
+
+
+def _fingerprint(background: InterferogramStack) -> bytes:
+    """Return a digest of what wave vectors depend on: a twentieth of the time of finding them."""
+    frames, k = background.frames, background.illumination_k
+    about = (frames.shape, frames.dtype.str, background.optics, background.lost, background.normal)
+    digest = hashlib.blake2b(repr((*about, k is None)).encode(), digest_size=16)
+    for array in (frames, np.zeros(0) if k is None else k):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def _found_anew(background: InterferogramStack) -> WaveVectors:
+    """Return the wave vectors of a background."""
     optics, planned = background.optics, _possible(background)
     fringes = Fringes(background.frames, optics)
     peaks, strength = fringes.strongest()

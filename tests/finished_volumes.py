@@ -48,7 +48,7 @@ SPHERE = Sphere(1.5, 1.375, (0.3, -0.2, 0.1))
 
 
 @functools.cache
-def raw_sphere(sphere: Sphere = SPHERE, frame: int = 144, slices: int = 64) -> Reconstruction:
+def raw_sphere(sphere: Sphere = SPHERE, frame: int = 112, slices: int = 64) -> Reconstruction:
     """Reconstruct a sphere from its exact scattering, 49 angles at NA 1.2."""
     optics, k = CELL.optics, CELL.angles.k
     shape = (frame, frame)

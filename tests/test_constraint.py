@@ -1,5 +1,6 @@
 """Objects lighter than their medium: recognised in the data, and kept or warned about."""
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +27,12 @@ from tests.partial_waves import sphere_fields
 from tests.scans import CELL, MIDDLE, Centre, distance_um, interferograms
 
 ANGLES = circular_scan(17, 1.9)
-FRAME = (128, 128)
+FRAME = (112, 112)
 RADIUS_UM = 1.2
 MEDIUM = CELL.optics.medium_index
 
 
+@functools.cache
 def scan(*spheres: tuple[float, Centre]) -> tuple[InterferogramStack, InterferogramStack]:
     """Return background and sample of exact spheres (index, centre) far from each other."""
     fields = torch.ones(len(ANGLES.k), *FRAME, dtype=torch.complex64)
@@ -38,6 +40,12 @@ def scan(*spheres: tuple[float, Centre]) -> tuple[InterferogramStack, Interferog
         fields = fields * sphere_fields(CELL.optics, ANGLES.k, RADIUS_UM, index, FRAME, centre)
     background = interferograms(CELL.optics, ANGLES.k, frame=FRAME)
     return background, interferograms(CELL.optics, ANGLES.k, fields.numpy(), FRAME)
+
+
+@pytest.fixture(scope="module")
+def denser() -> Reconstruction:
+    background, sample = scan((1.365, MIDDLE))
+    return Reconstructor(background)(sample)
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +98,17 @@ def test_a_constraint_that_was_asked_for_is_kept_and_its_cost_said(pair: Reconst
         assert "of the measurement unexplained" in warning
 
 
-def test_a_denser_sphere_is_regularized_as_ever() -> None:
-    background, sample = scan((1.365, MIDDLE))
-    made = Reconstructor(background)(sample)
-    found = regularizer("tv-fast")(made.tomogram, made.spectrum)
-    asked = regularizer("tv-fast", constraint="non-negative")(made.tomogram, made.spectrum)
+def test_a_denser_sphere_is_regularized_as_ever(denser: Reconstruction) -> None:
+    raw, spectrum = denser.tomogram, denser.spectrum
+    found = regularizer("tv-fast")(raw, spectrum)
+    asked = regularizer("tv-fast", constraint="non-negative")(raw, spectrum)
     assert torch.equal(found.index, asked.index)
     assert found.warnings == ()
-    assert share_below_medium(made.spectrum) == pytest.approx(0, abs=0.02)
+    assert share_below_medium(spectrum) == pytest.approx(0, abs=0.02)
 
 
-def test_noise_is_no_evidence_of_lighter_objects() -> None:
-    background, sample = scan((1.365, MIDDLE))
-    spectrum = Reconstructor(background)(sample).spectrum
+def test_noise_is_no_evidence_of_lighter_objects(denser: Reconstruction) -> None:
+    spectrum = denser.spectrum
     noise = torch.randn(spectrum.values.shape, generator=torch.Generator().manual_seed(1))
     empty = replace(spectrum, values=noise * (spectrum.measured > 0) + 0j)
     assert resolve_constraint("auto", empty) == ("non-negative", "")

@@ -1,6 +1,8 @@
 """The networks, their stitching and files, and their results on objects outside the training."""
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 from acquisition.errors import ConfigurationError, DataError
 from benchmarks.networks import receptive_field, sizes
 from benchmarks.pages import DOCS
+from reconstruction.tomogram import Tomogram
 from regularizer.deep import DeepRegularizer
 from regularizer.metrics import compare, data_residual, relative_error
 from regularizer.networks.inference import (
@@ -33,7 +36,7 @@ from regularizer.networks.trained import (
 )
 from regularizer.networks.unet import LightUNet, UNet, fold_batch_norm, shuffle, unshuffle
 from regularizer.registry import METHODS, needs_fields, regularizer
-from regularizer.total_variation.parameters import PARAMETERS
+from regularizer.total_variation.parameters import PARAMETERS, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.training.evaluation import evaluate_sample, page, uncertainty_calibration
 from regularizer.training.generalisation import Study, compared, crossed, held_out
@@ -50,6 +53,7 @@ from regularizer.training.training_data import (
     save,
 )
 from tests.networks import shake, shaken_network
+from tests.training_process import noise_sample
 
 pytestmark = pytest.mark.usefixtures("quick_trial")
 
@@ -142,7 +146,7 @@ def test_patches_of_a_local_network_are_the_whole() -> None:
 
 
 def test_tiles_are_the_whole() -> None:
-    network, volume = shaken_network(2), torch.rand(2, 16, 200, 136)
+    network, volume = shaken_network(2), torch.rand(2, 8, 160, 120)
     with torch.inference_mode():
         whole = apply_whole(network, volume)
         tiles = apply_tiles(network, volume, tile=64)
@@ -189,6 +193,23 @@ def bead() -> Sample:
     return make_sample("bead", 2900, frame=96)
 
 
+Told = list[tuple[int, int]]
+ByMethod = Callable[[str], tuple[Tomogram, Told]]
+
+
+@pytest.fixture(scope="module")
+def regularized(bead: Sample) -> ByMethod:
+    """Return what makes the bead by a method of that name, once, and its progress."""
+
+    @functools.cache
+    def made(name: str) -> tuple[Tomogram, Told]:
+        told: Told = []
+        method = regularizer(name)
+        return method(bead.tomogram, bead.spectrum, lambda *now: told.append(now)), told
+
+    return made
+
+
 @pytest.fixture(scope="module")
 def small() -> Sample:
     """Return a smaller object, for trainings and comparisons."""
@@ -196,11 +217,11 @@ def small() -> Sample:
 
 
 @pytest.fixture
-def small_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train on patches of 32^3: an eighth of the work, and all of it is done."""
-    smaller = partial(Settings, patch=32)
-    monkeypatch.setattr("regularizer.training.generalisation.Settings", smaller)
-    monkeypatch.setattr("tests.test_deep.Settings", smaller)
+def quickly_converged(monkeypatch: pytest.MonkeyPatch) -> TvParameters:
+    """Compare with total variation after fewer iterations; return its parameters."""
+    less = replace(CONVERGED, inner=30)
+    monkeypatch.setattr("regularizer.training.generalisation.CONVERGED", less)
+    return less
 
 
 def test_a_sample_is_deterministic_and_survives_its_file(bead: Sample, tmp_path: Path) -> None:
@@ -223,10 +244,11 @@ def test_shipped_networks_improve_an_unseen_object(bead: Sample, network: str, f
     assert result.provenance["regularizer"].startswith(f"deep: {network}")
 
 
-def test_the_network_is_nearer_to_an_unseen_object_than_what_it_starts_from(bead: Sample) -> None:
-    quick = regularizer("quick")(bead.tomogram, bead.spectrum)
-    deep = regularizer("deep")(bead.tomogram, bead.spectrum)
-    assert relative_error(deep.contrast, bead.truth) < relative_error(quick.contrast, bead.truth)
+def test_the_network_is_nearer_to_an_unseen_object_than_its_start(
+    bead: Sample, regularized: ByMethod
+) -> None:
+    quick, deep = (regularized(name)[0].contrast for name in ("quick", "deep"))
+    assert relative_error(deep, bead.truth) < relative_error(quick, bead.truth)
 
 
 def test_the_paper_s_network_comes_close_to_converged_tv(bead: Sample) -> None:
@@ -244,9 +266,9 @@ def test_patches_and_the_whole_agree_for_the_shipped_network(bead: Sample) -> No
     assert difference < 0.05
 
 
-def test_a_scan_outside_the_training_says_so(bead: Sample) -> None:
+def test_a_scan_outside_the_training_says_so(bead: Sample, regularized: ByMethod) -> None:
     seen = bead.tomogram
-    assert regularizer("deep")(seen, bead.spectrum).warnings == ()
+    assert regularized("deep")[0].warnings == ()
     far = replace(bead.spectrum, noise=0.4, optics=replace(seen.optics, medium_index=1.52))
     (warning,) = regularizer("deep")(replace(seen, optics=far.optics), far).warnings
     assert "the network was trained with a medium's index of 1.3" in warning
@@ -292,13 +314,17 @@ def test_live_few_iterations_from_the_last_tomogram_are_enough(bead: Sample) -> 
 
 
 @pytest.mark.parametrize("name", WITHOUT_FIELDS)
-def test_every_method_has_the_same_interface(bead: Sample, name: str) -> None:
-    seen: list[tuple[int, int]] = []
-    result = regularizer(name)(bead.tomogram, bead.spectrum, lambda *now: seen.append(now))
+def test_every_method_has_the_same_interface(
+    bead: Sample, regularized: ByMethod, name: str
+) -> None:
+    result, seen = regularized(name)
     assert result.index.shape == bead.raw.shape
     assert torch.isfinite(result.index).all()
     if name != "none":
         assert seen[-1][0] == seen[-1][1]
+    found = data_residual(result.contrast, bead.spectrum)  # from what was measured
+    assert result.data_residual == pytest.approx(found, rel=1e-4, abs=1e-3)
+    assert (found > 0.02) == (name != "none")
 
 
 def test_an_unknown_method_is_refused() -> None:
@@ -313,34 +339,30 @@ def test_shipped_networks_say_what_they_were_trained_on(name: str) -> None:
     assert {"noise", "contrast", "numerical_aperture", "unexplained"} <= trained.range.limits.keys()
 
 
-@pytest.mark.usefixtures("small_patches")
-def test_training_resumes_exactly(small: Sample, tmp_path: Path) -> None:
+def test_training_resumes_exactly(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for seed in (0, 1000):
-        save(small, data / f"bead-{seed:05d}.npz")
-    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, uncertainty_steps=1)
-    outputs = []
+        save(noise_sample(seed), data / f"bead-{seed:05d}.npz")
+    settings = Settings(steps=2, batch=2, chunk=1, validate_every=1, uncertainty_steps=1, patch=16)
+    outputs, cpu = [], torch.device("cpu")
     for name, stops in (("through", (2,)), ("halves", (1, 2))):
         for stop in stops:
-            train(
-                settings, data, tmp_path / name, tmp_path / f"{name}.st", torch.device("cpu"), stop
-            )
+            train(settings, data, tmp_path / name, tmp_path / f"{name}.st", cpu, stop)
         checkpoint = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         outputs.append(checkpoint["network"])
     for key, value in outputs[0].items():
         assert torch.allclose(value, outputs[1][key], atol=1e-6), key
 
 
-@pytest.mark.usefixtures("small_patches")
-def test_training_goes_on_from_weights_and_says_so(small: Sample, tmp_path: Path) -> None:
+def test_training_goes_on_from_weights_and_says_so(tmp_path: Path) -> None:
     for seed in (0, 1000, 10_000):
-        save(small, tmp_path / f"bead-{seed:05d}.npz")
+        save(noise_sample(seed), tmp_path / f"bead-{seed:05d}.npz")
     first, then = tmp_path / "first.safetensors", tmp_path / "then.safetensors"
     network = LightUNet(2, uncertainty=True)
     shake(network)
     save_network("light-unet", network, first, RANGE, {"settings": "one step"})
-    settings = Settings(steps=1, batch=1, rate=0.0, start=first, uncertainty_steps=1)
+    settings = Settings(steps=1, batch=1, rate=0.0, start=first, uncertainty_steps=1, patch=16)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     trained = load_network("light-unet", then)
     assert torch.equal(trained.network.state_dict()["head.weight"], network.head.weight)
@@ -358,24 +380,16 @@ def test_the_halo_is_more_than_a_network_sees() -> None:
     assert receptive_field(LightUNet(2).eval(), recipe) // 2 <= HALO
 
 
-def test_the_evaluation_compares_with_truth_and_tv(bead: Sample) -> None:
-    rows = evaluate_sample(bead, {name: regularizer(name) for name in ("none", "tv")})
+def test_the_evaluation_compares_with_truth_and_tv(small: Sample) -> None:
+    rows = evaluate_sample(small, {name: regularizer(name) for name in ("none", "tv")})
     raw, tv = rows
-    assert raw.error == pytest.approx(relative_error(bead.raw, bead.truth))
+    assert raw.error == pytest.approx(relative_error(small.raw, small.truth))
     assert raw.residual == pytest.approx(0, abs=1e-3)
     assert tv.error < raw.error
     assert tv.tv.ssim > 0.99 > raw.tv.ssim
     text = page(rows)
     assert "## bead (1 unseen object)" in text
     assert f"| raw | {raw.seconds:.2f} | {raw.truth.ssim:.3f} |" in text
-
-
-@pytest.mark.parametrize("name", WITHOUT_FIELDS)
-def test_results_say_how_far_they_are_from_what_was_measured(bead: Sample, name: str) -> None:
-    result = regularizer(name)(bead.tomogram, bead.spectrum)
-    found = data_residual(result.contrast, bead.spectrum)
-    assert result.data_residual == pytest.approx(found, rel=1e-4, abs=1e-3)
-    assert (found > 0.02) == (name != "none")
 
 
 def study_in(folder: Path) -> Study:
@@ -404,17 +418,18 @@ def test_kinds_that_a_training_left_out_are_compared(small: Sample, tmp_path: Pa
     assert float(untaught) > float(taught)
 
 
-@pytest.mark.usefixtures("small_patches")
+@pytest.mark.usefixtures("quickly_converged")
 def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
-    small: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kind "cell" is here the bead again."""
+    smaller = partial(Settings, patch=16)
+    monkeypatch.setattr("regularizer.training.generalisation.Settings", smaller)
     data = tmp_path / "data"
     data.mkdir()
     for kind in ("bead", "cell"):
         for seed in (0, 1000):
-            save(replace(small, kind=kind), data / f"{kind}-{seed:05d}.npz")
-    save(small, sample_file(tmp_path, "bead", TEST_SEED))
+            save(replace(noise_sample(seed), kind=kind), data / f"{kind}-{seed:05d}.npz")
+    save(noise_sample(TEST_SEED), sample_file(tmp_path, "bead", TEST_SEED))
     asked: list[int] = []
     monkeypatch.setattr(
         "regularizer.training.generalisation.make_data", lambda *a, **_: asked.append(a[1])
@@ -430,11 +445,13 @@ def test_a_study_trains_what_is_missing_on_the_kinds_it_may_see(
     assert re.fullmatch(r"\| bead \| \d\.\de-\d\d ± \d\.\de-\d\d \|", row)
 
 
-def test_networks_of_the_same_training_are_compared(small: Sample, tmp_path: Path) -> None:
+def test_networks_of_the_same_training_are_compared(
+    small: Sample, tmp_path: Path, quickly_converged: TvParameters
+) -> None:
     save(small, sample_file(tmp_path, "bead", TEST_SEED))
     taught = {"light-unet-tv": WEIGHTS / "light-unet-tv.safetensors"}
     *_, raw, network = compared(taught, study_in(tmp_path)).splitlines()
-    converged = SplitBregman(small.spectrum, CONVERGED).run()
+    converged = SplitBregman(small.spectrum, quickly_converged).run()
     found = DeepRegularizer("cpu", "light-unet-tv")(small.tomogram, small.spectrum)
     expected = compare(found.contrast, converged, small.spectrum.optics.medium_index)
     name, _, ssim, mse, correlation, _ = (cell.strip() for cell in network.strip("|").split("|"))
@@ -456,7 +473,6 @@ def test_the_uncertainty_is_of_the_size_of_the_error(bead: Sample) -> None:
     assert relative_error(unsure.contrast, plain.contrast) < 1e-4  # it changes nothing
 
 
-@pytest.mark.usefixtures("small_patches")
 def test_training_the_uncertainty_head_leaves_the_rest_unchanged(
     small: Sample, tmp_path: Path
 ) -> None:
@@ -467,7 +483,7 @@ def test_training_the_uncertainty_head_leaves_the_rest_unchanged(
     network, fresh = load_network("light-unet").network, LightUNet(2, uncertainty=True)
     network.register_module("doubt", fresh.uncertainty_head)  # the key in weight files
     save_network("light-unet", network, first, RANGE, {"settings": "none"})
-    settings = Settings(steps=0, batch=1, start=first, uncertainty_steps=60)
+    settings = Settings(steps=0, batch=1, start=first, uncertainty_steps=60, patch=24)
     train(settings, tmp_path, tmp_path / "run", then, torch.device("cpu"))
     before, after = load_network("light-unet", first).network, load_network("light-unet", then)
     for key, value in before.state_dict().items():

@@ -21,10 +21,15 @@ FIELD = 160  # pixels: 12.8 um
 
 
 @cache
-def scan(
-    radius_um: float, index: float, electrons: float = 0.0
-) -> tuple[InterferogramStack, InterferogramStack]:
-    """Return background and scan of a sphere, of which a field of 12.8 um is recorded.
+def background(electrons: float = 0.0) -> InterferogramStack:
+    """Return the scan of nothing; 0 electrons: without noise."""
+    exact = interferograms(CELL.optics, ANGLES.k, frame=(FIELD, FIELD))
+    return counted(exact, electrons, 1) if electrons else exact
+
+
+@cache
+def exact_scan(radius_um: float, index: float) -> InterferogramStack:
+    """Return the scan of a sphere, of which a field of 12.8 um is recorded.
 
     Computed on a field wide enough for its shadow under the steepest light.
     """
@@ -32,11 +37,7 @@ def scan(
     fields = sphere_fields(CELL.optics, ANGLES.k, radius_um, index, (grid, grid)).numpy()
     first = grid // 2 - FIELD // 2
     seen = fields[:, first : first + FIELD, first : first + FIELD]
-    background = interferograms(CELL.optics, ANGLES.k, frame=(FIELD, FIELD))
-    sample = interferograms(CELL.optics, ANGLES.k, seen, (FIELD, FIELD))
-    if not electrons:
-        return background, sample
-    return counted(background, electrons, 1), counted(sample, electrons, 2)
+    return interferograms(CELL.optics, ANGLES.k, seen, (FIELD, FIELD))
 
 
 def counted(stack: InterferogramStack, electrons: float, seed: int) -> InterferogramStack:
@@ -46,14 +47,22 @@ def counted(stack: InterferogramStack, electrons: float, seed: int) -> Interfero
     return replace(stack, frames=frames)
 
 
+@cache
+def planned(electrons: float, anchor: Anchor = "field", offset: float = 0) -> Reconstructor:
+    settings = ReconstructionSettings(anchor=anchor, offset=offset, planes=1)
+    return Reconstructor(background(electrons), settings=settings)
+
+
 def reconstructed(
-    scans: tuple[InterferogramStack, InterferogramStack],
+    radius_um: float,
+    index: float,
+    electrons: float = 0.0,
     anchor: Anchor = "field",
     offset: float = 0,
 ) -> Reconstruction:
-    background, sample = scans
-    settings = ReconstructionSettings(anchor=anchor, offset=offset, planes=1)
-    return Reconstructor(background, settings=settings)(sample)
+    sample = exact_scan(radius_um, index)
+    sample = counted(sample, electrons, 2) if electrons else sample
+    return planned(electrons, anchor, offset)(sample)
 
 
 def inside(result: Reconstruction, radius_um: float) -> float:
@@ -71,7 +80,7 @@ def says_full(result: Reconstruction) -> bool:
 def test_a_sample_without_an_empty_part_is_seen(
     radius_um: float, index: float, electrons: float
 ) -> None:
-    result = reconstructed(scan(radius_um, index, electrons))
+    result = reconstructed(radius_um, index, electrons)
     assert says_full(result)
     assert inside(result, min(radius_um, 5.0)) < index - 0.001
 
@@ -81,27 +90,25 @@ def test_a_sample_without_an_empty_part_is_seen(
 def test_a_sample_with_an_empty_part_is_not_mistaken(
     radius_um: float, index: float, electrons: float
 ) -> None:
-    result = reconstructed(scan(radius_um, index, electrons))
+    result = reconstructed(radius_um, index, electrons)
     assert not says_full(result)
 
 
 def test_an_empty_field_is_not_full() -> None:
-    background, _ = scan(1.0, 1.345)
-    again = counted(background, 1_000.0, 5)
-    result = reconstructed((counted(background, 1_000.0, 4), again))
-    assert not says_full(result)
+    again = counted(background(), 1_000.0, 5)
+    assert not says_full(planned(1_000.0)(again))
 
 
 @pytest.mark.parametrize("anchor", ["background", "lowest"])
 @pytest.mark.parametrize("index", [1.350, 1.340])
 def test_a_stated_zero_brings_the_index_back(anchor: Anchor, index: float) -> None:
-    result = reconstructed(scan(6.0, index), anchor)
+    result = reconstructed(6.0, index, anchor=anchor)
     assert inside(result, 5.0) == pytest.approx(index, abs=0.0012)
     assert not says_full(result)
 
 
 def test_an_offset_is_added_everywhere() -> None:
-    plain, raised = (reconstructed(scan(6.0, 1.350), offset=offset) for offset in (0.0, 0.006))
+    plain, raised = (reconstructed(6.0, 1.350, offset=offset) for offset in (0.0, 0.006))
     shift = raised.tomogram.index - plain.tomogram.index
     assert float(shift.mean()) == pytest.approx(0.006, abs=1e-4)
     assert float(shift.std()) < 2e-4

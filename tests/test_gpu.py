@@ -26,6 +26,7 @@ from regularizer.training.evaluation import evaluate, uncertainty_calibration
 from regularizer.training.generalisation import Study, compared, crossed, held_out
 from regularizer.training.steps import Settings, train
 from regularizer.training.training_data import (
+    CONVERGED,
     EMPTY_FIELD_X_UM,
     TEST_SEED,
     Sample,
@@ -38,26 +39,36 @@ from regularizer.training.training_data import (
 from tests.pretend_gpu import PretendGpu
 from tests.processors import process
 
-FRAME = 48
+FRAME, EVERY = 48, 4  # pixels; every fourth angle
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record a bead once, with one lost angle."""
     chosen = preset("cell")
+    angles = replace(chosen.angles, k=chosen.angles.k[::EVERY])
     phantom = bead((0.2, 0.1, 0.1), 1.5, 0.03)
     scene = Scene(chosen.optics, (FRAME, FRAME), (SceneObject(phantom, (0, 0, 0), Motion()),))
-    scene.prepare(chosen.angles.k)
+    scene.prepare(angles.k)
     bench = open_bench(scene, 1, np.random.default_rng(1))
     path = tmp_path_factory.mktemp("gpu") / "bead.h5"
-    with RecordingWriter(path, record(bench, chosen.angles, EMPTY_FIELD_X_UM, 0.0)) as writer:
-        writer.append(replace(record(bench, chosen.angles, 0.0, 1.0), lost=(3,)))
+    with RecordingWriter(path, record(bench, angles, EMPTY_FIELD_X_UM, 0.0)) as writer:
+        writer.append(replace(record(bench, angles, 0.0, 1.0), lost=(3,)))
     return path
 
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
     return make_sample("bead", 3, 64)
+
+
+@pytest.fixture
+def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterate less: these tests are about where tensors lie, not about how good results are."""
+    less = replace(CONVERGED, inner=10)
+    for module in ("evaluation", "generalisation"):
+        monkeypatch.setattr(f"regularizer.training.{module}.CONVERGED", less)
+    monkeypatch.setattr("regularizer.total_variation.automatic._INNER", 10)
 
 
 @pytest.fixture
@@ -170,6 +181,7 @@ def _held(method: str) -> str:
     return "tv" if method == "tv-fast" else method
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_parameters_are_tuned(gpu: PretendGpu, recording: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "tune.png"
     assert run_tune(recording, drawn, mus=(10.0,), outers=(1,), inner=5, device="cuda") == 0
@@ -197,6 +209,7 @@ def test_the_processor_publishes_tomograms(
         assert (view.uncertainty is not None) == (method == "deep")
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_samples_are_evaluated(
     gpu: PretendGpu, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +229,7 @@ def test_samples_are_evaluated(
     )
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_kinds_that_a_training_left_out_are_compared(
     gpu: PretendGpu, sample: Sample, tmp_path: Path
 ) -> None:

@@ -5,12 +5,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from acquisition.illumination.angles import Preset, preset
 from benchmarks.gpu import measure
 from benchmarks.gpu_clock import Limits, Work
 from benchmarks.gpu_report import Report, Result, Step, Task, run_steps
@@ -75,6 +77,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     torch.set_num_threads(threads)
 
 
+def few_angles(name: str) -> Preset:
+    """Return a preset with every fourth of its angles."""
+    chosen = preset(name)
+    return replace(chosen, angles=replace(chosen.angles, k=chosen.angles.k[::4]))
+
+
 def test_everything_runs_on_the_pretended_gpu(
     gpu: PretendGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +92,8 @@ def test_everything_runs_on_the_pretended_gpu(
     for name in ("clock", "profiles"):
         monkeypatch.setattr(f"benchmarks.gpu_{name}._UNCOUNTED", 0)
     monkeypatch.setattr("benchmarks.gpu_profiles._TURNS", 1)
+    for where in ("gpu_scans", "accuracy_cases"):
+        monkeypatch.setattr(f"benchmarks.{where}.preset", few_angles)
     # the others are these with other parameters
     for where, names in (("checks", ("light-unet", "scnas")), ("speeds", ("light-unet",))):
         networks = {name: NETWORKS[name] for name in names}

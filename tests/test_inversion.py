@@ -1,5 +1,6 @@
 """Volumes of any size, gridding, depths, apodisation and rotated views."""
 
+import functools
 import math
 import re
 from dataclasses import replace
@@ -27,21 +28,37 @@ from reconstruction.volume import plan_volume
 from reconstruction.wave_vectors import WaveVectors
 from regularizer.registry import regularizer
 from tests.partial_waves import sphere_field, sphere_fields
-from tests.scans import CELL, band_limited_sphere, correlation, distance_um, interferograms
+from tests.scans import (
+    CELL,
+    MIDDLE,
+    Centre,
+    band_limited_sphere,
+    correlation,
+    distance_um,
+    interferograms,
+)
 
 ANGLES = circular_scan(17, 1.9)
 
 
+@functools.cache
+def recorded(
+    radius_um: float, index: float, centre_um: Centre = MIDDLE, frame: tuple[int, int] = (144, 144)
+) -> tuple[InterferogramStack, InterferogramStack]:
+    """Return background and scan of a sphere."""
+    fields = sphere_fields(CELL.optics, ANGLES.k, radius_um, index, frame, centre_um).numpy()
+    empty, lit = (interferograms(CELL.optics, ANGLES.k, f, frame) for f in (None, fields))
+    return empty, lit
+
+
 def scan(
     settings: ReconstructionSettings,
-    centre_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    centre_um: Centre = MIDDLE,
     radius_um: float = 1.0,
     index: float = 1.35,
     frame: tuple[int, int] = (144, 144),
 ) -> Reconstruction:
-    fields = sphere_fields(CELL.optics, ANGLES.k, radius_um, index, frame, centre_um).numpy()
-    background = interferograms(CELL.optics, ANGLES.k, frame=frame)
-    sample = interferograms(CELL.optics, ANGLES.k, fields, frame)
+    background, sample = recorded(radius_um, index, centre_um, frame)
     return Reconstructor(background, settings=settings)(sample)
 
 
@@ -74,9 +91,7 @@ def test_the_volume_is_as_asked_and_holds_the_same_sphere(
 
 def test_the_index_does_not_depend_on_the_volume_asked_for() -> None:
     """Thin, narrow, finely sampled and deep volumes are windows on one result."""
-    fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.36, (144, 144)).numpy()
-    background = interferograms(CELL.optics, ANGLES.k, frame=(144, 144))
-    sample = interferograms(CELL.optics, ANGLES.k, fields, (144, 144))
+    background, sample = recorded(1.0, 1.36, frame=(112, 112))
     asked: list[dict[str, Any]] = [
         {},
         {"slices": 16},
@@ -169,9 +184,7 @@ def noisy(scan: InterferogramStack, electrons: float, seed: int) -> Interferogra
 @pytest.mark.parametrize("electrons", [3_000.0, 30_000.0])
 @pytest.mark.parametrize("chosen", [{}, {"gridding": "linear"}, {"oversampling": 2}])
 def test_noise_is_known_from_the_scan_alone(chosen: dict[str, Any], electrons: float) -> None:
-    fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.345, (144, 144)).numpy()
-    background = interferograms(CELL.optics, ANGLES.k, frame=(144, 144))
-    sample = interferograms(CELL.optics, ANGLES.k, fields, (144, 144))
+    background, sample = recorded(1.0, 1.345, frame=(112, 112))
     settings = ReconstructionSettings(planes=1, slices=32, **chosen)
     clean = Reconstructor(background, settings=settings)(sample).spectrum
     reconstructor = Reconstructor(noisy(background, electrons, 1), settings=settings)
@@ -186,9 +199,8 @@ def test_noise_is_known_from_the_scan_alone(chosen: dict[str, Any], electrons: f
 @pytest.mark.parametrize("lost", [(3,), (1, 4, 9, 12)])
 def test_lost_angles_are_no_noise(lost: tuple[int, ...]) -> None:
     """Voxels reached only by lost angles have zero weight, and its inverse stays finite."""
-    fields = sphere_fields(CELL.optics, ANGLES.k, 1.0, 1.345, (144, 144)).numpy()
-    background = noisy(interferograms(CELL.optics, ANGLES.k, frame=(144, 144)), 3_000.0, 1)
-    sample = noisy(interferograms(CELL.optics, ANGLES.k, fields, (144, 144)), 3_000.0, 2)
+    exact = recorded(1.0, 1.345, frame=(112, 112))
+    background, sample = (noisy(one, 3_000.0, seed) for seed, one in enumerate(exact, 1))
     reconstructor = Reconstructor(background, settings=ReconstructionSettings(planes=1, slices=32))
     complete, less = (reconstructor(replace(sample, lost=some)).spectrum for some in ((), lost))
     assert complete.noise is not None

@@ -10,7 +10,7 @@ import livetomo
 from commands.reconstruct import run_reconstruct
 from files.tomograms import read_tomograms
 from tests.children import output_of
-from tests.exact_bead import INDEX, exact_bead_path
+from tests.exact_bead import INDEX, write_middle
 
 MICROSCOPE = """
 [optics]
@@ -68,7 +68,7 @@ def test_a_recording_becomes_a_file_of_tomograms(
 
 
 def test_it_does_what_the_command_does(ground_truth: Path, tmp_path: Path) -> None:
-    path = exact_bead_path(ground_truth)
+    path = write_middle(ground_truth, tmp_path / "bead.h5")
     recording = livetomo.open_recording(path)
     assert len(recording) == len(list(recording)) == len(recording[:]) == 1
     assert recording.truth is None

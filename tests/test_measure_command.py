@@ -20,7 +20,7 @@ from launcher import main
 from measuring.following import Follower
 from reconstruction.tomogram import Tomogram
 from tests.blurred_objects import MEDIUM, VOXEL_UM, Contrast, ball, blurred, sphere_um3, together
-from tests.exact_bead import INDEX, RADIUS_UM, exact_bead_path
+from tests.exact_bead import INDEX, RADIUS_UM, write_middle
 from tests.scans import CELL
 
 HEADER = (
@@ -222,8 +222,9 @@ def test_scripts_measure_the_same(series: Path, tmp_path: Path) -> None:
 
 
 def test_the_exact_bead_is_measured(ground_truth: Path, tmp_path: Path) -> None:
-    made, output = tmp_path / "bead.h5", tmp_path / "bead.csv"
-    assert run_reconstruct(exact_bead_path(ground_truth), made, "tv", "cpu") == 0
+    made, output = tmp_path / "tomogram.h5", tmp_path / "bead.csv"
+    bead = write_middle(ground_truth, tmp_path / "recording.h5")
+    assert run_reconstruct(bead, made, "tv", "cpu") == 0
     assert main(["measure", str(made), "-o", str(output)]) == 0
     (row,) = table(output)
     volume = sphere_um3(RADIUS_UM)

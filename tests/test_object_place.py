@@ -52,7 +52,7 @@ def test_a_ball_is_where_it_was_put(centre: Xyz, height: float) -> None:
 def test_an_exact_sphere_is_found_in_one_plane(centre: Xyz) -> None:
     """The scattering is the partial-wave solution, not this project's forward model."""
     sphere = Sphere(1.0, 0.03, centre)
-    background, sample = record((sphere,), View(photons=5000.0, frame=128), seed=3)
+    background, sample = record((sphere,), View(photons=5000.0, frame=112), seed=3)
     look = Reconstructor(background, settings=ReconstructionSettings(planes=1))
     tomogram = look(sample).tomogram.windowed()
     place = find_place(tomogram.index.numpy(), tomogram.voxel_size_um, tomogram.optics).place

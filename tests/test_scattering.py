@@ -28,8 +28,8 @@ from regularizer.total_variation.total_variation import TotalVariation
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, interferograms
 
-SPHERE = Sphere(1.2, 0.045, (0.3, -0.2, 0.2))
-FRAME, K = (128, 128), CELL.angles.k[::3]
+SPHERE = Sphere(0.9, 0.055, (0.3, -0.2, 0.2))
+FRAME, K = (96, 96), CELL.angles.k[::4]
 
 
 def scan_of(contrast: float) -> tuple[InterferogramStack, InterferogramStack]:
@@ -151,7 +151,7 @@ def test_multislice_returns_its_start_where_nothing_fits_better(
 
 def test_the_gradient_is_that_of_the_misfit(made: Reconstruction, fast: Tomogram) -> None:
     assert made.spectrum.fields is not None
-    box = Box((24, 36, 36), (16, 24, 24))
+    box = Box((24, 24, 24), (16, 24, 24))
     light = LightMisfit(made.spectrum.fields, box)
     contrast = fast.contrast[box.slices].contiguous()
     misfit, gradient = light.gradient(contrast)
@@ -166,7 +166,7 @@ def test_the_noise_is_read_off_the_rim(scan: tuple[InterferogramStack, Interfero
     made = Reconstructor(scan[0], keep_fields=True)(scan[1])
     fields = made.spectrum.fields
     assert fields is not None
-    box = Box((24, 36, 36), (16, 24, 24))
+    box = Box((24, 24, 24), (16, 24, 24))
     generator = torch.Generator().manual_seed(3)
     noise = 0.05 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
     clean = LightMisfit(fields, box)

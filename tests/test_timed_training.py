@@ -44,7 +44,7 @@ ABSENT = "pymmcore pymmcore_plus useq PySide6 pyqtgraph OpenGL zmq pydantic rich
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    return make_sample("bead", 3, 64)
+    return make_sample("bead", 3, 48)
 
 
 @pytest.fixture

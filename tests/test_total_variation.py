@@ -12,7 +12,7 @@ import torch
 from acquisition.errors import ConfigurationError, DataError, Stopped
 from acquisition.illumination.angles import preset
 from reconstruction.inversion import contrast_of
-from reconstruction.reconstructor import Reconstructor
+from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.metrics import compare, data_residual, structural_similarity
 from regularizer.total_variation.automatic import automatic_parameters
@@ -20,7 +20,7 @@ from regularizer.total_variation.compiled import CompiledPass
 from regularizer.total_variation.parameters import PARAMETERS, TvParameters
 from regularizer.total_variation.split_bregman import SplitBregman, fused_pass
 from regularizer.total_variation.total_variation import TotalVariation
-from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
+from tests.exact_bead import INDEX, MIDDLE, RADIUS_UM, exact_bead
 
 OPTICS = preset("cell").optics
 VOXEL = (0.178, 0.1067, 0.1067)
@@ -283,20 +283,25 @@ def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
         replace(PARAMETERS["tv"], **wrong)  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def bead(ground_truth: Path) -> Reconstruction:
+    background, scan = exact_bead(ground_truth, MIDDLE)
+    return Reconstructor(background)(scan)
+
+
 @pytest.mark.parametrize("name", ["tv", "tv-fast"])
-def test_the_exact_bead_gets_its_index_and_width_back(name: str, ground_truth: Path) -> None:
-    background, scan = exact_bead(ground_truth)
-    result = Reconstructor(background)(scan)
-    contrast = SplitBregman(result.spectrum, PARAMETERS[name]).run()
-    index = index_from_contrast(contrast, scan.optics.medium_index)
-    dz, dy, dx = result.tomogram.voxel_size_um
+def test_the_exact_bead_gets_its_index_and_width_back(name: str, bead: Reconstruction) -> None:
+    contrast = SplitBregman(bead.spectrum, PARAMETERS[name]).run()
+    medium = bead.spectrum.optics.medium_index
+    index = index_from_contrast(contrast, medium)
+    dz, dy, dx = bead.tomogram.voxel_size_um
     z, y, x = ((np.arange(n) - n // 2) * d for n, d in zip(index.shape, (dz, dy, dx), strict=True))
     r = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
     volume = index.numpy()
     assert volume[r < 1.4].mean() == pytest.approx(INDEX, abs=0.002)
     fine = np.linspace(z[0], z[-1], 8000)
     axis = np.interp(fine, z, volume[:, volume.shape[1] // 2, volume.shape[2] // 2])
-    width = float((axis > (scan.optics.medium_index + INDEX) / 2).sum() * (fine[1] - fine[0]))
+    width = float((axis > (medium + INDEX) / 2).sum() * (fine[1] - fine[0]))
     assert width == pytest.approx(2 * RADIUS_UM, abs=0.2)
     assert volume[r > 6].std() < 5e-4
 

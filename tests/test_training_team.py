@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,24 +25,54 @@ from tests.training_process import CPU, KILLED, noise_sample, trained_together
 STEPS = 2
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Write two samples to train on and one to validate with."""
-    for seed in (0, 1, 1000):
-        save(noise_sample(seed), tmp_path / f"bead-{seed:05d}.npz")
-    return tmp_path
+@dataclass(frozen=True)
+class Trained:
+    """Losses and weights of a training, and the shards that it read."""
+
+    losses: list[float]
+    weights: dict[str, torch.Tensor]
+    read: tuple[int, ...]
 
 
-@pytest.fixture
-def shards(tmp_path: Path) -> Path:
+@dataclass(frozen=True)
+class Trainings:
+    """A training alone, the same by two processes, and the other process, which is still there.
+
+    At a line on its standard input it trains alone in ``folder``.
+    """
+
+    alone: Trained
+    together: Trained
+    other: subprocess.Popen[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    shards = sharded(tmp_path_factory.mktemp("shards"))
+    folder = tmp_path_factory.mktemp("samples")
+    for seed in (0, 1, 1000):  # two to train on, one to validate with
+        save(noise_sample(seed), folder / f"bead-{seed:05d}.npz")
+    alone = Trained(*trained_together(shards, STEPS))
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    with process(shards, STEPS, folder, RANK="1", **where) as other:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**where, "RANK": "0"}.items():
+                patch.setenv(name, value)
+            together = Trained(*trained_together(shards, STEPS))
+        assert other.stdout is not None and other.stdout.readline() == "together\n"
+        yield Trainings(alone, together, other, folder)
+
+
+def sharded(folder: Path) -> Path:
     """Write five shards to train on, of two samples or one, and one to validate with."""
     seeds = [(0, 1), (2,), (3,), (4,), (5,), (1000,)]
     made = [
-        write_shard(tmp_path / f"shard-{number}.h5", [noise_sample(seed) for seed in part])
+        write_shard(folder / f"shard-{number}.h5", [noise_sample(seed) for seed in part])
         for number, part in enumerate(seeds)
     ]
-    write_manifest(tmp_path, made)
-    return tmp_path
+    write_manifest(folder, made)
+    return folder
 
 
 def free_port() -> int:
@@ -53,10 +84,11 @@ def free_port() -> int:
 
 @contextmanager
 def process(*words: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that does not outlive the test."""
+    """Run a process that does not outlive the tests."""
     command = [sys.executable, "-m", "tests.training_process", *map(str, words)]
     made = os.environ | environment
-    with subprocess.Popen(command, cwd=ROOT, env=made, stdout=subprocess.PIPE, text=True) as one:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=made, stdin=pipe, stdout=pipe, text=True) as one:
         try:
             yield one
         finally:
@@ -68,31 +100,27 @@ def near(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
     return all(torch.allclose(found[key], expected[key], atol=1e-6) for key in weights)
 
 
-def test_two_processes_have_the_losses_and_weights_of_one(
-    shards: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_have_the_losses_and_weights_of_one(trainings: Trainings) -> None:
     """Each reads the shards of its own patches: the fifth is the first patch's again."""
-    losses, weights, read = trained_together(shards, STEPS)
-    assert len(set(losses)) == STEPS and read == (0, 1, 2, 3, 4)
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    with process("together", shards, STEPS, RANK="1", **where) as other:
-        for name, value in {**where, "RANK": "0"}.items():
-            monkeypatch.setenv(name, value)
-        both, of_both, read = trained_together(shards, STEPS)
-        assert other.wait() == 0
-    assert read == (0, 1, 4)
-    assert both == pytest.approx(losses, rel=1e-5)
-    assert near(of_both, weights)
+    one, two = trainings.alone, trainings.together
+    assert len(set(one.losses)) == STEPS and one.read == (0, 1, 2, 3, 4)
+    assert two.read == (0, 1, 4)
+    assert two.losses == pytest.approx(one.losses, rel=1e-5)
+    assert near(two.weights, one.weights)
+    weights = one.weights
     running = [key for key in weights if key.endswith("running_mean") and "doubt" not in key]
     assert running and all(weights[key].abs().max() > 0 for key in running)  # they were compared
 
 
-def test_a_killed_training_resumes_to_the_same_weights(folder: Path) -> None:
-    with process("train", folder) as killed:
-        assert killed.stdout is not None
-        while "step 2 of" not in killed.stdout.readline():
-            assert killed.poll() is None
-        killed.send_signal(signal.SIGKILL)
+def test_a_killed_training_resumes_to_the_same_weights(trainings: Trainings) -> None:
+    killed, folder = trainings.other, trainings.folder
+    assert killed.stdin is not None and killed.stdout is not None
+    killed.stdin.write("train\n")
+    killed.stdin.flush()
+    while "step 2 of" not in killed.stdout.readline():
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
     checkpoint = folder / "run" / "checkpoint.pt"
     assert 1 <= torch.load(checkpoint, weights_only=True)["step"] < KILLED.steps
     train(KILLED, folder, folder / "run", folder / "killed.safetensors", CPU)

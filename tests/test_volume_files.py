@@ -260,7 +260,7 @@ class StopAfter(SilentProgress):
 def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a TCF of three frames with fluorescence."""
     raw = raw_sphere().tomogram.windowed()
-    index = raw.index.numpy()[16:48, 26:82, 26:82]
+    index = raw.index.numpy()[16:48, 14:70, 14:70]
     frames = [steps(index + np.float32(0.001 * t)) for t in range(3)]
     path = write_tcf(tmp_path_factory.mktemp("series") / "s.TCF", frames, raw.voxel_size_um, OPTICS)
     with h5py.File(path, "r+") as file:

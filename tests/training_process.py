@@ -1,4 +1,4 @@
-"""A process that a test of the training starts: one of several, or one that is killed."""
+"""A process that tests of the training start: one of two, which then trains alone and is killed."""
 
 import sys
 from pathlib import Path
@@ -46,9 +46,9 @@ def noise_sample(seed: int) -> Sample:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kind, folder = sys.argv[1], Path(sys.argv[2])
-    if kind == "together":
-        trained_together(folder, int(sys.argv[3]))
-    else:
-        steps.CHECKPOINT_S = 0.0
-        train(KILLED, folder, folder / "run", folder / "killed.safetensors", CPU)
+    trained_together(Path(sys.argv[1]), int(sys.argv[2]))
+    print("together", flush=True)
+    sys.stdin.readline()  # what follows is killed: not before it is wanted
+    steps.CHECKPOINT_S = 0.0
+    folder = Path(sys.argv[3])
+    train(KILLED, folder, folder / "run", folder / "killed.safetensors", CPU)
