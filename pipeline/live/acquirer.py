@@ -340,6 +340,8 @@ class Acquirer:
                     self._abort_scan.set()  # the scan may be waiting for its minimum period
             case "background" if self._settings.replay is not None:
                 raise PipelineError("background: a replay has those of its recording")
+            case "background" if self._timelapse.active:
+                raise PipelineError("background: a time-lapse is running, and takes its own")
             case "background":
                 self._retake.set()
             case "keep":
@@ -427,6 +429,7 @@ class Acquirer:
             stage=self._stage.state,
             drift=self._centring.state(self._timelapse.drift),
             snapped=self._kept_snap.number,
+            replay=self._settings.replay is not None,
             **self._stamp(),
         )
 

@@ -131,7 +131,7 @@ class AcquirerStatus(Header):
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
     was full. ``stage`` is null where there is no stage, ``snapped`` (the scan of the last snap)
-    where there is no snap.
+    where there is no snap; ``replay`` says that a recording takes the place of the microscope.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -147,6 +147,7 @@ class AcquirerStatus(Header):
     stage: StageState | None = None
     drift: DriftState = DriftState()
     snapped: NonNegativeInt | None = None
+    replay: bool = False
 
 
 class ProcessorStatus(Header):

@@ -229,7 +229,7 @@ class InstrumentState:
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
     the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
     process that measures objects, ``stage`` if there is no stage, ``snapped``, the scan of the last
-    snap, if there is none.
+    snap, if there is none. ``replay``: a recording takes the place of the microscope.
     """
 
     phase: Phase
@@ -252,6 +252,7 @@ class InstrumentState:
     stage: StageState | None = None
     drift: DriftState = DriftState()
     snapped: int | None = None
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
