@@ -384,8 +384,8 @@ def test_the_cursor_stays_on_the_object_that_drifts(window: Window) -> None:
     moved = np.subtract(window.state.position_um, start)
     assert moved == pytest.approx((0.0, 0.0, -2.4), abs=0.5)
     press(window, Qt.Key.Key_Right)  # on the object, one voxel beside its former place
-    assert window.state.followed is not None
-    assert window.state.followed.cursor_um == pytest.approx(window.state.position_um)
+    assert window.state.followed_here is not None
+    assert window.state.followed_here.cursor_um == pytest.approx(window.state.position_um)
     press(window, Qt.Key.Key_O)
     before = window.state.cursor
     window.poll()

@@ -381,7 +381,7 @@ ACTIONS: Final = (
         "follow", "Follow the object",
         "Keep the cursor on the object under it, from scan to scan", "Tools",
         lambda w, _: w.toggle_following(), ("O",), no_tomogram, icon="follow",
-        checked=lambda w: w.state.followed is not None,
+        checked=lambda w: w.state.followed_here is not None,
     ),
     Action(
         "put away", "Put the tool away", "Put the tool away, and show all sections", "Tools",

@@ -64,13 +64,12 @@ class ObjectsPanel(QWidget):
 
     Places and speeds are those in the sample, whatever the stages did. ``wanted`` is emitted with a
     MeasuringRequest; ``all_wanted`` with whether all scans of a file are to be measured; ``chosen``
-    with the place (z, y, x) in um, in the tomogram, of the object whose row was clicked; ``said``
-    with a text for the status bar and its tone.
+    with the row that was clicked; ``said`` with a text for the status bar and its tone.
     """
 
     wanted = Signal(object)
     all_wanted = Signal(bool)
-    chosen = Signal(object)
+    chosen = Signal(int)
     said = Signal(str, str)
 
     def __init__(self) -> None:
@@ -293,7 +292,7 @@ class ObjectsPanel(QWidget):
 
     def _choose(self, row: int, _: int) -> None:
         if self.view is not None and row < len(self.view.objects):
-            self.chosen.emit(self.view.place_of(row))
+            self.chosen.emit(row)
 
     def choose_table(self, folder: Path | None = None) -> None:
         """Ask for a file name and save all figures measured so far."""

@@ -97,14 +97,14 @@ class TakingAway(QObject):
             self._open(MovieDialog(self._window, snapshot, folder, pictures, self._along()))
 
     def _along(self) -> "Along | None":
-        """Return the time points of the file, or the last ones of an instrument."""
+        """Return the time points of the file, or the last ones at this place of an instrument."""
         from ui.taking_away.movie_frames import Along
 
         timeline, instrument = self._window.timeline, self._window.instrument
         if instrument is None:
             return None
         if timeline is None:
-            now = self.recent.frozen()
+            now = self.recent.frozen(self._window.state.position)
             return Along(now, tuple(range(len(now))), instrument.regularizer)
         how = (instrument.regularizer, instrument.constraint or "auto")
         return Along(timeline.reader(), timeline.playlist.scans, *how)
@@ -131,13 +131,13 @@ class TakingAway(QObject):
         instrument = window.instrument
         if instrument is None or instrument.snapped is None:
             return
-        scan = instrument.snapped
+        scan, view = instrument.snapped, self.recent.of_scan(instrument.snapped)
         self._open(
             SnapDialog(
                 window,
                 experiment.folder,
                 experiment.sample_name,
-                None if instrument.stage is None else instrument.stage.place,
+                "" if view is None else view.position,
                 experiment.save_snap,
                 lambda request: self._snapped(scan, request),
             )
