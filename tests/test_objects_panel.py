@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,21 @@ def test_objects_are_listed_outlined_and_found(window: Window) -> None:
     assert window.state.position_um[Y] == pytest.approx(-1.1)
     press(window, Qt.Key.Key_M)
     assert not xy.outlines.isVisible()
+
+
+def test_objects_of_another_position_are_neither_outlined_nor_gone_to(
+    window: Window, session: RecordedSession
+) -> None:
+    window.show_objects(replace(measured(0, 30.0), position="left"))
+    cursor = window.state.cursor
+    assert not window.views.panels[0].outlines.isVisible()
+    window.objects.table.cellClicked.emit(1, 0)
+    assert window.state.cursor == cursor
+    said = "object 3 is at left, which is not on display now"
+    assert window.status.answer.full_text() == said
+    window.show_tomogram(replace(session.tomograms[0], position="left"))
+    assert window.views.panels[0].outlines.isVisible()
+    assert window.views.readout.stage.text() == "at left"
 
 
 def test_figures_are_plotted_over_time_and_saved(window: Window, tmp_path: Path) -> None:

@@ -146,6 +146,10 @@ def test_errors_are_painted_over_the_views(window: Window, tomograms: list[Tomog
     assert panel.map.image.max() == np.float32(0.01)  # its size, not its sign
     window.poll()
     assert panel.overlay.marks.badge.note == "errors of scan 1"
+    window.show_tomogram(replace(tomograms[1], position="left"))  # another cell
+    assert not panel.map.isVisible()
+    assert "no scan of this stage position was compared" in panel.overlay.marks.badge.note
+    window.poll()
     press(window, Qt.Key.Key_E)
     assert not panel.map.isVisible()
 

@@ -227,7 +227,12 @@ class Acquirer:
         if due_s == 0:
             self._record(microscope)
         elif self._snap_due and not live:
-            snap = self._scan(microscope)
+            self._snap.clear()  # another one may be asked for meanwhile
+            try:
+                snap = self._scan(microscope)
+            except (DeviceError, ScanStopped):
+                self._snap.set()
+                raise
             if self._background is not None:
                 config = microscope.config
                 origin = SnapOrigin(
@@ -236,7 +241,6 @@ class Acquirer:
                     self._stage.last_um,
                 )
                 self._kept_snap.keep(snap, self._background, origin)
-            self._snap.clear()
         elif live and due_s > self._scan_s:
             begin = time.monotonic()
             self._scan(microscope)
