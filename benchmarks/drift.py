@@ -81,7 +81,8 @@ def large() -> str:
                 moved = length * _DIRECTION
                 x, y, z = (np.array(start) + moved).tolist()
                 found = _located(at_place((x, y, z)), known)
-                row.append("not found" if found is None else _error(found, moved))
+                at = moved + known.centre_um[::-1]
+                row.append("not found" if found is None else _error(found, at))
             yield row
 
     return markdown(("cell",), [f"moved by {length:g} um" for length in _MOVES_UM], rows())

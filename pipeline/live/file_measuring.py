@@ -254,7 +254,7 @@ class FileMeasuring(Closing):
                     self._wait(1.0 if every else None)  # the file may grow
             except Stopped:
                 self._wait_until_free()
-            except LiveTomoError as error:
+            except (LiveTomoError, OSError) as error:
                 self._message = f"not measured: {error}"
                 self._told()
                 self._stop_child()
@@ -334,7 +334,7 @@ class FileMeasuring(Closing):
             order = self._order_of(scan, followed)
         except Stopped:
             raise
-        except LiveTomoError:  # showing the scan says why
+        except (LiveTomoError, OSError):  # showing the scan says why
             followed.next, followed.left_out = scan + 1, followed.left_out + 1
             self._say(followed)
             return True
