@@ -207,7 +207,7 @@ def test_a_file_that_goes_while_it_is_shown_is_missed_and_welcome_back(
     watched.shows(0, "deep")  # it is in memory still
     watched.until(says("has gone"))
     away.rename(tomograms)
-    watched.until(says("scan 1 of 3"))
+    watched.until(says("scan 1 of 4"))
     watched.playback.seek(1)
     watched.shows(1, "deep")
 

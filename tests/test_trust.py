@@ -105,6 +105,8 @@ def test_a_network_away_from_home_is_said_in_words(
     window.sidebar.warning.linkActivated.emit("trust")
     window.show_tomogram(tomograms[2])
     assert "was trained on samples like this one" in window.trust.words.text()
+    window.show_tomogram(replace(tomograms[2], method="tv"))
+    assert window.trust.words.text().startswith("No network took part")
 
 
 def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[TomogramView]) -> None:

@@ -1,7 +1,9 @@
 """The displayed volumes: one or two sets of sections, and the column of their colours."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
@@ -33,14 +35,16 @@ class PictureArea(QWidget):
     ----------
     actions : ActionSet
     profile : ProfilePanel
-        Where lines and rectangles on the sections are evaluated.
-    """
+    XX
 
     requested = Signal(ViewState)
     said = Signal(str, str)  # a text for the status bar, and its tone
 
-    def __init__(self, actions: ActionSet, profile: ProfilePanel) -> None:
+    def __init__(
+        self, actions: ActionSet, profile: ProfilePanel, folder: Callable[[], Path] = Path.home
+    ) -> None:
         super().__init__()
+        self._folder = folder
         self.views, self.beside = OrthogonalView(), OrthogonalView(beside=True)
         self.contrast = ContrastColumn(actions)
         self._profile = profile
@@ -85,6 +89,7 @@ class PictureArea(QWidget):
             from ui.volume.volume_view import VolumeView
 
             self.solid = VolumeView()
+            self.solid.export.folder = self._folder()
             self.solid.requested.connect(self.requested)
             self.solid.exported.connect(lambda text: self.said.emit(text, ""))
             self.solid.export_failed.connect(lambda text: self.said.emit(text, "error"))

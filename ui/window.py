@@ -121,7 +121,7 @@ class Window(QMainWindow):
         self.light, self.trust = self.docks.light, self.docks.trust
         self.objects = self.docks.objects
         self.docks.positions.use(self.action_set, self._settings)
-        self.picture = PictureArea(self.action_set, self.profile)
+        self.picture = PictureArea(self.action_set, self.profile, lambda: self.experiment.folder)
         self.views, self.contrast = self.picture.views, self.picture.contrast
         self.time: TimeBar = TimeBar()
         self.recording = TimelapseBar()
@@ -175,6 +175,8 @@ class Window(QMainWindow):
         )
         self.objects.chosen.connect(self._show_object)
         self.objects.said.connect(self.status.show_answer)
+        self.objects.save_asked.connect(self.taking_away.table)
+        self.objects.folder_chosen.connect(self.taking_away.keep_folder)
         self.docks.fluorescence.changed.connect(
             lambda look: self.show_state(self.state.with_channel(look))
         )

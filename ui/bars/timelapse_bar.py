@@ -42,6 +42,8 @@ class TimelapseBar(QFrame):
         for button in (self.pause, self.stop, self.dismiss):
             button.setObjectName("small")
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.stop.setToolTip("End the time-lapse after the scan that runs (Ctrl+R)")
+        self.dismiss.setToolTip("Hide this bar: the files stay as they are")
         self.pause.clicked.connect(self._toggle)
         self.stop.clicked.connect(self.finished)
         self.dismiss.clicked.connect(self._dismiss)
@@ -85,6 +87,11 @@ class TimelapseBar(QFrame):
         self.progress.setRange(0, max(state.total, 1))
         self.progress.setValue(state.done)
         self.pause.setText("Continue" if state.paused else "Pause")
+        self.pause.setToolTip(
+            "Go on with the time-lapse, its plan moved by the pause"
+            if state.paused
+            else "Take no scan of the time-lapse until it goes on; live scans go on"
+        )
         self.pause.setVisible(state.running)
         self.stop.setVisible(state.running)
         self.dismiss.setVisible(not state.running)

@@ -64,13 +64,16 @@ class ObjectsPanel(QWidget):
 
     Places and speeds are those in the sample, whatever the stages did. ``wanted`` is emitted with a
     MeasuringRequest; ``all_wanted`` with whether all scans of a file are to be measured; ``chosen``
-    with the row that was clicked; ``said`` with a text for the status bar and its tone.
+    with the row that was clicked; ``said`` with a text for the status bar and its tone; ``save_asked``
+    where the table is to be saved, and ``folder_chosen`` where it was.
     """
 
     wanted = Signal(object)
     all_wanted = Signal(bool)
     chosen = Signal(int)
     said = Signal(str, str)
+    save_asked = Signal()
+    folder_chosen = Signal(object)  # a Path
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class ObjectsPanel(QWidget):
             box.valueChanged.connect(self._ask)
         self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
         self.table.cellClicked.connect(self._choose)
-        self.save.clicked.connect(lambda: self.choose_table())
+        self.save.clicked.connect(self.save_asked)
         self.all.clicked.connect(lambda: self.toggle_all())
 
     def request(self) -> MeasuringRequest:
@@ -294,18 +297,19 @@ class ObjectsPanel(QWidget):
         if self.view is not None and row < len(self.view.objects):
             self.chosen.emit(row)
 
-    def choose_table(self, folder: Path | None = None) -> None:
+    def choose_table(self, folder: Path) -> None:
         """Ask for a file name and save all figures measured so far."""
         if not self._rows:
             self.said.emit("no objects were measured yet: switch measuring on (F6)", "warning")
             return
-        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder or Path.home()))
+        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setNameFilter("Tables (*.csv)")
         dialog.setDefaultSuffix("csv")
         dialog.selectFile("objects.csv")
         dialog.fileSelected.connect(lambda path: self.save_table(Path(path)))
+        dialog.fileSelected.connect(lambda path: self.folder_chosen.emit(Path(path).parent))
         dialog.open()
 
     def save_table(self, path: Path) -> None:

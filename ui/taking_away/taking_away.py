@@ -191,7 +191,7 @@ class TakingAway(QObject):
     def _open(self, dialog: JobDialog) -> None:
         self._dialogs.append(dialog)
         dialog.saved.connect(self._window.status.show_answer)
-        dialog.folder_chosen.connect(self._keep_folder)
+        dialog.folder_chosen.connect(self.keep_folder)
         dialog.gone.connect(lambda: self._forget(dialog))
         dialog.show()
 
@@ -199,7 +199,8 @@ class TakingAway(QObject):
         if dialog in self._dialogs:
             self._dialogs.remove(dialog)
 
-    def _keep_folder(self, folder: Path) -> None:
+    def keep_folder(self, folder: Path) -> None:
+        """Begin the next dialog for a file in this folder."""
         self._window.experiment.folder = folder
 
     def close(self) -> None:
