@@ -35,7 +35,10 @@ class PictureArea(QWidget):
     ----------
     actions : ActionSet
     profile : ProfilePanel
-    XX
+        Where lines and rectangles on the sections are evaluated.
+    folder : callable
+        Returns the folder in which dialogs for files begin.
+    """
 
     requested = Signal(ViewState)
     said = Signal(str, str)  # a text for the status bar, and its tone

@@ -64,8 +64,8 @@ class ObjectsPanel(QWidget):
 
     Places and speeds are those in the sample, whatever the stages did. ``wanted`` is emitted with a
     MeasuringRequest; ``all_wanted`` with whether all scans of a file are to be measured; ``chosen``
-    with the row that was clicked; ``said`` with a text for the status bar and its tone; ``save_asked``
-    where the table is to be saved, and ``folder_chosen`` where it was.
+    with the row that was clicked; ``said`` with a text for the status bar and its tone;
+    ``save_asked`` where the table is to be saved, and ``folder_chosen`` where it was.
     """
 
     wanted = Signal(object)
