@@ -161,6 +161,18 @@ def test_figures_are_plotted_over_time_and_saved(window: Window, tmp_path: Path)
     assert "could not be written" in window.status.answer.full_text()
 
 
+def test_a_long_day_does_not_slow_the_plot(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.panels.objects_panel._MOST_CURVES", 2)
+    monkeypatch.setattr("ui.panels.objects_panel._MOST_DRAWN", 4)
+    panel = window.objects
+    for sequence in range(11):
+        view = measured(sequence, float(sequence))
+        passing = view.objects[1].renumbered(100 + sequence)  # dust: another one each time
+        window.show_objects(replace(view, objects=(view.objects[0], passing)))
+    curves = [item.getData()[1].tolist() for item in panel.plot.listDataItems()]
+    assert sorted(curves) == [[1.0, 4.0, 7.0, 10.0], [20.0]]  # the newest scan is there
+
+
 def test_the_3d_view_opens_beside_the_sections_and_alone(window: Window) -> None:
     before = window.picture.solid
     assert before is None  # not loaded before it is asked for

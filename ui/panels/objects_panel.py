@@ -2,8 +2,9 @@
 
 import csv
 import math
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,9 @@ FIGURES: Final = {
 }
 _REDRAW_MS = 300
 _MOST = 20_000  # points of an object's curve
+_MOST_CURVES = 100  # those of the objects that were seen last
+_MOST_DRAWN = 2_000  # points of a curve: more than a plot has pixels
+_MOST_ROWS = 500_000  # of the table: a day of six objects a second
 
 
 class ObjectsPanel(QWidget):
@@ -78,10 +82,8 @@ class ObjectsPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.view: MeasuredView | None = None
-        self._rows: deque[tuple[float, MeasuredObject]] = deque(maxlen=100 * _MOST)
-        self._over_time: dict[int, deque[tuple[float, MeasuredObject]]] = defaultdict(
-            lambda: deque(maxlen=_MOST)
-        )
+        self._rows: deque[tuple[float, MeasuredObject]] = deque(maxlen=_MOST_ROWS)
+        self._over_time: OrderedDict[int, deque[tuple[float, MeasuredObject]]] = OrderedDict()
         self._file = False
         self._redraw = QTimer(self)  # at most a few times a second, while a file is measured
         self._redraw.setSingleShot(True)
@@ -255,7 +257,11 @@ class ObjectsPanel(QWidget):
     def _add(self, time_s: float, objects: tuple[MeasuredObject, ...]) -> None:
         for found in objects:
             self._rows.append((time_s, found))
-            self._over_time[found.number].append((time_s, found))
+            curve = self._over_time.setdefault(found.number, deque(maxlen=_MOST))
+            curve.append((time_s, found))
+            self._over_time.move_to_end(found.number)
+        while len(self._over_time) > _MOST_CURVES:
+            self._over_time.popitem(last=False)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what has arrived while the panel was closed."""
@@ -288,7 +294,9 @@ class ObjectsPanel(QWidget):
         figure = self.figure.currentData()
         self.plot.clear()
         for number, points in self._over_time.items():
-            values = [(time, getattr(found, figure)) for time, found in points]
+            step = -(-len(points) // _MOST_DRAWN)
+            drawn = islice(points, (len(points) - 1) % step, None, step)  # with the newest
+            values = [(time, getattr(found, figure)) for time, found in drawn]
             known = [(time, value) for time, value in values if value is not None]
             pen = pg.mkPen(object_colour(number), width=1.5)
             self.plot.plot([t for t, _ in known], [v for _, v in known], pen=pen)
