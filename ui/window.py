@@ -472,7 +472,7 @@ class Window(QMainWindow):
         recording = self.instrument.recording if self.instrument is not None else None
         if recording is not None and recording.running and not self._leaving:
             event.ignore()
-            confirm_end(self, recording, self.close_without_asking)
+            confirm_end(self, recording, self.close_without_asking, closing=True)
             return
         self.stop_polling()
         self.taking_away.close()

@@ -100,18 +100,22 @@ class TimelapseBar(QFrame):
         self.show()
 
 
-def confirm_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
-    """Ask whether to end the recording and close the window; call ``end`` if so."""
+def confirm_end(
+    window: QWidget, state: RecordingState, end: Callable[[], None], *, closing: bool = False
+) -> None:
+    """Ask whether to end the recording, and with ``closing`` the window; call ``end`` if so."""
     name = Path(state.output).name
     box = QMessageBox(window)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setWindowTitle("End the recording?")
     box.setText(f"{name} is being recorded: {state.done} of {state.total} scans.")
     box.setInformativeText(
-        f"Closing the window ends the recording. The scans so far are kept, and "
-        f"`launcher.py record --resume -o {name}` continues it."
+        f"{'Closing the window ends the recording. ' if closing else ''}The scans so far are kept, "
+        f"and `launcher.py record --resume -o {name}` continues it."
     )
-    ending = box.addButton("End it and close", QMessageBox.ButtonRole.DestructiveRole)
+    ending = box.addButton(
+        "End it and close" if closing else "End it", QMessageBox.ButtonRole.DestructiveRole
+    )
     keep = box.addButton("Keep recording", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(keep)
     box.setEscapeButton(keep)
