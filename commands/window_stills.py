@@ -58,6 +58,16 @@ def _measure(window: "Window") -> None:
         window.objects.on.click()
 
 
+def _outlined(window: "Window") -> bool:
+    """Return whether the outlines are those of the scan on display: live ones come later."""
+    measured, shown = window.measured, window.tomogram
+    if measured is None or shown is None:
+        return False
+    if window.experiment.instrument is not None and window.experiment.instrument.phase == "live":
+        window.action_set["live"].trigger()  # the scans stop; does nothing before it is answered
+    return measured.sequence == shown.sequence and bool(measured.objects)
+
+
 def _draw_line(window: "Window") -> None:
     from ui.sections.tools import Drawn
 
@@ -133,8 +143,7 @@ OF_THE_INSTRUMENT = (
     Still("light-dmd", ready=_mirrors_are_there, prepare=_mirrors),
     Still("trust", ("error map",), ready=lambda w: w.check is not None,
           prepare=lambda w: w.docks.open("trust")),
-    Still("objects", ready=lambda w: w.measured is not None and bool(w.measured.objects),
-          prepare=_measure),
+    Still("objects", ready=_outlined, prepare=_measure),
     Still("positions", ("add position",), prepare=lambda w: w.docks.open("positions")),
     Still("time-lapse", ("record",), dialog=True),
     Still("calibrate", ("calibrate",), dialog=True),
@@ -144,8 +153,7 @@ OF_THE_INSTRUMENT = (
     Still("export", ("export",), dialog=True),
     Still("search", ("search",), dialog=True),
     Still("keys", ("help",), dialog=True),
-    Still("save-snap", ("save snap",), dialog=True, ready=_snapped,
-          prepare=lambda w: w.experiment.toggle_live()),
+    Still("save-snap", ("save snap",), dialog=True, ready=_snapped),  # live imaging has stopped
 )  # fmt: skip
 OF_A_FILE = (
     Still("file"),

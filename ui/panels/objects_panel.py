@@ -299,7 +299,16 @@ class ObjectsPanel(QWidget):
             values = [(time, getattr(found, figure)) for time, found in drawn]
             known = [(time, value) for time, value in values if value is not None]
             pen = pg.mkPen(object_colour(number), width=1.5)
-            self.plot.plot([t for t, _ in known], [v for _, v in known], pen=pen)
+            dot = "o" if len(known) == 1 else None  # a line of one point is not seen
+            self.plot.plot(
+                [t for t, _ in known],
+                [v for _, v in known],
+                pen=pen,
+                symbol=dot,
+                symbolSize=5,
+                symbolPen=pen,
+                symbolBrush=object_colour(number),
+            )
 
     def _choose(self, row: int, _: int) -> None:
         if self.view is not None and row < len(self.view.objects):
