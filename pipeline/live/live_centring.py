@@ -101,6 +101,7 @@ class LiveCentring:
             so that the object nearest to the middle is taken.
         """
         self._position = self._numbers.setdefault(position, len(self._numbers))
+        self._next_look_s = 0.0  # at the first scan there
         keeper = self._keeper
         if keeper is None:
             return
