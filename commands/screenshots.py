@@ -30,6 +30,20 @@ _FRAME_MS = 400
 _WIDTH = 960  # pixels of the moving picture
 _COLOURS = 96
 _SCANS = 6  # of the time-lapse that the window on a file shows
+_STAINED, _BRIGHT, _DARK = 1.38, 2e4, 20.0  # RI from which a simulated stain shines, and how much
+_MICROSCOPE = """# A microscope to edit
+[microscope]
+name = "Simulated"
+
+[optics]
+preset = "cell"
+
+[camera]
+exposure_ms = 2.0
+
+[simulation]
+phantom = "cell"
+"""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -88,18 +102,21 @@ def _of_the_instrument(instrument: "Instrument", folder: Path) -> list[Path]:
     from ui.bench import Bench
 
     client = instrument.client()
-    bench = Bench(None, instrument.release, instrument.take_back, instrument.restart)
-    try:
-        return take_stills(client, OF_THE_INSTRUMENT, folder, bench=bench)
-    finally:
-        client.close()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        file = Path(made) / "microscope.toml"
+        file.write_text(_MICROSCOPE)
+        bench = Bench(file, instrument.release, instrument.take_back, instrument.restart)
+        try:
+            return take_stills(client, OF_THE_INSTRUMENT, folder, bench=bench)
+        finally:
+            client.close()
 
 
 def _of_a_file(folder: Path, device: str | None) -> list[Path]:
     """Record a short time-lapse and picture the window on its tomograms."""
     from commands.reconstruct import run_reconstruct
     from commands.record_session import run_record
-    from commands.window_stills import OF_A_FILE, take_stills
+    from commands.window_stills import OF_A_FILE, OF_FLUORESCENCE, take_stills
     from pipeline.live.playback import open_playback
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
@@ -107,7 +124,29 @@ def _of_a_file(folder: Path, device: str | None) -> list[Path]:
         run_record(None, _SCANS, 2.0, recording, as_json=False)
         run_reconstruct(recording, tomograms, "deep", device or "cpu", check_every=2)
         with open_playback(tomograms, "deep", device) as playback:
-            return take_stills(playback, OF_A_FILE, folder, timeline=playback)
+            taken = take_stills(playback, OF_A_FILE, folder, timeline=playback)
+        _stain(tomograms)
+        with open_playback(tomograms, "deep", device) as playback:
+            return taken + take_stills(playback, OF_FLUORESCENCE, folder, timeline=playback)
+
+
+def _stain(tomograms: Path) -> None:
+    """Add a channel of fluorescence: a simulated stain of what is dense."""
+    import numpy as np
+    from scipy import ndimage
+
+    from files.tomogram_fluorescence import write_fluorescence
+    from files.tomograms import read_tomograms
+    from files.volumes.volume_source import Fluorescence
+
+    series = read_tomograms(tomograms)
+    light = []
+    for scan in range(len(series)):
+        index = series.volume("deep", scan)
+        assert index is not None
+        stained = np.maximum(index - np.float32(_STAINED), 0) * np.float32(_BRIGHT)
+        light.append(ndimage.gaussian_filter(stained, 1.0) + np.float32(_DARK))
+    write_fluorescence(tomograms, [Fluorescence("dense parts", len(light), light.__getitem__)])
 
 
 def film(client: "ViewedClient", count: int, *, title: str) -> "list[Image]":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ui.viewed_client import Timeline, ViewedClient
     from ui.window import Window
 
-__all__ = ["OF_A_FILE", "OF_THE_INSTRUMENT", "Still", "take_stills"]
+__all__ = ["OF_A_FILE", "OF_FLUORESCENCE", "OF_THE_INSTRUMENT", "Still", "take_stills"]
 
 _PATIENCE_S = 300.0  # for a check against total variation, say
 _SETTLE_S = 0.5  # for what is drawn in other threads
@@ -58,6 +58,16 @@ def _measure(window: "Window") -> None:
         window.objects.on.click()
 
 
+def _outlined(window: "Window") -> bool:
+    """Return whether the outlines are those of the scan on display: live ones come later."""
+    measured, shown = window.measured, window.tomogram
+    if measured is None or shown is None:
+        return False
+    if window.experiment.instrument is not None and window.experiment.instrument.phase == "live":
+        window.action_set["live"].trigger()  # the scans stop; does nothing before it is answered
+    return measured.sequence == shown.sequence and bool(measured.objects)
+
+
 def _draw_line(window: "Window") -> None:
     from ui.sections.tools import Drawn
 
@@ -75,6 +85,24 @@ def _light(page: str) -> "Callable[[Window], None]":
         window.light.open(page)
 
     return show
+
+
+def _mirrors(window: "Window") -> None:
+    _light("DMD")(window)
+    window.light.angle.setValue(1)  # its picture comes with an angle that was chosen
+
+
+def _mirrors_are_there(window: "Window") -> bool:
+    frame = window.light.seen.frame
+    return frame is not None and frame.picture is not None
+
+
+def _snapped(window: "Window") -> bool:
+    """Return whether there is a snap; take one once live imaging has stopped."""
+    if window.action_set["save snap"].isEnabled():
+        return True
+    window.action_set["snap"].trigger()  # does nothing before
+    return False
 
 
 def _light_is_there(window: "Window") -> bool:
@@ -96,6 +124,12 @@ def _previewed(dialog: "QWidget") -> bool:
     return isinstance(dialog, FigureDialog) and not dialog.preview.pixmap().isNull()
 
 
+def _checked(dialog: "QWidget") -> bool:
+    from ui.microscope_dialog import MicroscopeDialog
+
+    return isinstance(dialog, MicroscopeDialog) and "problem" in dialog.verdict.full_text()
+
+
 OF_THE_INSTRUMENT = (
     Still("views"),
     Still("raw-beside", ("raw beside",)),
@@ -106,23 +140,26 @@ OF_THE_INSTRUMENT = (
         Still(f"light-{page.lower()}", ready=_light_is_there, prepare=_light(page))
         for page in ("Fringes", "Spectrum", "Angles", "Coverage", "Trends")
     ),
+    Still("light-dmd", ready=_mirrors_are_there, prepare=_mirrors),
     Still("trust", ("error map",), ready=lambda w: w.check is not None,
           prepare=lambda w: w.docks.open("trust")),
-    Still("objects", ready=lambda w: w.measured is not None and bool(w.measured.objects),
-          prepare=_measure),
+    Still("objects", ready=_outlined, prepare=_measure),
     Still("positions", ("add position",), prepare=lambda w: w.docks.open("positions")),
     Still("time-lapse", ("record",), dialog=True),
     Still("calibrate", ("calibrate",), dialog=True),
+    Still("microscope-file", ("microscope file",), dialog=True, drawn=_checked),
     Still("figure", ("figure",), dialog=True, drawn=_previewed),
     Still("movie", ("movie",), dialog=True),
     Still("export", ("export",), dialog=True),
     Still("search", ("search",), dialog=True),
     Still("keys", ("help",), dialog=True),
+    Still("save-snap", ("save snap",), dialog=True, ready=_snapped),  # live imaging has stopped
 )  # fmt: skip
 OF_A_FILE = (
     Still("file"),
     Still("file-trust", prepare=lambda w: w.docks.open("trust")),
 )
+OF_FLUORESCENCE = (Still("fluorescence", prepare=lambda w: w.docks.open("fluorescence")),)
 
 
 def take_stills(
@@ -235,7 +272,7 @@ def _dialog(application: "QApplication", window: "Window", still: Still) -> "QPi
 
 
 def _put_back(window: "Window") -> None:
-    for name in ("light path", "trust", "objects", "positions", "profile"):
+    for name in ("light path", "trust", "objects", "positions", "profile", "fluorescence"):
         if name in window.docks.names and window.docks.is_open(name):
             window.docks.toggle(name)
     window.put_away()

@@ -7,6 +7,7 @@ object that is not seen keeps its number for a few scans. It may then have moved
 diffusion with the square root of the time.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from acquisition.errors import ConfigurationError
 from measuring.measured_object import MeasuredObject
 
-__all__ = ["Follower", "FollowingLimits"]
+__all__ = ["Follower", "FollowingLimits", "PositionsFollower"]
 
 _NONE = 1.0  # cost of an object without a pair; a pair at one of the limits costs as much
 _NEVER = 1e6
@@ -155,6 +156,36 @@ class Follower:
             [track.last.dry_mass_pg for track in self._tracks]
         )
         return np.where((far > 1) | (changed > 1) | opposite, _NEVER, far + changed)
+
+
+class PositionsFollower:
+    """Follows the objects of several stage positions, each position by itself.
+
+    An object has a number that no object of another position has, in the order in which they are
+    found.
+    """
+
+    def __init__(self) -> None:
+        self._followers: dict[str, Follower] = {}
+        self._next = 1
+
+    def follow(
+        self, position: str, objects: Sequence[MeasuredObject], time_s: float
+    ) -> tuple[MeasuredObject, ...]:
+        """Return the objects of the next scan of a position, as ``Follower.follow``."""
+        follower = self._followers.setdefault(position, Follower())
+        follower.next_number = self._next
+        found = follower.follow(objects, time_s)
+        self._next = follower.next_number
+        return found
+
+    def ahead(
+        self, position: str, objects: Sequence[MeasuredObject], time_s: float
+    ) -> tuple[MeasuredObject, ...]:
+        """Return those of a later scan, as if nothing lay between; nothing is kept of them."""
+        follower = copy.deepcopy(self._followers.get(position, Follower()))
+        follower.next_number = self._next
+        return follower.follow(objects, time_s)
 
 
 def _speed(track: _Track, one: MeasuredObject, time_s: float) -> float | None:

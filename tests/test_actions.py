@@ -79,7 +79,7 @@ def test_names_and_keys_are_used_once(file: bool) -> None:
 def test_every_action_is_in_a_menu_with_its_key_and_help(window: Window) -> None:
     menus = [menu for menu in window.menuBar().findChildren(QMenu) if menu.title()]
     assert [menu.title() for menu in menus] == list(GROUPS)
-    shown = {made.toolTip(): made for menu in menus for made in menu.actions()}
+    shown = {made.toolTip().split("\n")[0]: made for menu in menus for made in menu.actions()}
     for action in window.action_set:
         made = shown[f"{action.help} ({keys_text(action)})"]
         assert [key.toString() for key in made.shortcuts()] == [
@@ -119,8 +119,33 @@ def test_actions_are_enabled_when_they_can_be_done() -> None:
     snapped = replace(READY.instrument, snapped=3)
     assert enabled(replace(READY, instrument=snapped)) - enabled(READY) == {"save snap"}
     assert enabled(replace(READY, bench=True)) - enabled(READY) == {"calibrate"}
+    replayed = replace(READY.instrument, replay=True)
+    assert enabled(READY) - enabled(replace(READY, instrument=replayed)) == {"background", "record"}
+    timelapse = replace(READY.instrument, recording=RecordingState("a.h5", "1 of 2"))
+    hindered = enabled(READY) - enabled(replace(READY, instrument=timelapse))
+    assert hindered == {"background", "snap"}
     assert enabled(replace(NOTHING, undoable=True)) - always == {"undo"}
     assert enabled(replace(NOTHING, redoable=True)) - always == {"redo"}
+
+
+def test_the_tooltip_of_what_cannot_be_done_says_why(
+    window: Window, session: RecordedSession
+) -> None:
+    def tip(name: str) -> str:
+        return window.action_set[name].toolTip()
+
+    assert tip("snap").endswith("\nNot now: live imaging shows each scan: stop it first (Space)")
+    session.announce(phase=Phase.IDLE, replay=True)
+    window.poll()
+    assert tip("snap").endswith("(N)")
+    assert "a recording is replayed" in tip("record") and "a recording is replayed" in tip(
+        "background"
+    )
+    assert tip("go to position").endswith(
+        "there is no stage: name it in [stage] of microscope.toml"
+    )
+    (snap,) = window.toolbar.snap
+    assert snap.toolTip() == tip("snap")  # its button says the same
 
 
 def test_a_recording_is_running_until_it_has_ended() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from useq import MDASequence
 
 from acquisition.configuration.sections import DriftSection, StageSection
@@ -29,6 +30,7 @@ from pipeline.timelapse.drift_control import DriftControl
 from pipeline.timelapse.object_keeper import ObjectKeeper
 from pipeline.timelapse.plan import TimelapsePlan, interval_plan
 from pipeline.timelapse.run import TimelapseRun
+from pipeline.wire.places import StagePlace
 from pipeline.wire.sockets import PipelineError
 from tests.simulated import small_microscope
 
@@ -388,11 +390,42 @@ def test_live_scans_are_kept_in_the_middle_too(instrument: Microscope) -> None:
         centring.after_scan(microscope.scan(), background)
         assert away_um(microscope) < 0.25
         x, y, z = microscope.stage.position_um()
-        assert control.correction_um() == pytest.approx((-y, x, z))  # along the tomogram's axes
+        at = control.locate()
+        assert at.correction_um == pytest.approx((-y, x, z))  # along the tomogram's axes
         assert "corrected by" in centring.state(None).message
         assert centring.state("of the time-lapse").message == "of the time-lapse"
         centring.switch("off")
         assert centring.state(None).message == ""
+
+
+def test_a_live_position_keeps_its_own_object(
+    instrument: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.live_centring._SHARE", 1.0)  # look at every scan
+    left, right = StagePlace(0.0, 0.0, 0.0, "left"), StagePlace(30.0, 0.0, 0.0, "right")
+    with keeping(instrument, on=False) as microscope:
+        background = microscope.background()
+        centring, control = LiveCentring(on=True), StageControl()
+        centring.open(microscope)
+        control.open(microscope.stage, StageSection())
+
+        def go(to: StagePlace) -> None:
+            control.request(TypeAdapter(StagePlace).dump_json(to).decode())
+            assert control.carry_out()
+            centring.enter(control.position)
+
+        for to, specimen in ((left, (0.5, -0.4, 0.3)), (right, (29.6, 0.3, -0.4))):
+            go(to)
+            put(microscope, *specimen)
+            centring.after_scan(microscope.scan(), background)
+            assert away_um(microscope) < 0.25
+            assert control.locate().position == to.name
+        put(microscope, 0.5, -0.4, 0.3)
+        go(left)  # goes to where its object was, without looking
+        assert away_um(microscope) < 0.25
+        assert control.locate().correction_um == pytest.approx(microscope.stage.position_um())
+        go(StagePlace(5.0, 5.0, 0.0))  # another object, at no position by name
+        assert microscope.stage.position_um() == (5.0, 5.0, 0.0)
 
 
 def test_moves_by_hand_are_kept(instrument: Microscope) -> None:

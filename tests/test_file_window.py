@@ -67,7 +67,7 @@ def test_what_belongs_to_an_instrument_is_not_there(window: Window) -> None:
     values = {name: label.text() for name, label in window.sidebar.file.values.items()}
     assert values["Voxels"] == "67 x 70 x 9"
     assert values["Voxel size"] == "0.110, y 0.100, z 0.200 µm"
-    assert (values["Regularizer"], values["Data residual"]) == ("deep", "")
+    assert (values["Regularizer"], values["Data residual"]) == ("deep", "not kept")
     QTest.keyClick(window, Qt.Key.Key_B)
     QTest.keyClick(window, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
     assert not window.experiment.busy

@@ -79,6 +79,20 @@ def test_a_stage_that_follows_an_object_changes_neither_its_place_nor_its_speed(
     assert over_the_wire(on).correction_um == pytest.approx((1.2, 0, 0))
 
 
+def test_objects_are_followed_at_each_position_by_themselves() -> None:
+    """At four positions in turn: more scans lie between two of one than an object may miss."""
+    measure = ViewMeasurer()
+    numbers: dict[str, set[tuple[int, ...]]] = {}
+    for turn in range(2):
+        for place in "ABCD":
+            view = live(turn, position=place, timestamp=100.0 + 10 * turn)
+            found = measure(view, SETTINGS)
+            assert over_the_wire(found).position == place
+            numbers.setdefault(place, set()).add(tuple(one.number for one in found.objects))
+    assert numbers == {"A": {(1, 2)}, "B": {(3, 4)}, "C": {(5, 6)}, "D": {(7, 8)}}
+    assert found.objects[0].speed_um_per_s == pytest.approx(0.03, abs=0.005)
+
+
 def test_the_displayed_part_is_measured() -> None:
     window = ((24, 24, 24), (0.178, 0.214, 0.214))
     found = ViewMeasurer()(live(window=window), SETTINGS)

@@ -91,6 +91,8 @@ def test_tomogram_round_trip(regularized: bool, uncertain: bool) -> None:
         uncertainty=0.01 * raw if uncertain else None,
         window=((1, 2, 2), (0.2, 0.1, 0.05)) if uncertain else None,
         oldest_s=0.4 if uncertain else None,
+        position="control",
+        correction_um=(0.5, -0.25, 0.0),
     )
     message = over_the_wire(tomogram_message(view, STAMP))
     assert isinstance(message.header, TomogramHeader)
@@ -100,7 +102,7 @@ def test_tomogram_round_trip(regularized: bool, uncertain: bool) -> None:
     np.testing.assert_array_equal(read.measured, view.measured)
     np.testing.assert_array_equal(read.uncertainty, view.uncertainty)
     names = ("method", "voxel_size_um", "sequence", "stages_s", "warnings", "optics", "window")
-    for name in (*names, "data_residual", "oldest_s"):
+    for name in (*names, "data_residual", "oldest_s", "position", "correction_um"):
         assert getattr(read, name) == getattr(view, name)
 
 

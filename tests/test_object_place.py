@@ -1,28 +1,20 @@
 """The place of an object in a tomogram."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from acquisition.illumination.gratings import DmdGeometry
-from acquisition.interferograms import InterferogramStack
-from acquisition.simulation.bench import OpticalBench, SimulationSettings
-from acquisition.simulation.scene import Motion, Scene, SceneObject
-from acquisition.simulation.specimens import cell
 from benchmarks.accuracy_cases import Sphere, View, record
 from measuring.object_place import find_place
 from measuring.sighting import ObjectPlace, Sighting
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Tomogram
-from regularizer.training import training_data
 from tests.blurred_objects import VOXEL_UM, Contrast, ball, blurred, together
+from tests.large_cells import large_cell
 from tests.scans import CELL
 
 Xyz = tuple[float, float, float]
-FRAME = (112, 112)  # 9 um, for a cell of 8.5 um
 
 SHAPE = (40, 64, 96)
 RADIUS = 1.2
@@ -114,25 +106,8 @@ def test_another_object_is_not_taken_for_a_lost_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def large_cell() -> Callable[[Xyz | None], Tomogram]:
-    """Return what makes raw tomograms of a cell at (x, y, z) um, by multi-slice; None: of none."""
-    angles = replace(CELL.angles, k=CELL.angles.k[::2], normal=0)
-    voxel_um = (0.15, CELL.optics.pixel_size_um, CELL.optics.pixel_size_um)
-    phantom = cell(voxel_um, np.random.default_rng(3), 3.9)
-    settings = SimulationSettings(FRAME, seed=1)
-    mirrors = DmdGeometry((64, 64), (0.34, 0.24), 0.06, 0.2)
-    taken = 0
-
-    def scan(place: Xyz | None) -> InterferogramStack:
-        nonlocal taken
-        objects = () if place is None else (SceneObject(phantom, place, Motion()),)
-        scene = Scene(CELL.optics, FRAME, objects)
-        scene.prepare(angles.k)
-        taken += 1
-        return training_data.record(OpticalBench(scene, mirrors, settings), angles, 0.0, taken)
-
-    make = Reconstructor(scan(None), settings=ReconstructionSettings(planes=1))
-    return lambda place: make(scan(place)).tomogram.windowed()
+def at_place() -> Callable[[Xyz | None], Tomogram]:
+    return large_cell(every=2)
 
 
 def located(tomogram: Tomogram, expected: ObjectPlace | None = None) -> Sighting:
@@ -142,19 +117,19 @@ def located(tomogram: Tomogram, expected: ObjectPlace | None = None) -> Sighting
 
 @pytest.mark.parametrize("start", [(2.5, 0.5, 0.0), (0.0, 0.0, 0.0)])
 def test_a_cell_that_is_cut_by_the_edge_or_fills_the_field_is_followed(
-    large_cell: Callable[[Xyz | None], Tomogram], start: Xyz
+    at_place: Callable[[Xyz | None], Tomogram], start: Xyz
 ) -> None:
-    known = located(large_cell(start)).place
+    known = located(at_place(start)).place
     assert known is not None and known.centre_um == (0.0, 0.0, 0.0)  # it is kept where it is
     moved = (-1.2, 0.8, -0.6)
     x, y, z = (a + b for a, b in zip(start, moved, strict=True))
-    seen_at = located(large_cell((x, y, z)), known).place
+    seen_at = located(at_place((x, y, z)), known).place
     assert seen_at is not None
     assert seen_at.centre_um[1:] == pytest.approx(moved[1::-1], abs=0.06)
     assert seen_at.centre_um[0] == pytest.approx(moved[2], abs=0.1)
 
 
-def test_an_empty_field_is_no_large_cell(large_cell: Callable[[Xyz | None], Tomogram]) -> None:
-    known, empty = located(large_cell((2.5, 0.5, 0.0))).place, large_cell(None)
+def test_an_empty_field_is_no_large_cell(at_place: Callable[[Xyz | None], Tomogram]) -> None:
+    known, empty = located(at_place((2.5, 0.5, 0.0))).place, at_place(None)
     assert "nothing in the field stands out" in located(empty).problem
     assert "does not look like" in located(empty, known).problem

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,21 @@ def test_objects_are_listed_outlined_and_found(window: Window) -> None:
     assert not xy.outlines.isVisible()
 
 
+def test_objects_of_another_position_are_neither_outlined_nor_gone_to(
+    window: Window, session: RecordedSession
+) -> None:
+    window.show_objects(replace(measured(0, 30.0), position="left"))
+    cursor = window.state.cursor
+    assert not window.views.panels[0].outlines.isVisible()
+    window.objects.table.cellClicked.emit(1, 0)
+    assert window.state.cursor == cursor
+    said = "object 3 is at left, which is not on display now"
+    assert window.status.answer.full_text() == said
+    window.show_tomogram(replace(session.tomograms[0], position="left"))
+    assert window.views.panels[0].outlines.isVisible()
+    assert window.views.readout.stage.text() == "at left"
+
+
 def test_figures_are_plotted_over_time_and_saved(window: Window, tmp_path: Path) -> None:
     panel = window.objects
     for sequence, volume in enumerate((30.0, 33.0, 36.0)):
@@ -143,6 +159,18 @@ def test_figures_are_plotted_over_time_and_saved(window: Window, tmp_path: Path)
     assert [float(row["volume_um3"]) for row in rows if row["object"] == "7"] == [30, 33, 36]
     panel.save_table(tmp_path / "absent" / "objects.csv")
     assert "could not be written" in window.status.answer.full_text()
+
+
+def test_a_long_day_does_not_slow_the_plot(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.panels.objects_panel._MOST_CURVES", 2)
+    monkeypatch.setattr("ui.panels.objects_panel._MOST_DRAWN", 4)
+    panel = window.objects
+    for sequence in range(11):
+        view = measured(sequence, float(sequence))
+        passing = view.objects[1].renumbered(100 + sequence)  # dust: another one each time
+        window.show_objects(replace(view, objects=(view.objects[0], passing)))
+    curves = [item.getData()[1].tolist() for item in panel.plot.listDataItems()]
+    assert sorted(curves) == [[1.0, 4.0, 7.0, 10.0], [20.0]]  # the newest scan is there
 
 
 def test_the_3d_view_opens_beside_the_sections_and_alone(window: Window) -> None:

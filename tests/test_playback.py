@@ -192,6 +192,29 @@ def test_a_scan_that_cannot_be_shown_says_why(
     watched.shows(2, "none")
 
 
+def test_a_file_that_goes_while_it_is_shown_is_missed_and_welcome_back(
+    tomograms: Path, opened: Callable[..., PlaybackObserver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.playback._LOOK_S", 0.02)
+
+    def says(text: str) -> Callable[[PlaybackObserver], bool]:
+        return lambda seen: seen.state is not None and text in seen.state.message
+
+    watched = opened(tomograms)
+    watched.shows(0, "deep")
+    away = tomograms.rename(tomograms.with_name("away.h5"))
+    watched.until(says("cells.h5 has gone from the disk"))
+    watched.playback.seek(1)
+    watched.until(says("scan 2 cannot be shown"))
+    watched.playback.seek(0)
+    watched.shows(0, "deep")  # it is in memory still
+    watched.until(says("has gone"))
+    away.rename(tomograms)
+    watched.until(says("scan 1 of 4"))
+    watched.playback.seek(1)
+    watched.shows(1, "deep")
+
+
 def test_what_is_no_file_of_scans_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format"] = "something"

@@ -76,9 +76,13 @@ def test_a_time_lapse_from_the_window(
     settle(window)
     assert [command for command, _ in session.commands[-2:]] == ["pause", "continue"]
     assert record.text() == "Stop recording"
-    record.click()
-    settle(window)
-    assert session.commands[-1][0] == "finish"
+    for answer, command in (("Keep recording", "continue"), ("End it", "finish")):
+        record.click()
+        (box,) = (box for box in window.findChildren(QMessageBox) if box.isVisible())
+        assert "1 of 20 scans" in box.text() and "--resume -o cells.h5" in box.informativeText()
+        next(button for button in box.buttons() if button.text() == answer).click()
+        settle(window)
+        assert session.commands[-1][0] == command
     assert record.text() == "Record"
     window.recording.dismiss.click()
     assert not window.recording.isVisible()

@@ -10,9 +10,10 @@ import pytest
 
 from acquisition.errors import DataError, ScanStopped
 from acquisition.interferograms import InterferogramStack
-from files.recording import RecordingWriter
+from files.recording import RecordingWriter, read_recording
 from pipeline.live.replay import Replay
 from pipeline.live.supervisor import Instrument
+from pipeline.wire.places import SnapRequest
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import Phase, RecordRequest
 from tests.microscopes import LIVE_SMALL
@@ -94,8 +95,22 @@ def test_a_recording_is_live(tmp_path: Path, recording: Path) -> None:
         assert shown.frames[-1].picture is None  # what the DMD showed is not in a recording
         with pytest.raises(PipelineError, match="a replay is a recording already"):
             client.record(RecordRequest(str(tmp_path / "copy.h5"), 2))
+        with pytest.raises(PipelineError, match="a replay has those of its recording"):
+            client.retake_background()
         client.stop()
-        watch(client, lambda s: s.state.phase is Phase.IDLE)
+        watch(client, lambda s: s.state.phase is Phase.IDLE and s.state.replay)
+        with pytest.raises(PipelineError, match="take one first"):
+            client.save_snap(SnapRequest(str(tmp_path / "snap.h5")))
+        client.snap()
+        watch(client, lambda s: any(v.sequence == s.state.snapped for v in s.views))  # it is shown
+        client.save_snap(SnapRequest(str(tmp_path / "snap.h5"), "HL60", place_name="corner"))
+        kept, source = (read_recording(tmp_path / name) for name in ("snap.h5", "scan.h5"))
+        (scan,) = kept.scans()
+        assert scan.position_name == "corner" and kept.sample.sample_name == "HL60"
+        number = int(kept.attributes["replayed_from"].removesuffix(" of scan.h5").split()[1]) - 1
+        original = next(source.stacks(number))
+        np.testing.assert_array_equal(scan.stack.frames, original.frames)
+        np.testing.assert_array_equal(kept.background.frames, source.background.frames)
         client.start()
         watch(client, lambda s: bool(s.views))
         assert client.malformed == 0

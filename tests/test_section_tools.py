@@ -384,12 +384,33 @@ def test_the_cursor_stays_on_the_object_that_drifts(window: Window) -> None:
     moved = np.subtract(window.state.position_um, start)
     assert moved == pytest.approx((0.0, 0.0, -2.4), abs=0.5)
     press(window, Qt.Key.Key_Right)  # on the object, one voxel beside its former place
-    assert window.state.followed is not None
-    assert window.state.followed.cursor_um == pytest.approx(window.state.position_um)
+    assert window.state.followed_here is not None
+    assert window.state.followed_here.cursor_um == pytest.approx(window.state.position_um)
     press(window, Qt.Key.Key_O)
     before = window.state.cursor
     window.poll()
     assert window.state.cursor == before
+
+
+def test_each_stage_position_has_a_followed_object_of_its_own(
+    window: Window, tomograms: list[TomogramView]
+) -> None:
+    left, right = (replace(one, position=at) for one, at in zip(tomograms, "AB", strict=False))
+    window.show_tomogram(left)
+    press(window, Qt.Key.Key_O)
+    on_left = window.state.position_um
+    window.show_tomogram(right)
+    assert not window.action_set["follow"].isChecked()
+    assert window.state.position_um == on_left  # nothing is followed here
+    press(window, Qt.Key.Key_Right)
+    press(window, Qt.Key.Key_O)
+    on_right = window.state.position_um
+    for one, expected in ((left, on_left), (right, on_right), (left, on_left)):
+        window.show_tomogram(one)
+        assert window.action_set["follow"].isChecked()
+        assert window.state.position_um == expected
+    press(window, Qt.Key.Key_O)
+    assert [one.position for one in window.state.followed] == ["B"]
 
 
 def test_following_nothing_is_said(window: Window, tomograms: list[TomogramView]) -> None:

@@ -3,15 +3,18 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zmq
 from pydantic import TypeAdapter
 
+from acquisition.devices.stages import SimulatedXYStage
 from files.recording import read_recording
 from files.sample_notes import SampleNotes
 from pipeline.live.acquirer import Acquirer
+from pipeline.live.instrument_client import merge
 from pipeline.live.sending import Sending
 from pipeline.live.service import ProcessSettings, Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, Context, bind, connect
@@ -101,6 +104,27 @@ def acquirer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAcquir
             running.inbox.socket.close()
 
 
+def taken(acquirer: RunningAcquirer) -> list[StackHeader]:
+    """Return the scans that have arrived since the last call."""
+    found = []
+    while (message := acquirer.inbox.receive()) is not None:
+        assert isinstance(message.header, StackHeader)
+        found += [message.header] if message.header.kind == "stack" else []
+    return found
+
+
+def snapped(acquirer: RunningAcquirer) -> StackHeader:
+    """Take one scan and return its message."""
+    taken(acquirer)
+    before = acquirer.wait(lambda s: True).scans
+    acquirer.ask("snap")
+    acquirer.wait(lambda s: s.scans > before and s.phase is Phase.IDLE)
+    scans: list[StackHeader] = []
+    while not scans:
+        scans = taken(acquirer)
+    return scans[-1]
+
+
 def place(acquirer: RunningAcquirer) -> StagePlace:
     return PLACE.validate_json(acquirer.ask("where"))
 
@@ -138,19 +162,54 @@ def test_a_place_that_is_none_is_refused(acquirer: RunningAcquirer, wanted: str)
 def test_a_snap_is_one_scan_and_knows_how_far_the_stage_has_gone(acquirer: RunningAcquirer) -> None:
     move(acquirer, StagePlace(5.0, -3.5, 2.0))
     before = acquirer.wait(lambda s: True).scans
-    acquirer.ask("snap")
-    after = acquirer.wait(lambda s: s.scans > before and s.phase is Phase.IDLE)
-    assert after.scans == before + 1
-    kinds: list[str] = []
-    corrections: list[tuple[float, float, float]] = []
-    while "stack" not in kinds:
-        message = acquirer.inbox.receive(1000)
-        if message is not None:
-            assert isinstance(message.header, StackHeader)
-            kinds.append(message.header.kind)
-            corrections.append(message.header.correction_um)
-    assert kinds in (["background", "stack"], ["stack"])
-    assert corrections[-1] == pytest.approx((5.0, -3.5, 2.0))
+    scan = snapped(acquirer)
+    assert acquirer.wait(lambda s: s.phase is Phase.IDLE).scans == before + 1
+    assert (scan.position, scan.correction_um) == ("", pytest.approx((5.0, -3.5, 2.0)))
+
+
+def test_each_position_that_the_stage_is_sent_to_has_an_origin_of_its_own(
+    acquirer: RunningAcquirer,
+) -> None:
+    left, right = StagePlace(0.5, 0.25, 0.0, "left"), StagePlace(-2.0, 0.25, name="right")
+    for wanted in (left, right):
+        status = move(acquirer, wanted)
+        assert status.stage is not None and status.stage.text.startswith(f"{wanted.name}: x ")
+        scan = snapped(acquirer)
+        assert (scan.position, scan.correction_um) == (wanted.name, (0.0, 0.0, 0.0))
+    move(acquirer, replace(left, x_um=0.75))  # it was noted anew under the same name
+    assert snapped(acquirer).correction_um == (0.0, 0.0, 0.0)
+    move(acquirer, StagePlace(0.0, 0.0, 0.0))  # where the microscope was opened
+    scan = snapped(acquirer)
+    assert (scan.position, scan.correction_um) == ("", (0.0, 0.0, 0.0))
+
+
+def test_a_stage_that_falls_silent_is_asked_again_beside_the_scans(
+    acquirer: RunningAcquirer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(acquirer, StagePlace(3.0, 0.0, 0.0))
+    snapped(acquirer)
+    monkeypatch.setattr("pipeline.live.stage_control._FIRST_WAIT_S", 0.01)
+    asked: list[str] = []
+    again = threading.Event()
+
+    def refuse(_: object) -> tuple[float, float]:
+        asked.append(threading.current_thread().name)
+        if asked.count("silent stage") == 2:
+            again.set()
+        raise OSError("cable unplugged")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SimulatedXYStage, "get_position_um", refuse)
+        scans = [snapped(acquirer) for _ in range(3)]
+        assert [scan.correction_um for scan in scans] == [(3.0, 0.0, 0.0)] * 3  # where it was
+        again.wait()
+        assert len([name for name in asked if name != "silent stage"]) == 1  # one scan waited
+        status = acquirer.wait(lambda s: s.stage is not None and s.stage.silent_since_s is not None)
+        said = merge(None, status, None).message
+        assert "the stage has not answered since" in said and "cable unplugged" in said
+    acquirer.wait(lambda s: s.stage is not None and s.stage.silent_since_s is None)
+    move(acquirer, StagePlace(4.0, 0.0, 0.0))
+    assert snapped(acquirer).correction_um == (4.0, 0.0, 0.0)
 
 
 def test_the_last_snap_is_saved_with_notes_and_place(
@@ -180,6 +239,7 @@ def test_a_time_lapse_at_positions_keeps_the_stage_to_itself(
     acquirer: RunningAcquirer, tmp_path: Path
 ) -> None:
     move(acquirer, StagePlace(0.0, 0.0, 0.0))
+    taken(acquirer)
     output = tmp_path / "cells.h5"
     wanted = RecordRequest(
         str(output), stacks=2, interval_s=1000.0,
@@ -191,19 +251,30 @@ def test_a_time_lapse_at_positions_keeps_the_stage_to_itself(
         acquirer.ask("move", PLACE.dump_json(StagePlace(1.0, 1.0)).decode())
     with pytest.raises(PipelineError, match="snap: scans are being taken"):
         acquirer.ask("snap")
+    with pytest.raises(PipelineError, match="background: a time-lapse is running"):
+        acquirer.ask("background")
 
     def state(status: AcquirerStatus) -> RecordingState:
         return status.recording or RecordingState("", "", running=False)
 
-    acquirer.wait(lambda s: state(s).done == 2)
+    scans: list[StackHeader] = []
+
+    def recorded(status: AcquirerStatus) -> bool:
+        scans.extend(taken(acquirer))  # the queue is short
+        return state(status).done == 2 and len(scans) == 2
+
+    status = acquirer.wait(recorded)
+    assert status.stage is not None and status.stage.position == "right"
+    found = [(scan.position, scan.correction_um) for scan in scans]
+    assert found == [("left", (0.0, 0.0, 0.0)), ("right", (0.0, 0.0, 0.0))]
     acquirer.ask("finish")
     acquirer.wait(lambda s: state(s).output == str(output) and not state(s).running)
     recording = read_recording(output)
     assert recording.sample == SampleNotes("HL60, dish 3", "37 °C\nfixed")
     assert recording.attributes == {}
-    scans = list(recording.scans())
-    assert [scan.position_name for scan in scans] == ["left", "right"]
-    assert [scan.stage_um[:2] for scan in scans] == [(0.5, 0.25), (-0.5, 0.25)]
+    kept = list(recording.scans())
+    assert [scan.position_name for scan in kept] == ["left", "right"]
+    assert [scan.stage_um[:2] for scan in kept] == [(0.5, 0.25), (-0.5, 0.25)]
 
 
 def test_a_forecast_is_answered_without_starting(acquirer: RunningAcquirer, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from pipeline.live.sending import Sending
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, bind
 from pipeline.wire.frame_ring import SLOTS, FrameRing, RingPlace, RingReader
 from pipeline.wire.messages import Stamp
+from pipeline.wire.places import ViewPlace
 from pipeline.wire.sockets import PipelineError
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
@@ -271,6 +272,9 @@ def test_between_two_scans_there_is_a_tomogram_of_the_newest_frames(
     assert oldest_s > 0
     progress.add(now.frames, range(4, 9), scan)
     assert not halfway(progress)  # the message of the whole scan is what counts
+    progress.announce(PLACE.model_copy(update={"turn": 3}), "another position")
+    progress.add(before.frames, range(4), scan)
+    assert not halfway(progress)  # the other frames show what is at the position before
 
 
 # --- over the wire ---
@@ -321,13 +325,13 @@ def line() -> Any:
 def test_frames_come_before_their_scan(line: Line, scans: list[InterferogramStack]) -> None:
     line.send(scans[1])  # so that both sides are connected
     assert isinstance(line.next(), ArrivedScan)
-    line.sending.locate = lambda: (1.0, 2.0, -3.0)
+    line.sending.locate = lambda: ViewPlace("left", (1.0, 2.0, -3.0))
     placed = line.write(scans[1], 7)
     early = line.next()
     if not isinstance(early, ArrivedFrames):
         pytest.skip("there is no shared memory with names here")
     assert (early.angles, early.sequence, early.key) == (list(range(7)), 7, (1, 4))
-    assert early.correction_um == (1.0, 2.0, -3.0)
+    assert early.view == ViewPlace("left", (1.0, 2.0, -3.0))
     with line.receiver.frames(early) as frames:
         assert frames is not None
         np.testing.assert_array_equal(frames[:7], scans[1].frames[:7])

@@ -105,6 +105,8 @@ def test_a_network_away_from_home_is_said_in_words(
     window.sidebar.warning.linkActivated.emit("trust")
     window.show_tomogram(tomograms[2])
     assert "was trained on samples like this one" in window.trust.words.text()
+    window.show_tomogram(replace(tomograms[2], method="tv"))
+    assert window.trust.words.text().startswith("No network took part")
 
 
 def test_a_point_of_the_curve_shows_its_scan(window: Window, tomograms: list[TomogramView]) -> None:
@@ -146,6 +148,10 @@ def test_errors_are_painted_over_the_views(window: Window, tomograms: list[Tomog
     assert panel.map.image.max() == np.float32(0.01)  # its size, not its sign
     window.poll()
     assert panel.overlay.marks.badge.note == "errors of scan 1"
+    window.show_tomogram(replace(tomograms[1], position="left"))  # another cell
+    assert not panel.map.isVisible()
+    assert "no scan of this stage position was compared" in panel.overlay.marks.badge.note
+    window.poll()
     press(window, Qt.Key.Key_E)
     assert not panel.map.isVisible()
 

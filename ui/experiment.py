@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from pipeline.wire.places import SnapRequest, StagePlace
 from pipeline.wire.state import ForecastRequest, InstrumentState, RecordingForecast, RecordRequest
-from ui.bars.timelapse_bar import TimelapseBar
+from ui.bars.timelapse_bar import TimelapseBar, confirm_end
 from ui.bars.toolbar import RUNNING
 from ui.command_thread import CommandRunner
 from ui.panels.positions_panel import PositionsPanel
@@ -61,7 +61,7 @@ class Experiment(QObject):
         """Let the buttons of the bar of a time-lapse send their commands."""
         bar.paused.connect(lambda: self.submit("Pause", self._client.pause_recording))
         bar.continued.connect(lambda: self.submit("Continue", self._client.continue_recording))
-        bar.finished.connect(self.finish_recording)
+        bar.finished.connect(self.ask_to_finish)
 
     def connect_positions(self, panel: PositionsPanel) -> None:
         """Let the positions list move the stage."""
@@ -128,7 +128,7 @@ class Experiment(QObject):
         if self.instrument is None:
             return
         if self.records:
-            self.finish_recording()
+            self.ask_to_finish()
             return
         dialog = RecordDialog(self._window, self._record_defaults(self.instrument))
         dialog.forecast_asked.connect(lambda asked: self._forecast(dialog, asked))
@@ -168,6 +168,12 @@ class Experiment(QObject):
     def _record(self, request: RecordRequest) -> None:
         self.folder, self.sample_name = Path(request.output).parent, request.sample_name
         self.submit("Record", lambda: self._client.record(request))
+
+    def ask_to_finish(self) -> None:
+        """End the time-lapse if the user means it: no slip of a finger ends a night's run."""
+        recording = self.instrument.recording if self.instrument is not None else None
+        if recording is not None and recording.running:
+            confirm_end(self._window, recording, self.finish_recording)
 
     def finish_recording(self) -> None:
         """End the time-lapse after the current scan."""

@@ -1,6 +1,9 @@
 """The displayed volumes: one or two sets of sections, and the column of their colours."""
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
@@ -33,13 +36,18 @@ class PictureArea(QWidget):
     actions : ActionSet
     profile : ProfilePanel
         Where lines and rectangles on the sections are evaluated.
+    folder : callable
+        Returns the folder in which dialogs for files begin.
     """
 
     requested = Signal(ViewState)
     said = Signal(str, str)  # a text for the status bar, and its tone
 
-    def __init__(self, actions: ActionSet, profile: ProfilePanel) -> None:
+    def __init__(
+        self, actions: ActionSet, profile: ProfilePanel, folder: Callable[[], Path] = Path.home
+    ) -> None:
         super().__init__()
+        self._folder = folder
         self.views, self.beside = OrthogonalView(), OrthogonalView(beside=True)
         self.contrast = ContrastColumn(actions)
         self._profile = profile
@@ -53,6 +61,30 @@ class PictureArea(QWidget):
         self._row.addWidget(self.contrast)
         for views in (self.views, self.beside):
             views.requested.connect(self.requested)
+        self._shown: tuple[TomogramView, QualityView | None] | None = None
+        self._state = ViewState()
+        self._connect()
+
+    def _connect(self) -> None:
+        contrast = self.contrast
+        contrast.changed.connect(
+            lambda c: self.requested.emit(replace(self._state, contrast=c, autoscale="once"))
+        )
+        contrast.autoscaled.connect(lambda name: self.rescale(replace(self._state, autoscale=name)))
+        contrast.percentiles_chosen.connect(
+            lambda low, high: self.rescale(replace(self._state, percentiles=(low, high)))
+        )
+        contrast.colormap_chosen.connect(
+            lambda name: self.requested.emit(replace(self._state, colormap=name))
+        )
+
+    def rescale(self, state: ViewState) -> None:
+        """Request a state with its contrast fitted to the displayed volume."""
+        self.requested.emit(state if self._shown is None else state.scaled(*self._shown))
+
+    def begin_anew(self) -> None:
+        """Forget the tomogram of another file."""
+        self._shown = None
 
     def _show_solid(self) -> None:
         """Show the 3D view; what it needs is loaded now, not at the start of the window."""
@@ -60,6 +92,7 @@ class PictureArea(QWidget):
             from ui.volume.volume_view import VolumeView
 
             self.solid = VolumeView()
+            self.solid.export.folder = self._folder()
             self.solid.requested.connect(self.requested)
             self.solid.exported.connect(lambda text: self.said.emit(text, ""))
             self.solid.export_failed.connect(lambda text: self.said.emit(text, "error"))
@@ -73,6 +106,7 @@ class PictureArea(QWidget):
 
     def draw_contrast(self, state: ViewState, medium_index: float | None) -> None:
         """Show the limits and the colours."""
+        self._state = state
         self.contrast.draw(state, medium_index)
 
     def draw(
@@ -83,6 +117,7 @@ class PictureArea(QWidget):
         measured: MeasuredView | None = None,
     ) -> None:
         """Show a tomogram, its check against total variation and its objects, as the state says."""
+        self._state, self._shown = state, (tomogram, check)
         alone = state.enlarged == "3D"
         self.views.setVisible(not alone)
         self.beside.setVisible(bool(state.beside) and not alone)

@@ -35,6 +35,7 @@ class RecentFiles(QObject):
         super().__init__(window)
         self._window, self._experiment, self._settings = window, experiment, settings
         self.menu = QMenu(window)
+        self.menu.setToolTipsVisible(True)
         self.menu.aboutToShow.connect(self._fill)
 
     @property

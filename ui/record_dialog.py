@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QIcon, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -217,6 +217,7 @@ class RecordDialog(QDialog):
             pushed_up.addStretch(1)
             columns.addLayout(pushed_up, 1)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.buttons.button(QDialogButtonBox.StandardButton.Cancel).setIcon(QIcon())
         self.start = self.buttons.addButton("Record", QDialogButtonBox.ButtonRole.AcceptRole)
         self.start.setObjectName("primary")
         self.buttons.accepted.connect(self.accept)
@@ -314,7 +315,8 @@ class RecordDialog(QDialog):
     def _make_room(self) -> None:
         """Grow where a problem needs lines, as far as the screen goes."""
         view = self._area.viewport()
-        missing = self._form.heightForWidth(view.width()) - view.height()
+        needed = self._form.heightForWidth(view.width())  # -1 where no line is broken
+        missing = max(needed, self._form.sizeHint().height()) - view.height()
         if missing > 0:
             resize_on_screen(self, self.width(), self.height() + missing)
 

@@ -59,8 +59,11 @@ class ViewState:
         What dragging on a section does, one of TOOLS.
     drawn : Drawn or None
         The line or the rectangle on a section.
-    followed : Followed or None
-        The object that the cursor stays on; None: the cursor stays at its place.
+    position : str
+        Label of the stage position of the tomogram; "" where it has none.
+    followed : tuple of Followed
+        The objects that the cursor stays on, at most one at each stage position; elsewhere the
+        cursor stays at its place.
     """
 
     grid: VoxelGrid | None = None
@@ -83,7 +86,8 @@ class ViewState:
     solid: bool = False
     tool: str = "cursor"
     drawn: Drawn | None = None
-    followed: Followed | None = None
+    position: str = ""
+    followed: tuple[Followed, ...] = ()
 
     def for_tomogram(self, tomogram: TomogramView, check: QualityView | None = None) -> "ViewState":
         """Return the state for a new tomogram.
@@ -91,7 +95,7 @@ class ViewState:
         The contrast is set by the first one and then kept, so that a moving sample does not
         flicker, unless ``autoscale`` says otherwise; the cursor moves with the followed object.
         """
-        state = self._on_grid(grid_of(tomogram))
+        state = replace(self._on_grid(grid_of(tomogram)), position=tomogram.position)
         if state.contrast is None or state.autoscale != "once":
             state = state.scaled(tomogram, check)
         channels = looks_of(tomogram.fluorescence, state.channels)
@@ -115,22 +119,42 @@ class ViewState:
             return replace(self, contrast=percentile_contrast(volume, self.percentiles, medium))
         return replace(self, contrast=auto_contrast(volume, medium))
 
+    @property
+    def compared(self) -> bool:
+        """Whether volumes of the last check are displayed, not those of the newest scan."""
+        return "tv" in f"{self.volume} {self.beside}"
+
+    @property
+    def followed_here(self) -> Followed | None:
+        """The followed object of the present stage position."""
+        return next((one for one in self.followed if one.position == self.position), None)
+
+    def _with_followed(self, one: Followed | None) -> "ViewState":
+        """Follow this object at the present position, or none there."""
+        others = tuple(other for other in self.followed if other.position != self.position)
+        return replace(self, followed=others if one is None else (*others, one))
+
     def keeping_up(self, tomogram: TomogramView, check: QualityView | None) -> "ViewState":
         """Move the cursor with the followed object."""
-        if self.followed is None or self.grid is None:
+        known = self.followed_here
+        if known is None or self.grid is None:
             return self
         volume = self.on_display(tomogram, check)
-        if volume.difference:
+        elsewhere = self.compared and check is not None and check.position != self.position
+        if volume.difference or elsewhere:
             return self
-        found = follow(volume.volume, tomogram.medium_index, self.grid, self.followed)
-        return replace(self, followed=found, cursor=self.grid.voxel(found.cursor_um))
+        found = follow(volume.volume, tomogram.medium_index, self.grid, known)
+        return replace(self._with_followed(found), cursor=self.grid.voxel(found.cursor_um))
 
     def following(self, tomogram: TomogramView, check: QualityView | None) -> "ViewState":
         """Follow the object under the cursor, or no longer follow one."""
-        if self.followed is not None or self.grid is None:
-            return replace(self, followed=None)
+        if self.followed_here is not None or self.grid is None:
+            return self._with_followed(None)
         volume, medium = self.on_display(tomogram, check).volume, tomogram.medium_index
-        return replace(self, followed=start_following(volume, medium, self.grid, self.position_um))
+        found = start_following(volume, medium, self.grid, self.position_um)
+        return self._with_followed(
+            None if found is None else replace(found, position=self.position)
+        )
 
     def _on_grid(self, grid: VoxelGrid) -> "ViewState":
         if grid == self.grid:
@@ -153,12 +177,12 @@ class ViewState:
     def with_cursor(self, cursor: Voxel) -> "ViewState":
         """Move the cursor; its place on a followed object moves with it."""
         assert self.grid is not None
-        followed = self.followed
+        followed = self.followed_here
         if followed is not None:
             at = self.grid.position_um(cursor)
             z, y, x = (p - c for p, c in zip(at, followed.centre_um, strict=True))
             followed = replace(followed, offset_um=(z, y, x))
-        return replace(self, cursor=cursor, followed=followed)
+        return replace(self._with_followed(followed), cursor=cursor)
 
     def moved(self, axis: int, voxels: int) -> "ViewState":
         """Move the cursor along one axis, at most to the edge of the volume."""

@@ -121,7 +121,7 @@ class Window(QMainWindow):
         self.light, self.trust = self.docks.light, self.docks.trust
         self.objects = self.docks.objects
         self.docks.positions.use(self.action_set, self._settings)
-        self.picture = PictureArea(self.action_set, self.profile)
+        self.picture = PictureArea(self.action_set, self.profile, lambda: self.experiment.folder)
         self.views, self.contrast = self.picture.views, self.picture.contrast
         self.time: TimeBar = TimeBar()
         self.recording = TimelapseBar()
@@ -163,18 +163,6 @@ class Window(QMainWindow):
         self.picture.requested.connect(self.show_state)
         self.picture.said.connect(self.status.show_answer)
         self.docks.changed.connect(self._draw_actions)
-        self.contrast.changed.connect(
-            lambda c: self.show_state(replace(self.state, contrast=c, autoscale="once"))
-        )
-        self.contrast.autoscaled.connect(
-            lambda name: self._rescale(replace(self.state, autoscale=name))
-        )
-        self.contrast.percentiles_chosen.connect(
-            lambda low, high: self._rescale(replace(self.state, percentiles=(low, high)))
-        )
-        self.contrast.colormap_chosen.connect(
-            lambda name: self.show_state(replace(self.state, colormap=name))
-        )
         self.light.angle_chosen.connect(
             lambda angle: experiment.submit("Angle", lambda: self._client.show_angle(angle))
         )
@@ -185,10 +173,10 @@ class Window(QMainWindow):
                 "Measure", lambda: self._client.set_measuring(request)
             )
         )
-        self.objects.chosen.connect(
-            lambda at: self.show_state(self.state.cursor_at(dict(enumerate(at))))
-        )
+        self.objects.chosen.connect(self._show_object)
         self.objects.said.connect(self.status.show_answer)
+        self.objects.save_asked.connect(self.taking_away.table)
+        self.objects.folder_chosen.connect(self.taking_away.keep_folder)
         self.docks.fluorescence.changed.connect(
             lambda look: self.show_state(self.state.with_channel(look))
         )
@@ -242,10 +230,11 @@ class Window(QMainWindow):
         """Show another file from here on."""
         self.tomogram = self.check = self.measured = None
         self.state = replace(
-            self.state, grid=None, contrast=None, followed=None, drawn=None, channels=()
+            self.state, grid=None, contrast=None, followed=(), drawn=None, channels=()
         )
         self._history = ViewHistory()
         self.docks.begin_anew()
+        self.picture.begin_anew()
         self.stack.setCurrentWidget(self.waiting)
         self.setWindowTitle(f"LiveTomo - {path.name}")
         if self._settings is not None:
@@ -263,12 +252,12 @@ class Window(QMainWindow):
         self.time.draw_tomogram(tomogram)
         if first:
             self.stack.setCurrentWidget(self.picture)
-        state, before = self.state.for_tomogram(tomogram, self.check), self.state.channels
+        state, before = self.state.for_tomogram(tomogram, self.check), self.state
         if state == self.state:
             self._draw_views()
         else:
             self._show(state)
-        if first or state.channels != before:
+        if first or (state.channels, state.position) != (before.channels, before.position):
             self._draw_actions()
 
     def show_check(self, check: QualityView) -> None:
@@ -277,7 +266,7 @@ class Window(QMainWindow):
         if self._looked_back:
             return  # the user looks at a former one
         self.check = check
-        if "tv" in f"{self.state.volume} {self.state.beside}" or self.state.overlay == "error":
+        if self.state.compared or self.state.overlay == "error":
             self._draw_views()
 
     def show_objects(self, measured: MeasuredView) -> None:
@@ -374,11 +363,7 @@ class Window(QMainWindow):
 
     def set_contrast(self) -> None:
         """Fit the contrast to the displayed volume, once."""
-        self._rescale(replace(self.state, autoscale="once"))
-
-    def _rescale(self, state: ViewState) -> None:
-        """Draw another state with its contrast fitted to the volume."""
-        self.show_state(state.scaled(self.tomogram, self.check) if self.tomogram else state)
+        self.picture.rescale(replace(self.state, autoscale="once"))
 
     def take_up(self, tool: str) -> None:
         """Take up a tool, or lay it down."""
@@ -399,7 +384,7 @@ class Window(QMainWindow):
         if self.tomogram is None:
             return
         state = self.state.following(self.tomogram, self.check)
-        if state.followed is None and self.state.followed is None:
+        if state.followed_here is None and self.state.followed_here is None:
             self.status.show_answer(
                 "there is nothing to follow at the cursor: move it onto an object", "warning"
             )
@@ -415,6 +400,20 @@ class Window(QMainWindow):
         """Show where a warning comes from."""
         self.docks.open_place(place)
         self._draw_actions()
+
+    def _show_object(self, row: int) -> None:
+        """Move the cursor to an object of the table."""
+        measured = self.measured
+        if measured is None or self.tomogram is None or row >= len(measured.objects):
+            return
+        if measured.position != self.tomogram.position:
+            where = measured.position or "another place"
+            number = measured.objects[row].number
+            self.status.show_answer(
+                f"object {number} is at {where}, which is not on display now", "warning"
+            )
+            return
+        self.show_state(self.state.cursor_at(dict(enumerate(measured.place_of(row)))))
 
     def toggle_panel(self, name: str) -> None:
         """Show a panel, or close it."""
@@ -473,7 +472,7 @@ class Window(QMainWindow):
         recording = self.instrument.recording if self.instrument is not None else None
         if recording is not None and recording.running and not self._leaving:
             event.ignore()
-            confirm_end(self, recording, self.close_without_asking)
+            confirm_end(self, recording, self.close_without_asking, closing=True)
             return
         self.stop_polling()
         self.taking_away.close()

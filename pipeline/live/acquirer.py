@@ -20,7 +20,7 @@ from acquisition.errors import ConfigurationError, DataError, DeviceError, ScanS
 from acquisition.interferograms import InterferogramStack
 from acquisition.microscope import Microscope, open_microscope
 from acquisition.scanning.scan import pictures
-from pipeline.live.kept_snap import KeptSnap
+from pipeline.live.kept_snap import KeptSnap, SnapOrigin
 from pipeline.live.live_centring import LiveCentring
 from pipeline.live.live_timelapse import LiveTimelapse
 from pipeline.live.replay import Replay
@@ -36,6 +36,7 @@ from pipeline.wire.messages import (
     Stamp,
     interferogram_message,
 )
+from pipeline.wire.places import ViewPlace
 from pipeline.wire.sockets import PipelineError
 from pipeline.wire.state import CYCLE, Phase
 
@@ -130,13 +131,14 @@ class Acquirer:
             self._show(Phase.STARTING, f"starting: {self._microscope}")
             with open_microscope(calibrated) as microscope:
                 self._stage.open(microscope.stage, calibrated.config.stage)
-                self._sending.locate = self._stage.correction_um
+                self._sending.locate = self._locate
                 self._centring.open(microscope)
                 self._timelapse.keep_in_middle(self._centring.on)
                 try:
                     self._serve(microscope, ending)
                 finally:
                     self._timelapse.close()
+                    self._stage.close()
             self._show(Phase.STOPPED, "stopped")
         finally:
             self._sending.close()
@@ -157,7 +159,6 @@ class Acquirer:
                 self._take_over(replay.background)
             if self._resend.is_set():
                 self._send_background()
-            self._retake.clear()
             if not self._live.is_set() and not self._snap_due:
                 self._show(Phase.IDLE, "idle: the replay is stopped")
                 self._wake.wait(0.1)
@@ -166,12 +167,15 @@ class Acquirer:
                 self._show(Phase.LIVE, "live")
             with contextlib.suppress(ScanStopped):
                 stack = replay.scan(self._abort_scan)
-                self._sending.correction_um = replay.correction_um
+                self._sending.view = replay.view
+                snapped = self._snap.is_set() and not self._live.is_set()
                 self._snap.clear()
                 if replay.background is not self._background:
                     self._take_over(replay.background)
                     self._send_background()
-                self._pass_on(stack, None)
+                stack = self._pass_on(stack, None)
+                if snapped:
+                    self._kept_snap.keep(stack, replay.background, replay.origin)
             if not ending.is_set():
                 self._abort_scan.clear()
         self._show(Phase.STOPPED, "stopped")
@@ -212,7 +216,7 @@ class Acquirer:
         if self._resend.is_set():
             self._send_background()
         if self._stage.carry_out():
-            self._centring.forget()  # the user wants to be at another object
+            self._centring.enter(self._stage.position)  # the user wants to be there
         live = self._live.is_set()
         due_s = self._timelapse.due_s
         if live:
@@ -223,11 +227,20 @@ class Acquirer:
         if due_s == 0:
             self._record(microscope)
         elif self._snap_due and not live:
-            snap = self._scan(microscope)
+            self._snap.clear()  # another one may be asked for meanwhile
+            try:
+                snap = self._scan(microscope)
+            except (DeviceError, ScanStopped):
+                self._snap.set()
+                raise
             if self._background is not None:
-                stage_um = self._stage.last_um
-                self._kept_snap.keep(snap, self._background, stage_um, microscope.config)
-            self._snap.clear()
+                config = microscope.config
+                origin = SnapOrigin(
+                    config.model_dump_json(exclude_defaults=True),
+                    config.reconstruction.set_values(),
+                    self._stage.last_um,
+                )
+                self._kept_snap.keep(snap, self._background, origin)
         elif live and due_s > self._scan_s:
             begin = time.monotonic()
             self._scan(microscope)
@@ -270,11 +283,18 @@ class Acquirer:
         if stack is not None:
             self._pass_on(stack, microscope.config)
 
+    def _locate(self) -> ViewPlace:
+        """Return where the field of view is, as a scan begins."""
+        position = self._timelapse.position
+        if position is not None:
+            self._stage.enter(*position)
+        return self._stage.locate()
+
     def _scan(self, microscope: Microscope) -> InterferogramStack:
         self._sending.next_scan(self._counts.scans, self._backgrounds)
         stack = microscope.scan(self._abort_scan, self._sending)
         stack = self._pass_on(stack, microscope.config)
-        if not self._timelapse.active:
+        if not self._timelapse.active and not self._stage.silent:
             self._centring.after_scan(stack, self._background)
         return stack
 
@@ -322,6 +342,10 @@ class Acquirer:
                 self._keep_setting("live", False)
                 if self._phase is Phase.LIVE and not self._timelapse.active:
                     self._abort_scan.set()  # the scan may be waiting for its minimum period
+            case "background" if self._settings.replay is not None:
+                raise PipelineError("background: a replay has those of its recording")
+            case "background" if self._timelapse.active:
+                raise PipelineError("background: a time-lapse is running, and takes its own")
             case "background":
                 self._retake.set()
             case "keep":
@@ -409,6 +433,7 @@ class Acquirer:
             stage=self._stage.state,
             drift=self._centring.state(self._timelapse.drift),
             snapped=self._kept_snap.number,
+            replay=self._settings.replay is not None,
             **self._stamp(),
         )
 

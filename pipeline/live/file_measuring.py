@@ -10,7 +10,6 @@ reconstructed first: only the displayed ones are measured until all are asked fo
 then opened once more, and what is displayed comes first still.
 """
 
-import copy
 import os
 import pickle
 import subprocess
@@ -38,7 +37,7 @@ from pipeline.wire.state import (
 )
 
 if TYPE_CHECKING:
-    from measuring.following import Follower
+    from measuring.following import PositionsFollower
     from measuring.measured_object import MeasuredObject
 
 __all__ = ["FileMeasuring"]
@@ -100,40 +99,25 @@ class _Followed:
     scans: dict[int, "tuple[MeasuredObject, ...]"] = field(default_factory=dict)
     next: int = 0
     left_out: int = 0
-    _followers: "dict[str, Follower]" = field(default_factory=dict)
-    _numbers: dict[tuple[str, int], int] = field(default_factory=dict)
+    _follower: "PositionsFollower | None" = None
 
     def add(self, scan: int, position: str, time_s: float, found: Measured) -> MeasuredScan:
         """Follow the objects of the next time point."""
-        objects = self._follower(position).follow(found.objects, time_s)
-        self.scans[scan] = self._numbered(position, objects, self._numbers)
+        self.scans[scan] = self._following().follow(position, found.objects, time_s)
         return MeasuredScan(scan, time_s, self.scans[scan])
 
     def provisional(
         self, position: str, time_s: float, found: Measured
     ) -> "tuple[MeasuredObject, ...]":
         """Return the objects of a later time point, as if nothing lay between."""
-        objects = copy.deepcopy(self._follower(position)).follow(found.objects, time_s)
-        return self._numbered(position, objects, dict(self._numbers))
+        return self._following().ahead(position, found.objects, time_s)
 
-    def _follower(self, position: str) -> "Follower":
-        from measuring.following import Follower  # with scipy: not before it is used
+    def _following(self) -> "PositionsFollower":
+        if self._follower is None:
+            from measuring.following import PositionsFollower  # with scipy: when it is used
 
-        return self._followers.setdefault(position, Follower())
-
-    @staticmethod
-    def _numbered(
-        position: str,
-        objects: "tuple[MeasuredObject, ...]",
-        numbers: dict[tuple[str, int], int],
-    ) -> "tuple[MeasuredObject, ...]":
-        """Return objects with numbers that no object of another position has."""
-        return tuple(
-            one.renumbered(
-                numbers.setdefault((position, one.number), len(numbers) + 1), one.speed_um_per_s
-            )
-            for one in objects
-        )
+            self._follower = PositionsFollower()
+        return self._follower
 
 
 class FileMeasuring(Closing):
@@ -270,7 +254,7 @@ class FileMeasuring(Closing):
                     self._wait(1.0 if every else None)  # the file may grow
             except Stopped:
                 self._wait_until_free()
-            except LiveTomoError as error:
+            except (LiveTomoError, OSError) as error:
                 self._message = f"not measured: {error}"
                 self._told()
                 self._stop_child()
@@ -332,6 +316,7 @@ class FileMeasuring(Closing):
             timestamp=view.timestamp,
             seconds=0.0,
             correction_um=self._source.correction_um(scan),
+            position=position,
         )
         with self._changed:
             shown = self._displayed
@@ -349,7 +334,7 @@ class FileMeasuring(Closing):
             order = self._order_of(scan, followed)
         except Stopped:
             raise
-        except LiveTomoError:  # showing the scan says why
+        except (LiveTomoError, OSError):  # showing the scan says why
             followed.next, followed.left_out = scan + 1, followed.left_out + 1
             self._say(followed)
             return True
@@ -441,4 +426,5 @@ def _of_table(view: TomogramView, scan: MeasuredScan) -> MeasuredView:
         timestamp=scan.timestamp,
         seconds=0.0,
         correction_um=view.correction_um,
+        position=view.position,
     )

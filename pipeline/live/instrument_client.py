@@ -294,7 +294,9 @@ def merge(
     scanned = (
         {}
         if acquirer is None
-        else acquirer.model_dump(include={"scans", "incomplete", "scan_rate_hz", "microscope"})
+        else acquirer.model_dump(
+            include={"scans", "incomplete", "scan_rate_hz", "microscope", "replay"}
+        )
     )
     processed = (
         {}
@@ -345,12 +347,13 @@ def _summary(
         return Phase.STARTING, "starting the acquirer"
     if hanging := _hanging(acquirer, processor, silent):
         return acquirer.phase, hanging
+    stage = "" if acquirer.stage is None else acquirer.stage.silent
     if acquirer.phase is not Phase.LIVE:
-        return acquirer.phase, acquirer.message
+        return acquirer.phase, "; ".join(filter(None, (acquirer.message, stage)))
     recording = acquirer.recording
     busy = recording is not None and recording.running  # its bar says it
     kept = "" if busy else acquirer.drift.message
-    return Phase.LIVE, "; ".join(filter(None, (f"live: {_live(processor)}", kept)))
+    return Phase.LIVE, "; ".join(filter(None, (f"live: {_live(processor)}", kept, stage)))
 
 
 def _hanging(acquirer: AcquirerStatus, processor: ProcessorStatus | None, silent: Set[str]) -> str:

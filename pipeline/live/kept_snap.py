@@ -1,12 +1,14 @@
 """The last snap: a single scan that stays in memory, so that the user can look before saving it."""
 
+import math
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DataError
 from acquisition.interferograms import InterferogramStack
 from files.disk import check_output, check_space
@@ -17,17 +19,38 @@ from pipeline.timelapse.plan import interval_plan
 from pipeline.wire.places import SnapRequest
 from pipeline.wire.sockets import PipelineError
 
-__all__ = ["KeptSnap"]
+__all__ = ["KeptSnap", "SnapOrigin"]
 
 _REQUEST = TypeAdapter(SnapRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapOrigin:
+    """What the recording of a snap says of where it comes from.
+
+    Parameters
+    ----------
+    microscope : str
+        JSON: the ``AcquisitionConfig``; "{}" where nothing is known of it.
+    reconstruction : mapping
+        As in ``SeriesDescription``.
+    stage_um : (x, y, z)
+        Of the stage; nan where unknown.
+    attributes : mapping
+        More attributes of the file.
+    """
+
+    microscope: str = "{}"
+    reconstruction: Mapping[str, Any] = field(default_factory=dict)
+    stage_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Snap:
     stack: InterferogramStack
     background: InterferogramStack
-    stage_um: tuple[float, float, float]
-    config: AcquisitionConfig
+    origin: SnapOrigin
 
 
 class KeptSnap:
@@ -47,14 +70,10 @@ class KeptSnap:
         return None if snap is None else snap.stack.sequence
 
     def keep(
-        self,
-        stack: InterferogramStack,
-        background: InterferogramStack,
-        stage_um: tuple[float, float, float],
-        config: AcquisitionConfig,
+        self, stack: InterferogramStack, background: InterferogramStack, origin: SnapOrigin
     ) -> None:
         """Keep a scan; its frames are copied, since scans in shared memory are written over."""
-        self._snap = _Snap(replace(stack, frames=stack.frames.copy()), background, stage_um, config)
+        self._snap = _Snap(replace(stack, frames=stack.frames.copy()), background, origin)
 
     def save(self, text: str) -> str:
         """Write it as a ``SnapRequest`` in JSON asks for.
@@ -80,18 +99,20 @@ class KeptSnap:
 
 
 def _write(snap: _Snap, request: SnapRequest, output: Path) -> None:
+    origin = snap.origin
     description = SeriesDescription(
         interval_plan(1, 0.0).to_json(),
-        snap.config.model_dump_json(exclude_defaults=True),
+        origin.microscope,
         (request.place_name,),
-        snap.config.reconstruction.set_values(),
+        origin.reconstruction,
     )
     notes = SampleNotes(request.sample_name, request.notes)
+    attributes = {**origin.attributes, **notes.attributes()}
     unfinished = output.with_name(f"{output.name}.unfinished")
     unfinished.unlink(missing_ok=True)  # of a process that was killed
     try:
-        with RecordingWriter(unfinished, snap.background, notes.attributes(), description) as file:
-            file.append(snap.stack, ScanLocation(0, snap.stage_um))
+        with RecordingWriter(unfinished, snap.background, attributes, description) as file:
+            file.append(snap.stack, ScanLocation(0, origin.stage_um))
         unfinished.rename(output)
     finally:
         unfinished.unlink(missing_ok=True)

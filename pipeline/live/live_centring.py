@@ -2,7 +2,8 @@
 
 A time-lapse corrects the stages between its own scans (``pipeline.timelapse.object_keeper``). While
 there is none, some of the live scans are looked at: looking takes about as long as a few scans, so
-it may take at most a tenth of the time.
+it may take at most a tenth of the time. Each position that the stage is sent to by name has an
+object and an offset of its own, to which it comes back.
 """
 
 import time
@@ -31,6 +32,8 @@ class LiveCentring:
     def __init__(self, on: bool) -> None:
         self._microscope: Microscope | None = None
         self._keeper: ObjectKeeper | None = None
+        self._numbers = {"": 0}  # of the positions that the keeper knows
+        self._position = 0
         self._wanted = on
         self._next_look_s = 0.0
         self._failed = ""
@@ -65,7 +68,8 @@ class LiveCentring:
                 "keep: an object is kept in the middle by a sample stage or a focus drive, and "
                 "this microscope has neither: name them in [stage]"
             )
-        self._wanted, self._keeper, self._failed = argument == "on", None, ""
+        self._wanted = argument == "on"
+        self.forget()
         return "the object is kept in the middle" if self._wanted else "the stages stay"
 
     def after_scan(self, scan: InterferogramStack, background: InterferogramStack | None) -> None:
@@ -75,18 +79,41 @@ class LiveCentring:
             return
         keeper = self._keeper or ObjectKeeper(microscope)
         keeper.on, self._keeper = True, keeper
-        keeper.look(0, scan, background)
-        try:
-            keeper.go_to(0, (None, None, None))
-            self._failed = ""
-        except DeviceError as error:
-            self._failed = f"not corrected: {error}"
+        keeper.look(self._position, scan, background)
+        self._correct(keeper)
         now_s = time.monotonic()
         self._next_look_s = now_s + (now_s - begin_s) * (1 / _SHARE - 1)
 
+    def _correct(self, keeper: ObjectKeeper) -> None:
+        try:
+            keeper.go_to(self._position, (None, None, None))
+            self._failed = ""
+        except DeviceError as error:
+            self._failed = f"not corrected: {error}"
+
+    def enter(self, position: str) -> None:
+        """Go on at the position that the stages were just sent to.
+
+        Parameters
+        ----------
+        position : str
+            Its name; the stages go on to where its object was seen last. "": no position by name,
+            so that the object nearest to the middle is taken.
+        """
+        self._position = self._numbers.setdefault(position, len(self._numbers))
+        self._next_look_s = 0.0  # at the first scan there
+        keeper = self._keeper
+        if keeper is None:
+            return
+        keeper.sent()
+        if not position:
+            keeper.leave(self._position)
+        elif self.on:
+            self._correct(keeper)
+
     def forget(self) -> None:
-        """Take the object nearest to the middle from the next live scan on."""
-        self._keeper = None
+        """Take the object nearest to the middle from the next live scan on, at all positions."""
+        self._keeper, self._failed = None, ""
 
     def state(self, recorded: str | None) -> DriftState:
         """Return the state; ``recorded`` is the status of the time-lapse that runs, if one does."""

@@ -26,7 +26,7 @@ from pipeline.live.service import KeepSetting
 from pipeline.timelapse.forecast import Forecast
 from pipeline.timelapse.outlook import check_stage, plan_of
 from pipeline.timelapse.plan import TimelapsePlan
-from pipeline.timelapse.run import Activity, TimelapseRun, required_series
+from pipeline.timelapse.run import Activity, TimelapseRun, Whereabouts, required_series
 from pipeline.tomograms.follower_process import FollowerProcess
 from pipeline.wire.places import StageState
 from pipeline.wire.sockets import PipelineError
@@ -206,6 +206,11 @@ class LiveTimelapse:
     def background(self) -> InterferogramStack | None:
         """The current background of the time-lapse."""
         return None if self._run is None else self._run.background
+
+    @property
+    def position(self) -> Whereabouts | None:
+        """The stage position that the time-lapse is at; None: it is at none by name."""
+        return None if self._run is None else self._run.whereabouts
 
     def step(
         self,

@@ -35,12 +35,15 @@ _REQUESTS: TypeAdapter[MeasuringRequest] = TypeAdapter(MeasuringRequest)
 
 
 class ViewMeasurer:
-    """Measures the tomograms of a running instrument, and follows objects through them."""
+    """Measures the tomograms of a running instrument, and follows objects through them.
+
+    Those of each stage position are followed by themselves, and no number is used twice.
+    """
 
     def __init__(self) -> None:
-        from measuring.following import Follower  # with scipy: not before it is used
+        from measuring.following import PositionsFollower  # with scipy: not before it is used
 
-        self._follower = Follower()
+        self._follower = PositionsFollower()
 
     def __call__(self, view: TomogramView, settings: MeasuringSettings) -> MeasuredView:
         """Return the objects of the regularized volume of a view, or else of its raw one.
@@ -69,7 +72,7 @@ class ViewMeasurer:
         found = measure_volume(index, shown.voxel_size_um, view.optics, settings)
         x, y, z = view.correction_um  # what the stages did is no motion of the objects
         in_sample = [one.moved(z, y, x) for one in found.objects[:_MOST]]
-        objects = self._follower.follow(in_sample, view.timestamp)
+        objects = self._follower.follow(view.position, in_sample, view.timestamp)
         return MeasuredView(
             objects=objects,
             labels=_compact(found.labels, len(objects)),
@@ -82,6 +85,7 @@ class ViewMeasurer:
             timestamp=view.timestamp,
             seconds=time.monotonic() - begin,
             correction_um=view.correction_um,
+            position=view.position,
         )
 
 
@@ -193,7 +197,8 @@ class MeasuringProcess:
         self._publisher.publish(measured_message(found, self._stamp))
         count = len(found.objects)
         what = f"{count} object{'s' * (count != 1)}" if count else "no object"
-        self._message = f"{what} in {scan_name(view.sequence)}, measured in {found.seconds:.1f} s"
+        where = f"{scan_name(view.sequence)}{f' at {view.position}' if view.position else ''}"
+        self._message = f"{what} in {where}, measured in {found.seconds:.1f} s"
 
     def _handle(self, command: Command) -> str:
         if command.name != "measure":

@@ -7,6 +7,7 @@ still be growing. Nothing here loads torch: a recording does, in the thread, onc
 
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = ["Playback", "open_playback"]
 
 _LOOK_S = 1.0  # between checks whether the file has grown
 _TICK_S = 0.05
+_UNREADABLE = (LiveTomoError, OSError)
+_GONE = "has gone from the disk: put it back to go on"
 
 
 def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":
@@ -238,10 +241,8 @@ class Playback(RefusesInstrument, Closing):
         """Play only the scans of one stage position; "": of all."""
         with self._changed:
             if position and position not in self._position_labels:
-                raise PipelineError(
-                    f"the position must be one with scans "
-                    f"({', '.join(dict.fromkeys(self._position_labels))}), got {position!r}"
-                )
+                known = ", ".join(dict.fromkeys(self._position_labels))
+                raise PipelineError(f"the position must be one of {known}, got {position!r}")
             self._position, self._kept_playlist = position, None
             playlist = self._playlist()
             self._clock.restart()
@@ -296,7 +297,6 @@ class Playback(RefusesInstrument, Closing):
             raise PipelineError(
                 f"{self._source.path.name} is a tomogram file: a constraint is for recordings"
             )
-
         with self._changed:
             self._constraint = check_constraint(name)
             self._ask()
@@ -328,6 +328,14 @@ class Playback(RefusesInstrument, Closing):
     # --- the thread ---
 
     def _run(self) -> None:
+        try:
+            self._play()
+        except Exception as error:  # the end of the thread: bugs are shown to the user, too
+            traceback.print_exc()
+            with self._changed:
+                self._tell(f"playing has ended, open the file again: {error!r}")
+
+    def _play(self) -> None:
         looked = time.monotonic()
         while not self._closed:
             wanted = self._wanted()
@@ -384,7 +392,7 @@ class Playback(RefusesInstrument, Closing):
             view = self._views.get(wanted) or self._made(wanted)
         except Stopped:
             return
-        except LiveTomoError as error:
+        except _UNREADABLE as error:
             view, problem = None, f"{scan_name(wanted[0])} cannot be shown: {error}"
         check = None if view is None else self._checked(view)
         with self._changed:
@@ -403,13 +411,13 @@ class Playback(RefusesInstrument, Closing):
     def _checked(self, view: TomogramView) -> QualityView | None:
         try:
             return self._source.check(view)
-        except LiveTomoError:
+        except _UNREADABLE:
             return None  # the file is being written: the tomogram is shown without it
 
     def _show_light(self, scan: int) -> None:
         try:
             light = self._source.light(scan)
-        except LiveTomoError:
+        except _UNREADABLE:
             light = None  # its recording does not fit, or is being written
         with self._changed:
             self._light_of = scan
@@ -427,7 +435,7 @@ class Playback(RefusesInstrument, Closing):
             angle, self._angle_asked = self._angle, False
         try:
             frame = self._source.interferogram(scan, angle)
-        except LiveTomoError:
+        except _UNREADABLE:
             return  # of a recording that was moved or is being written: the tomogram is shown
         with self._changed:
             self._updates = replace(self._updates, interferogram=frame)
@@ -448,10 +456,13 @@ class Playback(RefusesInstrument, Closing):
         """Check whether the file has grown."""
         try:
             labels = self._source.position_labels()
-        except LiveTomoError:
-            return  # it is being written; the display stays
+        except _UNREADABLE:
+            if not self._source.path.exists() and _GONE not in self._message:
+                with self._changed:
+                    self._tell(f"{self.shown_name} {_GONE}")
+            return  # else it is being written; the display stays
         with self._changed:
-            if labels and labels != self._position_labels:
+            if labels and (labels != self._position_labels or _GONE in self._message):
                 self._position_labels, self._kept_playlist = labels, None
                 if self._position not in labels:
                     self._position = ""

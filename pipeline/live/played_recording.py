@@ -112,7 +112,8 @@ class PlayedRecording:
         }
         warnings = (*made.report.warnings, *(regularized.warnings if regularized else ()))
         whole = view_of(made, regularized, method, stages_s, warnings, light=light)
-        return replace(windowed(whole), correction_um=self.correction_um(scan))
+        at = self._labels[scan]
+        return replace(windowed(whole), position=at, correction_um=self.correction_um(scan))
 
     def _reconstructed(self, scan: int) -> "tuple[Reconstruction, LightPath]":
         """Return the reconstruction of a scan; the last one is kept for other regularizers."""

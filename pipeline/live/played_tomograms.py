@@ -109,6 +109,7 @@ class PlayedTomograms:
             optics=series.optics,
             fluorescence=fluorescence_at(self.path, scan),
             correction_um=self.correction_um(scan),
+            position=self._labels[scan],
         )
 
     def check(self, view: TomogramView) -> QualityView | None:
@@ -143,6 +144,7 @@ class PlayedTomograms:
             sequence=view.sequence,
             timestamp=view.timestamp,
             seconds=0.0,
+            position=view.position,
         )
 
     def _compared(self, method: str, view: TomogramView) -> NDArray[np.float32] | None:

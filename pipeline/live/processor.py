@@ -161,7 +161,7 @@ class Processor:
                 sequence=arrived.sequence,
                 timestamp=arrived.timestamp,
             )
-            scan.announce(arrived.place)
+            scan.announce(arrived.place, arrived.view.position)
             scan.reconstructor.keep_fields = self._needs_fields()
             try:
                 scan.add(frames, arrived.angles, stack)
@@ -174,10 +174,13 @@ class Processor:
     def _update(self, arrived: ArrivedFrames, scan: ScanInProgress) -> None:
         """Publish a tomogram of the newest frame of each angle."""
         reconstruction, oldest_s = scan.now()
+        at = arrived.view
         times = [arrived.timestamp, time.time()]
         view = self._view(reconstruction, scan.reconstructor, times, ("reconstruction",))
         oldest_s += time.time() - times[1]
-        self._show(replace(view, oldest_s=oldest_s, correction_um=arrived.correction_um))
+        self._show(
+            replace(view, oldest_s=oldest_s, position=at.position, correction_um=at.correction_um)
+        )
 
     def _process(self, arrival: ArrivedScan) -> None:
         self._early = None
@@ -210,7 +213,7 @@ class Processor:
         times.append(time.time())
         stages = ("scan", "wait", "reconstruction")
         view = self._view(reconstruction, scan.reconstructor, times, stages)
-        view = replace(view, correction_um=header.correction_um)
+        view = replace(view, position=header.position, correction_um=header.correction_um)
         fields = reconstruction.spectrum.fields if self._fields_checked else None
         self._newest = tomogram_message(view, self._stamp), view, fields
         self._show(view)

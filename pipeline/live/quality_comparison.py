@@ -82,6 +82,7 @@ def check_view(
         sequence=view.sequence,
         timestamp=view.timestamp,
         seconds=time.monotonic() - begin,
+        position=view.position,
     )
 
 

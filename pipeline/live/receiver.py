@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from acquisition.errors import LiveTomoError
 from acquisition.interferograms import InterferogramStack
-from acquisition.scanning.view_axes import Xyz
 from pipeline.wire.bound_sockets import FRAMES_QUEUE, Context, connect
 from pipeline.wire.frame_ring import RingPlace, RingReader
 from pipeline.wire.messages import FramesHeader, Inbox, Message, StackHeader, stack_from
+from pipeline.wire.places import HERE, ViewPlace
 from pipeline.wire.sockets import PipelineError
 
 __all__ = ["ArrivedFrames", "ArrivedScan", "BackgroundKey", "Receiver"]
@@ -47,7 +47,7 @@ class ArrivedFrames:
     key: BackgroundKey
     sequence: int
     timestamp: float  # when the first of them was announced, seconds since the epoch
-    correction_um: Xyz = (0.0, 0.0, 0.0)
+    view: ViewPlace = HERE
     angles: list[int] = field(default_factory=list)
 
 
@@ -184,7 +184,11 @@ class Receiver(threading.Thread):
             waiting = self._frames
             if waiting is None or waiting.place != header.place:
                 waiting = ArrivedFrames(
-                    header.place, key, header.sequence, time.time(), header.correction_um
+                    header.place,
+                    key,
+                    header.sequence,
+                    time.time(),
+                    ViewPlace(header.position, header.correction_um),
                 )
             waiting.angles.extend(header.angles)
             self._frames = waiting

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from acquisition.errors import DataError, ScanStopped
 from acquisition.interferograms import InterferogramStack
+from acquisition.scan_name import scan_name
+from files.positions import Positions
 from files.recording import read_recording
 from files.series import RecordedScan
+from pipeline.live.kept_snap import SnapOrigin
+from pipeline.wire.places import ViewPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from acquisition.scanning.view_axes import Xyz
 
 __all__ = ["Replay"]
 
@@ -33,8 +35,10 @@ class Replay:
     ----------
     background : InterferogramStack
         That of the last scan.
-    correction_um : (x, y, z)
-        How far its field of view had been moved when it was recorded.
+    view : ViewPlace
+        Where its field of view was when it was recorded.
+    origin : SnapOrigin
+        What a file says of it, if it is saved by itself.
 
     Raises
     ------
@@ -50,7 +54,9 @@ class Replay:
         self._scans: Iterator[RecordedScan] = iter(())
         self._next = self._following()
         self.background = self._next.background
-        self.correction_um: Xyz = (0.0, 0.0, 0.0)
+        self.view, self.origin = ViewPlace(), SnapOrigin()
+        series = self._recording.series
+        self._labels = ("",) if series is None else Positions(series.positions).labels
         self._last_s: float | None = None  # time of the last scan in the recording
         self._shown_s = 0.0  # when it was replayed
 
@@ -61,6 +67,13 @@ class Replay:
             self._scans, self._last_s = self._recording.scans(), None
             scan = next(self._scans)
         return scan
+
+    def _origin(self, scan: RecordedScan) -> SnapOrigin:
+        source = {"replayed_from": f"{scan_name(scan.stack.sequence)} of {self.name}"}
+        series = self._recording.series
+        if series is None:
+            return SnapOrigin(attributes=source)
+        return SnapOrigin(series.microscope, series.reconstruction, scan.stage_um, source)
 
     def scan(self, stop: threading.Event) -> InterferogramStack:
         """Return the next scan when its time has come.
@@ -77,6 +90,7 @@ class Replay:
                 raise ScanStopped
         self._last_s, self._shown_s = stack.timestamp, time.monotonic()
         self.background = self._next.background
-        self.correction_um = self._next.correction_um
+        self.view = ViewPlace(self._labels[self._next.position], self._next.correction_um)
+        self.origin = self._origin(self._next)
         self._next = self._following()
         return replace(stack, timestamp=time.time())

@@ -30,6 +30,7 @@ class ScanInProgress:
         self.reconstructor = reconstructor
         self._rolling: RollingTomography | None = None
         self._place: RingPlace | None = None
+        self._position = ""
         self._done: set[int] = set()  # angles of the scan at this place
         self._taken_s: dict[int, float] = {}  # when the newest frame of each angle came
 
@@ -70,10 +71,15 @@ class ScanInProgress:
             self._done.update(range(first, last))
             self._taken_s.update(dict.fromkeys(range(first, last), time.monotonic()))
 
-    def announce(self, place: RingPlace) -> None:
-        """Say where the scan lies whose frames come next."""
+    def announce(self, place: RingPlace, position: str = "") -> None:
+        """Say where the scan lies whose frames come next, and at which stage position it is taken.
+
+        Frames of another position show something else: none goes into a tomogram with these.
+        """
         if place != self._place:
             self._place, self._done = place, set()
+        if position != self._position:
+            self._position, self._taken_s = position, {}
 
     def finish(
         self, stack: InterferogramStack, place: RingPlace | None, *, moved: bool

@@ -10,11 +10,10 @@ from acquisition.interferograms import InterferogramStack
 from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.frame_ring import FrameRing
 from pipeline.wire.messages import FramesHeader, Message, Stamp, send, stack_message
+from pipeline.wire.places import ViewPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from acquisition.scanning.view_axes import Xyz
 
 __all__ = ["Sending"]
 
@@ -39,8 +38,8 @@ class Sending:
     together : int
         Number of frames announced by one message.
     locate : callable
-        Called when a scan begins; returns how far the view has been moved, (x, y, z) in um.
-    correction_um : (x, y, z)
+        Called when a scan begins; returns where the field of view is.
+    view : ViewPlace
         Its answer for the last scan.
     """
 
@@ -48,8 +47,8 @@ class Sending:
         self._stacks, self._news, self._stamp = stacks, frames, stamp
         self._ring = FrameRing()
         self.together = TOGETHER
-        self.locate: Callable[[], Xyz] = lambda: self.correction_um
-        self.correction_um: Xyz = (0.0, 0.0, 0.0)
+        self.locate: Callable[[], ViewPlace] = lambda: self.view
+        self.view = ViewPlace()
         self._frames: NDArray[Any] | None = None
         self._arrived: list[int] = []
         self._moved = False
@@ -62,7 +61,7 @@ class Sending:
     def begin(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return memory for a scan, (angles, y, x), which stays as it is for the next two."""
         self._frames, self._arrived, self._moved = self._ring.begin(shape, dtype), [], False
-        self.correction_um = self.locate()
+        self.view = self.locate()
         return self._frames
 
     def arrived(self, angle: int) -> None:
@@ -76,7 +75,8 @@ class Sending:
                 place=place,
                 angles=tuple(self._arrived),
                 background=self._background,
-                correction_um=self.correction_um,
+                position=self.view.position,
+                correction_um=self.view.correction_um,
                 **self._stamp(self._sequence),
             )
             send(self._news, Message(header))
@@ -99,7 +99,7 @@ class Sending:
             sent_at=time.time(),
             place=place,
             moved=self._moved and place is not None,
-            correction_um=self.correction_um,
+            view=self.view,
         )
         return send(self._stacks, message)
 

@@ -3,12 +3,19 @@
 It is asked on the thread of the command server: the core serves several threads, and the answer
 takes as long as the device. It is moved by the thread that scans, between two scans. That thread
 also asks where the view of a scan is, so that places in its tomogram become places in the sample.
+Each stage position has an origin of its own there: where its visits are to go, or where its first
+scan was taken.
+
+A stage that does not answer costs its time limit each time. So scans ask it no more, and a thread
+of its own does, at growing intervals, until it answers.
 """
 
 import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,40 +23,66 @@ from acquisition.configuration.sections import StageSection
 from acquisition.errors import DataError, DeviceError
 from acquisition.scanning.stage import Stage
 from acquisition.scanning.view_axes import Xyz, in_view
-from pipeline.wire.places import StagePlace, StageState
+from pipeline.wire.places import StagePlace, StageState, ViewPlace
 from pipeline.wire.sockets import PipelineError
 
 __all__ = ["StageControl"]
 
 _PLACE = TypeAdapter(StagePlace)
+_UNKNOWN: Xyz = (math.nan, math.nan, math.nan)
+_FIRST_WAIT_S = 2.0  # until a stage that fell silent is asked again; twice as long each time
+_LONGEST_WAIT_S = 60.0
 
 
 class StageControl:
-    """The stage of the open microscope, if there is one."""
+    """The stage of the open microscope, if there is one.
+
+    Attributes
+    ----------
+    position : str
+        Label of the position that the stage is at; "" where it has none.
+    last_um : (x, y, z)
+        Of the stage at the last scan; nan where it did not say.
+    """
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
         self._wanted: StagePlace | None = None
         self._state: StageState | None = None
-        self._lock = threading.Lock()  # two threads write the state
+        self._lock = threading.Lock()  # several threads write the state
         self._section = StageSection()
-        self._home: Sequence[float] = ()
+        self.position = ""
+        self._homes: dict[str, Xyz] = {}  # of the stage, where each position began
         self._correction_um: Xyz = (0.0, 0.0, 0.0)
-        self.last_um: Xyz = (math.nan, math.nan, math.nan)  # of the stage, at the last scan
-        self._mute = False  # it did not say where it is, which costs its time limit
+        self.last_um = _UNKNOWN
+        self._closed = threading.Event()
+        self._asks, self._thread = False, threading.Thread()
+        self._wait_s, self._answered_s = _FIRST_WAIT_S, -math.inf
 
     def open(self, stage: Stage, section: StageSection) -> None:
         """Use the stage of a microscope that was just opened, and its directions."""
         home = stage.position_um()
         place = _place(home)
         if place != StagePlace():
-            self._section, self._home = section, home
+            self._section, self._homes = section, {"": home}
             self._stage, self._state = stage, StageState(place)
+
+    def close(self) -> None:
+        """Ask no more; call this before the microscope is closed."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @property
     def state(self) -> StageState | None:
         """What is known of the stage; None if there is none, or it is not known yet."""
         return self._state
+
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer when it was asked last."""
+        state = self._state
+        return state is not None and state.silent_since_s is not None
 
     # ---- Called by the command server ----
 
@@ -57,8 +90,7 @@ class StageControl:
         """Return where the stage is now, as the JSON of a StagePlace."""
         stage, _ = self._there("where")
         place = _place(stage.position_um())
-        with self._lock:
-            self._state = replace(self._there("where")[1], place=place)
+        self._note(place)
         return _PLACE.dump_json(place).decode()
 
     def request(self, text: str) -> str:
@@ -95,24 +127,56 @@ class StageControl:
             )
         return self._stage, self._state
 
+    def _note(self, place: StagePlace, **more: bool | str) -> None:
+        """Take note of an answer of the stage."""
+        with self._lock:
+            if self._state is not None:
+                answers: dict[str, Any] = {"silent_since_s": None, "silence": "", **more}
+                self._state = replace(self._state, place=place, position=self.position, **answers)
+
     # ---- Done by the thread that scans ----
 
-    def correction_um(self) -> Xyz:
-        """Return how far the view has been moved since the start, (x, y, z) in the tomogram's axes.
+    def enter(self, position: str, home: Xyz | None) -> None:
+        """Take the stage to be at a position from now on.
 
-        A stage that does not answer is taken to be where it was, and not asked again before the
-        next move.
+        Parameters
+        ----------
+        position : str
+        home : (x, y, z) or None
+            Of the stage, where the position began; None: where it is at the next scan.
         """
-        if self._stage is not None and not self._mute:
+        self._begin(position)
+        if home is None:
+            self._homes.pop(position, None)
+        else:
+            self._homes[position] = home
+
+    def _begin(self, position: str) -> None:
+        if position == self.position:
+            return
+        self.position, self._correction_um = position, (0.0, 0.0, 0.0)
+        with self._lock:
+            if self._state is not None:
+                self._state = replace(self._state, position=position)
+
+    def locate(self) -> ViewPlace:
+        """Return the position, and how far the view has been moved from where that began.
+
+        A stage that does not answer is taken to be where it was.
+        """
+        stage = self._stage
+        if stage is not None and not self.silent:
             try:
-                here = self._stage.position_um()
-            except DeviceError:
-                self._mute = True
+                here = stage.position_um()
+            except DeviceError as error:
+                self._fall_silent(stage, str(error))
             else:
+                self._note(_place(here))
                 self.last_um = here
-                way = [at - home for at, home in zip(here, self._home, strict=True)]
+                home = self._homes.setdefault(self.position, here)
+                way = [at - began for at, began in zip(here, home, strict=True)]
                 self._correction_um = in_view(self._section, way)
-        return self._correction_um
+        return ViewPlace(self.position, self._correction_um)
 
     def carry_out(self) -> bool:
         """Make the requested move; return whether there was one. The state says how it ended."""
@@ -120,15 +184,62 @@ class StageControl:
             wanted, self._wanted = self._wanted, None
         if wanted is None or self._stage is None:
             return False
-        problem, self._mute = "", False
         try:
             self._stage.move_to(wanted.x_um, wanted.y_um, wanted.z_um)
-            place = _place(self._stage.position_um())
+            here = self._stage.position_um()
         except DeviceError as error:  # the user sees it and decides; scans go on
-            problem, place = str(error), self._state.place if self._state else StagePlace()
-        with self._lock:
-            self._state = StageState(place, moving=self._wanted is not None, problem=problem)
+            self._begin("")  # it may have gone a part of the way
+            with self._lock:
+                assert self._state is not None
+                moving = self._wanted is not None
+                self._state = replace(self._state, moving=moving, problem=str(error))
+            return True
+        self._arrive(wanted, here)
         return True
+
+    def _arrive(self, wanted: StagePlace, here: Xyz) -> None:
+        """Begin, or go on, with the position that the stage was sent to."""
+        self._begin(wanted.name)
+        if wanted.name:
+            known = self._homes.get(wanted.name, here)
+            x, y, z = (
+                began if um is None else um
+                for um, began in zip((wanted.x_um, wanted.y_um, wanted.z_um), known, strict=True)
+            )
+            self._homes[wanted.name] = (x, y, z)
+        self._note(_place(here), moving=self._wanted is not None, problem="")
+
+    # ---- A stage that does not answer ----
+
+    def _fall_silent(self, stage: Stage, why: str) -> None:
+        """Say since when it is silent, and have it asked again beside the scans."""
+        self.last_um = _UNKNOWN
+        with self._lock:
+            assert self._state is not None
+            self._state = replace(self._state, silent_since_s=time.time(), silence=why)
+            if self._asks:
+                return  # it has just heard an answer, and will see that there is none again
+            self._asks = True
+        if time.monotonic() - self._answered_s > _LONGEST_WAIT_S:
+            self._wait_s = _FIRST_WAIT_S  # else it comes and goes, and each time costs a scan
+        self._thread = threading.Thread(
+            target=self._ask_again, args=(stage,), name="silent stage", daemon=True
+        )
+        self._thread.start()
+
+    def _ask_again(self, stage: Stage) -> None:
+        while not self._closed.wait(self._wait_s):
+            self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+            try:
+                place = _place(stage.position_um())
+            except DeviceError:
+                continue  # the state says since when, and goes on saying it
+            self._answered_s = time.monotonic()
+            self._note(place)
+            with self._lock:
+                if not self.silent:
+                    self._asks = False
+                    return
 
 
 def _place(position_um: Sequence[float]) -> StagePlace:

@@ -132,7 +132,7 @@ class Thumbnails(Closing):
             self._free.wait()
             try:
                 picture = self._read(scan)
-            except LiveTomoError:
+            except (LiveTomoError, OSError):
                 picture = None  # showing the scan says why
             with self._changed:
                 if kept is self._kept:  # else it was forgotten meanwhile

@@ -156,6 +156,20 @@ class ObjectKeeper:
             control.forget()
         self.status = self.problem = ""
 
+    def home_um(self, position: int) -> Xyz | None:
+        """Return where the stages were at the first scan of a position; None before it."""
+        return self._homes.get(position)
+
+    def sent(self) -> None:
+        """Take note that somebody else sent the stages to a planned place, without an offset."""
+        self._applied = _ORIGIN
+
+    def leave(self, position: int) -> None:
+        """Know nothing of a position any more; its object and its place are no longer the same."""
+        self._controls.pop(position, None)
+        self._homes.pop(position, None)
+        self.status = self.problem = ""
+
     def restore(self, position: int, home_um: Xyz, correction_um: Xyz, *, newest: bool) -> None:
         """Go on with a position of a recording.
 

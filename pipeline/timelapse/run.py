@@ -28,7 +28,7 @@ from acquisition.microscope import Microscope
 from acquisition.scan_name import scan_name
 from acquisition.scanning.collected_frames import FrameSink
 from files.disk import SPARE_BYTES, check_space, free_bytes
-from files.positions import Positions
+from files.positions import Positions, StageXYZ
 from files.recording import (
     Recording,
     RecordingAppender,
@@ -45,7 +45,9 @@ from pipeline.timelapse.schedule import Schedule
 if TYPE_CHECKING:
     from pipeline.timelapse.focus_drive import Autofocus
 
-__all__ = ["Activity", "Progress", "TimelapseRun", "duration", "required_series"]
+__all__ = ["Activity", "Progress", "TimelapseRun", "Whereabouts", "duration", "required_series"]
+
+Whereabouts = tuple[str, StageXYZ | None]  # a position's label, and its stages' first place
 
 
 class Activity(StrEnum):
@@ -165,6 +167,8 @@ class TimelapseRun(Closing):
         self._autofocus: Autofocus | None = None
         self._focused_um: dict[int, float] = {}
         self._schedule = Schedule(plan.visits)
+        self._labels, self._at = Positions(plan.positions).labels, -1
+        self._placed = plan.moves or any(self._labels)
         self._scan_bytes = microscope.config.scan_bytes()
         self._since_background = 0
         self._background_at_s = 0.0
@@ -241,6 +245,17 @@ class TimelapseRun(Closing):
     def due_s(self) -> float:
         """Seconds until the next step; infinite while paused and after the end."""
         return max(self._schedule.due_s - self._lead_s, 0.0)
+
+    @property
+    def whereabouts(self) -> Whereabouts | None:
+        """The label of the position that the stages are at, and where they were at its first scan.
+
+        None before the first visit, and where a plan has one place without a name: the present one.
+        """
+        if self._at < 0 or not self._placed:
+            return None
+        label = self._labels[self._at] or "position 1"
+        return label, self.keeper.home_um(self._at)
 
     def pause(self) -> None:
         """Stop the clock. A running scan is not interrupted."""
@@ -320,6 +335,7 @@ class TimelapseRun(Closing):
     def _go_to(self, visit: Visit, stop: threading.Event | None) -> None:
         z_um = self._focused_um.get(visit.position, visit.z_um)
         self.keeper.go_to(visit.position, (visit.x_um, visit.y_um, z_um))
+        self._at = visit.position
         if visit.autofocus:
             self._activity = Activity.FOCUSING
             self._focus(visit.position, stop)

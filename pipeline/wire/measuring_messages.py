@@ -34,6 +34,7 @@ class MeasuredHeader(Header):
     settings: MeasuringSettings
     timestamp: float
     seconds: float
+    position: str = ""
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
@@ -60,6 +61,7 @@ def measured_message(view: MeasuredView, stamp: "Stamp") -> "Message":
         settings=view.settings,
         timestamp=view.timestamp,
         seconds=view.seconds,
+        position=view.position,
         correction_um=view.correction_um,
         **stamp(view.sequence),
     )
@@ -81,5 +83,6 @@ def measured_view(header: MeasuredHeader, arrays: Sequence[NDArray[Any]]) -> Mea
         sequence=header.sequence,
         timestamp=header.timestamp,
         seconds=header.seconds,
+        position=header.position,
         correction_um=header.correction_um,
     )

@@ -25,7 +25,7 @@ from pipeline.wire.frame_ring import RingPlace
 from pipeline.wire.header import ArraySpec, Header, expect_arrays
 from pipeline.wire.measured_light import LightPlan, MeasuredLight
 from pipeline.wire.measuring_messages import MeasuredHeader, MeasuringStatus
-from pipeline.wire.places import StageState
+from pipeline.wire.places import HERE, StageState, ViewPlace
 from pipeline.wire.scan_messages import FramesHeader, StackHeader, stack_from
 from pipeline.wire.state import (
     DriftState,
@@ -110,6 +110,7 @@ class TomogramHeader(Header):
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     light: LightPath | None = None
     oldest_s: float | None = None
+    position: str = ""
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fields: LightPlan | None = None
 
@@ -122,6 +123,7 @@ class QualityHeader(Header):
     voxel_size_um: tuple[float, float, float]
     timestamp: float
     seconds: float
+    position: str = ""
 
 
 class AcquirerStatus(Header):
@@ -129,7 +131,7 @@ class AcquirerStatus(Header):
 
     ``life`` counts its restarts; ``unsent`` counts scans dropped because the queue to the processor
     was full. ``stage`` is null where there is no stage, ``snapped`` (the scan of the last snap)
-    where there is no snap.
+    where there is no snap; ``replay`` says that a recording takes the place of the microscope.
     """
 
     kind: Literal["acquirer"] = "acquirer"
@@ -145,6 +147,7 @@ class AcquirerStatus(Header):
     stage: StageState | None = None
     drift: DriftState = DriftState()
     snapped: NonNegativeInt | None = None
+    replay: bool = False
 
 
 class ProcessorStatus(Header):
@@ -342,7 +345,7 @@ def stack_message(
     sent_at: float,
     place: RingPlace | None = None,
     moved: bool = False,
-    correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    view: ViewPlace = HERE,
 ) -> Message:
     """Return the message of a scan, or of the background with number ``background``.
 
@@ -358,7 +361,8 @@ def stack_message(
         sent_at=sent_at,
         place=place,
         moved=moved,
-        correction_um=correction_um,
+        position=view.position,
+        correction_um=view.correction_um,
         **stamp(stack.sequence),
     )
     k = stack.illumination_k
@@ -413,6 +417,7 @@ def tomogram_message(view: TomogramView, stamp: Stamp) -> Message:
         window=view.window,
         light=view.light,
         oldest_s=view.oldest_s,
+        position=view.position,
         correction_um=view.correction_um,
         fields=None if view.fields is None else view.fields.plan,
         **stamp(view.sequence),
@@ -450,6 +455,7 @@ def tomogram_view(header: TomogramHeader, arrays: Sequence[NDArray[Any]]) -> Tom
         window=header.window,
         light=header.light,
         oldest_s=header.oldest_s,
+        position=header.position,
         correction_um=header.correction_um,
         uncertainty=volumes[2] if len(volumes) > 2 else None,
         fields=None if header.fields is None else MeasuredLight(header.fields, fields[0]),
@@ -463,6 +469,7 @@ def quality_message(view: QualityView, stamp: Stamp) -> Message:
         voxel_size_um=view.voxel_size_um,
         timestamp=view.timestamp,
         seconds=view.seconds,
+        position=view.position,
         **stamp(view.sequence),
     )
     return Message(header, (view.reference, view.error))
@@ -479,4 +486,5 @@ def quality_view(header: QualityHeader, arrays: Sequence[NDArray[Any]]) -> Quali
         sequence=header.sequence,
         timestamp=header.timestamp,
         seconds=header.seconds,
+        position=header.position,
     )

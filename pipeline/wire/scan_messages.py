@@ -20,7 +20,8 @@ class StackHeader(Header):
     ``background`` is the number of the background that applies; ``sent_at`` is in seconds since
     the epoch. With a ``place`` the frames lie there instead of among the arrays; ``moved`` says
     that frames which were announced before (``FramesHeader``) are in other places now.
-    ``correction_um`` is how far the field of view has been moved, as in ``TomogramView``.
+    ``position`` is the label of the stage position, and ``correction_um`` how far the field of view
+    has been moved there, as in ``TomogramView``.
     """
 
     kind: Literal["stack", "background"]
@@ -32,6 +33,7 @@ class StackHeader(Header):
     sent_at: float
     place: RingPlace | None = None
     moved: bool = False
+    position: str = ""
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
@@ -46,6 +48,7 @@ class FramesHeader(Header):
     place: RingPlace
     angles: tuple[NonNegativeInt, ...]
     background: NonNegativeInt
+    position: str = ""
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 

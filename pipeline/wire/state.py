@@ -229,7 +229,7 @@ class InstrumentState:
     ``quality`` is the status of the quality check, "" if there is none. ``constraint`` is that on
     the sign of the contrast, "" if it cannot be chosen. ``measuring`` is None if there is no
     process that measures objects, ``stage`` if there is no stage, ``snapped``, the scan of the last
-    snap, if there is none.
+    snap, if there is none. ``replay``: a recording takes the place of the microscope.
     """
 
     phase: Phase
@@ -252,6 +252,7 @@ class InstrumentState:
     stage: StageState | None = None
     drift: DriftState = DriftState()
     snapped: int | None = None
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,9 +360,11 @@ class TomogramView:
     was made from them now. ``oldest_s`` is the age of the oldest interferogram in a tomogram that
     was made in the middle of a scan, from the newest one of each angle, in seconds; else None.
     ``fluorescence`` has the channels, (z, y, x) float32 by name, of a file that is played.
+    ``position`` is the label of the stage position; "" where it has none.
     ``correction_um`` is how far the field of view has been moved, (x, y, z) along the axes of the
     tomogram: a place in the tomogram plus it is a place in the sample. It counts from where the
-    stages were when the microscope was opened; in a file, at the first scan of the position.
+    position began: its first scan, or where the stage was sent; without a label, where the stages
+    were when the microscope was opened.
 
     ``window`` is None in a view for display. The quality check gets the whole volumes of the
     reconstruction; shape (z, y, x) and voxel size (dz, dy, dx) of ``window`` then describe the part
@@ -388,6 +391,7 @@ class TomogramView:
     light: LightPath | None = None
     window: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None
     oldest_s: float | None = None
+    position: str = ""
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fields: MeasuredLight | None = None
     fluorescence: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -412,6 +416,8 @@ class QualityView:
         Start of the scan, seconds since the epoch.
     seconds : float
         Duration of the check.
+    position : str
+        Label of the stage position, as in TomogramView.
     """
 
     report: QualityReport
@@ -421,6 +427,7 @@ class QualityView:
     sequence: int
     timestamp: float
     seconds: float
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +458,8 @@ class MeasuredView:
         Duration of the measuring.
     correction_um : (x, y, z)
         How far the field of view had been moved, as in TomogramView.
+    position : str
+        Label of the stage position, as in TomogramView.
     """
 
     objects: tuple[MeasuredObject, ...]
@@ -464,6 +473,7 @@ class MeasuredView:
     timestamp: float
     seconds: float
     correction_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    position: str = ""
 
     def place_of(self, row: int) -> tuple[float, float, float]:
         """Return where an object is in the tomogram, (z, y, x) in um from its middle."""

@@ -53,8 +53,7 @@ class ActionSet(QObject):
         made = QAction(action.title, self._window)
         made.setCheckable(action.checked is not None)
         made.setShortcuts([QKeySequence(keys) for keys in action.keys])
-        keys = keys_text(action)
-        made.setToolTip(f"{action.help} ({keys})" if keys else action.help)
+        made.setToolTip(_tip(action))
         made.triggered.connect(lambda: self._do(action, 1))
         self._window.addAction(made)
         if action.strides:
@@ -67,10 +66,16 @@ class ActionSet(QObject):
         action.does(self._window, steps)
         self.draw_switches()
 
+    def tip(self, name: str) -> str:
+        """Return what an action does, and its key, for another widget that does the same."""
+        return _tip(self._made[name][0])
+
     def draw(self, situation: Situation) -> None:
-        """Enable what can be used now."""
+        """Enable what can be used now; the tooltips of the others say why not."""
         for action, made in self._made.values():
-            made.setEnabled(action.enabled(situation))
+            why = action.hindrance(situation)
+            made.setEnabled(not why)
+            made.setToolTip(f"{_tip(action)}\nNot now: {why}" if why else _tip(action))
 
     def draw_switches(self) -> None:
         """Check the switches that are on."""
@@ -88,7 +93,9 @@ class ActionSet(QObject):
         for group in GROUPS:
             actions = [made for action, made in self._made.values() if action.group == group]
             if actions:
-                menus.addMenu(group).addActions(actions)
+                menu = menus.addMenu(group)
+                menu.addActions(actions)
+                menu.setToolTipsVisible(True)
 
     def button(self, name: str, place: str = "") -> QToolButton:
         """Return a button of an action.
@@ -105,6 +112,11 @@ class ActionSet(QObject):
             style.ToolButtonIconOnly if place == "icon" else style.ToolButtonTextBesideIcon
         )
         return button
+
+
+def _tip(action: Action) -> str:
+    keys = keys_text(action)
+    return f"{action.help} ({keys})" if keys else action.help
 
 
 def keys_text(action: Action) -> str:

@@ -76,7 +76,7 @@ class SearchDialog(QDialog):
         for action in matching(self._actions, words):
             made = self._actions[action.name]
             row = QTreeWidgetItem([made.text(), keys_text(action)])
-            row.setToolTip(0, action.help)
+            row.setToolTip(0, made.toolTip())
             row.setData(0, Qt.ItemDataRole.UserRole, action.name)
             row.setDisabled(not made.isEnabled())
             self.list.addTopLevelItem(row)

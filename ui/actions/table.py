@@ -1,8 +1,21 @@
 """All actions of the window, in the order of its menus."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ui.actions.action import Action, Situation
+from ui.actions.hindrances import (
+    busy,
+    no_answer,
+    no_background,
+    no_keeping,
+    no_microscope,
+    no_release,
+    no_rest,
+    no_snap,
+    no_stage,
+    no_tomogram,
+)
 from ui.sections.voxel_grid import X, Y, Z
 
 if TYPE_CHECKING:
@@ -26,16 +39,14 @@ GROUPS: Final = (
 )
 
 
-def _answers(situation: Situation) -> bool:
-    return situation.answers
+def _no_channel(number: int) -> Callable[[Situation], str]:
+    return lambda s: "" if s.channels >= number else _channels(s.channels)
 
 
-def _live(situation: Situation) -> bool:
-    return situation.live
-
-
-def _shown(situation: Situation) -> bool:
-    return situation.tomogram
+def _channels(count: int) -> str:
+    if not count:
+        return "there is no fluorescence here"
+    return f"there are {count} channels here" if count > 1 else "there is one channel here"
 
 
 def _of_file(window: "Window") -> "LookingBack":
@@ -46,7 +57,7 @@ def _of_file(window: "Window") -> "LookingBack":
 def _enlarging(name: str, plane: str, key: str) -> Action:
     return Action(
         name, f"Enlarge {plane}", f"Let the {plane} section fill the views, or show all again",
-        "View", lambda w, _: w.show_state(w.state.with_enlarged(plane)), (key,), _shown,
+        "View", lambda w, _: w.show_state(w.state.with_enlarged(plane)), (key,), no_tomogram,
         checked=lambda w: w.state.enlarged == plane,
     )  # fmt: skip
 
@@ -56,7 +67,7 @@ def _channel(number: int) -> Action:
         f"channel {number}", f"Fluorescence channel {number}",
         f"Paint or leave out channel {number} of the fluorescence", "View",
         lambda w, _: w.show_state(w.state.with_channel_switched(number - 1)), (f"Ctrl+{number}",),
-        lambda s: s.channels >= number, where="file",
+        _no_channel(number), where="file",
         checked=lambda w: len(w.state.channels) >= number and w.state.channels[number - 1].shown,
     )  # fmt: skip
 
@@ -72,15 +83,15 @@ def _panel(panel: str, name: str, shows: str, key: str, where: str = "") -> Acti
 ACTIONS: Final = (
     Action(
         "open", "Open", "Open a recording or a tomogram file in a window of its own", "File",
-        lambda w, _: w.files.ask(), ("Ctrl+O",), lambda s: not s.busy,
+        lambda w, _: w.files.ask(), ("Ctrl+O",), busy,
     ),
     Action(
         "recent", "Open recent", "Open one of the files that were opened lately", "File",
-        lambda w, _: w.files.show_menu(), ("Ctrl+Shift+O",), lambda s: not s.busy,
+        lambda w, _: w.files.show_menu(), ("Ctrl+Shift+O",), busy,
     ),
     Action(
         "save", "Save image", "Save an image of the views (PNG)", "File",
-        lambda w, _: w.taking_away.save_views(), ("Ctrl+S",), _shown, icon="camera",
+        lambda w, _: w.taking_away.save_views(), ("Ctrl+S",), no_tomogram, icon="camera",
     ),
     Action(
         "save window", "Save image of window", "Save an image of the whole window (PNG)", "File",
@@ -88,7 +99,7 @@ ACTIONS: Final = (
     ),
     Action(
         "copy", "Copy image", "Copy an image of the views to the clipboard", "Edit",
-        lambda w, _: w.taking_away.copy_views(), ("Ctrl+C",), _shown,
+        lambda w, _: w.taking_away.copy_views(), ("Ctrl+C",), no_tomogram,
     ),
     Action(
         "copy window", "Copy image of window",
@@ -97,113 +108,115 @@ ACTIONS: Final = (
     ),
     Action(
         "figure", "Figure", "Save the views as a figure for a paper (PNG, SVG, PDF)", "File",
-        lambda w, _: w.taking_away.figure(), ("Ctrl+F",), _shown,
+        lambda w, _: w.taking_away.figure(), ("Ctrl+F",), no_tomogram,
     ),
     Action(
         "movie", "Movie", "Save a movie of time, of a turn or of a sweep (GIF, MP4)", "File",
-        lambda w, _: w.taking_away.movie(), ("Ctrl+M",), _shown,
+        lambda w, _: w.taking_away.movie(), ("Ctrl+M",), no_tomogram,
     ),
     Action(
         "export", "Export volumes",
         "Save volumes for other programs (OME-Zarr, TIFF, TCF, MATLAB, surfaces)", "File",
-        lambda w, _: w.taking_away.export(), ("Ctrl+E",), _shown,
+        lambda w, _: w.taking_away.export(), ("Ctrl+E",), no_tomogram,
     ),
     Action(
         "table", "Save table of objects", "Save all figures of measured objects (CSV)", "File",
-        lambda w, _: w.taking_away.table(), ("Ctrl+T",), _shown, where="instrument",
+        lambda w, _: w.taking_away.table(), ("Ctrl+T",), no_tomogram,
     ),
     Action(
         "napari", "Open in napari", "Open the volumes on display in napari", "File",
-        lambda w, _: w.taking_away.napari(), ("Ctrl+Shift+N",), _shown,
+        lambda w, _: w.taking_away.napari(), ("Ctrl+Shift+N",), no_tomogram,
     ),
     Action("quit", "Close", "Close the window", "File", lambda w, _: w.close(), ("Ctrl+Q",)),
     Action(
         "undo", "Undo view change", "Go back to the view before the last change", "Edit",
-        lambda w, _: w.undo(), ("Ctrl+Z",), lambda s: s.undoable, icon="undo",
+        lambda w, _: w.undo(), ("Ctrl+Z",),
+        lambda s: "" if s.undoable else "the view has not been changed", icon="undo",
     ),
     Action(
         "redo", "Redo view change", "Return to the view before the last undo", "Edit",
-        lambda w, _: w.redo(), ("Ctrl+Shift+Z", "Ctrl+Y"), lambda s: s.redoable, icon="redo",
+        lambda w, _: w.redo(), ("Ctrl+Shift+Z", "Ctrl+Y"),
+        lambda s: "" if s.redoable else "no change was undone", icon="redo",
     ),
     Action(
         "live", "Start", "Start or stop live imaging", "Instrument",
-        lambda w, _: w.experiment.toggle_live(), ("Space",), _answers, icon="play",
+        lambda w, _: w.experiment.toggle_live(), ("Space",), no_answer, icon="play",
         where="instrument",
     ),
     Action(
         "play", "Play", "Play or pause", "File",
-        lambda w, _: w.experiment.toggle_live(), ("Space",), _answers, icon="play", where="file",
+        lambda w, _: w.experiment.toggle_live(), ("Space",), no_answer, icon="play", where="file",
     ),
     Action(
         "snap", "Snap", "Take one scan and show its tomogram, while live imaging is stopped",
-        "Instrument", lambda w, _: w.experiment.snap(), ("N",), lambda s: s.rests, icon="snap",
+        "Instrument", lambda w, _: w.experiment.snap(), ("N",), no_rest, icon="snap",
         where="instrument",
     ),
     Action(
         "save snap", "Save snap",
         "Save the last snap, its interferograms and its tomogram, with sample, notes and place",
-        "File", lambda w, _: w.taking_away.snap(), ("Shift+N",), lambda s: s.snapped,
+        "File", lambda w, _: w.taking_away.snap(), ("Shift+N",), no_snap,
         where="instrument",
     ),
     Action(
         "background", "Background", "Retake the background", "Instrument",
-        lambda w, _: w.experiment.retake_background(), ("B",), _live, icon="empty",
+        lambda w, _: w.experiment.retake_background(), ("B",), no_background, icon="empty",
         where="instrument",
     ),
     Action(
         "keep", "Keep in the middle",
         "Keep the object in the middle of the field and in focus, by moving the stages",
-        "Instrument", lambda w, _: w.experiment.toggle_keeping(), ("K",), lambda s: s.keeps,
+        "Instrument", lambda w, _: w.experiment.toggle_keeping(), ("K",), no_keeping,
         checked=lambda w: w.experiment.keeps, where="instrument",
     ),
     Action(
         "record", "Record", "Record a time-lapse, or stop the current one", "Instrument",
-        lambda w, _: w.experiment.toggle_recording(), ("Ctrl+R",), _live, icon="record",
+        lambda w, _: w.experiment.toggle_recording(), ("Ctrl+R",), no_microscope, icon="record",
         where="instrument",
     ),
     Action(
         "calibrate", "Calibrate", "Measure angles, fringes, exposure and timing, with a report",
         "Instrument", lambda w, _: w.set_up.calibrate(), ("Ctrl+Shift+C",),
-        lambda s: s.releasable, where="instrument",
+        no_release, where="instrument",
     ),
     Action(
         "microscope file", "Microscope file", "Edit microscope.toml, checked as it is typed",
         "Instrument", lambda w, _: w.set_up.edit_file(), ("Ctrl+Shift+M",),
-        lambda s: not s.busy, where="instrument",
+        busy, where="instrument",
     ),
     Action(
         "add position", "Add position", "Add the present stage position to the positions list",
         "Instrument", lambda w, _: w.experiment.add_position(), ("Shift+P",),
-        lambda s: s.movable, where="instrument",
+        no_stage, where="instrument",
     ),
     Action(
         "go to position", "Go to position", "Move the stage to the selected position", "Instrument",
-        lambda w, _: w.docks.positions.go(), ("Shift+G",), lambda s: s.movable, where="instrument",
+        lambda w, _: w.docks.positions.go(), ("Shift+G",), no_stage, where="instrument",
     ),
     Action(
         "remove position", "Remove position", "Remove the selected position from the list",
         "Instrument", lambda w, _: w.docks.positions.remove(), ("Shift+Del",),
-        lambda s: not s.file, where="instrument",
+        where="instrument",
     ),
     Action(
         "earlier", "Previous scan", "Show the scan before this one", "File",
-        lambda w, n: w.time.step(-n), (",",), _shown, strides=True, where="file",
+        lambda w, n: w.time.step(-n), (",",), no_tomogram, strides=True, where="file",
     ),
     Action(
         "later", "Next scan", "Show the scan after this one", "File",
-        lambda w, n: w.time.step(n), (".",), _shown, strides=True, where="file",
+        lambda w, n: w.time.step(n), (".",), no_tomogram, strides=True, where="file",
     ),
     Action(
         "faster", "Play faster", "Play at the next higher speed: 1, 2, 5, 10, ...", "File",
-        lambda w, _: w.time.speed.step(1), ("]",), _shown, where="file",
+        lambda w, _: w.time.speed.step(1), ("]",), no_tomogram, where="file",
     ),
     Action(
         "slower", "Play slower", "Play at the next lower speed", "File",
-        lambda w, _: w.time.speed.step(-1), ("[",), _shown, where="file",
+        lambda w, _: w.time.speed.step(-1), ("[",), no_tomogram, where="file",
     ),
     Action(
         "newest", "Stay at the newest scan", "Show the newest scan as the file grows", "File",
-        lambda w, _: _of_file(w).toggle_following(), ("Shift+N",), _shown,
+        lambda w, _: _of_file(w).toggle_following(), ("Shift+N",), no_tomogram,
         where="file",
         checked=lambda w: w.looking_back is not None and w.looking_back.following,
     ),
@@ -216,7 +229,7 @@ ACTIONS: Final = (
     Action(
         "measure all", "Measure all scans",
         "Measure the objects of all scans of the file in the background, or stop that", "File",
-        lambda w, _: _of_file(w).toggle_measuring_all(), ("Shift+M",), _shown, where="file",
+        lambda w, _: _of_file(w).toggle_measuring_all(), ("Shift+M",), no_tomogram, where="file",
         checked=lambda w: w.docks.objects.measures_all,
     ),
     Action(
@@ -226,35 +239,36 @@ ACTIONS: Final = (
     ),
     Action(
         "raw beside", "Raw beside it", "Show the raw volume beside the displayed one", "Volume",
-        lambda w, _: w.show_state(w.state.with_beside("raw")), ("Shift+R",), _shown,
+        lambda w, _: w.show_state(w.state.with_beside("raw")), ("Shift+R",), no_tomogram,
         checked=lambda w: w.state.beside == "raw",
     ),
     Action(
         "tv beside", "Total variation beside it",
         "Show total variation on the same scan beside the displayed volume", "Volume",
-        lambda w, _: w.show_state(w.state.with_beside("tv")), ("Shift+T",), _shown,
+        lambda w, _: w.show_state(w.state.with_beside("tv")), ("Shift+T",), no_tomogram,
         checked=lambda w: w.state.beside == "tv",
     ),
     Action(
         "difference", "Difference from raw",
         "Show what the regularizer changed in the raw volume, about zero", "Volume",
-        lambda w, _: w.show_state(w.state.with_beside("regularized - raw")), ("D",), _shown,
+        lambda w, _: w.show_state(w.state.with_beside("regularized - raw")), ("D",), no_tomogram,
         checked=lambda w: w.state.beside == "regularized - raw",
     ),
     Action(
         "tv difference", "Difference from total variation",
         "Show how far the regularized volume is from total variation, about zero", "Volume",
-        lambda w, _: w.show_state(w.state.with_beside("regularized - tv")), ("Shift+D",), _shown,
+        lambda w, _: w.show_state(w.state.with_beside("regularized - tv")), ("Shift+D",),
+        no_tomogram,
         checked=lambda w: w.state.beside == "regularized - tv",
     ),
     Action(
         "tv", "Total variation",
         "Switch between total variation and the regularizer before it", "Volume",
-        lambda w, _: w.experiment.toggle_tv(), ("T",), _answers,
+        lambda w, _: w.experiment.toggle_tv(), ("T",), no_answer,
     ),
     Action(
         "auto", "Automatic contrast", "Fit the contrast to the displayed volume", "Volume",
-        lambda w, _: w.set_contrast(), ("A",), _shown, icon="contrast",
+        lambda w, _: w.set_contrast(), ("A",), no_tomogram, icon="contrast",
     ),
     Action(
         "colormap", "Next colour map", "Use the next colour map", "Volume",
@@ -278,24 +292,24 @@ ACTIONS: Final = (
     Action(
         "error map", "Errors over the views",
         "Show over the views where the last checked volume differs from total variation", "View",
-        lambda w, _: w.show_state(w.state.with_overlay("error")), ("E",), _shown,
+        lambda w, _: w.show_state(w.state.with_overlay("error")), ("E",), no_tomogram,
         checked=lambda w: w.state.overlay == "error",
     ),
     Action(
         "uncertainty map", "Uncertainty over the views",
         "Show over the views where the network says that it is unsure", "View",
-        lambda w, _: w.show_state(w.state.with_overlay("uncertainty")), ("U",), _shown,
+        lambda w, _: w.show_state(w.state.with_overlay("uncertainty")), ("U",), no_tomogram,
         checked=lambda w: w.state.overlay == "uncertainty",
     ),
     Action(
         "outlines", "Outlines of objects", "Show or hide the outlines of measured objects", "View",
-        lambda w, _: w.switch("outlines"), ("M",), _shown,
+        lambda w, _: w.switch("outlines"), ("M",), no_tomogram,
         checked=lambda w: w.state.outlines,
     ),
     Action(
         "fluorescence", "Fluorescence over the views",
         "Add the light of the fluorescence channels to the sections, or leave it out", "View",
-        lambda w, _: w.switch("fluorescence"), ("C",), lambda s: s.channels > 0,
+        lambda w, _: w.switch("fluorescence"), ("C",), _no_channel(1),
         checked=lambda w: w.state.fluorescence, where="file",
     ),
     *(_channel(number) for number in range(1, 5)),
@@ -304,74 +318,74 @@ ACTIONS: Final = (
     _enlarging("yz", "YZ", "3"),
     Action(
         "3d", "3D view", "Show the volume in three dimensions beside the sections", "View",
-        lambda w, _: w.switch("solid"), ("4",), _shown, icon="cube",
+        lambda w, _: w.switch("solid"), ("4",), no_tomogram, icon="cube",
         checked=lambda w: w.state.solid,
     ),
     Action(
         "enlarge 3d", "Enlarge 3D", "Let the 3D view fill the views, or show all again", "View",
-        lambda w, _: w.show_state(w.state.with_enlarged("3D")), ("Shift+4",), _shown,
+        lambda w, _: w.show_state(w.state.with_enlarged("3D")), ("Shift+4",), no_tomogram,
         checked=lambda w: w.state.enlarged == "3D",
     ),
     Action(
         "nearer", "Zoom in", "Zoom in around the cursor", "View",
-        lambda w, _: w.show_state(w.state.zoomed(_ZOOM_STEP)), ("+", "="), _shown,
+        lambda w, _: w.show_state(w.state.zoomed(_ZOOM_STEP)), ("+", "="), no_tomogram,
     ),
     Action(
         "farther", "Zoom out", "Zoom out around the cursor", "View",
-        lambda w, _: w.show_state(w.state.zoomed(1 / _ZOOM_STEP)), ("-",), _shown,
+        lambda w, _: w.show_state(w.state.zoomed(1 / _ZOOM_STEP)), ("-",), no_tomogram,
     ),
     Action(
         "fit", "Show all", "Show the whole volume", "View",
-        lambda w, _: w.show_state(w.state.fitted()), ("F",), _shown, icon="fit",
+        lambda w, _: w.show_state(w.state.fitted()), ("F",), no_tomogram, icon="fit",
     ),
     Action(
         "left", "Cursor left", "Move the cursor along -x", "Cursor",
-        lambda w, n: w.move_cursor(X, -n), ("Left",), _shown, strides=True,
+        lambda w, n: w.move_cursor(X, -n), ("Left",), no_tomogram, strides=True,
     ),
     Action(
         "right", "Cursor right", "Move the cursor along +x", "Cursor",
-        lambda w, n: w.move_cursor(X, n), ("Right",), _shown, strides=True,
+        lambda w, n: w.move_cursor(X, n), ("Right",), no_tomogram, strides=True,
     ),
     Action(
         "up", "Cursor up", "Move the cursor along -y", "Cursor",
-        lambda w, n: w.move_cursor(Y, -n), ("Up",), _shown, strides=True,
+        lambda w, n: w.move_cursor(Y, -n), ("Up",), no_tomogram, strides=True,
     ),
     Action(
         "down", "Cursor down", "Move the cursor along +y", "Cursor",
-        lambda w, n: w.move_cursor(Y, n), ("Down",), _shown, strides=True,
+        lambda w, n: w.move_cursor(Y, n), ("Down",), no_tomogram, strides=True,
     ),
     Action(
         "shallower", "Section before", "Move the cursor along -z", "Cursor",
-        lambda w, n: w.move_cursor(Z, -n), ("PgUp",), _shown, strides=True,
+        lambda w, n: w.move_cursor(Z, -n), ("PgUp",), no_tomogram, strides=True,
     ),
     Action(
         "deeper", "Section after", "Move the cursor along +z", "Cursor",
-        lambda w, n: w.move_cursor(Z, n), ("PgDown",), _shown, strides=True,
+        lambda w, n: w.move_cursor(Z, n), ("PgDown",), no_tomogram, strides=True,
     ),
     Action(
         "centre", "Cursor to the centre", "Move the cursor to the centre, and show all", "Cursor",
-        lambda w, _: w.show_state(w.state.centred()), ("Home",), _shown,
+        lambda w, _: w.show_state(w.state.centred()), ("Home",), no_tomogram,
     ),
     Action(
         "line", "Line profile", "Drag a line on a section to see the RI along it", "Tools",
-        lambda w, _: w.take_up("line"), ("L",), _shown, icon="line",
+        lambda w, _: w.take_up("line"), ("L",), no_tomogram, icon="line",
         checked=lambda w: w.state.tool == "line",
     ),
     Action(
         "region", "Region statistics",
         "Drag a rectangle on a section to see mean, spread and extremes of its RI", "Tools",
-        lambda w, _: w.take_up("region"), ("S",), _shown, icon="region",
+        lambda w, _: w.take_up("region"), ("S",), no_tomogram, icon="region",
         checked=lambda w: w.state.tool == "region",
     ),
     Action(
         "follow", "Follow the object",
         "Keep the cursor on the object under it, from scan to scan", "Tools",
-        lambda w, _: w.toggle_following(), ("O",), _shown, icon="follow",
-        checked=lambda w: w.state.followed is not None,
+        lambda w, _: w.toggle_following(), ("O",), no_tomogram, icon="follow",
+        checked=lambda w: w.state.followed_here is not None,
     ),
     Action(
         "put away", "Put the tool away", "Put the tool away, and show all sections", "Tools",
-        lambda w, _: w.put_away(), ("Esc",), _shown,
+        lambda w, _: w.put_away(), ("Esc",), no_tomogram,
     ),
     _panel(
         "instrument", "instrument panel", "of the instrument", "F2",

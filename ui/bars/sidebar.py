@@ -172,7 +172,7 @@ class Sidebar(QScrollArea):
         values["Voxel size"].setText(f"{across}, z {dz:.3f} µm")
         values["Medium"].setText(f"{tomogram.medium_index:.4f}")
         values["Regularizer"].setText(tomogram.method)
-        values["Data residual"].setText("" if residual is None else f"{residual:.3f}")
+        values["Data residual"].setText("not kept" if residual is None else f"{residual:.3f}")
 
 
 # Words of a warning, and the panel (and its tab) where a user sees what it is about.

@@ -101,9 +101,8 @@ class ThumbnailStrip(QWidget):
         """Make images on one grey scale, so that they can be compared."""
         if self.pictures:
             values = np.concatenate([one.ravel() for one in self.pictures.values()])
-            low, high = (
-                np.percentile(values[np.isfinite(values)], _SPREAD) if values.size else (0, 1)
-            )
+            values = values[np.isfinite(values)]
+            low, high = np.percentile(values, _SPREAD) if values.size else (0, 1)
             self._images = {
                 scan: _grey(one, float(low), float(high)) for scan, one in self.pictures.items()
             }

@@ -42,6 +42,8 @@ class TimelapseBar(QFrame):
         for button in (self.pause, self.stop, self.dismiss):
             button.setObjectName("small")
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.stop.setToolTip("End the time-lapse after the scan that runs (Ctrl+R)")
+        self.dismiss.setToolTip("Hide this bar: the files stay as they are")
         self.pause.clicked.connect(self._toggle)
         self.stop.clicked.connect(self.finished)
         self.dismiss.clicked.connect(self._dismiss)
@@ -85,6 +87,11 @@ class TimelapseBar(QFrame):
         self.progress.setRange(0, max(state.total, 1))
         self.progress.setValue(state.done)
         self.pause.setText("Continue" if state.paused else "Pause")
+        self.pause.setToolTip(
+            "Go on with the time-lapse, its plan moved by the pause"
+            if state.paused
+            else "Take no scan of the time-lapse until it goes on; live scans go on"
+        )
         self.pause.setVisible(state.running)
         self.stop.setVisible(state.running)
         self.dismiss.setVisible(not state.running)
@@ -93,18 +100,22 @@ class TimelapseBar(QFrame):
         self.show()
 
 
-def confirm_end(window: QWidget, state: RecordingState, end: Callable[[], None]) -> None:
-    """Ask whether to end the recording and close the window; call ``end`` if so."""
+def confirm_end(
+    window: QWidget, state: RecordingState, end: Callable[[], None], *, closing: bool = False
+) -> None:
+    """Ask whether to end the recording, and with ``closing`` the window; call ``end`` if so."""
     name = Path(state.output).name
     box = QMessageBox(window)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setWindowTitle("End the recording?")
     box.setText(f"{name} is being recorded: {state.done} of {state.total} scans.")
     box.setInformativeText(
-        f"Closing the window ends the recording. The scans so far are kept, and "
-        f"`launcher.py record --resume -o {name}` continues it."
+        f"{'Closing the window ends the recording. ' if closing else ''}The scans so far are kept, "
+        f"and `launcher.py record --resume -o {name}` continues it."
     )
-    ending = box.addButton("End it and close", QMessageBox.ButtonRole.DestructiveRole)
+    ending = box.addButton(
+        "End it and close" if closing else "End it", QMessageBox.ButtonRole.DestructiveRole
+    )
     keep = box.addButton("Keep recording", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(keep)
     box.setEscapeButton(keep)

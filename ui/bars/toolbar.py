@@ -82,7 +82,7 @@ class Toolbar(QWidget):
         button.setProperty("place", place)
         button.setText(text)
         button.setCheckable(True)
-        button.setToolTip(self._actions["volume"].toolTip())
+        button.setToolTip(self._actions.tip("volume"))
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         button.clicked.connect(self._actions["volume"].trigger)
         return button

@@ -39,6 +39,7 @@ class ChannelCard(Card):
         self.on = QCheckBox(look.name)
         self.on.setToolTip("Paint this channel over the sections")
         self.colour = QComboBox()
+        self.colour.setToolTip("Colour of this channel")
         for name, colour in CHANNEL_COLOURS.items():
             self.colour.addItem(_swatch(colour), name, colour)
         self.low, self.high = _intensity("drawn dark"), _intensity("drawn brightest")

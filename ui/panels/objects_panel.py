@@ -2,8 +2,9 @@
 
 import csv
 import math
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,9 @@ FIGURES: Final = {
 }
 _REDRAW_MS = 300
 _MOST = 20_000  # points of an object's curve
+_MOST_CURVES = 100  # those of the objects that were seen last
+_MOST_DRAWN = 2_000  # points of a curve: more than a plot has pixels
+_MOST_ROWS = 500_000  # of the table: a day of six objects a second
 
 
 class ObjectsPanel(QWidget):
@@ -64,22 +68,22 @@ class ObjectsPanel(QWidget):
 
     Places and speeds are those in the sample, whatever the stages did. ``wanted`` is emitted with a
     MeasuringRequest; ``all_wanted`` with whether all scans of a file are to be measured; ``chosen``
-    with the place (z, y, x) in um, in the tomogram, of the object whose row was clicked; ``said``
-    with a text for the status bar and its tone.
+    with the row that was clicked; ``said`` with a text for the status bar and its tone;
+    ``save_asked`` where the table is to be saved, and ``folder_chosen`` where it was.
     """
 
     wanted = Signal(object)
     all_wanted = Signal(bool)
-    chosen = Signal(object)
+    chosen = Signal(int)
     said = Signal(str, str)
+    save_asked = Signal()
+    folder_chosen = Signal(object)  # a Path
 
     def __init__(self) -> None:
         super().__init__()
         self.view: MeasuredView | None = None
-        self._rows: deque[tuple[float, MeasuredObject]] = deque(maxlen=100 * _MOST)
-        self._over_time: dict[int, deque[tuple[float, MeasuredObject]]] = defaultdict(
-            lambda: deque(maxlen=_MOST)
-        )
+        self._rows: deque[tuple[float, MeasuredObject]] = deque(maxlen=_MOST_ROWS)
+        self._over_time: OrderedDict[int, deque[tuple[float, MeasuredObject]]] = OrderedDict()
         self._file = False
         self._redraw = QTimer(self)  # at most a few times a second, while a file is measured
         self._redraw.setSingleShot(True)
@@ -152,7 +156,7 @@ class ObjectsPanel(QWidget):
             box.valueChanged.connect(self._ask)
         self.figure.currentIndexChanged.connect(lambda _: self._draw_plot())
         self.table.cellClicked.connect(self._choose)
-        self.save.clicked.connect(lambda: self.choose_table())
+        self.save.clicked.connect(self.save_asked)
         self.all.clicked.connect(lambda: self.toggle_all())
 
     def request(self) -> MeasuringRequest:
@@ -253,7 +257,11 @@ class ObjectsPanel(QWidget):
     def _add(self, time_s: float, objects: tuple[MeasuredObject, ...]) -> None:
         for found in objects:
             self._rows.append((time_s, found))
-            self._over_time[found.number].append((time_s, found))
+            curve = self._over_time.setdefault(found.number, deque(maxlen=_MOST))
+            curve.append((time_s, found))
+            self._over_time.move_to_end(found.number)
+        while len(self._over_time) > _MOST_CURVES:
+            self._over_time.popitem(last=False)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what has arrived while the panel was closed."""
@@ -286,27 +294,39 @@ class ObjectsPanel(QWidget):
         figure = self.figure.currentData()
         self.plot.clear()
         for number, points in self._over_time.items():
-            values = [(time, getattr(found, figure)) for time, found in points]
+            step = -(-len(points) // _MOST_DRAWN)
+            drawn = islice(points, (len(points) - 1) % step, None, step)  # with the newest
+            values = [(time, getattr(found, figure)) for time, found in drawn]
             known = [(time, value) for time, value in values if value is not None]
             pen = pg.mkPen(object_colour(number), width=1.5)
-            self.plot.plot([t for t, _ in known], [v for _, v in known], pen=pen)
+            dot = "o" if len(known) == 1 else None  # a line of one point is not seen
+            self.plot.plot(
+                [t for t, _ in known],
+                [v for _, v in known],
+                pen=pen,
+                symbol=dot,
+                symbolSize=5,
+                symbolPen=pen,
+                symbolBrush=object_colour(number),
+            )
 
     def _choose(self, row: int, _: int) -> None:
         if self.view is not None and row < len(self.view.objects):
-            self.chosen.emit(self.view.place_of(row))
+            self.chosen.emit(row)
 
-    def choose_table(self, folder: Path | None = None) -> None:
+    def choose_table(self, folder: Path) -> None:
         """Ask for a file name and save all figures measured so far."""
         if not self._rows:
             self.said.emit("no objects were measured yet: switch measuring on (F6)", "warning")
             return
-        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder or Path.home()))
+        dialog = QFileDialog(self.window(), "Save the measured figures", str(folder))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setNameFilter("Tables (*.csv)")
         dialog.setDefaultSuffix("csv")
         dialog.selectFile("objects.csv")
         dialog.fileSelected.connect(lambda path: self.save_table(Path(path)))
+        dialog.fileSelected.connect(lambda path: self.folder_chosen.emit(Path(path).parent))
         dialog.open()
 
     def save_table(self, path: Path) -> None:

@@ -79,9 +79,9 @@ class PositionsPanel(QWidget):
             if self._settings is not None:
                 self._show(self._settings.positions(self._microscope))
         stage = state.stage
-        where = "no stage" if stage is None else stage.place.text
+        where = "no stage" if stage is None else stage.text
         self.here.setText(f"{where}, moving" if stage is not None and stage.moving else where)
-        problem = "" if stage is None else stage.problem
+        problem = "" if stage is None else "; ".join(filter(None, (stage.problem, stage.silent)))
         set_text(self.trouble, problem, "error")
         self.trouble.setVisible(bool(problem))
 

@@ -20,10 +20,12 @@ from ui.widgets.labels import dim_label, set_text
 __all__ = ["TrustPanel"]
 
 _FIRST_SLICE = 3  # the first one with room for SSIM's window of 7 voxels
+_BELOW = "Agreement with total variation and with the data is shown below."
 _TRUSTED = (
-    "The network was trained on samples like this one, as far as its input can tell. Agreement "
-    "with total variation and with the data is shown below."
+    f"The network was trained on samples like this one, as far as its input can tell. {_BELOW}"
 )
+_NO_NETWORK = f"No network took part in this volume. {_BELOW}"
+_NETWORKS = ("deep",)  # volumes that a network has made
 
 
 class TrustPanel(QWidget):
@@ -40,7 +42,7 @@ class TrustPanel(QWidget):
         self._of_file: tuple[CheckedScan, ...] | None = None  # of a file, all that it holds
         self._residuals: dict[int, float] = {}  # of a file: of the scans that were shown
         self._written = ""
-        self.words = QLabel(_TRUSTED)
+        self.words = QLabel("There is no tomogram yet.")
         self.words.setWordWrap(True)
         self._slices: list[tuple[float, float]] = []
         self._scan: int | None = None  # of a file, the displayed one
@@ -92,7 +94,9 @@ class TrustPanel(QWidget):
         else:
             self._draw_place(tomogram)
         doubts = [said for said in tomogram.warnings if _is_doubt(said)]
-        trusted = _TRUSTED if tomogram.stages_s or self._of_file is None else self._written
+        trusted = _TRUSTED if tomogram.method in _NETWORKS else _NO_NETWORK
+        if self._of_file is not None and not tomogram.stages_s:
+            trusted = self._written
         set_text(self.words, "; ".join(doubts) or trusted, "warning" if doubts else "")
         self._draw()
 

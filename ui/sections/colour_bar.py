@@ -222,8 +222,8 @@ class ContrastColumn(QWidget):
         for box in (self.high, self.low, self.autoscale, *self.percentiles, self.colormap):
             box.setMinimumHeight(CONTROL_PX)
         self.bar.setToolTip(DRAG_TIP)
-        self.auto.setToolTip(actions["auto"].toolTip())
-        self.colormap.setToolTip(actions["colormap"].toolTip())
+        self.auto.setToolTip(actions.tip("auto"))
+        self.colormap.setToolTip(actions.tip("colormap"))
         self.autoscale.setToolTip("When the limits of the colours are set anew")
         for widget in (self.auto, self.colormap, self.autoscale):
             widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.scan_name import scan_name
-from pipeline.wire.state import QualityView, TomogramView
+from pipeline.wire.state import MeasuredView, QualityView, TomogramView
 from ui.sections.voxel_grid import Voxel, X, Y, Z
 
 __all__ = [
     "KINDS",
     "DisplayedVolume",
     "displayed_volume",
+    "here",
     "map_of",
     "sections",
     "volume_of",
@@ -116,8 +117,15 @@ def volume_of(
     return DisplayedVolume(volume, name != "none", f"{label} of {scan_name(check.sequence)}")
 
 
+def here(tomogram: TomogramView, measured: MeasuredView | None) -> MeasuredView | None:
+    """Return the objects of a tomogram that has the same voxels and stage position; else None."""
+    if measured is None or measured.labels.shape != tomogram.raw.shape:
+        return None
+    return measured if measured.position == tomogram.position else None
+
+
 def map_of(
-    tomogram: TomogramView, kind: str, check: QualityView | None
+    tomogram: TomogramView, kind: str, check: QualityView | None, *, compared: bool = False
 ) -> tuple[Volume | None, str]:
     """Return the map that is painted over a volume, and a note; None and why if there is none.
 
@@ -128,6 +136,8 @@ def map_of(
         "error": the distance from total variation of the last checked scan. "uncertainty": the
         standard deviation that the network states. "": none.
     check : QualityView or None
+    compared : bool
+        The displayed volume is that of the check, at whatever stage position it was.
     """
     if kind == "uncertainty":
         if tomogram.uncertainty is None:
@@ -137,6 +147,8 @@ def map_of(
         return None, ""
     if check is None or check.error.shape != tomogram.raw.shape:
         return None, "no scan of this volume was compared with total variation yet"
+    if check.position != tomogram.position and not compared:
+        return None, "no scan of this stage position was compared with total variation lately"
     old = check.sequence != tomogram.sequence
     return np.abs(check.error), f"errors of {scan_name(check.sequence)}" if old else ""
 

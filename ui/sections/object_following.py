@@ -23,10 +23,14 @@ Volume = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The object under the cursor: its centre, and the cursor's place from there; (z, y, x) um."""
+    """The object under the cursor: its centre, and the cursor's place from there; (z, y, x) um.
+
+    ``position`` is the label of the stage position that it is at.
+    """
 
     centre_um: Position
     offset_um: Position
+    position: str = ""
 
     @property
     def cursor_um(self) -> Position:

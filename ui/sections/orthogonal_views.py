@@ -20,6 +20,7 @@ from ui.sections.displayed import (
     DisplayedVolume,
     Sections,
     Volume,
+    here,
     map_of,
     sections,
     warning_line,
@@ -193,9 +194,7 @@ class OrthogonalView(QWidget):
         self, state: ViewState, tomogram: TomogramView, measured: MeasuredView | None
     ) -> str:
         """Paint the outlines of the measured objects, if the state wants them; return a note."""
-        shown = measured if state.outlines and state.grid is not None else None
-        if shown is not None and state.grid is not None and shown.labels.shape != state.grid.shape:
-            shown = None  # measured before the volume changed
+        shown = here(tomogram, measured) if state.outlines else None
         numbers = [found.number for found in shown.objects] if shown is not None else []
         images = sections(shown.labels, state.cursor, state.projection) if shown is not None else ()
         for number, panel in enumerate(self.panels):
@@ -223,7 +222,7 @@ class OrthogonalView(QWidget):
     def _draw_map(self, state: ViewState, tomogram: TomogramView, check: QualityView | None) -> str:
         """Paint the map that the state asks for; return what there is to say about it."""
         assert state.grid is not None and state.contrast is not None
-        found, note = map_of(tomogram, state.overlay, check)
+        found, note = map_of(tomogram, state.overlay, check, compared=state.compared)
         highest = (state.contrast.high - state.contrast.low) / 4
         images = [None] * 3 if found is None else sections(found, state.cursor, state.projection)
         for panel, image in zip(self.panels, images, strict=True):

@@ -14,7 +14,10 @@ __all__ = ["CursorReadout"]
 
 
 class CursorReadout(Card):
-    """RI at the cursor, in both volumes and from the medium, fluorescence there, and the place."""
+    """RI at the cursor, in both volumes and from the medium, fluorescence there, and the place.
+
+    The stage position is named where it has a name.
+    """
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__()
@@ -24,13 +27,14 @@ class CursorReadout(Card):
         self.medium = tabular_digits(dim_label())
         self.other = tabular_digits(dim_label())
         self.light = tabular_digits(dim_label())
+        self.stage = dim_label()
         self.positions = tuple(tabular_digits(QLabel()) for _ in AXES)
         self.voxels = tuple(tabular_digits(dim_label()) for _ in AXES)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(2)
         column.addWidget(heading("RI at the cursor"))
-        for label in (self.index, self.medium, self.other, self.light):
+        for label in (self.index, self.medium, self.other, self.light, self.stage):
             label.setWordWrap(True)
             column.addWidget(label)
         column.addSpacing(4)
@@ -68,6 +72,8 @@ class CursorReadout(Card):
             )
         )
         self.light.setVisible(bool(tomogram.fluorescence))
+        self.stage.setText(f"at {tomogram.position}")
+        self.stage.setVisible(bool(tomogram.position))
         for axis in (Z, Y, X):
             self.positions[axis].setText(f"{signed(state.position_um[axis], 2)} µm")
             self.voxels[axis].setText(f"voxel {state.cursor[axis]}")

@@ -12,6 +12,7 @@ from acquisition.errors import DataError, LiveTomoError
 from files.exporting.export_tomograms import export_tomograms
 from files.exporting.formats import FORMATS
 from files.exporting.single_tomogram import OWN, SingleTomogram, export_single
+from files.series import ScanLocation
 from files.tomograms import TomogramSeries, read_tomograms
 from pipeline.wire.state import QualityView, TomogramView
 from ui.taking_away.job_dialog import JobDialog, combo_box, dated_name
@@ -45,7 +46,14 @@ def single_of(view: TomogramView, check: QualityView | None) -> SingleTomogram:
         volumes.setdefault("tv", reference)
     provenance = {"source": "the window", "regularizer": view.method}
     return SingleTomogram(
-        volumes, view.voxel_size_um, view.optics, view.timestamp, view.sequence, provenance
+        volumes,
+        view.voxel_size_um,
+        view.optics,
+        view.timestamp,
+        view.sequence,
+        provenance,
+        ScanLocation(0, correction_um=view.correction_um) if view.position else None,
+        view.position,
     )
 
 

@@ -160,7 +160,7 @@ def _around(snapshot: Snapshot, frames: int) -> Iterator[_Moment]:
 
 
 def _through(snapshot: Snapshot) -> Iterator[_Moment]:
-    state = replace(snapshot.state, projection=False, followed=None)
+    state = replace(snapshot.state, projection=False, followed=())
     for z in range(snapshot.grid.shape[Z]):
         now = replace(state, cursor=(z, *state.cursor[1:]))
         stamp = f"{AXES[Z]} {signed(now.position_um[Z], 2)} µm"

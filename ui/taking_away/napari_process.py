@@ -13,6 +13,7 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from acquisition.scan_name import scan_name
+from ui.sections.displayed import here
 from ui.taking_away.snapshot import Snapshot
 from ui.taking_away.worker import Progress, Worker
 
@@ -39,7 +40,7 @@ def write_layers(snapshot: Snapshot, folder: Path) -> None:
     """Write the volumes of a scan and its objects for ``napari_view``.
 
     Layers are "raw", "regularized" and "total variation" as far as they are there, and "objects"
-    where they were measured on this scan's voxels. The displayed one is visible.
+    where they were measured on such voxels at this stage position. The displayed one is visible.
     """
     tomogram, state = snapshot.tomogram, snapshot.state
     assert state.contrast is not None
@@ -54,8 +55,8 @@ def write_layers(snapshot: Snapshot, folder: Path) -> None:
         {"kind": "image", "name": name, "limits": limits, "visible": name == shown}
         for name in volumes
     ]
-    measured = snapshot.measured
-    if measured is not None and measured.labels.shape == tomogram.raw.shape:
+    measured = here(tomogram, snapshot.measured)
+    if measured is not None:
         # the numbers that the objects keep from scan to scan, in place of their order
         numbers = np.array([0, *(found.number for found in measured.objects)])
         volumes["objects"] = numbers[measured.labels].astype(np.int32)

@@ -39,10 +39,10 @@ class RecentScans:
         """Return the newest tomogram of a scan; None if there is none any more."""
         return next((view for view in reversed(self._views) if view.sequence == sequence), None)
 
-    def frozen(self) -> "RecentScans":
-        """Return those of now: they stay while others come."""
+    def frozen(self, position: str = "") -> "RecentScans":
+        """Return those of now at a stage position: they stay while others come."""
         now = RecentScans()
-        now._views.extend(self._views)
+        now._views.extend(view for view in self._views if view.position == position)
         return now
 
     def view(self, wanted: tuple[int, str, str], stop: threading.Event) -> TomogramView:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtWidgets import QLabel, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from acquisition.errors import LiveTomoError
 from files.disk import check_output
 from files.exporting.single_tomogram import OWN, SingleTomogram, export_single
 from files.recording import read_recording
 from files.series import ScanLocation
-from pipeline.wire.places import SnapRequest, StagePlace
+from pipeline.wire.places import SnapRequest
 from ui.taking_away.job_dialog import JobDialog, dated_name
 from ui.taking_away.worker import Progress
 
@@ -43,8 +43,8 @@ class SnapDialog(JobDialog):
     folder : Path
     sample_name : str
         Suggested.
-    place : StagePlace or None
-        Where the stage is; None if there is none.
+    place_name : str
+        Suggested: the stage position of the snap; "" where it had none by name.
     save_snap : callable
         Makes the instrument write the recording; raises LiveTomoError.
     tomogram : callable
@@ -56,7 +56,7 @@ class SnapDialog(JobDialog):
         parent: QWidget,
         folder: Path,
         sample_name: str,
-        place: StagePlace | None,
+        place_name: str,
         save_snap: Callable[[SnapRequest], None],
         tomogram: Callable[[SnapRequest], SingleTomogram | None],
     ) -> None:
@@ -68,14 +68,12 @@ class SnapDialog(JobDialog):
         self.notes.setPlaceholderText("written into the files")
         self.notes.setTabChangesFocus(True)
         self.notes.setFixedHeight(_NOTES_PX)
-        self.place_name = QLineEdit()
+        self.place_name = QLineEdit(place_name)
         self.place_name.setPlaceholderText("a name for the place")
         self.file.setText(dated_name(folder, _SUFFIX).replace("livetomo_", "snap_"))
         self.form.addRow("Sample", self.sample_name)
         self.form.addRow("Notes", self.notes)
         self.form.addRow("Place", self.place_name)
-        if place is not None:
-            self.form.addRow("", QLabel(place.text))
         self.note.setText("The interferograms, and beside them NAME_tomograms.h5")
 
     def request(self) -> SnapRequest:

@@ -14,7 +14,7 @@ from files.figures.panels import ColourScale, Curves, Outline, Overlaid, Panel
 from files.figures.views import Views
 from pipeline.wire.state import MeasuredView, QualityView, TomogramView
 from ui.sections.colours import map_colours, object_colour
-from ui.sections.displayed import DisplayedVolume, map_of, sections
+from ui.sections.displayed import DisplayedVolume, here, map_of, sections
 from ui.sections.orthogonal_views import colours_of
 from ui.sections.tools import line_profile
 from ui.sections.view_scale import PLANES, Plane
@@ -206,7 +206,8 @@ def _edges(plane: Plane, range_um: Callable[[int], Range]) -> tuple[float, float
 def _overlaid(snapshot: Snapshot) -> Callable[[int], Overlaid] | None:
     """Return the map over the sections, by the number of the plane; None if there is none."""
     state, contrast = snapshot.state, snapshot.state.contrast
-    found, _ = map_of(snapshot.tomogram, state.overlay, snapshot.check)
+    check = snapshot.check
+    found, _ = map_of(snapshot.tomogram, state.overlay, check, compared=state.compared)
     if found is None or contrast is None:
         return None
     highest = (contrast.high - contrast.low) / 4
@@ -217,8 +218,8 @@ def _overlaid(snapshot: Snapshot) -> Callable[[int], Overlaid] | None:
 
 def _outlined(snapshot: Snapshot) -> Callable[[int], list[Outline]] | None:
     """Return the outlines on the sections, by the number of the plane; None if there are none."""
-    state, measured = snapshot.state, snapshot.measured
-    if not state.outlines or measured is None or measured.labels.shape != snapshot.grid.shape:
+    state, measured = snapshot.state, here(snapshot.tomogram, snapshot.measured)
+    if not state.outlines or measured is None:
         return None
     labels: NDArray[Any] = measured.labels
     images = sections(labels, state.cursor, state.projection)

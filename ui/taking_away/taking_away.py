@@ -97,14 +97,14 @@ class TakingAway(QObject):
             self._open(MovieDialog(self._window, snapshot, folder, pictures, self._along()))
 
     def _along(self) -> "Along | None":
-        """Return the time points of the file, or the last ones of an instrument."""
+        """Return the time points of the file, or the last ones at this place of an instrument."""
         from ui.taking_away.movie_frames import Along
 
         timeline, instrument = self._window.timeline, self._window.instrument
         if instrument is None:
             return None
         if timeline is None:
-            now = self.recent.frozen()
+            now = self.recent.frozen(self._window.state.position)
             return Along(now, tuple(range(len(now))), instrument.regularizer)
         how = (instrument.regularizer, instrument.constraint or "auto")
         return Along(timeline.reader(), timeline.playlist.scans, *how)
@@ -131,13 +131,13 @@ class TakingAway(QObject):
         instrument = window.instrument
         if instrument is None or instrument.snapped is None:
             return
-        scan = instrument.snapped
+        scan, view = instrument.snapped, self.recent.of_scan(instrument.snapped)
         self._open(
             SnapDialog(
                 window,
                 experiment.folder,
                 experiment.sample_name,
-                None if instrument.stage is None else instrument.stage.place,
+                "" if view is None else view.position,
                 experiment.save_snap,
                 lambda request: self._snapped(scan, request),
             )
@@ -191,7 +191,7 @@ class TakingAway(QObject):
     def _open(self, dialog: JobDialog) -> None:
         self._dialogs.append(dialog)
         dialog.saved.connect(self._window.status.show_answer)
-        dialog.folder_chosen.connect(self._keep_folder)
+        dialog.folder_chosen.connect(self.keep_folder)
         dialog.gone.connect(lambda: self._forget(dialog))
         dialog.show()
 
@@ -199,7 +199,8 @@ class TakingAway(QObject):
         if dialog in self._dialogs:
             self._dialogs.remove(dialog)
 
-    def _keep_folder(self, folder: Path) -> None:
+    def keep_folder(self, folder: Path) -> None:
+        """Begin the next dialog for a file in this folder."""
         self._window.experiment.folder = folder
 
     def close(self) -> None:

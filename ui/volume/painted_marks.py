@@ -85,17 +85,19 @@ class MarkPainter:
             return
         scale = self.um_per_pixel
         step = nice_step(CLOSEST_PX * scale)
+        taken: list[QRectF] = []
         for axis in axis_scales(state.camera, state.grid, step, SHORTEST_PX * scale):
-            self._paint_scale(axis)
+            self._paint_scale(axis, taken)
 
-    def _paint_scale(self, scale: AxisScale) -> None:
+    def _paint_scale(self, scale: AxisScale, taken: list[QRectF]) -> None:
+        """Paint ticks, and the numbers for which others leave room: axes meet in corners."""
         out = QPointF(*scale.outwards)
         places = [self._pixel(tick.at) for tick in scale.ticks]
         for at, tick in zip(places, scale.ticks, strict=True):
             self.painter.setPen(QPen(self._line_colour(190), 1.0))
             self.painter.drawLine(QLineF(at, at + out * TICK_PX))
             text = f"{tick.value_um:g}".replace("-", "\N{MINUS SIGN}")
-            self._centred(at + out * LABEL_PX, text, self._line_colour(235))
+            self._centred(at + out * LABEL_PX, text, self._line_colour(235), taken)
         self._name_axis(scale, places)
 
     def _name_axis(self, scale: AxisScale, ticks: Sequence[QPointF]) -> None:
@@ -109,10 +111,17 @@ class MarkPainter:
         name = f"{AXES[scale.axis]} / µm"
         self._centred(middle + out * away, name, QColor(AXIS_COLOURS[scale.axis]))
 
-    def _centred(self, place: QPointF, text: str, colour: QColor) -> None:
+    def _centred(
+        self, place: QPointF, text: str, colour: QColor, taken: list[QRectF] | None = None
+    ) -> None:
         width = self.painter.fontMetrics().horizontalAdvance(text) + 2
         left = min(max(place.x() - width / 2, 4.0), self.width - width - 4)
         box = QRectF(left, place.y() - 10, width, 20)
+        letters = box.adjusted(-2, 4, 2, -4)
+        if taken is not None:
+            if any(letters.intersects(other) for other in taken):
+                return
+            taken.append(letters)
         self.painter.setPen(colour)
         self.painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 

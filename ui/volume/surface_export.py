@@ -27,18 +27,18 @@ class SurfaceExport(QObject):
         super().__init__(parent)
         self._parent = parent
         self._worker: ThreadPoolExecutor | None = None
-        self._folder = Path.home()
+        self.folder = Path.home()  # where the dialog begins
 
     def choose(self, volume: Volume, state: VolumeState, medium_index: float) -> None:
         """Ask for a file name and save the surfaces that are shown."""
         name, kind = QFileDialog.getSaveFileName(
-            self._parent, "Save the surfaces", str(self._folder / "surfaces.stl"), KINDS
+            self._parent, "Save the surfaces", str(self.folder / "surfaces.stl"), KINDS
         )
         if name:
             path = Path(name)
             if path.suffix.lower() not in (".stl", ".ply"):
                 path = path.with_name(path.name + (".ply" if "ply" in kind else ".stl"))
-            self._folder = path.parent
+            self.folder = path.parent
             self.save(path, volume, state, medium_index)
 
     def save(self, path: Path, volume: Volume, state: VolumeState, medium_index: float) -> None:
