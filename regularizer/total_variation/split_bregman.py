@@ -187,11 +187,20 @@ class SplitBregman:
         size = torch.linalg.vector_norm(self.f, dim=_AXES).clamp_min(1e-30)
         return float((change / size).max())
 
-    def _iterate(self) -> None:
+    def _solve(self) -> None:
+        """Update f."""
+        if isinstance(self._fused, FusedPass):
+            if self.parameters.tolerance > 0:  # the iterate before is compared with it
+                self.f = torch.empty_like(self.f)
+            self._fused.solve(self._right, self._fidelity, self._weight, self.f)
+            return
         spectrum = torch.fft.rfftn(self._right, dim=_AXES, norm="ortho")
         spectrum += self._fidelity
         spectrum *= self._weight
         self.f = torch.fft.irfftn(spectrum, s=self.shape, dim=_AXES, norm="ortho")
+
+    def _iterate(self) -> None:
+        self._solve()
         if self._fused is not None:
             state = self.f, self.v, self._spare, self.s, self._right
             self._fused(*state, self.parameters, self._weights)
