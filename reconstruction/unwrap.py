@@ -46,6 +46,7 @@ _PENALTY = 8.0
 _RELAXATION = 1.8
 _LEAST_COST = 0.02  # of a turn in the likely direction, so that ties still take the shorter cut
 _LEAST_AMPLITUDE = 0.01
+_TOGETHER = 7  # frames: what the solver keeps of them, 50 bytes a pixel, stays in the cache
 _SPARSE = 4  # every fourth pixel per line is enough for a median
 
 
@@ -108,8 +109,7 @@ def unwrap_frames(phase: torch.Tensor, amplitude: torch.Tensor | None = None) ->
     turns = path_turns(steps)
     torn = counts[wanted].nonzero()[:, 0]
     if len(torn):
-        light = None if amplitude is None else amplitude[wanted[torn]]
-        turns[torn] = weighted_turns(wrapped[torn], light)
+        turns[torn] = _torn_turns(wrapped, torn, None if amplitude is None else amplitude[wanted])
     turns -= _median(turns)
     result = phase.clone()
     result[wanted] = torch.add(wrapped, turns, alpha=_TURN)
@@ -149,6 +149,19 @@ def weighted_turns(
             torch.add(t, r, out=v).sub_(c, alpha=2)
         turns = _poisson(target)
     return torch.round(turns - _fraction(turns))
+
+
+def _torn_turns(
+    phase: torch.Tensor, torn: torch.Tensor, amplitude: torch.Tensor | None
+) -> torch.Tensor:
+    """Return ``weighted_turns`` of the frames ``torn``, a few at a time on CPUs."""
+    together = _TOGETHER if phase.device.type == "cpu" else len(torn)
+    return torch.cat(
+        [
+            weighted_turns(phase[some], None if amplitude is None else amplitude[some])
+            for some in torn.split(together)
+        ]
+    )
 
 
 def _costs(
@@ -203,6 +216,7 @@ def _poisson(edges: Edges) -> torch.Tensor:
     """Return the values whose differences are closest to ``edges``, by cosine transforms.
 
     It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
+    Cosines are even or odd about the middle, so each axis is folded there: half the products.
     """
     down, right = edges
     divergence = right.new_zeros((right.shape[0], right.shape[1], down.shape[2]))
@@ -210,22 +224,50 @@ def _poisson(edges: Edges) -> torch.Tensor:
     divergence[:, 1:] -= down
     divergence[:, :, :-1] += right
     divergence[:, :, 1:] -= right
-    rows, columns = (_cosines(n, divergence.dtype, divergence.device) for n in divergence.shape[1:])
-    spectrum = rows @ divergence @ columns.T
-    spectrum *= _inverse_laplacian(
-        divergence.shape[1], divergence.shape[2], divergence.dtype, divergence.device
-    )
-    return rows.T @ spectrum @ columns
+    _, height, width = divergence.shape
+    kind = divergence.dtype, divergence.device
+    rows, columns = (_half_cosines(n, *kind) for n in (height, width))
+    inverse = _inverse_laplacian(height, width, *kind)
+    halves = []
+    for p, (along_y, folded) in enumerate(zip(rows, _folded(divergence, 1), strict=True)):
+        parts = [
+            (part @ along_x.T).mul_(inverse[p::2, q::2]) @ along_x
+            for q, (along_x, part) in enumerate(
+                zip(columns, _folded(along_y @ folded, 2), strict=True)
+            )
+        ]
+        halves.append(along_y.T @ _unfolded(*parts, 2, width))
+    return _unfolded(*halves, 1, height)
+
+
+def _folded(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return sum and difference of both halves of an axis, the second reversed; middle once."""
+    n = values.shape[axis]
+    first, last = values.narrow(axis, 0, n - n // 2), values.narrow(axis, n // 2, n - n // 2)
+    last = last.flip(axis)
+    even = first + last
+    if n % 2:
+        even.narrow(axis, n // 2, 1).mul_(0.5)
+    return even, first - last
+
+
+def _unfolded(even: torch.Tensor, odd: torch.Tensor, axis: int, n: int) -> torch.Tensor:
+    """Return n values along an axis from their even and odd part, of which half is given."""
+    last = (even - odd).narrow(axis, 0, n // 2).flip(axis)
+    return torch.cat([even + odd, last], dim=axis)
 
 
 @functools.lru_cache(maxsize=8)
-def _cosines(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return the orthonormal DCT-II matrix (n, n)."""
+def _half_cosines(
+    n: int, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the even and the odd rows of the orthonormal DCT-II matrix, their first half."""
     k = torch.arange(n, dtype=torch.float64)[:, None]
-    x = torch.arange(n, dtype=torch.float64)[None, :]
+    x = torch.arange(n - n // 2, dtype=torch.float64)[None, :]
     matrix = torch.cos(math.pi * k * (2 * x + 1) / (2 * n)) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
-    return matrix.to(device, dtype)
+    even, odd = (matrix[parity::2].to(device, dtype).contiguous() for parity in (0, 1))
+    return even, odd
 
 
 @functools.lru_cache(maxsize=8)
