@@ -70,7 +70,9 @@ class FieldInversion:
         self.settings, self.views = settings, views
         self.caps = CapPlan(views, settings, device, grid)
         self.focus = FocusPlan(views, self.caps.grid, settings, device)
-        self._blend = Blend(self.focus.steps, self.caps.grid.fine_shape[0], device)
+        self._blend = Blend(
+            self.focus.steps, self.caps.grid.fine_shape[0], self.caps.along_z, device
+        )
         self._middle = int(np.argmin(np.abs(self.focus.steps)))
         wave_number = 2 * np.pi * views.optics.k_medium
         self._per_radian = [1 / (wave_number * d) for d in views.pixel_size_um]
