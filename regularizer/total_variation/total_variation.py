@@ -67,21 +67,23 @@ class TotalVariation:
         Where ``unconstrained``, its contrast may be negative.
         """
         contrast, parameters = self.solve(
-            tomogram, spectrum, progress, stop, unconstrained=unconstrained
+            tomogram.contrast, spectrum, progress, stop, unconstrained=unconstrained
         )
         return with_checked_contrast(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
     def solve(
         self,
-        tomogram: Tomogram,
+        raw: torch.Tensor,
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
         unconstrained: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
-        """Return the contrast (z, y, x) of least total variation, and the parameters used."""
-        raw = tomogram.contrast
+        """Return the contrast (z, y, x) of least total variation, and the parameters used.
+
+        ``raw`` is the contrast of the raw tomogram.
+        """
         parameters = replace(self._parameters_for(spectrum, raw), nonnegative=not unconstrained)
         solver = self._warm_solver(raw, spectrum, parameters)
         contrast = solver.run(progress, stop)
