@@ -5,37 +5,26 @@ are done row by row and in place, in a third of the time at 64 x 192 x 192, wher
 is the limit.
 
 The other half, f = F^-1 [(F r + g) w] of a real r, takes two forward transforms of real volumes
-instead of one and its inverse, which torch computes in twice the time. With the Hartley transform
-H = Re F - Im F, which is its own inverse, f = H [H of (F r + g) w], because w is even. Bracewell,
-J. Opt. Soc. Am. 73, 1832 (1983).
+instead of one and its inverse, which torch computes in twice the time: the Hartley transform
+H = Re F - Im F is its own inverse, so f = H h, where h = Re S - Im S of the spectrum
+S = (F r + g) w (Bracewell, J. Opt. Soc. Am. 73, 1832 (1983)).
 
 numba compiles ``fused_kernel`` at the first use (seconds); later its machine code is loaded without
 numba (``machine_code``). Making ``FusedPass`` fails where numba is not installed; the tensor
 operations are used instead.
-
-The slabs of a volume are computed by an ordinary thread pool, not by numba's parallel loops. Those
-synchronise at barriers, each of which costs a time slice when another process holds a core (ten
-times the time for 40 iterations beside one busy process), and under the ``workqueue`` layer they
-ended the process when two of its threads regularized at once.
 """
 
 import ctypes
-import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 
-from regularizer.total_variation.machine_code import load
+from reconstruction.kernels.machine_code import load
+from reconstruction.kernels.slabs import address, each, slabs
 from regularizer.total_variation.parameters import TvParameters, Weights
 
-__all__ = ["POOL", "FusedPass"]
+__all__ = ["FusedPass"]
 
-POOL = "split-bregman"  # prefix of the pool's thread names
-_SLAB = 2**16  # voxels of the smallest slab: a third of a millisecond of work
 _ROWS = 7  # of memory that a slab needs
 _AXES = (-3, -2, -1)
 _ADDRESS, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -84,24 +73,24 @@ class FusedPass:
             Weights of the three differences.
         """
         shape, p = f.shape[1:], parameters
-        each, planes = _slabs(shape)
+        planes = slabs(shape[0], shape.numel())
         above = torch.empty(len(planes), *shape[1:])
         rows = torch.empty(len(planes), _ROWS, shape[2])
         for tensors in zip(f, v, new_v, s, right, strict=True):
-            at = [_address(tensor) for tensor in tensors]
+            at = [address(tensor) for tensor in tensors]
 
             def begin(slab: int, at: list[int] = at) -> None:
-                memory = _address(above[slab]), _address(rows[slab])
+                memory = address(above[slab]), address(rows[slab])
                 how = (p.tau, p.relaxation, *weights, p.isotropic)
                 self._before(*at[:2], *memory, *shape, *how, planes[slab][0])
 
             def compute(slab: int, at: list[int] = at) -> None:
-                memory = _address(above[slab]), _address(rows[slab])
+                memory = address(above[slab]), address(rows[slab])
                 how = (p.tau, p.gamma, p.relaxation, *weights, p.isotropic, p.nonnegative)
                 self._pass(*at, *memory, *shape, *how, *planes[slab])
 
-            list(each(begin, range(len(planes))))  # all of them before any v changes
-            list(each(compute, range(len(planes))))
+            each(begin, len(planes))  # all of them before any v changes
+            each(compute, len(planes))
 
     def solve(
         self, right: torch.Tensor, added: torch.Tensor, weight: torch.Tensor, f: torch.Tensor
@@ -116,43 +105,22 @@ class FusedPass:
         weight : (volumes, z, y, x//2 + 1) float32
         """
         shape = right.shape[1:]
-        each, planes = _slabs(shape)
+        planes = slabs(shape[0], shape.numel())
         row = torch.empty(len(planes), shape[2])
         scale, share = 1 / shape.numel(), 1 / math.sqrt(shape.numel())  # of both transforms
         half = torch.view_as_real(torch.fft.rfftn(right, dim=_AXES)).contiguous()
         for tensors in zip(half, torch.view_as_real(added), weight, right, strict=True):
-            at = [_address(tensor) for tensor in tensors]
+            at = [address(tensor) for tensor in tensors]
 
             def solve(slab: int, at: list[int] = at) -> None:
-                self._solved(*at, _address(row[slab]), *shape, scale, share, *planes[slab])
+                self._solved(*at, address(row[slab]), *shape, scale, share, *planes[slab])
 
-            list(each(solve, range(len(planes))))
+            each(solve, len(planes))
         half = torch.view_as_real(torch.fft.rfftn(right, dim=_AXES)).contiguous()
         for tensors in zip(half, f, strict=True):
-            at = [_address(tensor) for tensor in tensors]
+            at = [address(tensor) for tensor in tensors]
 
             def unfold(slab: int, at: list[int] = at) -> None:
                 self._unfolded(*at, *shape, *planes[slab])
 
-            list(each(unfold, range(len(planes))))
-
-
-def _slabs(shape: torch.Size) -> tuple[Callable[..., Iterator[Any]], list[tuple[int, int]]]:
-    """Return a map, over threads where that pays, and the planes (first, end) of each slab."""
-    threads = torch.get_num_threads()
-    slabs = max(1, min(2 * threads, shape[0], shape.numel() // _SLAB)) if threads > 1 else 1
-    edges = [slab * shape[0] // slabs for slab in range(slabs + 1)]
-    return _pool(threads).map if slabs > 1 else map, list(itertools.pairwise(edges))
-
-
-def _address(tensor: torch.Tensor) -> int:
-    """Return where a tensor's floats lie; machine code would read anything else as floats."""
-    assert tensor.is_contiguous()
-    assert tensor.dtype == torch.float32
-    return tensor.data_ptr()
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return the thread pool for slabs; it is kept, and idle threads cost nothing."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=POOL)
+            each(unfold, len(planes))
