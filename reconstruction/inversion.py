@@ -20,6 +20,7 @@ from acquisition.errors import DataError
 from acquisition.optics import Optics
 from reconstruction.geometry import Views
 from reconstruction.gridding import Averaged, Sides, VoxelAverages, gridding_entries, nearest_voxels
+from reconstruction.kernels.hartley import hartley
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, norm
 from reconstruction.volume import VolumeGrid, plan_volume
@@ -255,7 +256,11 @@ class CapPlan:
 
 def contrast_of(spectrum: Spectrum) -> torch.Tensor:
     """Return the contrast (z, y, x), zero where nothing was measured, centre at n//2."""
-    volume = torch.fft.irfftn(spectrum.values, s=spectrum.shape, norm="ortho")
+    values = spectrum.values
+    compiled = hartley(values.device) if values.dtype == torch.complex64 else None
+    if compiled is not None:
+        return compiled.inverse(values, spectrum.shape)
+    volume = torch.fft.irfftn(values, s=spectrum.shape, norm="ortho")
     centred: torch.Tensor = torch.fft.fftshift(volume)
     return centred
 

@@ -12,11 +12,11 @@ import numba
 import numpy as np
 from numba import carray, types  # type: ignore[attr-defined]  # numba does not list them
 
-__all__ = ["before", "pass_", "solved", "unfolded"]
+__all__ = ["before", "pass_"]
 
 _FLOATS = types.CPointer(types.float32)
 _COUNT, _FLAG, _NUMBER = types.int64, types.boolean, types.float32
-_ONE, _TWO, _ZERO, _HALF = np.float32(1), np.float32(2), np.float32(0), np.float32(0.5)
+_ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 _c = functools.partial(numba.cfunc, fastmath=True, error_model="numpy")
 
 
@@ -116,63 +116,3 @@ def pass_(
             right[z, y, 0] += tau * ex[columns - 1]
             for x in range(1, columns):
                 right[z, y, x] += tau * ex[x - 1]
-
-
-@numba.njit(fastmath=True, inline="always")
-def _solved(half, added, weight, scale, share, z, y, x):
-    """Return the real and imaginary part of a voxel of the solution's half spectrum."""
-    w = weight[z, y, x]
-    re = (scale * half[z, y, x, 0] + share * added[z, y, x, 0]) * w
-    return re, (scale * half[z, y, x, 1] + share * added[z, y, x, 1]) * w
-
-
-@_c(types.void(*(_FLOATS,) * 5, *(_COUNT,) * 3, *(_NUMBER,) * 2, *(_COUNT,) * 2))
-def solved(
-    half_at, added_at, weight_at, whole_at, row_at, depth, rows, columns, scale, share, first, end
-):
-    """Write the Hartley spectrum (z, y, x) of (scale half + share added) weight.
-
-    ``half`` and ``added`` are half spectra (z, y, x//2 + 1) of pairs, ``row_at`` has room for one
-    row. Planes ``first`` to ``end - 1`` of them are read; each fills half a row there and half a
-    row of the mirrored plane.
-    """
-    kept = columns // 2 + 1
-    half = carray(half_at, (depth, rows, kept, 2))
-    added = carray(added_at, (depth, rows, kept, 2))
-    weight = carray(weight_at, (depth, rows, kept))
-    whole, row = carray(whole_at, (depth, rows, columns)), carray(row_at, (columns,))
-    for z in range(first, end):
-        back_z = depth - z if z > 0 else 0
-        for y in range(rows):
-            back_y = rows - y if y > 0 else 0
-            for x in range(kept):
-                re, im = _solved(half, added, weight, scale, share, z, y, x)
-                whole[z, y, x] = re - im
-                row[x] = re + im
-            for x in range(kept, columns):
-                whole[back_z, back_y, x] = row[columns - x]
-            # K and -K are both there: their mean belongs to a real volume, as irfftn takes it
-            re, im = _solved(half, added, weight, scale, share, back_z, back_y, 0)
-            whole[z, y, 0] = _HALF * (whole[z, y, 0] + re + im)
-            if columns % 2 == 0:
-                re, im = _solved(half, added, weight, scale, share, back_z, back_y, kept - 1)
-                whole[z, y, kept - 1] = _HALF * (whole[z, y, kept - 1] + re + im)
-
-
-@_c(types.void(*(_FLOATS,) * 2, *(_COUNT,) * 5))
-def unfolded(half_at, whole_at, depth, rows, columns, first, end):
-    """Write Re - Im of a whole spectrum (z, y, x) from its half, planes ``first`` to ``end - 1``.
-
-    As in ``solved``, each plane of the half fills half a plane there and half of the mirrored one.
-    """
-    kept = columns // 2 + 1
-    half = carray(half_at, (depth, rows, kept, 2))
-    whole = carray(whole_at, (depth, rows, columns))
-    for z in range(first, end):
-        back_z = depth - z if z > 0 else 0
-        for y in range(rows):
-            back_y = rows - y if y > 0 else 0
-            for x in range(kept):
-                whole[z, y, x] = half[z, y, x, 0] - half[z, y, x, 1]
-            for x in range(kept, columns):
-                whole[back_z, back_y, x] = half[z, y, columns - x, 0] + half[z, y, columns - x, 1]
