@@ -138,6 +138,9 @@ def _change(last: tuple[SplitBregman, Spectrum], highest: float, spectrum: Spect
         return math.inf
     if abs(highest / float(solver.scale) - 1) > _SAME_SCALE:
         return math.inf
-    change = norm(spectrum.values - before.values) / max(norm(spectrum.values), 1e-30)
+    now, then = spectrum.values.flatten(), before.values.flatten()
+    if before.measured is spectrum.measured:  # all others are zero
+        now, then = now[spectrum.voxels], then[spectrum.voxels]
+    change = norm(now - then) / max(norm(now), 1e-30)
     noise = math.hypot(before.noise or 0.0, spectrum.noise or 0.0)
     return math.sqrt(max(change**2 - noise**2, 0.0))
