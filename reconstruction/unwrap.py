@@ -46,7 +46,7 @@ _PENALTY = 8.0
 _RELAXATION = 1.8
 _LEAST_COST = 0.02  # of a turn in the likely direction, so that ties still take the shorter cut
 _LEAST_AMPLITUDE = 0.01
-_TOGETHER = 7  # frames: what the solver keeps of them, 50 bytes a pixel, stays in the cache
+_TOGETHER = 2**18  # pixels: what the solver keeps of them, 50 bytes each, stays in the cache
 _SPARSE = 4  # every fourth pixel per line is enough for a median
 
 
@@ -155,7 +155,8 @@ def _torn_turns(
     phase: torch.Tensor, torn: torch.Tensor, amplitude: torch.Tensor | None
 ) -> torch.Tensor:
     """Return ``weighted_turns`` of the frames ``torn``, a few at a time on CPUs."""
-    together = _TOGETHER if phase.device.type == "cpu" else len(torn)
+    on_cpu = phase.device.type == "cpu"
+    together = max(1, _TOGETHER // phase[0].numel()) if on_cpu else len(torn)
     return torch.cat(
         [
             weighted_turns(phase[some], None if amplitude is None else amplitude[some])
