@@ -183,8 +183,8 @@ def _turned_back(
 
 
 def _power(field: torch.Tensor) -> torch.Tensor:
-    """Return |field|^2, in a fifth of the time of ``abs``."""
-    return torch.view_as_real(field).square().sum(dim=-1)
+    """Return |field|^2; ``abs`` and sums of pairs take several times as long."""
+    return field.real.square().addcmul_(field.imag, field.imag)
 
 
 def _phase(field: torch.Tensor) -> torch.Tensor:
