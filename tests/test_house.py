@@ -101,7 +101,8 @@ assert not called.wait(0.5)
 def test_set_up_and_command_line_need_the_standard_library_only() -> None:
     own = {"launcher", "commands", "acquisition", "regularizer", "measuring", "files"}
     code = (
-        "import sys, launcher; from commands.command_line import parse; parse([]); "
+        "import sys, launcher; from commands import NAMES;"
+        "from commands.command_line import command, parse; parse([]); [*map(command, NAMES)];"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = set(run_python(code).split()) - set(
