@@ -18,9 +18,12 @@ turns n of the pixels should have the differences t:
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from reconstruction.kernels.edges import edge_steps
 
 __all__ = [
     "Unwrapped",
@@ -46,7 +49,7 @@ _PENALTY = 8.0
 _RELAXATION = 1.8
 _LEAST_COST = 0.02  # of a turn in the likely direction, so that ties still take the shorter cut
 _LEAST_AMPLITUDE = 0.01
-_TOGETHER = 2**18  # pixels: what the solver keeps of them, 50 bytes each, stays in the cache
+_TOGETHER = 350_000  # pixels: what the solver keeps of them, 60 bytes each, stays in the cache
 _SPARSE = 4  # every fourth pixel per line is enough for a median
 
 
@@ -137,18 +140,35 @@ def weighted_turns(
     single iteration is unweighted least squares.
     """
     steps, costs = _steps(phase), _costs(phase, amplitude)
-    drawn, within = ([torch.zeros_like(step) for step in steps] for _ in range(2))
-    target = [step.clone() for step in steps]
-    turns = _poisson(target)
+    advance = _advancing(steps, costs)
+    turns = _poisson(_divergence(steps))
     for _ in range(iterations - 1):
+        turns = _poisson(advance(turns))
+    return torch.round(turns - _fraction(turns))
+
+
+def _advancing(
+    steps: Edges, costs: list[tuple[torch.Tensor, torch.Tensor]]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function from turns to the divergence of the next v; it keeps r and c."""
+    drawn = [torch.zeros_like(step) for step in steps]
+    compiled = edge_steps(steps[0].device) if steps[0].dtype == torch.float32 else None
+    if compiled is not None:
+        edges = [torch.stack([t, *limits], dim=-1) for t, limits in zip(steps, costs, strict=True)]
+        return lambda turns: compiled(turns, edges, drawn, _RELAXATION)
+    within = [torch.zeros_like(step) for step in steps]
+    target = [step.clone() for step in steps]
+
+    def advance(turns: torch.Tensor) -> torch.Tensor:
         for d, t, (low, high), r, c, v in zip(
             _differences(turns), steps, costs, drawn, within, target, strict=True
         ):
             r.add_(d.sub_(v).sub_(c), alpha=_RELAXATION)
             torch.clamp(r, low, high, out=c)
             torch.add(t, r, out=v).sub_(c, alpha=2)
-        turns = _poisson(target)
-    return torch.round(turns - _fraction(turns))
+        return _divergence(target)
+
+    return advance
 
 
 def _torn_turns(
@@ -213,18 +233,23 @@ def _fraction(turns: torch.Tensor) -> torch.Tensor:
     return (mean.angle() / _TURN)[:, None, None]
 
 
-def _poisson(edges: Edges) -> torch.Tensor:
-    """Return the values whose differences are closest to ``edges``, by cosine transforms.
-
-    It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
-    Cosines are even or odd about the middle, so each axis is folded there: half the products.
-    """
+def _divergence(edges: Edges) -> torch.Tensor:
+    """Return the sum (frames, y, x) of what leaves each pixel along ``edges``."""
     down, right = edges
     divergence = right.new_zeros((right.shape[0], right.shape[1], down.shape[2]))
     divergence[:, :-1] += down
     divergence[:, 1:] -= down
     divergence[:, :, :-1] += right
     divergence[:, :, 1:] -= right
+    return divergence
+
+
+def _poisson(divergence: torch.Tensor) -> torch.Tensor:
+    """Return the values whose differences are closest to edges of a ``divergence`` (frames, y, x).
+
+    It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
+    Cosines are even or odd about the middle, so each axis is folded there: half the products.
+    """
     _, height, width = divergence.shape
     kind = divergence.dtype, divergence.device
     rows, columns = (_half_cosines(n, *kind) for n in (height, width))
