@@ -26,7 +26,7 @@ from benchmarks.machine import machine
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.state import MeasuringRequest, Phase, TomogramView
 
-__all__ = ["Run", "followed", "main", "measure", "transform_rate"]
+__all__ = ["Run", "after_last_frame_s", "followed", "main", "measure", "transform_rate"]
 
 _RESULTS = Path(__file__).parent / "results"
 # what is compared: its title, what it makes, and the rate of that
@@ -113,6 +113,7 @@ def measure(
     figures = {
         "tomograms_per_s": len(counted) / run.elapsed_s,
         "latency_s": float(np.median([view.latency_s for view in counted])),
+        "last_frame_s": float(np.median([after_last_frame_s(view) for view in counted])),
         "skipped_per_s": run.skipped / run.elapsed_s,
         "checks_per_s": run.checks / run.elapsed_s,
         "measured_per_s": run.measured / run.elapsed_s,
@@ -124,6 +125,11 @@ def measure(
     figures["pair_processor_s"] = float(np.median(run.pairs_s))
     figures["transform_pairs_per_s"] = transform_rate(counted[0].raw.shape)
     return figures
+
+
+def after_last_frame_s(view: TomogramView) -> float:
+    """Return the time from the end of a tomogram's scan to its publication, in seconds."""
+    return view.latency_s - view.stages_s["scan"]
 
 
 def _processor_s(instrument: Instrument) -> dict[str, float]:
@@ -161,9 +167,9 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
         for name, value in figures.items()
         if name.endswith("_s")
         and not name.endswith(("per_s", "processor_s"))
-        and name != "latency_s"
+        and name not in ("latency_s", "last_frame_s")
     )
-    pair_s = figures["pair_processor_s"]
+    pair_s, last_s = figures["pair_processor_s"], figures["last_frame_s"]
     used = ", ".join(
         f"{name.removesuffix('_processor_s')} {value:.2f} s or {value / pair_s:.1f} pairs"
         for name, value in figures.items()
@@ -175,6 +181,8 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
             f"machine: {machine()}",
             f"regularized tomograms: {figures['tomograms_per_s']:.2f} /s",
             f"latency, start of the scan to publication: {figures['latency_s']:.2f} s",
+            f"of that from its last frame: {last_s:.2f} s or "
+            f"{last_s * figures['transform_pairs_per_s']:.0f} bare transform pairs",
             f"where it goes: {stages}",
             f"scans passed over: {figures['skipped_per_s']:.1f} /s",
             f"bare transform pairs of the volume: {figures['transform_pairs_per_s']:.0f} /s, "

@@ -2,7 +2,7 @@
 
 from benchmarks.gpu_clock import Limits
 from benchmarks.gpu_scans import size_text
-from benchmarks.live_rate import followed, transform_rate
+from benchmarks.live_rate import after_last_frame_s, followed, transform_rate
 from benchmarks.stage_rows import Row, row_of
 from benchmarks.transport import FRAME, measure
 
@@ -31,10 +31,12 @@ def running_rows(limits: Limits, seconds: float) -> list[Row]:
     copied = 3 * FRAME[0] * FRAME[1] / limits.copied  # read and written, and read once more
     scan, volume = "49 x 256 x 256", size_text(run.views[0].raw.shape)
     latency = [view.latency_s for view in run.views]
+    after = [after_last_frame_s(view) for view in run.views]
     return [
         row_of(
             "transport of a frame, camera to processor", size_text(FRAME), frames, pair_s, copied
         ),
         row_of("running, from tomogram to tomogram", volume, run.gaps_s, pair_s, None),
         row_of("running, from a scan's start to its tomogram", scan, latency, pair_s, None),
+        row_of("running, from a scan's last frame to its tomogram", scan, after, pair_s, None),
     ]

@@ -25,7 +25,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     own = argv
     if argv and argv[0] in NAMES and _forwards_options(command(argv[0])):
         own = argv if argv[1:2] in (["-h"], ["--help"]) else argv[:1]
-    options = _parser().parse_args(own)
+    known = set(argv[:1]) <= set(NAMES)  # then the others need not be imported
+    options = _parser(argv[:1] if known else NAMES).parse_args(own)
     options.rest = list(argv[len(own) :])
     return options
 
@@ -40,7 +41,7 @@ def _forwards_options(module: ModuleType) -> bool:
     return bool(getattr(module, "FORWARDS_OPTIONS", False))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launcher.py",
         description="LiveTomo: live, regularized refractive-index tomography. Without a command: "
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(run=first_light.run, extras=frozenset(), sufficient=())
     subparsers = parser.add_subparsers(metavar="COMMAND")
-    for name in NAMES:
+    for name in names:
         module = command(name)
         own = subparsers.add_parser(
             name,

@@ -88,12 +88,12 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
     relative = relative / offset[:, None, None]
     width = offset.new_ones((len(sparse), 1), dtype=torch.float32)
     for round_ in range(_ROUNDS):
-        squared = _power(relative - 1).flatten(1)
-        weight = torch.exp(-0.5 / width.square() * squared)
+        squared = (relative.real - 1).square_().addcmul_(relative.imag, relative.imag).flatten(1)
+        weight = (squared * (-0.5 / width.square())).exp_()
         total = weight.sum(dim=1).clamp_min(1e-6)
-        step = (weight.reshape(relative.shape) * relative).sum(dim=(1, 2)) / total
+        step = _weighted_sum(relative, weight) / total
         share = total / weight.shape[1]
-        relative = relative * (1 / step)[:, None, None]
+        relative.mul_((1 / step)[:, None, None])
         if round_ >= _ROUNDS_WITHOUT_TILT:
             change = _plane(_phase(relative).flatten(1), weight, design, products)
             change = torch.where((share > _LEAST_SHARE_FOR_TILT)[:, None], change, 0)
@@ -182,9 +182,15 @@ def _turned_back(
     return turned.mul_(torch.polar(one, -along_x)[:, None, :])
 
 
+def _weighted_sum(field: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the sum (frames,) of a field (frames, y, x) times weights (frames, pixels)."""
+    pairs = torch.view_as_real(field).flatten(1, 2)  # (frames, pixels, 2)
+    return torch.view_as_complex((weight[:, None] @ pairs)[:, 0])
+
+
 def _power(field: torch.Tensor) -> torch.Tensor:
-    """Return |field|^2, in a fifth of the time of ``abs``."""
-    return torch.view_as_real(field).square().sum(dim=-1)
+    """Return |field|^2; ``abs`` and sums of pairs take several times as long."""
+    return field.real.square().addcmul_(field.imag, field.imag)
 
 
 def _phase(field: torch.Tensor) -> torch.Tensor:

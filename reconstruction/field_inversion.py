@@ -5,6 +5,7 @@ field is computed and placed on the Ewald caps, and the depths are combined. Vie
 rotations: for a sample rotated in front of the light, the caps are rotated instead.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from reconstruction.fields import FieldStack
 from reconstruction.focus import Blend, FocusPlan
 from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
+from reconstruction.kernels.logarithms import FieldLogarithm, field_logarithm
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from reconstruction.unwrap import unwrap_frames
@@ -70,7 +72,9 @@ class FieldInversion:
         self.settings, self.views = settings, views
         self.caps = CapPlan(views, settings, device, grid)
         self.focus = FocusPlan(views, self.caps.grid, settings, device)
-        self._blend = Blend(self.focus.steps, self.caps.grid.fine_shape[0], device)
+        self._blend = Blend(
+            self.focus.steps, self.caps.grid.fine_shape[0], self.caps.along_z, device
+        )
         self._middle = int(np.argmin(np.abs(self.focus.steps)))
         wave_number = 2 * np.pi * views.optics.k_medium
         self._per_radian = [1 / (wave_number * d) for d in views.pixel_size_um]
@@ -178,11 +182,29 @@ def rytov_fields(fields: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     ``fields`` (views, y, x) complex64 is 1 where empty.
     """
+    compiled = field_logarithm(fields.device)
+    if compiled is not None:
+        return _compiled_rytov_fields(fields, compiled)
     real, imaginary = fields.real.contiguous(), fields.imag.contiguous()
     # atan2 and log of contiguous parts take a fifth of the time of angle, abs and log
     power = (real * real).addcmul_(imaginary, imaginary).clamp_min_(_FAINTEST)
     unwrapped = unwrap_frames(torch.atan2(imaginary, real), power)
     return torch.complex(power.log_().mul_(0.5), unwrapped.phase), unwrapped.residues
+
+
+def _compiled_rytov_fields(
+    fields: torch.Tensor, logarithm: FieldLogarithm
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``rytov_fields`` by a compiled logarithm."""
+    psi, extent = logarithm(fields, _FAINTEST)
+    residues = torch.zeros(len(fields), dtype=torch.int64)
+    wide = (extent > math.pi).nonzero()[:, 0]  # the others have no jump
+    if len(wide):
+        power = torch.view_as_real(fields[wide]).square().sum(dim=-1).clamp_min_(_FAINTEST)
+        unwrapped = unwrap_frames(psi[wide].imag.contiguous(), power)
+        torch.view_as_real(psi)[wide, :, :, 1] = unwrapped.phase
+        residues[wide] = unwrapped.residues
+    return psi, residues
 
 
 def born_fields(fields: torch.Tensor) -> torch.Tensor:

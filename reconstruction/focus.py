@@ -110,59 +110,49 @@ def depths(planes: int, slices: int) -> tuple[int, ...]:
 class Blend:
     """Blends a volume from the reconstructions at each depth.
 
+    Weights are linear in z between planes and constant beyond. A product with z is a sum over Kz,
+    and caps reach half of the Kz only: one small matrix a depth takes the place of transforms
+    along z and back.
+
     Parameters
     ----------
     steps : tuple of int
         Depths of the planes, in slices from the centre.
     slices : int
+    along_z : (n,) int64 tensor
+        Kz of the voxels of a column, in FFT order.
     device : torch device
     """
 
-    def __init__(self, steps: tuple[int, ...], slices: int, device: torch.device) -> None:
-        self._runs = [
-            [
-                # complex: as pairs of numbers the multiplication would take three times as long
-                (to, source, torch.tensor(share, dtype=torch.complex64, device=device))
-                for to, source, share in runs
-            ]
-            for runs in (_runs(steps, number, slices) for number in range(len(steps)))
+    def __init__(
+        self, steps: tuple[int, ...], slices: int, along_z: torch.Tensor, device: torch.device
+    ) -> None:
+        kz = 2 * np.pi / slices * along_z.cpu().numpy()
+        z = np.arange(slices) - slices // 2
+        waves = np.exp(1j * np.outer(z, kz))  # (z, Kz)
+        shares = np.array([np.interp(z, steps, one) for one in np.eye(len(steps))])
+        self._weights = [
+            torch.tensor(
+                np.exp(-1j * step * kz)[:, None] * ((waves.T * share) @ waves.conj()) / slices,
+                dtype=torch.complex64,
+                device=device,
+            )
+            for step, share in zip(steps, shares, strict=True)
         ]
 
     def __call__(self, parts: Iterator[torch.Tensor]) -> torch.Tensor:
-        """Return the columns of the blended volume's spectrum, (columns, z).
+        """Return the columns of the blended volume's spectrum, (columns, Kz).
 
         Parameters
         ----------
-        parts : iterator of (columns, z) complex64
+        parts : iterator of (columns, Kz) complex64
             Spectrum of each depth's reconstruction, its plane at z = 0.
         """
-        total: torch.Tensor | None = None
-        for runs, part in zip(self._runs, parts, strict=True):
-            along_z = torch.fft.ifft(part, dim=1)
-            if total is None:
-                total = torch.zeros_like(along_z)
-            for to, source, share in runs:
-                n = len(share)
-                total[:, to : to + n].addcmul_(along_z[:, source : source + n], share)
-        assert total is not None
-        spectrum: torch.Tensor = torch.fft.fft(total, dim=1)
-        return spectrum
-
-
-def _runs(
-    steps: tuple[int, ...], number: int, slices: int
-) -> list[tuple[int, int, NDArray[np.float32]]]:
-    """Return a plane's contributions as (first slice, index in the plane's volume, weights).
-
-    Weights are linear between planes and constant beyond. Slices count from the centre, periodic.
-    """
-    z = np.fft.ifftshift(np.arange(slices) - slices // 2)
-    shares = np.interp(z, steps, np.eye(len(steps))[number]).astype(np.float32)
-    to = np.flatnonzero(shares)
-    source = (to - steps[number]) % slices
-    breaks = np.flatnonzero((np.diff(to) != 1) | (np.diff(source) != 1)) + 1
-    pieces = zip(np.split(to, breaks), np.split(source, breaks), strict=True)
-    return [(int(t[0]), int(s[0]), shares[t]) for t, s in pieces]
+        weighted = (part @ weights for part, weights in zip(parts, self._weights, strict=True))
+        total = next(weighted)
+        for part in weighted:
+            total += part
+        return total
 
 
 def axial_frequencies(views: Views) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

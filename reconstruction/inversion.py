@@ -27,6 +27,7 @@ from reconstruction.gridding import (
     gridding_entries,
     nearest_voxels,
 )
+from reconstruction.kernels.hartley import hartley
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, norm
 from reconstruction.volume import VolumeGrid, plan_volume
@@ -71,6 +72,11 @@ class CapPlan:
     grid : VolumeGrid or None
         Of the volume; None: as views and settings want it.
 
+    Attributes
+    ----------
+    along_z : (n,) int64 tensor
+        Kz, in FFT order, at which any voxel is measured; all of them where k-space is oversampled.
+
     Raises
     ------
     ConfigurationError
@@ -109,7 +115,11 @@ class CapPlan:
         reached[voxels % in_plane] = True
         self._columns = reached.nonzero()[:, 0]
         column = (reached.cumsum(0) - 1)[voxels % in_plane]
-        self._in_columns = column * slices + voxels // in_plane
+        along_z = torch.full((slices,), self.grid.oversampled, device=device)
+        along_z[voxels // in_plane] = True
+        self.along_z = along_z.nonzero()[:, 0]
+        row = (along_z.cumsum(0) - 1)[voxels // in_plane]
+        self._in_columns = column * len(self.along_z) + row
         if self.gridding == "linear" or self.grid.oversampled:  # else they are the same voxels
             coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
             entries = nearest_voxels(coarse, self.grid.shape, spread)
@@ -175,17 +185,13 @@ class CapPlan:
         return values
 
     def columns(self, averaged: Averaged) -> torch.Tensor:
-        """Return the columns along z that hold measured voxels, (columns, z).
-
-        They are two thirds of the half spectrum, and along its last axis a tensor is transformed
-        in half the time.
-        """
-        values = averaged.direct.new_zeros(len(self._columns), self.grid.fine_shape[0])
+        """Return the columns along z that hold measured voxels, (columns, ``along_z``)."""
+        values = averaged.direct.new_zeros(len(self._columns), len(self.along_z))
         values.view(-1)[self._in_columns] = averaged.mean()
         return values
 
     def from_columns(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the half spectrum (z, y, x//2 + 1) of columns (columns, z)."""
+        """Return the half spectrum (z, y, x//2 + 1) of columns (columns, ``along_z``)."""
         shape = _half(self.grid.fine_shape)
         wide = values.new_zeros(shape)
         if self.grid.oversampled:  # every voxel counts in the middle of the volume
@@ -258,7 +264,11 @@ class CapPlan:
 
 def contrast_of(spectrum: Spectrum) -> torch.Tensor:
     """Return the contrast (z, y, x), zero where nothing was measured, centre at n//2."""
-    volume = torch.fft.irfftn(spectrum.values, s=spectrum.shape, norm="ortho")
+    values = spectrum.values
+    compiled = hartley(values.device) if values.dtype == torch.complex64 else None
+    if compiled is not None:
+        return compiled.inverse(values, spectrum.shape)
+    volume = torch.fft.irfftn(values, s=spectrum.shape, norm="ortho")
     centred: torch.Tensor = torch.fft.fftshift(volume)
     return centred
 

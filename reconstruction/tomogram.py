@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 VoxelSize = tuple[float, float, float]
+_voxels = WeakIdKeyDictionary()  # of each ``Spectrum.measured``, which all scans of a plan share
 
 
 def index_from_contrast(contrast: torch.Tensor, medium_index: float) -> torch.Tensor:
@@ -85,6 +87,14 @@ class Spectrum:
                 f"a spectrum of a {self.shape} volume must have shape {half}, got values "
                 f"{tuple(self.values.shape)} and measured {tuple(self.measured.shape)}"
             )
+
+    @property
+    def voxels(self) -> torch.Tensor:
+        """Flat indices of the measured voxels, (n,) int64: one in fourteen."""
+        if self.measured not in _voxels:
+            _voxels[self.measured] = (self.measured.flatten() > 0).nonzero()[:, 0]
+        found: torch.Tensor = _voxels[self.measured]
+        return found
 
     def to(self, device: str | torch.device) -> "Spectrum":
         """Return the spectrum on a device."""

@@ -18,9 +18,12 @@ turns n of the pixels should have the differences t:
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from reconstruction.kernels.edges import edge_steps
 
 __all__ = [
     "Unwrapped",
@@ -46,6 +49,7 @@ _PENALTY = 8.0
 _RELAXATION = 1.8
 _LEAST_COST = 0.02  # of a turn in the likely direction, so that ties still take the shorter cut
 _LEAST_AMPLITUDE = 0.01
+_TOGETHER = 350_000  # pixels: what the solver keeps of them, 60 bytes each, stays in the cache
 _SPARSE = 4  # every fourth pixel per line is enough for a median
 
 
@@ -108,8 +112,7 @@ def unwrap_frames(phase: torch.Tensor, amplitude: torch.Tensor | None = None) ->
     turns = path_turns(steps)
     torn = counts[wanted].nonzero()[:, 0]
     if len(torn):
-        light = None if amplitude is None else amplitude[wanted[torn]]
-        turns[torn] = weighted_turns(wrapped[torn], light)
+        turns[torn] = _torn_turns(wrapped, torn, None if amplitude is None else amplitude[wanted])
     turns -= _median(turns)
     result = phase.clone()
     result[wanted] = torch.add(wrapped, turns, alpha=_TURN)
@@ -137,18 +140,49 @@ def weighted_turns(
     single iteration is unweighted least squares.
     """
     steps, costs = _steps(phase), _costs(phase, amplitude)
-    drawn, within = ([torch.zeros_like(step) for step in steps] for _ in range(2))
-    target = [step.clone() for step in steps]
-    turns = _poisson(target)
+    advance = _advancing(steps, costs)
+    turns = _poisson(_divergence(steps))
     for _ in range(iterations - 1):
+        turns = _poisson(advance(turns))
+    return torch.round(turns - _fraction(turns))
+
+
+def _advancing(
+    steps: Edges, costs: list[tuple[torch.Tensor, torch.Tensor]]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function from turns to the divergence of the next v; it keeps r and c."""
+    drawn = [torch.zeros_like(step) for step in steps]
+    compiled = edge_steps(steps[0].device) if steps[0].dtype == torch.float32 else None
+    if compiled is not None:
+        edges = [torch.stack([t, *limits], dim=-1) for t, limits in zip(steps, costs, strict=True)]
+        return lambda turns: compiled(turns, edges, drawn, _RELAXATION)
+    within = [torch.zeros_like(step) for step in steps]
+    target = [step.clone() for step in steps]
+
+    def advance(turns: torch.Tensor) -> torch.Tensor:
         for d, t, (low, high), r, c, v in zip(
             _differences(turns), steps, costs, drawn, within, target, strict=True
         ):
             r.add_(d.sub_(v).sub_(c), alpha=_RELAXATION)
             torch.clamp(r, low, high, out=c)
             torch.add(t, r, out=v).sub_(c, alpha=2)
-        turns = _poisson(target)
-    return torch.round(turns - _fraction(turns))
+        return _divergence(target)
+
+    return advance
+
+
+def _torn_turns(
+    phase: torch.Tensor, torn: torch.Tensor, amplitude: torch.Tensor | None
+) -> torch.Tensor:
+    """Return ``weighted_turns`` of the frames ``torn``, a few at a time on CPUs."""
+    on_cpu = phase.device.type == "cpu"
+    together = max(1, _TOGETHER // phase[0].numel()) if on_cpu else len(torn)
+    return torch.cat(
+        [
+            weighted_turns(phase[some], None if amplitude is None else amplitude[some])
+            for some in torn.split(together)
+        ]
+    )
 
 
 def _costs(
@@ -199,33 +233,67 @@ def _fraction(turns: torch.Tensor) -> torch.Tensor:
     return (mean.angle() / _TURN)[:, None, None]
 
 
-def _poisson(edges: Edges) -> torch.Tensor:
-    """Return the values whose differences are closest to ``edges``, by cosine transforms.
-
-    It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
-    """
+def _divergence(edges: Edges) -> torch.Tensor:
+    """Return the sum (frames, y, x) of what leaves each pixel along ``edges``."""
     down, right = edges
     divergence = right.new_zeros((right.shape[0], right.shape[1], down.shape[2]))
     divergence[:, :-1] += down
     divergence[:, 1:] -= down
     divergence[:, :, :-1] += right
     divergence[:, :, 1:] -= right
-    rows, columns = (_cosines(n, divergence.dtype, divergence.device) for n in divergence.shape[1:])
-    spectrum = rows @ divergence @ columns.T
-    spectrum *= _inverse_laplacian(
-        divergence.shape[1], divergence.shape[2], divergence.dtype, divergence.device
-    )
-    return rows.T @ spectrum @ columns
+    return divergence
+
+
+def _poisson(divergence: torch.Tensor) -> torch.Tensor:
+    """Return the values whose differences are closest to edges of a ``divergence`` (frames, y, x).
+
+    It solves the 5-point Poisson equation without flux through the borders; the mean is zero.
+    Cosines are even or odd about the middle, so each axis is folded there: half the products.
+    """
+    _, height, width = divergence.shape
+    kind = divergence.dtype, divergence.device
+    rows, columns = (_half_cosines(n, *kind) for n in (height, width))
+    inverse = _inverse_laplacian(height, width, *kind)
+    halves = []
+    for p, (along_y, folded) in enumerate(zip(rows, _folded(divergence, 1), strict=True)):
+        parts = [
+            (part @ along_x.T).mul_(inverse[p::2, q::2]) @ along_x
+            for q, (along_x, part) in enumerate(
+                zip(columns, _folded(along_y @ folded, 2), strict=True)
+            )
+        ]
+        halves.append(along_y.T @ _unfolded(*parts, 2, width))
+    return _unfolded(*halves, 1, height)
+
+
+def _folded(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return sum and difference of both halves of an axis, the second reversed; middle once."""
+    n = values.shape[axis]
+    first, last = values.narrow(axis, 0, n - n // 2), values.narrow(axis, n // 2, n - n // 2)
+    last = last.flip(axis)
+    even = first + last
+    if n % 2:
+        even.narrow(axis, n // 2, 1).mul_(0.5)
+    return even, first - last
+
+
+def _unfolded(even: torch.Tensor, odd: torch.Tensor, axis: int, n: int) -> torch.Tensor:
+    """Return n values along an axis from their even and odd part, of which half is given."""
+    last = (even - odd).narrow(axis, 0, n // 2).flip(axis)
+    return torch.cat([even + odd, last], dim=axis)
 
 
 @functools.lru_cache(maxsize=8)
-def _cosines(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return the orthonormal DCT-II matrix (n, n)."""
+def _half_cosines(
+    n: int, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the even and the odd rows of the orthonormal DCT-II matrix, their first half."""
     k = torch.arange(n, dtype=torch.float64)[:, None]
-    x = torch.arange(n, dtype=torch.float64)[None, :]
+    x = torch.arange(n - n // 2, dtype=torch.float64)[None, :]
     matrix = torch.cos(math.pi * k * (2 * x + 1) / (2 * n)) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
-    return matrix.to(device, dtype)
+    even, odd = (matrix[parity::2].to(device, dtype).contiguous() for parity in (0, 1))
+    return even, odd
 
 
 @functools.lru_cache(maxsize=8)

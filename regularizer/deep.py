@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from reconstruction.inversion import contrast_of
-from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
-from regularizer.constraint import negated_spectrum, negated_tomogram
+from reconstruction.tomogram import Spectrum, Tomogram, contrast_from_index
+from regularizer.constraint import negated_spectrum
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.metrics import unexplained
 from regularizer.networks.engines import fastest
@@ -77,17 +77,17 @@ class DeepRegularizer:
 
     def contrast(
         self,
-        tomogram: Tomogram,
+        raw: torch.Tensor,
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the network's contrast (z, y, x), and its uncertainty or None."""
+        """Return the network's contrast (z, y, x) of a raw one, and its uncertainty or None."""
         seen, scale = network_input(
-            tomogram.contrast,
+            raw,
             spectrum,
             self.trained.recipe.channels,
-            lambda: self._quick.solve(tomogram, spectrum, progress, stop)[0],
+            lambda: self._quick.solve(raw, spectrum, progress, stop)[0],
         )
         with torch.inference_mode():
             if self.patches:
@@ -109,7 +109,7 @@ class DeepRegularizer:
         """Return the network's tomogram; a scan outside the trained range adds a warning."""
         if unconstrained:
             return self._both_signs(tomogram, spectrum, progress, stop)
-        contrast, spread = self.contrast(tomogram, spectrum, progress, stop)
+        contrast, spread = self.contrast(tomogram.contrast, spectrum, progress, stop)
         method = self._method
         if self.finish:
             parameters = replace(PARAMETERS["tv"], inner=self.finish, relaxation=1.0)
@@ -131,11 +131,10 @@ class DeepRegularizer:
         the two kinds of objects; the network then runs on each kind, with the scattering of the
         other kind subtracted from the measured spectrum.
         """
-        start, _ = self._quick.solve(tomogram, spectrum, progress, stop, unconstrained=True)
-        above, spread = self._alone(tomogram, spectrum, start.clamp_max(0), stop)
-        below, other = self._alone(
-            negated_tomogram(tomogram), negated_spectrum(spectrum), -above, stop
-        )
+        how = spectrum, progress, stop
+        start, _ = self._quick.solve(tomogram.contrast, *how, unconstrained=True)
+        above, spread = self._alone(spectrum, start.clamp_max(0), stop)
+        below, other = self._alone(negated_spectrum(spectrum), -above, stop)
         if spread is not None and other is not None:
             spread = torch.maximum(spread, other)
         return self._result(
@@ -144,7 +143,6 @@ class DeepRegularizer:
 
     def _alone(
         self,
-        tomogram: Tomogram,
         spectrum: Spectrum,
         others: torch.Tensor,
         stop: threading.Event | None,
@@ -156,8 +154,7 @@ class DeepRegularizer:
         scattered = torch.fft.rfftn(torch.fft.ifftshift(others), norm="ortho")
         values = spectrum.values - scattered * (spectrum.measured > 0)
         rest = replace(spectrum, values=values)
-        index = index_from_contrast(contrast_of(rest), tomogram.optics.medium_index)
-        return self.contrast(replace(tomogram, index=index), rest, None, stop)
+        return self.contrast(contrast_of(rest), rest, None, stop)
 
     @property
     def _method(self) -> str:
@@ -173,7 +170,8 @@ class DeepRegularizer:
     ) -> Tomogram:
         """Return the tomogram with provenance, uncertainty and any out-of-range warning."""
         result = with_contrast(tomogram, contrast, spectrum, method)
-        found = figures(tomogram.contrast, spectrum)
+        highest = contrast_from_index(tomogram.index.amax(), tomogram.optics.medium_index)
+        found = figures(highest, spectrum)
         found["unexplained"] = unexplained(result.data_residual, spectrum.noise)
         warning = "; ".join(self.trained.range.outside(found))
         provenance = {**result.provenance, "warning": warning} if warning else result.provenance

@@ -99,9 +99,8 @@ def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:
     share of the spectrum; a larger residual means invented or lost structure.
     """
     predicted = torch.fft.rfftn(torch.fft.ifftshift(contrast), norm="ortho")
-    measured = (spectrum.measured.flatten() > 0).nonzero()[:, 0]  # one in fourteen
-    difference = predicted.flatten()[measured] - spectrum.values.flatten()[measured]
-    return norm(difference) / max(norm(spectrum.values), 1e-30)
+    known = spectrum.values.flatten()[spectrum.voxels]
+    return norm(predicted.flatten()[spectrum.voxels] - known) / max(norm(known), 1e-30)
 
 
 def compare(

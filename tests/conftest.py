@@ -53,9 +53,14 @@ if sys.platform == "linux":
 def pytest_configure(config: pytest.Config) -> None:
     """Let numba compile once, not in each worker."""
     begins_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    kept = ROOT / "regularizer" / "total_variation" / "__pycache__"
-    if begins_workers and not any(kept.glob("fused_kernel.*.o")):  # where numba fails, tests say so
-        code = "from regularizer.total_variation.fused import FusedPass; FusedPass()"
+    kept = [*ROOT.glob("regularizer/*/__pycache__/*_kernel.*.o")]
+    kept += ROOT.glob("reconstruction/*/__pycache__/*_kernel.*.o")
+    if begins_workers and len(kept) < 4:  # where numba fails, tests say so
+        code = """
+from reconstruction.kernels import edges, hartley, logarithms
+from regularizer.total_variation.fused import FusedPass
+edges.EdgeSteps(), hartley.Hartley(), logarithms.FieldLogarithm(), FusedPass()
+"""
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
 
@@ -139,9 +144,9 @@ def nothing_left() -> Iterator[None]:
 
 
 def _threads() -> Counter[str]:
-    # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy; split
-    # Bregman keeps those that compute, as torch does where Python does not see it; Dask keeps two
-    own = ("zmq.", "split-bregman", "Dask-")
+    # pyzmq keeps one of its own, with sockets, for messages that are sent without a copy; compiled
+    # loops keep those that compute, as torch does where Python does not see it; Dask keeps two
+    own = ("zmq.", "slabs", "Dask-")
     return Counter(
         f"thread {thread.name!r}"
         for thread in threading.enumerate()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regularizer.total_variation import machine_code
+from reconstruction.kernels import machine_code
 
 pytest.importorskip("numba")
 

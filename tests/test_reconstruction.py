@@ -15,6 +15,7 @@ from acquisition.interferograms import InterferogramStack
 from acquisition.simulation.bench import Illumination, OpticalBench, SimulationSettings
 from acquisition.simulation.scene import Scene
 from reconstruction.empty_field import fit_empty_field
+from reconstruction.focus import Blend
 from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
@@ -306,6 +307,22 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     exact = float(torch.linalg.vector_norm(torch.view_as_real(spectrum.values).double()))
     assert norm(spectrum.values) == pytest.approx(exact, rel=1e-6)
     assert torch.allclose(spectrum_of(2 * psi).values, 2 * spectrum.values, atol=1e-5)
+
+
+def test_depths_are_blended_by_their_distance_from_the_planes() -> None:
+    """As the volumes are: moved to their planes, weighted linearly between them, and added."""
+    steps, slices, along_z = (-5, 1, 6), 16, torch.tensor([0, 1, 2, 3, 13, 14, 15])
+    parts = [torch.randn(4, len(along_z), dtype=torch.complex64) for _ in steps]
+    blended = Blend(steps, slices, along_z, torch.device("cpu"))(iter(parts))
+    total = torch.zeros(4, slices, dtype=torch.complex64)
+    for step, part, one in zip(steps, parts, np.eye(3), strict=True):
+        columns = torch.zeros_like(total)
+        columns[:, along_z] = part
+        volume = torch.fft.fftshift(torch.fft.ifft(columns, dim=1), dim=1).roll(step, dims=1)
+        share = np.interp(np.arange(slices) - slices // 2, steps, one)
+        total += volume * torch.tensor(share, dtype=torch.float32)
+    expected = torch.fft.fft(torch.fft.ifftshift(total, dim=1), dim=1)[:, along_z]
+    assert torch.allclose(blended, expected, atol=1e-5)
 
 
 def test_a_scan_of_the_simulated_bench_from_12_bit_frames() -> None:

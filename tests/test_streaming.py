@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -304,6 +305,14 @@ class Line:
         while not self.sending.send(stack, "stack", 4):
             self.stacks.poll(50, zmq.POLLOUT)
 
+    def settle(self) -> None:
+        """Wait until everything that was sent has been received."""
+        for socket in (self.stacks, self.frames):
+            before = self.receiver.malformed
+            socket.send(b"a malformed message after all others")
+            while self.receiver.malformed == before:
+                time.sleep(0.005)
+
     def next(self) -> ArrivedScan | ArrivedFrames:
         """Wait for the next that arrives."""
         while True:
@@ -361,6 +370,46 @@ def test_news_that_come_after_their_scan_are_no_news(
     line.write(scans[2], 1)
     later = line.next()
     assert isinstance(later, ArrivedFrames) and later.place != early.place
+
+
+def test_a_scan_in_progress_comes_before_older_ones(
+    line: Line, scans: list[InterferogramStack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.receiver._AWAITED_S", 1e6)
+    line.settle()  # both sides are connected
+    line.send(line.write(scans[1], 0))
+    line.settle()
+    assert isinstance(line.receiver.take(0.0, follow=True), ArrivedScan)
+    line.send(line.write(scans[1], 1))
+    placed = line.write(scans[2], 2)
+    line.settle()
+    early = line.receiver.take(0.0, follow=True)
+    if not isinstance(early, ArrivedFrames):
+        pytest.skip("there is no shared memory with names here")
+    assert early.sequence == 2
+    assert line.receiver.take(0.0, follow=True) is None  # it is awaited, not the older one
+    line.send(placed)
+    line.send(line.write(scans[1], 3))
+    line.settle()
+    for number in (2, 3):
+        whole = line.receiver.take(0.0, follow=True)
+        assert isinstance(whole, ArrivedScan) and whole.header.sequence == number
+    assert line.receiver.take(0.0, follow=True) is None
+    assert line.receiver.skipped == 1
+
+
+def test_a_scan_that_was_cut_short_is_not_awaited(
+    line: Line, scans: list[InterferogramStack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.receiver._AWAITED_S", 0.0)
+    line.settle()
+    line.send(line.write(scans[1], 0))
+    line.write(scans[2], 1)
+    line.settle()
+    if not isinstance(line.receiver.take(0.0, follow=True), ArrivedFrames):
+        pytest.skip("there is no shared memory with names here")
+    whole = line.receiver.take(0.0, follow=True)
+    assert isinstance(whole, ArrivedScan) and whole.header.sequence == 0
 
 
 def test_a_scan_that_was_overwritten_says_so(line: Line, scans: list[InterferogramStack]) -> None:

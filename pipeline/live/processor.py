@@ -109,7 +109,7 @@ class Processor:
                 self._loaded(self._method)  # while the microscope is being opened
             while not ending.is_set():
                 self._plan()
-                arrived = self._receiver.take(timeout_s=0.1)
+                arrived = self._receiver.take(timeout_s=0.1, follow=self._reads_along)
                 if isinstance(arrived, ArrivedScan):
                     self._process(arrived)
                 elif arrived is not None:
@@ -142,13 +142,18 @@ class Processor:
             self._scan = ScanInProgress(reconstructor)
             self._message = "waiting for a scan"
 
+    @property
+    def _reads_along(self) -> bool:
+        """Whether a scan can be reconstructed while it is taken."""
+        return self._scan is not None and self._scan.reconstructor.oriented
+
     def _needs_fields(self) -> bool:
         return self._fields_checked or needs_fields(self._method, self._corrections)
 
     def _read_along(self, arrived: ArrivedFrames) -> None:
         """Reconstruct what has arrived of a scan that is still being taken."""
         scan = self._scan
-        if scan is None or arrived.key != self._planned or not scan.reconstructor.oriented:
+        if scan is None or arrived.key != self._planned or not self._reads_along:
             return
         with self._receiver.frames(arrived) as frames:
             if frames is None:

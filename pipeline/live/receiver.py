@@ -21,6 +21,7 @@ from pipeline.wire.sockets import PipelineError
 __all__ = ["ArrivedFrames", "ArrivedScan", "BackgroundKey", "Receiver"]
 
 BackgroundKey = tuple[int, int]  # session of the acquirer, number of the background
+_AWAITED_S = 0.5  # without news of the scan that is followed: it has been cut short
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,17 @@ class ArrivedFrames:
     view: ViewPlace = HERE
     angles: list[int] = field(default_factory=list)
 
+    def newer_than(self, scan: ArrivedScan) -> bool:
+        """Return whether their scan was begun after a whole one."""
+        same = self.key[0] == scan.header.session
+        return same and self.sequence > scan.header.sequence
+
 
 class Receiver(threading.Thread):
     """Empties the queues; keeps the newest scan, the frames after it and the newest background.
+
+    A scan whose frames are read while it is taken is followed: it is kept until it has been taken,
+    beside a newer one.
 
     Parameters
     ----------
@@ -68,6 +77,9 @@ class Receiver(threading.Thread):
         self._ended = threading.Event()
         self._scan: ArrivedScan | None = None
         self._frames: ArrivedFrames | None = None
+        self._followed: ArrivedFrames | None = None  # the frames that were read along last
+        self._whole: ArrivedScan | None = None  # their scan, once it is whole
+        self._news_s = 0.0  # when news of frames came last
         self._last: tuple[int, int] | None = None  # session and number of the last scan taken
         self._taken: RingPlace | None = None  # where it lies
         self.background: ArrivedScan | None = None
@@ -100,26 +112,47 @@ class Receiver(threading.Thread):
                     if message is not None:
                         self._keep(message)
 
-    def take(self, timeout_s: float) -> ArrivedScan | ArrivedFrames | None:
+    def take(self, timeout_s: float, *, follow: bool = False) -> ArrivedScan | ArrivedFrames | None:
         """Return the newest scan, else the newest frames, None if there are none in time.
 
-        Scans that were skipped are counted.
+        With ``follow``, frames come before a whole scan that is older than theirs, and their scan
+        comes once it is whole: most of the work on it is done by then. A scan that was cut short is
+        not waited for. Scans that were skipped are counted.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._scan is not None or self._frames, timeout_s)
-            scan, self._scan = self._scan, None
-            frames = self._frames
-            if scan is not None:
-                self._taken = scan.header.place
-            if scan is None or (frames is not None and frames.place == self._taken):
+            self._changed.wait_for(lambda: self._due(follow) is not None, timeout_s)
+            due = self._due(follow)
+            if isinstance(due, ArrivedFrames):
                 self._frames = None
-        if scan is None:
+                if follow:
+                    self._followed = due
+            elif due is not None:
+                self._take(due)
+        return due
+
+    def _due(self, follow: bool) -> ArrivedScan | ArrivedFrames | None:
+        """Return what is to be taken now; None to wait."""
+        scan, frames = self._scan, self._frames
+        if self._whole is not None or scan is None or not follow:
+            return self._whole or scan or frames
+        if frames is not None and frames.newer_than(scan):
             return frames
+        followed = self._followed is not None and self._followed.newer_than(scan)
+        if followed and time.monotonic() < self._news_s + _AWAITED_S:
+            return None
+        return scan
+
+    def _take(self, scan: ArrivedScan) -> None:
+        self._taken = scan.header.place
+        if scan is self._scan:
+            self._scan = None
+        self._whole = self._followed = None
+        if self._frames is not None and not self._frames.newer_than(scan):
+            self._frames = None
         header = scan.header
         if self._last is not None and self._last[0] == header.session:
             self.skipped += max(header.sequence - self._last[1] - 1, 0)
         self._last = (header.session, header.sequence)
-        return scan
 
     @contextmanager
     def stack(self, arrived: ArrivedScan) -> Iterator[InterferogramStack]:
@@ -168,8 +201,11 @@ class Receiver(threading.Thread):
             return
         arrival = ArrivedScan(header, message.arrays)
         with self._changed:
+            followed = self._followed
             if header.kind == "background":
                 self.background = arrival
+            elif followed is not None and header.place == followed.place:
+                self._whole, self._scan = arrival, None  # what came before it is older
             else:
                 self._scan = arrival
             self._changed.notify_all()
@@ -191,5 +227,5 @@ class Receiver(threading.Thread):
                     ViewPlace(header.position, header.correction_um),
                 )
             waiting.angles.extend(header.angles)
-            self._frames = waiting
+            self._frames, self._news_s = waiting, time.monotonic()
             self._changed.notify_all()

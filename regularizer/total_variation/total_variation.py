@@ -67,21 +67,23 @@ class TotalVariation:
         Where ``unconstrained``, its contrast may be negative.
         """
         contrast, parameters = self.solve(
-            tomogram, spectrum, progress, stop, unconstrained=unconstrained
+            tomogram.contrast, spectrum, progress, stop, unconstrained=unconstrained
         )
         return with_checked_contrast(tomogram, contrast, spectrum, f"{self.name}: {parameters}")
 
     def solve(
         self,
-        tomogram: Tomogram,
+        raw: torch.Tensor,
         spectrum: Spectrum,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         *,
         unconstrained: bool = False,
     ) -> tuple[torch.Tensor, TvParameters]:
-        """Return the contrast (z, y, x) of least total variation, and the parameters used."""
-        raw = tomogram.contrast
+        """Return the contrast (z, y, x) of least total variation, and the parameters used.
+
+        ``raw`` is the contrast of the raw tomogram.
+        """
         parameters = replace(self._parameters_for(spectrum, raw), nonnegative=not unconstrained)
         solver = self._warm_solver(raw, spectrum, parameters)
         contrast = solver.run(progress, stop)
@@ -136,6 +138,9 @@ def _change(last: tuple[SplitBregman, Spectrum], highest: float, spectrum: Spect
         return math.inf
     if abs(highest / float(solver.scale) - 1) > _SAME_SCALE:
         return math.inf
-    change = norm(spectrum.values - before.values) / max(norm(spectrum.values), 1e-30)
+    now, then = spectrum.values.flatten(), before.values.flatten()
+    if before.measured is spectrum.measured:  # all others are zero
+        now, then = now[spectrum.voxels], then[spectrum.voxels]
+    change = norm(now - then) / max(norm(now), 1e-30)
     noise = math.hypot(before.noise or 0.0, spectrum.noise or 0.0)
     return math.sqrt(max(change**2 - noise**2, 0.0))

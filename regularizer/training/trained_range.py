@@ -32,7 +32,7 @@ _TEXTS = {
 
 
 def figures(raw: torch.Tensor, spectrum: Spectrum) -> dict[str, float]:
-    """Return the compared figures of a raw contrast (z, y, x) and its spectrum, by name."""
+    """Return the compared figures of a raw contrast (z, y, x), or its maximum, and its spectrum."""
     optics, (dz, _, dx) = spectrum.optics, spectrum.voxel_size_um
     found = {
         "numerical_aperture": optics.aperture,
