@@ -21,8 +21,8 @@ import torch
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.illumination.angles import preset
 from acquisition.microscope import open_microscope
-from acquisition.simulation.phantom import Phantom
 from benchmarks.pages import DOCS, make_tables, markdown
+from benchmarks.real_cell import hl60_phantom
 from files.pictures import draw_grid, write_png
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.tomogram import Spectrum, index_from_contrast
@@ -44,7 +44,6 @@ _NAMES = {"none": "raw", "beads": "the paper's, beads: 2 x 400, mu 10",
           "s-pyogenes": "the paper's, S. pyogenes: 5 x 100, mu 50",
           "oci-aml3": "the paper's, OCI-AML3: 3 x 60, mu 150"}  # fmt: skip
 _TEST_SEEDS = (2000, 2001)  # outside the training
-_NOTHING_BELOW = 0.003  # of the HL60 map, whose background has a standard deviation of 0.0015
 
 
 def _name(method: str) -> str:
@@ -122,11 +121,7 @@ def _against_truth(method: str, samples: Sequence[Sample]) -> list[str]:
 
 def hl60(data: Path) -> str:
     """Regularize simulated scans of a real cell's index map by every method."""
-    with np.load(data / "hl60_cell" / "hl60_ri_odtbrain_backprop3d.npz") as file:
-        above = file["ri"] - np.float32(file["n_medium"])
-        voxel = float(file["voxel_um"])
-    above[above < _NOTHING_BELOW] = 0
-    phantom = Phantom(np.ascontiguousarray(above, np.float32), (voxel,) * 3)
+    phantom = hl60_phantom(data)
 
     def rows() -> Iterator[list[str]]:
         for aperture, frame in (("cell", 320), ("bacteria", 192)):  # 26 and 23 um of view

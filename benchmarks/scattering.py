@@ -1,15 +1,17 @@
 """Corrections of the Rytov approximation, and multi-slice inversion, against the truth.
 
-    python -m benchmarks scattering [--only TABLE ...] [--rows TEXT ...] [--again]
+    python -m benchmarks scattering [--only TABLE ...] [--rows TEXT ...] [--again] [--data FOLDER]
 
 Makes the tables of docs/explanation/scattering.md. A row takes minutes on two cores, so each result
 is kept in benchmarks/results/scattering.json; rows that are in it are not computed again, unless
 --again is given, and rows that have never been computed say so. --rows computes those only whose
-name contains one of the texts.
+name contains one of the texts. FOLDER (or LIVETOMO_DATA) is the ground truth, which the row of the
+real HL60 cell needs.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ from benchmarks import scattering_vectors as vectors
 from benchmarks.accuracy_cases import width_um
 from benchmarks.machine import machine
 from benchmarks.pages import DOCS, markdown, put
-from benchmarks.scattering_cases import TABLES, Case, Scanned
+from benchmarks.scattering_cases import HL60, TABLES, Case, Scanned
 from reconstruction.tomogram import Tomogram
 from regularizer.deep import DeepRegularizer
 from regularizer.metrics import correlation, relative_error
@@ -66,9 +68,9 @@ class Result:
     note: str = ""
 
 
-def measured(case: Case) -> dict[str, Result]:
-    """Return the results of all methods on a case."""
-    scan = case.scan()
+def measured(case: Case, data: Path | None = None) -> dict[str, Result]:
+    """Return the results of all methods on a case; some need the folder of the ground truth."""
+    scan = case.scan(data)
     results: dict[str, Result] = {}
     made: dict[str, Tomogram] = {}
     for name in _METHODS:
@@ -142,6 +144,8 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--rows", nargs="+", default=[""])
     parser.add_argument("--again", action="store_true")
+    where = os.environ.get("LIVETOMO_DATA")
+    parser.add_argument("--data", type=Path, default=Path(where) if where else None)
     options = parser.parse_args(argv)
     torch.manual_seed(0)
     for table in options.only:
@@ -151,7 +155,10 @@ def main(argv: Sequence[str] = ()) -> int:
             if not wanted or (case.name in _kept() and not options.again):
                 continue
             if isinstance(case, Case):
-                results: dict[str, Any] = {name: asdict(r) for name, r in measured(case).items()}
+                if case.kind == HL60 and options.data is None:
+                    continue
+                found = measured(case, options.data)
+                results: dict[str, Any] = {name: asdict(result) for name, result in found.items()}
             else:
                 results = vectors.measured(case)
             kept = _kept() | {case.name: results}  # others may measure at the same time

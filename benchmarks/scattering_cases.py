@@ -1,24 +1,31 @@
 """The scans that ``benchmarks.scattering`` measures: exact spheres, and simulated cells.
 
 Spheres are exact partial-wave solutions, so that the forward model had no part in them. Cells are
-made with the multi-slice model itself, and so only show how structure is kept.
+made with the multi-slice model itself, and so only show how structure is kept. The map of a real
+cell needs the folder of the ground truth.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from acquisition.illumination.angles import preset
 from benchmarks.accuracy_cases import Sphere, View, record
+from benchmarks.real_cell import hl60_phantom
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.tomogram import Spectrum, Tomogram
-from regularizer.training.training_data import simulated, true_contrast
+from regularizer.training.training_data import simulated, simulated_scan, true_contrast
 from tests.scans import distance_um
 
-__all__ = ["TABLES", "Case", "Scanned"]
+__all__ = ["HL60", "TABLES", "Case", "Scanned"]
+
+HL60 = "HL60"  # the kind of case that is the map of a real cell
 
 _AROUND = 2.5  # radii within which volumes are correlated
 _FINER = 4  # points an axis over which the truth is averaged in a voxel
+_FRAME = 320  # camera pixels a side that hold the real cell
 _NOISY = 5000.0
 _VIEW = View("cell", _NOISY)
 
@@ -37,7 +44,10 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scan to be measured: a sphere, or a simulated object of a kind and seed."""
+    """A scan to be measured: a sphere, or a simulated object of a kind and seed.
+
+    The kind "HL60" is the map of a real cell, in the folder of the ground truth.
+    """
 
     name: str
     sphere: Sphere | None = None
@@ -45,10 +55,16 @@ class Case:
     kind: str = ""
     seed: int = 0
 
-    def scan(self) -> Scanned:
-        """Simulate and reconstruct it."""
+    def scan(self, data: Path | None = None) -> Scanned:
+        """Simulate and reconstruct it, with what it needs of the ground truth."""
         if self.sphere is None:
-            made = simulated(self.kind, self.seed)
+            if self.kind != HL60:
+                made = simulated(self.kind, self.seed)
+            elif data is not None:
+                rng = np.random.default_rng(self.seed)
+                made = simulated_scan(hl60_phantom(data), preset("cell"), self.seed, rng, _FRAME)
+            else:
+                raise ValueError(f"{self.name} needs the folder of the ground truth")
             result = Reconstructor(made.background, keep_fields=True)(made.stack)
             truth = true_contrast(made.phantom, made.position_um, result.spectrum)
             whole = torch.ones_like(truth, dtype=torch.bool)
@@ -119,6 +135,7 @@ TABLES: dict[str, tuple[Case, ...]] = {
         Case("adherent cell, seed 9001", kind="adherent", seed=9001),
         Case("cocci, seed 9001", kind="cocci", seed=9001),
         Case("cell, seed 9002", kind="cell", seed=9002),
+        Case("map of a real HL60 cell, frame 320, seed 2000", kind=HL60, seed=2000),
     ),
     "disturbed": (
         _off(k_error=0.003),

@@ -68,6 +68,7 @@ __all__ = [
     "scan_sample",
     "simulate_sample",
     "simulated",
+    "simulated_scan",
     "target_tv",
     "training_objects",
     "true_contrast",
@@ -151,7 +152,7 @@ def simulated(kind: str, seed: int, frame: int = FRAME, *, varied: bool = False)
     """Simulate the scan of the object of that kind and seed; see ``make_sample``."""
     rng = np.random.default_rng([seed, _number(kind)])
     chosen, phantom = _drawn(kind, rng, varied=varied)
-    return _scan(phantom, chosen, seed, rng, frame, losing=varied)
+    return simulated_scan(phantom, chosen, seed, rng, frame, losing=varied)
 
 
 def _number(kind: str) -> int:
@@ -205,7 +206,7 @@ def simulate_sample(
     tv : bool
         Whether total variation is computed as well.
     """
-    made = _scan(phantom, chosen, seed, rng, frame, losing=losing)
+    made = simulated_scan(phantom, chosen, seed, rng, frame, losing=losing)
     result = Reconstructor(made.background)(made.stack)
     truth = true_contrast(phantom, made.position_um, result.spectrum)
     sample = Sample(kind, seed, result.spectrum, result.tomogram.contrast, None, truth)
@@ -243,16 +244,19 @@ def draw_position(rng: np.random.Generator) -> Position:
     return x, y, z
 
 
-def _scan(
+def simulated_scan(
     phantom: Phantom,
     chosen: Preset,
     seed: int,
     rng: np.random.Generator,
     frame: int,
     *,
-    losing: bool,
+    losing: bool = False,
 ) -> SimulatedScan:
-    """Record background and sample, the phantom near the middle of the field."""
+    """Record background and sample, the phantom near the middle of the field.
+
+    The parameters are those of ``simulate_sample``.
+    """
     position = draw_position(rng)
     scene = Scene(chosen.optics, (frame, frame), (SceneObject(phantom, position, Motion()),))
     scene.prepare(chosen.angles.k)
