@@ -37,7 +37,7 @@ from pipeline.wire.state import (
     RecordRequest,
     TomogramView,
 )
-from tests.microscopes import LIVE_SMALL
+from tests.microscopes import LIVE_SMALL, QUICK_SMALL
 
 PATIENCE_S = 120.0  # for answers: only a hang takes so long
 UNCHECKED = LIVE_SMALL.replace("[processing]", "[processing]\nquality = false")
@@ -439,7 +439,7 @@ def test_a_microscope_that_fails_is_tried_again_before_its_devices_are_opened_an
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "microscope.toml"
-    impatient = LIVE_SMALL.replace("patience_s = 20.0", "patience_s = 0.3")
+    impatient = QUICK_SMALL.replace("patience_s = 20.0", "patience_s = 0.1")
     file.write_text(impatient + "[faults]\ntrigger_cable_cut = true\n")
     child = _Child(ProcessSettings(name="acquirer", microscope_file=file), tmp_path / "log.txt")
     lacking, said, details = "camera 'Camera' must deliver 9 frames", "", set()
