@@ -213,7 +213,7 @@ def test_a_stage_that_falls_silent_is_asked_again_beside_the_scans(
 
 
 def test_the_last_snap_is_saved_with_notes_and_place(
-    acquirer: RunningAcquirer, tmp_path: Path
+    acquirer: RunningAcquirer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move(acquirer, StagePlace(1.0, 2.0, -0.5))
     before = acquirer.wait(lambda s: True).scans
@@ -231,6 +231,14 @@ def test_the_last_snap_is_saved_with_notes_and_place(
     assert scan.stack.complete and scan.stack.frames.std() > 5  # fringes
     with pytest.raises(PipelineError, match="exists"):
         acquirer.ask("save snap", text)
+    with monkeypatch.context() as full:  # as h5py says it, and the answers go on
+
+        def refuse(*_: object) -> None:
+            raise OSError("No space left on device")
+
+        full.setattr("pipeline.live.kept_snap._write", refuse)
+        with pytest.raises(PipelineError, match="could not be written: No space left"):
+            acquirer.ask("save snap", text.replace("snap.h5", "more.h5"))
     with pytest.raises(PipelineError, match="save snap: "):
         acquirer.ask("save snap", "{}")
 

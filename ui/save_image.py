@@ -22,5 +22,5 @@ def save_image(window: QWidget, shown: QWidget, folder: Path) -> tuple[Path, str
         return None
     if picture.save(path, "PNG"):
         return Path(path), ""
-    why = f"the image could not be written to {path}: check the folder and its permissions"
+    why = f"the image could not be written to {path}: check folder, permissions and free space"
     return Path(path), why

@@ -94,7 +94,12 @@ class KeptSnap:
         check_output(output)
         check_space(output, snap.stack.frames.nbytes + snap.background.frames.nbytes, "the snap")
         with self._lock:
-            _write(snap, request, output)
+            try:
+                _write(snap, request, output)
+            except OSError as error:  # this thread answers all commands: it must go on
+                raise DataError(
+                    f"{output} could not be written: {error}; check the folder and its disk"
+                ) from error
         return f"saved {output}"
 
 

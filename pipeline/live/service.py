@@ -155,7 +155,7 @@ class CommandServer(threading.Thread):
             if not isinstance(header, Command):
                 raise DataError(f"a request must be a command, got {header.kind!r}")
             answer = self._handle(header)
-        except LiveTomoError as error:
+        except (LiveTomoError, OSError) as error:  # a disk that fails ends no instrument
             return Message(Reply(ok=False, detail=str(error), **self._stamp()))
         if isinstance(answer, Message):
             return answer
