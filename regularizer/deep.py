@@ -17,7 +17,7 @@ from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.metrics import unexplained
 from regularizer.networks.engines import fastest
 from regularizer.networks.inference import apply_occupied, apply_patches
-from regularizer.networks.trained import best_network, load_network, network_input
+from regularizer.networks.trained import best_network, load_network, network_channels
 from regularizer.total_variation.parameters import PARAMETERS
 from regularizer.total_variation.split_bregman import SplitBregman
 from regularizer.total_variation.total_variation import TotalVariation
@@ -83,18 +83,19 @@ class DeepRegularizer:
         stop: threading.Event | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the network's contrast (z, y, x) of a raw one, and its uncertainty or None."""
-        seen, scale = network_input(
+        recipe = self.trained.recipe
+        seen, scale = network_channels(
             raw,
             spectrum,
-            self.trained.recipe.channels,
+            recipe.channels,
             lambda: self._quick.solve(raw, spectrum, progress, stop)[0],
         )
         with torch.inference_mode():
             if self.patches:
-                found = apply_patches(self._network, seen)
+                found = apply_patches(self._network, torch.stack(seen).div_(scale)).mul_(scale)
             else:
-                found = apply_occupied(self._network, seen, self.trained.recipe.multiple)
-        contrast, *deviation = found * scale
+                found = apply_occupied(self._network, seen, recipe.multiple, scale)
+        contrast, *deviation = found
         return contrast, deviation[0] if deviation else None
 
     def __call__(

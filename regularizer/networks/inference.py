@@ -5,7 +5,7 @@ by the summed windows (Ryu et al. 2021). A volume is padded by reflection to the
 Volumes are (channels, z, y, x), both the network's input and its output.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn import functional
@@ -142,14 +142,24 @@ def occupied(volume: torch.Tensor) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def apply_occupied(network: Network, volume: torch.Tensor, multiple: int = 8) -> torch.Tensor:
-    """Return network(volume) in the rows and columns that hold objects, zeros elsewhere.
+def apply_occupied(
+    network: Network, channels: Sequence[torch.Tensor], multiple: int = 8, scale: float = 1.0
+) -> torch.Tensor:
+    """Return scale network(volume / scale) in the rows and columns with objects, zeros elsewhere.
 
-    Objects are found in the last channel (``occupied``).
+    Parameters
+    ----------
+    network : callable on (1, channels, z, y, x)
+    channels : sequence of (z, y, x)
+        Of the volume. Objects are found in the last one (``occupied``).
+    multiple : int
+        As in ``apply_whole``.
+    scale : float
     """
-    rows, columns = occupied(volume[-1])
-    part = apply_tiles(network, volume[:, :, rows, columns], multiple)
-    result = part.new_zeros((len(part), *volume.shape[1:]))
+    rows, columns = occupied(channels[-1])
+    seen = torch.stack([one[:, rows, columns] for one in channels]).div_(scale)
+    part = apply_tiles(network, seen, multiple).mul_(scale)
+    result = part.new_zeros((len(part), *channels[-1].shape))
     result[:, :, rows, columns] = part
     return result
 

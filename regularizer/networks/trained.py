@@ -33,6 +33,7 @@ __all__ = [
     "Trained",
     "best_network",
     "load_network",
+    "network_channels",
     "network_input",
     "save_network",
     "shipped_networks",
@@ -103,13 +104,13 @@ class Trained:
         return NETWORKS[self.name]
 
 
-def network_input(
+def network_channels(
     raw: torch.Tensor,
     spectrum: Spectrum,
     channels: Sequence[str],
     quick: Callable[[], torch.Tensor] | None = None,
-) -> tuple[torch.Tensor, float]:
-    """Return a network's input (channels, z, y, x) and the contrast it was divided by.
+) -> tuple[list[torch.Tensor], float]:
+    """Return a network's channels, each (z, y, x), and the contrast they are to be divided by.
 
     Parameters
     ----------
@@ -129,7 +130,20 @@ def network_input(
             parts.append(quick())
         else:
             parts.append(quick_contrast(spectrum))
-    scale = max(float(parts[-1].max()), _NOTHING)
+    return parts, max(float(parts[-1].max()), _NOTHING)
+
+
+def network_input(
+    raw: torch.Tensor,
+    spectrum: Spectrum,
+    channels: Sequence[str],
+    quick: Callable[[], torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, float]:
+    """Return a network's input (channels, z, y, x) and the contrast it was divided by.
+
+    The arguments are those of ``network_channels``.
+    """
+    parts, scale = network_channels(raw, spectrum, channels, quick)
     return torch.stack(parts).div_(scale), scale
 
 
