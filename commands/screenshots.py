@@ -157,6 +157,7 @@ def film(client: "ViewedClient", count: int, *, title: str) -> "list[Image]":
     LiveTomoError
         If no tomogram comes for three minutes.
     """
+    from PySide6.QtCore import QEvent
     from PySide6.QtWidgets import QApplication
 
     from ui.main import SIZE
@@ -185,6 +186,8 @@ def film(client: "ViewedClient", count: int, *, title: str) -> "list[Image]":
     finally:
         window.close_without_asking()
         window.finish_commands()
+        window.deleteLater()  # or it is drawn anew with each change of the theme
+        application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return pictures
 
 

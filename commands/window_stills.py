@@ -220,6 +220,8 @@ def _window(
     timeline: "Timeline | None",
     bench: "Bench | None",
 ) -> "Iterator[Window]":
+    from PySide6.QtCore import QEvent
+
     from ui.main import SIZE
     from ui.settings import Settings
     from ui.window import Window
@@ -234,6 +236,8 @@ def _window(
         finally:
             window.close_without_asking()
             window.finish_commands()
+            window.deleteLater()
+            application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
             application.processEvents()
 
 

@@ -13,7 +13,7 @@ import pytest
 # Keys reach only an active window; offscreen every window is, and none covers the screen.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from PySide6.QtCore import Qt, QTimer  # after the platform
+from PySide6.QtCore import QEvent, Qt, QTimer  # after the platform
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -250,6 +250,9 @@ def test_run_window_closes_once_and_leaves_nothing(
     assert session.polls == polls > 0
     windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, Window)]
     assert not any(timer.isActive() for w in windows for timer in w.findChildren(QTimer))
+    for window in windows:
+        window.deleteLater()
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def test_run_window_calls_on_close_after_an_error(
