@@ -37,7 +37,7 @@ from tests.finished_volumes import write_tcf
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, Centre, distance_um, interferograms, sphere_spectrum
 
-FRAME, K = (48, 48), CELL.angles.k[::3]
+FRAME, K = (64, 64), CELL.angles.k[::3]
 RADIUS_UM, INDEX = 0.8, 1.37
 WORDS = ["--steps", "1", "--batch", "1", "--device", "cpu"]
 
