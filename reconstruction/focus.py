@@ -67,7 +67,7 @@ class FocusPlan:
 
         def propagator(distance_um: float) -> torch.Tensor:
             turns = distance_um * axial
-            turns -= np.rint(turns)  # so that single precision is enough: a fifth of the time
+            turns -= np.rint(turns)  # so that single precision is enough
             phase = torch.from_numpy((2 * np.pi * turns).astype(np.float32))
             return torch.complex(phase.cos() * there, phase.sin() * there).to(device)
 

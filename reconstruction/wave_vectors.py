@@ -131,7 +131,7 @@ _found: dict[bytes, WaveVectors] = {}  # by all that they depend on, the newest 
 
 
 def _fingerprint(background: InterferogramStack) -> bytes:
-    """Return a digest of what wave vectors depend on: a twentieth of the time of finding them."""
+    """Return a digest of what wave vectors depend on: a fifteenth of the time of finding them."""
     frames, k = background.frames, background.illumination_k
     about = (frames.shape, frames.dtype.str, background.optics, background.lost, background.normal)
     digest = hashlib.blake2b(repr((*about, k is None)).encode(), digest_size=16)

@@ -120,7 +120,8 @@ def test_a_grid_of_parameters_is_drawn_and_measured(
     assert sets[0]["residual"] < 1e-5 < sets[3]["residual"] < sets[2]["residual"]
     assert all(s["error"] < sets[0]["error"] for s in sets[1:])
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert run_tune(None, tmp_path / "text.png", simulate="bead", seed=2, **grid) == 0  # type: ignore[arg-type]  # one kind a key
+    one = {"mus": (80.0,), "outers": (2,), "inner": 8}
+    assert run_tune(None, tmp_path / "text.png", simulate="bead", seed=2, **one) == 0  # type: ignore[arg-type]  # one kind a key
     assert "| 2 x 8, mu 80 | 16 |" in capsys.readouterr().out
     assert made == [("bead", 2)] * 2
 

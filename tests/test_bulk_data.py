@@ -25,7 +25,7 @@ from tests.scans import perfect_scan
 
 CHOSEN = preset("cell")
 POSITION_UM = (0.6, -0.4, 0.5)  # x, y, z
-FRAME = 96
+FRAME = 128
 
 
 @pytest.fixture(scope="module")

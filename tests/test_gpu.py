@@ -214,7 +214,10 @@ def test_samples_are_evaluated(
     gpu: PretendGpu, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the others are these with other parameters
-    monkeypatch.setattr("regularizer.training.evaluation._CLASSICAL", ("none", "gp", "auto"))
+    monkeypatch.setattr("regularizer.training.evaluation._CLASSICAL", ("none", "auto"))
+    monkeypatch.setattr(
+        "regularizer.training.evaluation.shipped_networks", lambda: ("light-unet-tv",)
+    )
     save(sample, sample_file(tmp_path, "bead", TEST_SEED))
     found, expected = (
         evaluate(["bead"], 1, tmp_path, torch.device(device)) for device in ("cuda", "cpu")

@@ -30,8 +30,7 @@ from reconstruction.wave_vectors import find_wave_vectors
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, distance_um, interferograms
 
-OPTICS, ANGLES, PIXELS = CELL.optics, 25, 160
-WIDE = 192  # pixels, for spheres of 12 um and more
+OPTICS, ANGLES, PIXELS = CELL.optics, 25, 192
 K = circular_scan(ANGLES, 0.9 * OPTICS.cutoff).k
 CARRIER = (3.95, 3.95)
 RADIUS_UM, INDEX = 2.0, 1.380
@@ -172,11 +171,11 @@ def test_strong_samples_weak_fringes_and_noise_are_no_false_alarm(
 ) -> None:
     """8-bit frames with shot noise; the same frames shifted by one are all detected."""
     k = circular_scan(9, 0.9 * OPTICS.cutoff).k
-    fields = sphere_fields(OPTICS, k, radius, index, (WIDE, WIDE), centre).numpy()
+    fields = sphere_fields(OPTICS, k, radius, index, (PIXELS, PIXELS), centre).numpy()
     rng = np.random.default_rng(0)
 
     def noisy(fields: Fields) -> InterferogramStack:
-        stack = interferograms(OPTICS, k, reference * fields, (WIDE, WIDE), CARRIER)
+        stack = interferograms(OPTICS, k, reference * fields, (PIXELS, PIXELS), CARRIER)
         frames = rng.poisson(stack.frames / 65535 * photons) / photons * 255
         return replace(stack, frames=np.minimum(np.rint(frames), 255).astype(np.uint8))
 

@@ -37,7 +37,7 @@ from tests.finished_volumes import write_tcf
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, Centre, distance_um, interferograms, sphere_spectrum
 
-FRAME, K = (48, 48), CELL.angles.k[::3]
+FRAME = (64, 64)
 RADIUS_UM, INDEX = 0.8, 1.37
 WORDS = ["--steps", "1", "--batch", "1", "--device", "cpu"]
 
@@ -46,13 +46,13 @@ WORDS = ["--steps", "1", "--batch", "1", "--device", "cpu"]
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a recording of each of three exact spheres, and a file that is none."""
     folder = tmp_path_factory.mktemp("recordings")
-    optics = CELL.optics
-    background = interferograms(optics, K, frame=FRAME)
+    optics, k = CELL.optics, CELL.angles.k
+    background = interferograms(optics, k, frame=FRAME)
     for number in range(3):
         centre = (0.1 * number, 0.0, 0.0)
-        fields = sphere_fields(optics, K, RADIUS_UM, INDEX, FRAME, centre).numpy()
+        fields = sphere_fields(optics, k, RADIUS_UM, INDEX, FRAME, centre).numpy()
         with RecordingWriter(folder / f"sphere-{number}.h5", background) as writer:
-            writer.append(interferograms(optics, K, fields, frame=FRAME))
+            writer.append(interferograms(optics, k, fields, frame=FRAME))
     (folder / "notes.h5").write_text("measured on a Monday")
     return folder
 

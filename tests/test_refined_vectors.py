@@ -32,8 +32,8 @@ from tests.scans import CELL, interferograms
 pytestmark = pytest.mark.usefixtures("logs")
 
 OPTICS = CELL.optics
-SPHERE = Sphere(0.9, 0.055, (0.6, -0.4, 0.5))
-FRAME, K = (80, 80), CELL.angles.k[::5]
+SPHERE = Sphere(1.2, 0.045, (0.6, -0.4, 0.5))
+FRAME, K = (96, 96), CELL.angles.k[::5]
 WRONG = np.random.default_rng(4).uniform(-0.01, 0.01, K.shape) * OPTICS.cutoff
 
 Points = NDArray[np.float64]

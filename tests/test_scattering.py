@@ -105,7 +105,7 @@ def test_a_lighter_sphere_is_corrected_too() -> None:
 
 
 class Worsening:
-    """A regularizer whose second result is twice as strong as it should be."""
+    """A regularizer whose second result is three times as strong as it should be."""
 
     def __init__(self, base: Callable[..., Tomogram]) -> None:
         self.base, self.calls = base, 0
@@ -116,7 +116,7 @@ class Worsening:
         self.calls += 1
         found = self.base(tomogram, spectrum)
         excess = found.index - tomogram.optics.medium_index
-        return replace(found, index=found.index + (self.calls - 1) * excess)
+        return replace(found, index=found.index + 2 * (self.calls - 1) * excess)
 
 
 def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomogram) -> None:
@@ -127,8 +127,9 @@ def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomo
 
 
 def test_multislice_returns_its_start_where_nothing_fits_better(
-    made: Reconstruction, fast: Tomogram
+    made: Reconstruction, fast: Tomogram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("regularizer.scattering.full_inversion._STEEPEST", 2.0)  # steps tried: 3
     fields = made.spectrum.fields
     assert fields is not None
     box = object_box(fast.contrast, made.spectrum.voxel_size_um, 0.6)
@@ -283,7 +284,7 @@ def test_an_inverse_within_the_noise_is_not_averaged(
     fields = made.spectrum.fields
     assert fields is not None
     generator = torch.Generator().manual_seed(5)
-    noise = 0.03 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
+    noise = 0.06 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
     spectrum = replace(made.spectrum, fields=replace(fields, values=fields.values + noise))
     start: Callable[..., Tomogram] = lambda *_, **__: corrected  # noqa: E731
     found = MultisliceRegularizer(start, 2, network=network)(made.tomogram, spectrum)
