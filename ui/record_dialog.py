@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.places import StagePlace
 from pipeline.wire.state import ForecastRequest, RecordingForecast, RecordRequest
+from ui.style import FIELD_PX
 from ui.widgets.labels import dim_label, heading, set_text
 from ui.widgets.sizes import resize_on_screen
 
@@ -139,12 +140,13 @@ class RecordDialog(QDialog):
         )
         self.at_interval.setChecked(True)
         self.stacks = _count(1, _MOST_SCANS, 20, " time points")
-        self.interval = QDoubleSpinBox()
+        self.interval, self.duration = QDoubleSpinBox(), QDoubleSpinBox()
+        for box in (self.interval, self.duration):
+            box.setMinimumHeight(FIELD_PX)
         self.interval.setRange(0.0, _LONGEST_S)
         self.interval.setValue(5.0)
         self.interval.setSuffix(" s from start to start")
         self.interval.setSpecialValueText("as fast as possible")
-        self.duration = QDoubleSpinBox()
         self.duration.setRange(0.0, _LONGEST_MIN)
         self.duration.setDecimals(2)
         self.duration.setSuffix(" min")
@@ -430,6 +432,7 @@ def _count(low: int, high: int, value: int, suffix: str) -> QSpinBox:
     box.setRange(low, high)
     box.setValue(value)
     box.setSuffix(suffix)
+    box.setMinimumHeight(FIELD_PX)
     return box
 
 

@@ -28,6 +28,8 @@ _OF_FILE: Final = (
     "SSIM by slice, of the displayed scan",
 )
 
+_LEAST_PX: Final = 104  # of a plot, so that its numbers do not overlap
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -69,8 +71,11 @@ class TrustPlots(QWidget):
             column.addWidget(label)
             column.addWidget(plot, 1)
         self.slices_plot.setLabel("bottom", "z (µm)")
-        self.ssim_plot.setYRange(0, 1)
-        self.slices_plot.setYRange(0, 1)
+        for plot in (self.ssim_plot, self.slices_plot):
+            plot.setYRange(0, 1)
+            plot.getAxis("left").setTickSpacing(0.5, 0.25)  # room for their numbers
+        for plot in (self.ssim_plot, self.residual_plot, self.slices_plot):
+            plot.setMinimumHeight(_LEAST_PX)
         self.ssim.sigClicked.connect(self._clicked)
         self.draw_theme()
 
