@@ -8,7 +8,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from pipeline.wire.file_state import CheckedScan
 from ui.style import theme
@@ -73,9 +73,10 @@ class TrustPlots(QWidget):
         self.slices_plot.setLabel("bottom", "z (µm)")
         for plot in (self.ssim_plot, self.slices_plot):
             plot.setYRange(0, 1)
-            plot.getAxis("left").setTickSpacing(0.5, 0.25)  # room for their numbers
+            plot.getAxis("left").setTickSpacing(levels=[(0.5, 0)])  # room for the numbers
         for plot in (self.ssim_plot, self.residual_plot, self.slices_plot):
             plot.setMinimumHeight(_LEAST_PX)
+            plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.ssim.sigClicked.connect(self._clicked)
         self.draw_theme()
 
