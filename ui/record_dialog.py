@@ -115,6 +115,9 @@ class RecordDialog(QDialog):
         self._typing.setInterval(_TYPING_MS)
         self._typing.timeout.connect(self._ask)
         self.finished.connect(self._typing.stop)  # what it takes is of no more use
+        self._laid_out = QTimer(self)
+        self._laid_out.setSingleShot(True)
+        self._laid_out.timeout.connect(self._make_room)
         self._arrange()
         self._connect()
         self._draw()
@@ -312,7 +315,7 @@ class RecordDialog(QDialog):
         set_text(self.disk, disk or _room(forecast), "error" if disk else "")
         self.outlook.setText(_outlook(forecast, self._tomograms_unknown()))
         self.start.setEnabled(not forecast.problems)
-        self._make_room()
+        self._laid_out.start()  # the lines have their places then
 
     def _make_room(self) -> None:
         """Grow where a problem needs lines, as far as the screen goes."""
