@@ -84,13 +84,15 @@ def _take(options: Namespace) -> int:
         client = instrument.client()
         try:
             pictures = film(client, options.tomograms, title="LiveTomo - simulated microscope")
+            still, moving = (options.output / f"window.{ending}" for ending in ("png", "gif"))
+            pictures[-1].save(still)
+            small = [_small(picture) for picture in pictures]
+            small[0].save(
+                moving, save_all=True, append_images=small[1:], duration=_FRAME_MS, loop=0
+            )
             stills = [] if options.only_window else _of_the_instrument(instrument, options.output)
         finally:
             client.close()
-    still, moving = (options.output / f"window.{ending}" for ending in ("png", "gif"))
-    pictures[-1].save(still)
-    small = [_small(picture) for picture in pictures]
-    small[0].save(moving, save_all=True, append_images=small[1:], duration=_FRAME_MS, loop=0)
     if not options.only_window:
         stills += _of_a_file(options.output, options.device)
     print(f"{len(pictures)} tomograms: {still}, {moving}; {len(stills)} pictures of panels")

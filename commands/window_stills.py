@@ -124,6 +124,12 @@ def _previewed(dialog: "QWidget") -> bool:
     return isinstance(dialog, FigureDialog) and not dialog.preview.pixmap().isNull()
 
 
+def _foreseen(dialog: "QWidget") -> bool:
+    from ui.record_dialog import RecordDialog
+
+    return isinstance(dialog, RecordDialog) and " scans in " in dialog.outlook.text()
+
+
 def _checked(dialog: "QWidget") -> bool:
     from ui.microscope_dialog import MicroscopeDialog
 
@@ -145,7 +151,7 @@ OF_THE_INSTRUMENT = (
           prepare=lambda w: w.docks.open("trust")),
     Still("objects", ready=_outlined, prepare=_measure),
     Still("positions", ("add position",), prepare=lambda w: w.docks.open("positions")),
-    Still("time-lapse", ("record",), dialog=True),
+    Still("time-lapse", ("record",), dialog=True, drawn=_foreseen),
     Still("calibrate", ("calibrate",), dialog=True),
     Still("microscope-file", ("microscope file",), dialog=True, drawn=_checked),
     Still("figure", ("figure",), dialog=True, drawn=_previewed),

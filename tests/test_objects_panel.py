@@ -166,11 +166,11 @@ def test_a_long_day_does_not_slow_the_plot(window: Window, monkeypatch: pytest.M
     monkeypatch.setattr("ui.panels.objects_panel._MOST_DRAWN", 4)
     panel = window.objects
     for sequence in range(11):
-        view = measured(sequence, float(sequence))
+        view = measured(sequence, 1.0 + sequence)
         passing = view.objects[1].renumbered(100 + sequence)  # dust: another one each time
         window.show_objects(replace(view, objects=(view.objects[0], passing)))
     curves = [item.getData()[1].tolist() for item in panel.plot.listDataItems()]
-    assert sorted(curves) == [[1.0, 4.0, 7.0, 10.0], [20.0]]  # the newest scan is there
+    assert sorted(curves) == [[2.0, 5.0, 8.0, 11.0], [20.0]]  # the newest scan is there
 
 
 def test_the_3d_view_opens_beside_the_sections_and_alone(window: Window) -> None:

@@ -204,7 +204,7 @@ def test_the_sample_stays_for_the_next_time_lapse(
     dialog.accept()
     settle(window)
     assert session.recorded is not None and session.recorded.sample_name == "HL60"
-    window.toolbar.commands[1].click()  # ends it
+    session.announce(recording=None)  # it has ended
     settle(window)
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     window.toolbar.commands[1].click()

@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
 from acquisition.choices import CONSTRAINTS, REGULARIZERS
 from pipeline.wire.places import StagePlace
 from pipeline.wire.state import ForecastRequest, RecordingForecast, RecordRequest
+from ui.style import FIELD_PX
 from ui.widgets.labels import dim_label, heading, set_text
 from ui.widgets.sizes import resize_on_screen
 
@@ -114,6 +115,9 @@ class RecordDialog(QDialog):
         self._typing.setInterval(_TYPING_MS)
         self._typing.timeout.connect(self._ask)
         self.finished.connect(self._typing.stop)  # what it takes is of no more use
+        self._laid_out = QTimer(self)
+        self._laid_out.setSingleShot(True)
+        self._laid_out.timeout.connect(self._make_room)
         self._arrange()
         self._connect()
         self._draw()
@@ -139,12 +143,13 @@ class RecordDialog(QDialog):
         )
         self.at_interval.setChecked(True)
         self.stacks = _count(1, _MOST_SCANS, 20, " time points")
-        self.interval = QDoubleSpinBox()
+        self.interval, self.duration = QDoubleSpinBox(), QDoubleSpinBox()
+        for box in (self.interval, self.duration):
+            box.setMinimumHeight(FIELD_PX)
         self.interval.setRange(0.0, _LONGEST_S)
         self.interval.setValue(5.0)
         self.interval.setSuffix(" s from start to start")
         self.interval.setSpecialValueText("as fast as possible")
-        self.duration = QDoubleSpinBox()
         self.duration.setRange(0.0, _LONGEST_MIN)
         self.duration.setDecimals(2)
         self.duration.setSuffix(" min")
@@ -310,7 +315,7 @@ class RecordDialog(QDialog):
         set_text(self.disk, disk or _room(forecast), "error" if disk else "")
         self.outlook.setText(_outlook(forecast, self._tomograms_unknown()))
         self.start.setEnabled(not forecast.problems)
-        self._make_room()
+        self._laid_out.start()  # the lines have their places then
 
     def _make_room(self) -> None:
         """Grow where a problem needs lines, as far as the screen goes."""
@@ -430,6 +435,7 @@ def _count(low: int, high: int, value: int, suffix: str) -> QSpinBox:
     box.setRange(low, high)
     box.setValue(value)
     box.setSuffix(suffix)
+    box.setMinimumHeight(FIELD_PX)
     return box
 
 

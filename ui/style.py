@@ -13,6 +13,7 @@ __all__ = [
     "AXIS_COLOURS",
     "BUSY_PHASES",
     "CONTROL_PX",
+    "FIELD_PX",
     "IMAGE",
     "THEMES",
     "Theme",
@@ -85,6 +86,7 @@ IMAGE: Final = THEMES["dark"]  # what is painted over images, which are on black
 AXIS_COLOURS: Final = ("#6cb2f0", "#8fc97a", "#e58189")
 
 CONTROL_PX: Final = 28
+FIELD_PX: Final = 24  # of spin boxes, whose digits Fusion cuts else
 BUSY_PHASES: Final = (Phase.STARTING, Phase.BACKGROUND)
 
 _current = IMAGE

@@ -18,6 +18,7 @@ from ui.actions.icons import icon
 from ui.sections.displayed import DisplayedVolume
 from ui.style import CONTROL_PX, theme
 from ui.viewmodel import ViewState
+from ui.widgets.elided_combo_box import ElidedComboBox
 
 __all__ = ["RUNNING", "Toolbar"]
 
@@ -88,7 +89,7 @@ class Toolbar(QWidget):
         return button
 
     def _choice(self, tip: str, chosen: SignalInstance) -> QComboBox:
-        box = QComboBox()
+        box = ElidedComboBox()
         box.setToolTip(tip)
         box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         box.setMinimumHeight(CONTROL_PX)

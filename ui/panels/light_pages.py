@@ -214,7 +214,7 @@ class Trends(LightPage):
         self.plot.addItem(self.visibility)
         self.plot.addItem(self.drift)
         self.plot.setLabel("bottom", "angle")
-        self.plot.addLegend(offset=(-5, 5))
+        self.plot.addLegend(offset=(-5, 5), brush="#000000d0", labelTextColor=IMAGE.text)
         legend = self.plot.plotItem.legend
         legend.addItem(self.visibility, "visibility")
         legend.addItem(self.drift, "drift (rad)")

@@ -20,7 +20,7 @@ from acquisition.interferograms import full_scale
 from acquisition.scan_name import scan_name
 from pipeline.wire.state import CYCLE, InterferogramView, LightPath, TomogramView
 from ui.panels.light_pages import PAGES, LightPage, Seen
-from ui.style import theme
+from ui.style import FIELD_PX, theme
 from ui.widgets.labels import dim_label, set_text, tabular_digits
 
 __all__ = ["LightPathPanel"]
@@ -40,6 +40,7 @@ class LightPathPanel(QWidget):
         self._built: dict[str, LightPage] = {}
         self.angle = QSpinBox()
         self.angle.setPrefix("Angle ")
+        self.angle.setMinimumHeight(FIELD_PX)
         self.angle.setRange(0, 0)
         self.angle.setKeyboardTracking(False)
         self.angle.setFocusPolicy(Qt.FocusPolicy.ClickFocus)

@@ -36,6 +36,7 @@ from pipeline.wire.state import (
     MeasuringState,
 )
 from ui.sections.colours import object_colour
+from ui.style import FIELD_PX
 from ui.widgets.labels import ElidedLabel
 from ui.widgets.panel_plot import paint_plot, panel_plot
 
@@ -360,5 +361,6 @@ def _box(
     box.setSuffix(suffix)
     box.setKeyboardTracking(False)
     box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setMinimumHeight(FIELD_PX)
     box.setToolTip(tip)
     return box

@@ -4,8 +4,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from acquisition.scan_name import scan_name
 from pipeline.wire.file_state import CheckedScan
@@ -49,8 +49,11 @@ class TrustPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(self.words)
-        self._place = QVBoxLayout()
-        column.addLayout(self._place, 1)
+        self._area = QScrollArea()  # on small screens the plots keep their height
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        column.addWidget(self._area, 1)
         self.note = dim_label()
         self.note.setWordWrap(True)
         column.addWidget(self.note)
@@ -60,7 +63,7 @@ class TrustPanel(QWidget):
         """The plots, built when the panel is first shown."""
         plots = TrustPlots(file=self._of_file is not None)
         plots.scan_asked.connect(self.scan_asked)
-        self._place.addWidget(plots)
+        self._area.setWidget(plots)
         return plots
 
     def enter_file_mode(self) -> None:

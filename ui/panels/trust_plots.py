@@ -8,7 +8,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from pipeline.wire.file_state import CheckedScan
 from ui.style import theme
@@ -27,6 +27,8 @@ _OF_FILE: Final = (
     "Data residual by scan; crosses, total variation",
     "SSIM by slice, of the displayed scan",
 )
+
+_LEAST_PX: Final = 104  # of a plot, so that its numbers do not overlap
 
 Points = Sequence[tuple[float, float]]
 
@@ -69,8 +71,12 @@ class TrustPlots(QWidget):
             column.addWidget(label)
             column.addWidget(plot, 1)
         self.slices_plot.setLabel("bottom", "z (µm)")
-        self.ssim_plot.setYRange(0, 1)
-        self.slices_plot.setYRange(0, 1)
+        for plot in (self.ssim_plot, self.slices_plot):
+            plot.setYRange(0, 1)
+            plot.getAxis("left").setTickSpacing(levels=[(0.5, 0)])  # room for the numbers
+        for plot in (self.ssim_plot, self.residual_plot, self.slices_plot):
+            plot.setMinimumHeight(_LEAST_PX)
+            plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.ssim.sigClicked.connect(self._clicked)
         self.draw_theme()
 

@@ -206,10 +206,13 @@ class Overlay(QWidget):
         painter.setFont(bold)
         self._text(painter, 0, left, marks.plane.name, AXIS_COLOURS[marks.plane.cut])
         indent = painter.fontMetrics().horizontalAdvance(marks.plane.name + "  ")
-        badge = painter.fontMetrics().horizontalAdvance(marks.badge.text)
+        shown = painter.fontMetrics().elidedText(  # what it is made by comes last
+            marks.badge.text, Qt.TextElideMode.ElideLeft, self.width() - 2 * EDGE_PX
+        )
+        badge = painter.fontMetrics().horizontalAdvance(shown)
         caption = indent + painter.fontMetrics().horizontalAdvance(marks.caption)
         below = line if caption + badge + 3 * EDGE_PX > self.width() else 0  # else side by side
-        self._text(painter, below, right, marks.badge.text, marks.badge.colour)
+        self._text(painter, below, right, shown, marks.badge.colour)
         painter.setFont(digits_font(self.font()))
         self._text(painter, 0, left, marks.caption, IMAGE.text, indent)
         note = painter.fontMetrics().elidedText(

@@ -1,6 +1,7 @@
 """The refractive index at the cursor, in the free corner beside the three sections."""
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from pipeline.wire.state import TomogramView
@@ -11,6 +12,8 @@ from ui.viewmodel import ViewState
 from ui.widgets.labels import Card, dim_label, heading, tabular_digits
 
 __all__ = ["CursorReadout"]
+
+_WITH_VOXELS_PX = 200
 
 
 class CursorReadout(Card):
@@ -55,6 +58,12 @@ class CursorReadout(Card):
         grid.setColumnStretch(3, 1)
         return grid
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out the voxels where there is no room for them beside the positions."""
+        super().resizeEvent(event)
+        for label in self.voxels:
+            label.setVisible(self.width() >= _WITH_VOXELS_PX)
+
     def draw(self, tomogram: TomogramView, state: ViewState, volume: DisplayedVolume) -> None:
         """Show the values of a volume under the state's cursor."""
         value = float(volume.volume[state.cursor])
@@ -62,8 +71,9 @@ class CursorReadout(Card):
             self.index.setText(signed(value, 4))
             self.medium.setText(volume.label)
         else:
-            self.index.setText(f"{value:.4f}{_uncertainty(tomogram, state, volume)}")
-            self.medium.setText(f"{signed(value - tomogram.medium_index, 4)} from the medium")
+            self.index.setText(f"{value:.4f}")
+            from_medium = f"{signed(value - tomogram.medium_index, 4)} from the medium"
+            self.medium.setText(f"{_uncertainty(tomogram, state, volume)}{from_medium}")
         self.other.setText(_other(tomogram, state, volume.regularized))
         self.light.setText(
             ", ".join(
@@ -83,7 +93,7 @@ def _uncertainty(tomogram: TomogramView, state: ViewState, volume: DisplayedVolu
     """Return the uncertainty of the displayed index, if the regularizer estimates it."""
     if tomogram.uncertainty is None or volume.volume is not tomogram.regularized:
         return ""
-    return f" ± {tomogram.uncertainty[state.cursor]:.4f}"
+    return f"± {tomogram.uncertainty[state.cursor]:.4f}, "
 
 
 def _other(tomogram: TomogramView, state: ViewState, regularized: bool) -> str:

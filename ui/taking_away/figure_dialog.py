@@ -17,6 +17,7 @@ from ui.taking_away.job_dialog import JobDialog, check_box, combo_box, dated_nam
 from ui.taking_away.snapshot import Choices, Snapshot, views_of
 from ui.taking_away.worker import Progress, Worker
 from ui.widgets.labels import set_text
+from ui.widgets.sizes import resize_on_screen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ WIDTHS: Final[dict[str, object]] = {
     "Two columns, 178 mm": 178.0,
 }
 PREVIEW_PX = 620
+_SIZE: Final = (940, 600)
 SETTLED_MS = 150  # after the last change, before the preview is drawn
 MM_PER_INCH = 25.4
 BOXES: Final = {
@@ -119,7 +121,7 @@ class FigureDialog(JobDialog):
             self.form.addRow("", box)
         self.preview = QLabel("drawing")
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.preview.setMinimumSize(PREVIEW_PX, PREVIEW_PX * 3 // 4)
+        self.preview.setMinimumSize(PREVIEW_PX // 2, PREVIEW_PX * 3 // 8)  # on small screens
         self.body.addWidget(self.preview, 1)
         self._drawer = Worker(self, "figure-preview")
         self.workers.append(self._drawer)
@@ -127,6 +129,7 @@ class FigureDialog(JobDialog):
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLED_MS)
         self._connect()
+        resize_on_screen(self, *_SIZE)
         self._settle.start(0)
 
     def _connect(self) -> None:
