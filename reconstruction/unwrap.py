@@ -154,7 +154,10 @@ def _advancing(
     drawn = [torch.zeros_like(step) for step in steps]
     compiled = edge_steps(steps[0].device) if steps[0].dtype == torch.float32 else None
     if compiled is not None:
-        edges = [torch.stack([t, *limits], dim=-1) for t, limits in zip(steps, costs, strict=True)]
+        edges = [
+            torch.stack([t, *limits], dim=-1).to(t.dtype)  # the amplitude may have another
+            for t, limits in zip(steps, costs, strict=True)
+        ]
         return lambda turns: compiled(turns, edges, drawn, _RELAXATION)
     within = [torch.zeros_like(step) for step in steps]
     target = [step.clone() for step in steps]
