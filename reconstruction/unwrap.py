@@ -154,7 +154,10 @@ def _advancing(
     drawn = [torch.zeros_like(step) for step in steps]
     compiled = edge_steps(steps[0].device) if steps[0].dtype == torch.float32 else None
     if compiled is not None:
-        edges = [torch.stack([t, *limits], dim=-1) for t, limits in zip(steps, costs, strict=True)]
+        edges = [
+            torch.stack([t, *limits], dim=-1).to(t.dtype)  # the amplitude may have another
+            for t, limits in zip(steps, costs, strict=True)
+        ]
         return lambda turns: compiled(turns, edges, drawn, _RELAXATION)
     within = [torch.zeros_like(step) for step in steps]
     target = [step.clone() for step in steps]
@@ -180,7 +183,7 @@ def _torn_turns(
     return torch.cat(
         [
             weighted_turns(phase[some], None if amplitude is None else amplitude[some])
-            for some in torn.split(together)
+            for some in (torn[n : n + together] for n in range(0, len(torn), together))
         ]
     )
 
@@ -262,8 +265,8 @@ def _poisson(divergence: torch.Tensor) -> torch.Tensor:
                 zip(columns, _folded(along_y @ folded, 2), strict=True)
             )
         ]
-        halves.append(along_y.T @ _unfolded(*parts, 2, width))
-    return _unfolded(*halves, 1, height)
+        halves.append(along_y.T @ _unfolded(parts, 2, width))
+    return _unfolded(halves, 1, height)
 
 
 def _folded(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -277,8 +280,9 @@ def _folded(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor
     return even, first - last
 
 
-def _unfolded(even: torch.Tensor, odd: torch.Tensor, axis: int, n: int) -> torch.Tensor:
+def _unfolded(parts: list[torch.Tensor], axis: int, n: int) -> torch.Tensor:
     """Return n values along an axis from their even and odd part, of which half is given."""
+    even, odd = parts
     last = (even - odd).narrow(axis, 0, n // 2).flip(axis)
     return torch.cat([even + odd, last], dim=axis)
 

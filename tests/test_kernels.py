@@ -98,5 +98,5 @@ def test_cuts_are_those_without_compiled_loops(
     compiled = weighted_turns(fields.angle(), fields.abs())
     monkeypatch.setattr("reconstruction.unwrap.edge_steps", lambda device: None)
     plain = weighted_turns(fields.angle(), fields.abs())
-    assert plain.unique().numel() > 3
+    assert len(set(plain.flatten().tolist())) > 2
     assert float((compiled != plain).float().mean()) < 0.01  # ties are rounded either way

@@ -21,9 +21,9 @@ _ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 @numba.njit(fastmath=True, inline="always")
 def _ln(x):
     """Return ln x of a positive x."""
-    bits = x.view(_i)
+    bits = np.float32(x).view(_i)  # numba needs to see that it is of numpy
     k = _i(_i(bits - _ROOT_HALF) >> 23)
-    m = _i(bits - _i(k << 23)).view(_f) - _f(1)
+    m = np.int32(bits - _i(k << 23)).view(_f) - _f(1)
     e, z = _f(k), m * m
     p = _f(7.0376836292e-2)
     p = p * m - _f(1.1514610310e-1)
