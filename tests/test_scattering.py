@@ -284,7 +284,7 @@ def test_an_inverse_within_the_noise_is_not_averaged(
     fields = made.spectrum.fields
     assert fields is not None
     generator = torch.Generator().manual_seed(5)
-    noise = 0.03 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
+    noise = 0.06 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
     spectrum = replace(made.spectrum, fields=replace(fields, values=fields.values + noise))
     start: Callable[..., Tomogram] = lambda *_, **__: corrected  # noqa: E731
     found = MultisliceRegularizer(start, 2, network=network)(made.tomogram, spectrum)
