@@ -17,7 +17,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from tests.partial_waves import sphere_fields
+from tests.partial_waves import cut_sphere_fields, sphere_fields
 from tests.scans import correlation, distance_um, sphere_spectrum
 
 __all__ = ["Score", "Sphere", "View", "lit_by", "record", "score", "spheres_in", "width_um"]
@@ -55,6 +55,9 @@ class View:
         border along x and y; of the light's power, a tenth of that.
     moved : float
         Largest change of each wave vector since the background, along x and y, in NA/wavelength.
+    cut : bool
+        Whether light that leaves the frame is lost, as in a camera; else it comes back on the other
+        side. (Of the spheres of docs/explanation/accuracy.md next to none does.)
     """
 
     preset: str = "cell"
@@ -64,6 +67,7 @@ class View:
     k_error: float = 0.0
     drift_rad: float = 0.0
     moved: float = 0.0
+    cut: bool = False
 
 
 def record(
@@ -76,7 +80,8 @@ def record(
     scattered = np.zeros((len(angles), *shape), np.complex64)
     for s in spheres:
         index = optics.medium_index + s.contrast
-        fields = sphere_fields(optics, lit, s.radius_um, index, shape, s.centre_um)
+        scatter = cut_sphere_fields if view.cut else sphere_fields
+        fields = scatter(optics, lit, s.radius_um, index, shape, s.centre_um)
         scattered += fields.numpy() - 1
     rng = np.random.default_rng(seed)
     error = view.k_error * optics.cutoff

@@ -27,7 +27,7 @@ _AROUND = 2.5  # radii within which volumes are correlated
 _FINER = 4  # points an axis over which the truth is averaged in a voxel
 _FRAME = 320  # camera pixels a side that hold the real cell
 _NOISY = 5000.0
-_VIEW = View("cell", _NOISY)
+_VIEW = View("cell", _NOISY, cut=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +104,16 @@ def _sphere(radius: float, contrast: float, centre: tuple[float, float, float] =
 
 def _noisy(photons: float) -> Case:
     words = f", {photons:g} photo-electrons"
-    return _sphere(2.0, 0.043, view=View("cell", photons), words=words)
+    return _sphere(2.0, 0.043, view=View("cell", photons, cut=True), words=words)
 
 
 def _off(contrast: float = 0.043, **changes: float) -> Case:
-    view = View("cell", _NOISY, **changes)  # type: ignore[arg-type]  # floats of View
+    view = View("cell", _NOISY, cut=True, **changes)  # type: ignore[arg-type]  # floats of View
     words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changes.items())
     return _sphere(2.0, contrast, view=view, words=f", {words}")
 
 
-_BACTERIA = View("bacteria", _NOISY)
+_BACTERIA = View("bacteria", _NOISY, cut=True)
 TABLES: dict[str, tuple[Case, ...]] = {
     "targets": (
         _sphere(2.0, 0.043),
@@ -145,7 +145,7 @@ TABLES: dict[str, tuple[Case, ...]] = {
         _noisy(1500.0),
     ),
     "range": tuple(  # 0.04 is in the other tables
-        _sphere(radius, contrast, view=View(kind, _NOISY))
+        _sphere(radius, contrast, view=View(kind, _NOISY, cut=True))
         for kind, radii in (("cell", (0.5, 1.0, 2.0, 3.5, 5.0)), ("bacteria", (0.5, 1.0, 2.0)))
         for radius in radii
         for contrast in (0.005, 0.02, 0.08)

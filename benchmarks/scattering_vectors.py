@@ -84,7 +84,7 @@ def _case(
 ) -> VectorsCase:
     noise = "" if photons == 5000 else f", {photons:g} photo-electrons"
     name = f"R {radius:g} um, n 1.380, centre {centre}{noise}: {what}"
-    view = View("cell", photons, frame=160, moved=moved)
+    view = View("cell", photons, frame=160, moved=moved, cut=True)
     return VectorsCase(name, Sphere(radius, 0.043, centre), view, **wrong)
 
 

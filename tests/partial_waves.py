@@ -11,7 +11,25 @@ from numpy.typing import NDArray
 from acquisition.optics import Optics
 from acquisition.simulation.partial_waves import sphere_field
 
-__all__ = ["sphere_field", "sphere_fields"]
+__all__ = ["cut_sphere_fields", "sphere_field", "sphere_fields"]
+
+
+def cut_sphere_fields(
+    optics: Optics,
+    k: NDArray[np.float64],
+    radius_um: float,
+    index: float,
+    shape: tuple[int, int],
+    centre_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> torch.Tensor:
+    """Return fields as a camera sees them: light that leaves the frame is lost.
+
+    ``sphere_fields`` are periodic: there it comes back on the other side.
+    """
+    rows, columns = shape
+    wide = sphere_fields(optics, k, radius_um, index, (2 * rows, 2 * columns), centre_um)
+    top, left = rows - rows // 2, columns - columns // 2
+    return wide[:, top : top + rows, left : left + columns]
 
 
 def sphere_fields(

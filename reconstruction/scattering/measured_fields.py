@@ -19,6 +19,8 @@ from reconstruction.tomogram import Spectrum
 
 __all__ = ["MeasuredFields"]
 
+_RIM = 2.0  # wavelength/NA: the rim of the frame in which fields ring
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFields:
@@ -109,10 +111,36 @@ class MeasuredFields:
         )
 
     def light(self, views: NDArray[np.int64]) -> torch.Tensor:
-        """Return the transform of u/u0 - 1, as ``SliceModel`` returns it; not cut at the pupil."""
+        """Return the transform of u/u0 - 1, faded out as by ``faded``; not cut at the pupil."""
         fields = self.values[torch.as_tensor(views, device=self.values.device)]
-        spectrum: torch.Tensor = torch.fft.fft2(torch.fft.ifftshift(fields - 1, dim=(1, 2)))
+        light = torch.fft.ifftshift(fields - 1, dim=(1, 2)) * self._fade
+        spectrum: torch.Tensor = torch.fft.fft2(light)
         return spectrum
+
+    def faded(self, light: torch.Tensor) -> torch.Tensor:
+        """Return light as ``SliceModel`` returns it, faded out at the frame's rim.
+
+        There measured fields ring where light runs out of the frame: its retrieval by transforms
+        takes both edges for neighbours. Fading is its own adjoint.
+        """
+        spectrum: torch.Tensor = torch.fft.fft2(torch.fft.ifft2(light) * self._fade)
+        return spectrum
+
+    def faded_wave(self) -> torch.Tensor:
+        """Return the transform of a field of 1, faded out at the rim, (y, x)."""
+        wave: torch.Tensor = torch.fft.fft2(self._fade)
+        return wave
+
+    @property
+    def _fade(self) -> torch.Tensor:
+        """The part of the light that counts (y, x), 0 to 1, the zero of position at index 0."""
+        fades = []
+        for n, d in zip(self.values.shape[1:], self.inversion.views.pixel_size_um, strict=True):
+            pixel = torch.arange(n, device=self.values.device)
+            away_um = (torch.minimum(pixel, n - 1 - pixel) + 0.5) * d
+            there = (away_um * self.optics.cutoff / _RIM).clamp_max(1)
+            fades.append(torch.fft.ifftshift(torch.sin(torch.pi / 2 * there) ** 2))
+        return fades[0][:, None] * fades[1]
 
     def spectrum(self, light: torch.Tensor) -> Spectrum:
         """Return the spectrum that the reconstruction makes of the light of the views in use.
@@ -120,7 +148,7 @@ class MeasuredFields:
         Parameters
         ----------
         light : (used views, y, x) complex64
-            As ``SliceModel`` returns it.
+            As ``SliceModel`` returns it, not faded out.
         """
         fields = torch.ones_like(self.values)
         used = torch.as_tensor(self.used, device=fields.device)

@@ -13,7 +13,8 @@ reverse. tests/test_slice_model.py holds both modules to each other, and the adj
 The box lies in a periodic grid so wide that no oblique ray meets the object's copy. The collected
 light is the sum of the slices' sources, taken back to the plane in focus. Within a slab of slices
 it does not leave the grid; each slab's light is laid into the field of view, and propagated to the
-focus on the frequencies of the fields. One transform a slab is enough for that.
+focus on its frequencies. One transform a slab is enough for that. Light that runs out of the field
+on that way is lost to the camera: where some may, the field is wider, and cut at the end.
 """
 
 import itertools
@@ -111,10 +112,11 @@ class SliceModel:
         self.k = np.asarray(k, np.float64)
         self.k0z = np.sqrt(optics.k_medium**2 - (self.k**2).sum(axis=1))
         self.grid = grid or self._grid()
+        z = (box.first[0] + np.arange(box.shape[0]) - volume_shape[0] // 2) * dz_um + refocus_um
+        self._wide = self._wide_field(volume_shape, float(np.abs(z).max()))
         self._at = self._places(volume_shape)
         self.slabs = self._slabs()
         # distance from each slab's last slice to the next slab's, and of the last one to the focus
-        z = (box.first[0] + np.arange(box.shape[0]) - volume_shape[0] // 2) * dz_um + refocus_um
         ends = [float(z[last - 1]) for _, last in self.slabs]
         self._moves = [b - a for a, b in zip(ends, [*ends[1:], 0.0], strict=True)]
         self._propagators: dict[int, tuple[torch.Tensor, ...]] = {}
@@ -166,11 +168,26 @@ class SliceModel:
             sizes.append(8 * fast_size(math.ceil(max(needed, n + 8) / 8)))
         return sizes[0], sizes[1]
 
+    def _wide_field(self, volume_shape: tuple[int, int, int], away_um: float) -> tuple[int, int]:
+        """Return the size (y, x) of a periodic field in which no light comes in from the far side.
+
+        The steepest light that the objective collects moves by distance x tan(theta) sideways on
+        its way to the plane in focus.
+        """
+        spread = away_um * self._tangent(self.optics.cutoff)
+        sizes = []
+        for axis, (n, d) in enumerate(zip(self.field_shape, self.pixel_size_um, strict=True)):
+            first = self.box.first[1 + axis] - volume_shape[1 + axis] // 2
+            reach = max(-first, first + self.box.shape[1 + axis]) + spread / d
+            outside = reach - n / 2
+            sizes.append(n if outside <= 0 else 8 * fast_size(math.ceil((n + outside) / 8)))
+        return sizes[0], sizes[1]
+
     def _places(self, volume_shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return where the grid's pixels lie in fields whose zero of position is at index 0."""
+        """Return where the grid's pixels lie in wide fields, their zero of position at index 0."""
         places = []
         for axis in range(2):
-            n, rows, period = self.grid[axis], self.box.shape[1 + axis], self.field_shape[axis]
+            n, rows, period = self.grid[axis], self.box.shape[1 + axis], self._wide[axis]
             at = torch.arange(n)
             at = torch.where(at < (n + rows) // 2, at, at - n)  # light to the left of the box
             first = self.box.first[1 + axis] - volume_shape[1 + axis] // 2
@@ -194,7 +211,7 @@ class SliceModel:
         """Return how many angles are carried together."""
         depth, rows, columns = self.box.shape
         size = 2 * torch.finfo(self.real).bits // 8
-        fields = 4 * math.prod(self.field_shape)
+        fields = 4 * math.prod(self._wide)
         each = size * (_LIVE * math.prod(self.grid) + fields + depth * rows * columns)
         budget = _ON_CPU
         if self.device.type == "cuda":
@@ -205,8 +222,8 @@ class SliceModel:
         """Return what is multiplied with spectra of a batch, (angles, y, x) each.
 
         On the grid the step of a slice, k0z/kz, and a mask that fades out grazing light, which the
-        objective does not collect and which would leave the grid; of the fields kz - k0z, NaN
-        outside the pupil.
+        objective does not collect and which would leave the grid; of the wide fields kz - k0z, NaN
+        outside the pupil; and the pupil in the frequencies of the fields.
         """
         if angles.start not in self._propagators:
             radius = self.optics.k_medium
@@ -221,8 +238,7 @@ class SliceModel:
             beyond = (np.sqrt(transverse) / self.optics.cutoff - 1) / _FALL
             collected = np.cos(np.pi / 2 * beyond.clip(0, 1)) ** 2
             fy, fx = (
-                np.fft.fftfreq(n, d)
-                for n, d in zip(self.field_shape, self.pixel_size_um, strict=True)
+                np.fft.fftfreq(n, d) for n, d in zip(self._wide, self.pixel_size_um, strict=True)
             )
             transverse = self._transverse(fy, fx, angles)
             passed = transverse <= self.optics.cutoff**2
@@ -234,6 +250,7 @@ class SliceModel:
                 torch.tensor(there * k0z / kz, device=self.device).to(self.real),
                 torch.tensor(collected, device=self.device).to(self.real),
                 torch.tensor(axial, device=self.device).to(self.real),
+                self._within(1.0, angles),
             )
         return self._propagators[angles.start]
 
@@ -249,16 +266,18 @@ class SliceModel:
 
     def pupil(self, angles: slice) -> torch.Tensor:
         """Return the frequencies of the fields that pass the objective, (angles, y, x) bool."""
-        return ~self._prepared(angles)[3].isnan()
+        return self._prepared(angles)[4]
 
     def within(self, share: float) -> torch.Tensor:
         """Return the frequencies within a share of the pupil's radius, (all angles, y, x) bool."""
+        return torch.cat([self._within(share, angles) for angles in self.batches()])
+
+    def _within(self, share: float, angles: slice) -> torch.Tensor:
         fy, fx = (
             np.fft.fftfreq(n, d) for n, d in zip(self.field_shape, self.pixel_size_um, strict=True)
         )
-        radius = share * self.optics.cutoff
-        inside = [self._transverse(fy, fx, angles) <= radius**2 for angles in self.batches()]
-        return torch.tensor(np.concatenate(inside), device=self.device)
+        inside = self._transverse(fy, fx, angles) <= (share * self.optics.cutoff) ** 2
+        return torch.tensor(inside, device=self.device)
 
     def rim(self, angles: slice) -> torch.Tensor:
         """Return the frequencies between the pupil and the edge of the retrieved band, as bool.
@@ -292,7 +311,8 @@ class SliceModel:
         -------
         (angles, y, x) complex
             The 2D transform of u/u0 - 1 in the plane in focus, as ``fft2`` of a field with the zero
-            of position at index 0; zero outside the pupil.
+            of position at index 0. Outside the pupil there is only what the frame's edges make of
+            light that runs out of it.
         Tape
         """
         count = len(self.k[angles])
@@ -303,7 +323,7 @@ class SliceModel:
     def _forward(
         self, contrast: torch.Tensor, angles: slice, tape: torch.Tensor | None
     ) -> torch.Tensor:
-        step, obliquity, collected, axial = self._prepared(angles)
+        step, obliquity, collected, axial, _ = self._prepared(angles)
         k0z = torch.tensor(self.k0z[angles, None, None], device=self.device).to(self.real)
         field = torch.zeros_like(step)
         total: torch.Tensor | None = None
@@ -323,7 +343,19 @@ class SliceModel:
             total = light if total is None else total + light
             total = total * _waves(axial, self._moves[number])
         assert total is not None
-        return total
+        if self._wide == self.field_shape:
+            return total
+        light = torch.fft.ifft2(total)
+        for axis in range(2):
+            light = light.index_select(1 + axis, self._frame(axis))
+        seen: torch.Tensor = torch.fft.fft2(light)
+        return seen
+
+    def _frame(self, axis: int) -> torch.Tensor:
+        """Return which pixels of a wide field the camera sees, zeros of position at index 0."""
+        n, period = self.field_shape[axis], self._wide[axis]
+        at = torch.arange(n, device=self.device)
+        return torch.where(at < (n + 1) // 2, at, at + period - n)
 
     def _transmission(
         self, layer: torch.Tensor, k0z: torch.Tensor
@@ -348,14 +380,18 @@ class SliceModel:
         return spectrum
 
     def _to_field(self, spectrum: torch.Tensor, collected: torch.Tensor) -> torch.Tensor:
-        """Return the spectrum on the fields' frequencies of light on the grid, same plane."""
-        light = torch.fft.ifft2(spectrum * collected)
-        for axis in range(2):
-            size = list(light.shape)
-            size[1 + axis] = self.field_shape[axis]
-            light = light.new_zeros(size).index_add(1 + axis, self._at[axis], light)
+        """Return the spectrum on the wide fields' frequencies of light on the grid, same plane."""
+        light = self._laid(torch.fft.ifft2(spectrum * collected), *self._at)
         whole: torch.Tensor = torch.fft.fft2(light)
         return whole
+
+    def _laid(self, light: torch.Tensor, *places: torch.Tensor) -> torch.Tensor:
+        """Return light (angles, y, x) in an empty wide field, at rows and columns."""
+        for axis, at in enumerate(places):
+            size = list(light.shape)
+            size[1 + axis] = self._wide[axis]
+            light = light.new_zeros(size).index_add(1 + axis, at, light)
+        return light
 
     # -- adjoint -----------------------------------------------------------------------------
 
@@ -373,14 +409,17 @@ class SliceModel:
         tape : Tape
             Of ``record`` for the same contrast and angles.
         light : (angles, y, x) complex
-            On the fields' frequencies; what lies outside the pupil is ignored.
+            On the fields' frequencies.
 
         Returns
         -------
         (z, y, x) real
         """
-        step, obliquity, collected, axial = self._prepared(angles)
+        step, obliquity, collected, axial, _ = self._prepared(angles)
         k0z = torch.tensor(self.k0z[angles, None, None], device=self.device).to(self.real)
+        if self._wide != self.field_shape:
+            light = self._laid(torch.fft.ifft2(light), self._frame(0), self._frame(1))
+            light = torch.fft.fft2(light) * (math.prod(self.field_shape) / math.prod(self._wide))
         back = step.conj()
         gradient = torch.empty_like(contrast)
         adjoint = torch.zeros_like(step)
@@ -409,7 +448,7 @@ class SliceModel:
         light = torch.fft.ifft2(light)
         for axis in range(2):
             light = light.index_select(1 + axis, self._at[axis])
-        share = math.prod(self.field_shape) / math.prod(self.grid)
+        share = math.prod(self._wide) / math.prod(self.grid)
         spectrum: torch.Tensor = torch.fft.fft2(light)
         return spectrum * collected * share
 

@@ -98,6 +98,7 @@ def angle_steps(
     signed, used = fields.sign * contrast, fields.used
     pixels = math.prod(here.field_shape)
     share = math.prod(box.shape[1:]) / pixels
+    wave = fields.faded_wave()
     lines = [_line(n, fields.values.device) for n in here.field_shape]
     lines = [lines[1][None, :], lines[0][:, None]]
 
@@ -105,14 +106,14 @@ def angle_steps(
         if stop is not None and stop.is_set():
             raise Stopped("the refinement was stopped before its end")
         mask = compared[angles]
-        made = here.scatter(signed, angles) * mask
-        slopes = [(one.scatter(signed, angles) * mask - made) / step for one in beside]
+        made = fields.faded(here.scatter(signed, angles)) * mask
+        ahead = [fields.faded(one.scatter(signed, angles)) * mask for one in beside]
+        slopes = [(one - made) / step for one in ahead]
         light = fields.light(used[angles])
         rim = torch.where(here.rim(angles), light.abs().square(), torch.nan).flatten(1)
         noise = rim.nanmedian(dim=1).values.nan_to_num() / math.log(2)
         seen = light * mask
-        made[:, 0, 0] += pixels  # a field of 1
-        seen[:, 0, 0] += pixels
+        made, seen = made + wave * mask, seen + wave * mask
         factor = (made.conj() * seen).sum(dim=(1, 2)) / made.abs().square().sum(dim=(1, 2))
         made = factor[:, None, None] * made
         rest = (made - seen).flatten(1)

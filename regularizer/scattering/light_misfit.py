@@ -1,13 +1,16 @@
 """How far the light of a contrast is from the measured light, and the gradient of that.
 
-    1/2 sum over angles |P (c (1 + S(f)) - u/u0)|^2,    P the pupil, S the multi-slice model
+    1/2 sum over angles |P W (c (1 + S(f)) - u/u0)|^2,    P the pupil, S the multi-slice model
+
+W fades light out at the frame's rim, where light that runs out of the frame has made the measured
+fields ring (``MeasuredFields.faded``).
 
 c is a factor near 1 for each angle, the best one for each f: the power and phase of the light that
 the empty part of the field left uncertain. It multiplies the whole field and is decided by the
 empty part, so that it does not compensate a contrast that is too weak.
 
-Misfits are given relative to the measured scattered light: |P (...)| / |P (u/u0 - 1)|. That of the
-truth is the noise, which is known from the rim of the retrieved band: no light of the sample
+Misfits are given relative to the measured scattered light: |P W (...)| / |P W (u/u0 - 1)|. That of
+the truth is the noise, which is known from the rim of the retrieved band: no light of the sample
 reaches it.
 """
 
@@ -36,7 +39,7 @@ _Result = TypeVar("_Result")
 class Light:
     """The light of a contrast, its difference from the measured one, and the relative misfit.
 
-    Both are transforms (views in use, y, x).
+    Both are transforms (views in use, y, x); the difference is faded out at the frame's rim.
     """
 
     scattered: torch.Tensor
@@ -86,6 +89,8 @@ class LightMisfit:
         self._fields = fields
         self._pixels = math.prod(self.model.field_shape)
         self._light: dict[int, torch.Tensor] = {}
+        self._mask: dict[int, torch.Tensor] = {}
+        self._wave = fields.faded_wave()
         power, noise = (sum(part) for part in zip(*self._each(self._take), strict=True))
         self.measured = math.sqrt(power / self._pixels)
         self.noise = math.sqrt(noise / max(power, 1e-30))
@@ -101,7 +106,7 @@ class LightMisfit:
         density = power.nanmedian(dim=1).values.nan_to_num() / math.log(2)
         noise = float((density * pupil.sum(dim=(1, 2))).sum())
         light = light * pupil
-        self._light[angles.start] = light
+        self._light[angles.start], self._mask[angles.start] = light, pupil
         return float(light.abs().square().sum()), noise
 
     def light(self, contrast: torch.Tensor) -> Light:
@@ -124,7 +129,7 @@ class LightMisfit:
             signed = self._sign * contrast
             scattered, tape = self.model.record(signed, angles)
             factor, difference, value = self._difference(scattered, angles)
-            back = difference * factor.conj()[:, None, None]
+            back = self._fields.faded(difference * factor.conj()[:, None, None])
             return self.model.pull_back(signed, angles, tape, back), value
 
         parts = self._each(batch)
@@ -165,14 +170,11 @@ class LightMisfit:
     def _difference(
         self, scattered: torch.Tensor, angles: slice
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return c (angles,), P (c (1 + S) - u/u0), and the sum of its squares."""
-        light = self._light[angles.start]
-        if self._compared is not None:
-            scattered = scattered * self._compared[angles]
-        # a field of 1 is the number of pixels at frequency zero
-        made, seen = scattered.clone(), light.clone()
-        made[:, 0, 0] += self._pixels
-        seen[:, 0, 0] += self._pixels
+        """Return c (angles,), P W (c (1 + S) - u/u0), and the sum of its squares."""
+        light, mask = self._light[angles.start], self._mask[angles.start]
+        scattered = self._fields.faded(scattered) * mask
+        wave = self._wave * mask
+        made, seen = scattered + wave, light + wave
         factor = (made.conj() * seen).sum(dim=(1, 2)) / made.abs().square().sum(dim=(1, 2))
         change = factor - 1
         change = change * (_LARGEST_CHANGE / change.abs().clamp_min(_LARGEST_CHANGE))
