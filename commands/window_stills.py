@@ -200,7 +200,7 @@ def take_stills(
 
     application = QApplication.instance() or QApplication(["LiveTomo"])
     assert isinstance(application, QApplication)
-    written = []
+    written: list[Path] = []
     with _window(application, client, timeline, bench) as window:
         _wait(application, lambda: window.tomogram is not None, "a tomogram")
         for number, still in enumerate(stills):
