@@ -118,6 +118,15 @@ def _in_three_dimensions(window: "QWidget") -> bool:
     return solid is not None and (solid.canvas.drawn is not None or not solid.canvas.isVisible())
 
 
+def _strip_is_full(window: "QWidget") -> bool:
+    """Return whether each scan in the strip above the slider has its small picture."""
+    from ui.window import Window
+
+    return isinstance(window, Window) and set(window.time.strip.scans) <= set(
+        window.time.strip.pictures
+    )
+
+
 def _previewed(dialog: "QWidget") -> bool:
     from ui.taking_away.figure_dialog import FigureDialog
 
@@ -162,7 +171,7 @@ OF_THE_INSTRUMENT = (
     Still("save-snap", ("save snap",), dialog=True, ready=_snapped),  # live imaging has stopped
 )  # fmt: skip
 OF_A_FILE = (
-    Still("file"),
+    Still("file", drawn=_strip_is_full),
     Still("file-trust", prepare=lambda w: w.docks.open("trust")),
 )
 OF_FLUORESCENCE = (Still("fluorescence", prepare=lambda w: w.docks.open("fluorescence")),)

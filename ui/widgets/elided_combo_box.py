@@ -6,15 +6,16 @@ from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePai
 
 __all__ = ["ElidedComboBox"]
 
-_SPARE_PX = 6  # that the style leaves beside the text
+_SPARE_PX = 2  # that the style leaves beside the text
 
 
 class ElidedComboBox(QComboBox):
     """A combo box whose text is never cut in the middle of a letter."""
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint it as the style does, with as much of the text as fits."""
-        painter, option = QStylePainter(self), QStyleOptionComboBox()
+    @property
+    def shown_text(self) -> str:
+        """As much of the choice as fits."""
+        option = QStyleOptionComboBox()
         self.initStyleOption(option)
         field = self.style().subControlRect(
             QStyle.ComplexControl.CC_ComboBox,
@@ -22,8 +23,13 @@ class ElidedComboBox(QComboBox):
             QStyle.SubControl.SC_ComboBoxEditField,
             self,
         )
-        option.currentText = self.fontMetrics().elidedText(
-            self.currentText(), Qt.TextElideMode.ElideRight, field.width() - _SPARE_PX
-        )
+        room = field.width() - _SPARE_PX
+        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint it as the style does, with as much of the text as fits."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
