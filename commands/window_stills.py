@@ -68,6 +68,13 @@ def _outlined(window: "Window") -> bool:
     return measured.sequence == shown.sequence and bool(measured.objects)
 
 
+def _still_outlined(window: "QWidget") -> bool:
+    """Return the same once more: a tomogram may have come after the scans were stopped."""
+    from ui.window import Window
+
+    return isinstance(window, Window) and _outlined(window)
+
+
 def _draw_line(window: "Window") -> None:
     from ui.sections.tools import Drawn
 
@@ -158,8 +165,9 @@ OF_THE_INSTRUMENT = (
     Still("light-dmd", ready=_mirrors_are_there, prepare=_mirrors),
     Still("trust", ("error map",), ready=lambda w: w.check is not None,
           prepare=lambda w: w.docks.open("trust")),
-    Still("objects", ready=_outlined, prepare=_measure),
-    Still("positions", ("add position",), prepare=lambda w: w.docks.open("positions")),
+    Still("objects", ready=_outlined, prepare=_measure, drawn=_still_outlined),
+    Still("positions", ("add position",), ready=lambda w: w.action_set["add position"].isEnabled(),
+          prepare=lambda w: w.docks.open("positions")),
     Still("time-lapse", ("record",), dialog=True, drawn=_foreseen),
     Still("calibrate", ("calibrate",), dialog=True),
     Still("microscope-file", ("microscope file",), dialog=True, drawn=_checked),

@@ -10,6 +10,7 @@ from ui.style import theme
 __all__ = ["paint_plot", "panel_plot"]
 
 LEAST_PX = 70
+_LEAST_S = 60.0  # of an axis of times: below it names thousandths of seconds
 
 
 def panel_plot(*, times: bool = False) -> Any:
@@ -21,6 +22,8 @@ def panel_plot(*, times: bool = False) -> Any:
     plot: Any = pg.PlotWidget(axisItems=axes, enableMenu=False)
     plot.hideButtons()
     plot.setMouseEnabled(x=False, y=False)
+    if times:
+        plot.setLimits(minXRange=_LEAST_S)
     plot.setMinimumHeight(LEAST_PX)
     plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     paint_plot(plot)
