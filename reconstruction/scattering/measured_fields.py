@@ -131,6 +131,19 @@ class MeasuredFields:
         wave: torch.Tensor = torch.fft.fft2(self._fade)
         return wave
 
+    def at_rim(self, noise: float) -> float:
+        """Return the scattered light's mean power at the frame's rim, over that in the whole frame.
+
+        Parameters
+        ----------
+        noise : float
+            Power of the noise in a pixel, which is taken off both.
+        """
+        used = torch.as_tensor(self.used, device=self.values.device)
+        power = (self.values[used] - 1).abs().square().sum(dim=0) - noise * len(used)
+        rim = torch.fft.fftshift(self._fade) < 1
+        return max(float(power[rim].mean()), 0.0) / max(float(power.mean()), 1e-30)
+
     @property
     def _fade(self) -> torch.Tensor:
         """The part of the light that counts (y, x), 0 to 1, the zero of position at index 0."""

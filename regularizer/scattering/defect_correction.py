@@ -36,6 +36,7 @@ from regularizer.scattering.object_box import object_box
 
 __all__ = [
     "DROWNED",
+    "FILLED",
     "Corrected",
     "Seen",
     "beyond_noise",
@@ -52,6 +53,7 @@ _MOST = 20
 _FAR = 0.15  # of the scattered light, beyond the noise; 0.02 to 0.1 where all is well
 _NOISE_IS_KNOWN = 1.05  # to 5 %: it is read off the rim of the band
 DROWNED = 0.9  # noise over the measured light: its structure, and the objects' box, are noise
+FILLED = 0.5  # ``LightMisfit.at_rim``: 0.98 of a cell that fills the frame, 0.14 of a large one
 _LIGHT = "the light of the regularized tomogram"
 _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
 
@@ -106,7 +108,10 @@ class Corrected:
             )
         seen = seen_of(result, spectrum, fields, stop)
         if seen is None:  # nothing to be wrong about
-            note = f"0 of {self.corrections}; nothing stands out of the noise"
+            note = (
+                f"0 of {self.corrections}; nothing stands out of the noise, or the sample's light "
+                "fills the frame"
+            )
             return replace(result, provenance={**result.provenance, "corrections": note})
         misfits = [seen.light.misfit]
         steps: list[float] = []
@@ -178,7 +183,11 @@ def _towards(
 def seen_of(
     tomogram: Tomogram, spectrum: Spectrum, fields: MeasuredFields, stop: threading.Event | None
 ) -> Seen | None:
-    """Return the contrast in the objects' box, and the light it scatters; None without objects."""
+    """Return the contrast in the objects' box, and the light it scatters.
+
+    None without objects, and where their light fills the frame: much of it is lost then, and the
+    rest does not tell a wide, flat contrast from a change of the incident wave.
+    """
     contrast = tomogram.contrast
     box = object_box(contrast, spectrum.voxel_size_um, _MARGIN_UM)
     if box is None:
@@ -186,7 +195,7 @@ def seen_of(
     boxed = torch.zeros_like(contrast)
     boxed[box.slices] = contrast[box.slices]
     misfit = LightMisfit(fields, box, stop)
-    if misfit.noise > DROWNED:
+    if misfit.noise > DROWNED or misfit.at_rim > FILLED:
         return None
     return Seen(boxed, misfit.light(contrast[box.slices].contiguous()), misfit.noise)
 

@@ -66,6 +66,9 @@ class LightMisfit:
     ----------
     noise : float
         Relative misfit that noise alone makes.
+    at_rim : float
+        Mean power of the scattered light at the frame's rim over that in the whole frame, without
+        that of the noise. 1: light fills the frame, and nothing says how much of it is lost.
     measured : float
         Norm of the measured scattered light, over pixels and views in use.
 
@@ -94,6 +97,8 @@ class LightMisfit:
         power, noise = (sum(part) for part in zip(*self._each(self._take), strict=True))
         self.measured = math.sqrt(power / self._pixels)
         self.noise = math.sqrt(noise / max(power, 1e-30))
+        pixels = float(self._wave.abs().square().sum()) / self._pixels * len(self.model)
+        self.at_rim = fields.at_rim(noise / self._pixels / pixels)
 
     def _take(self, angles: slice) -> tuple[float, float]:
         """Keep the measured light of a batch; return its power, and the noise's share of that."""

@@ -26,6 +26,7 @@ from regularizer.deep import DeepRegularizer
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.scattering.defect_correction import (
     DROWNED,
+    FILLED,
     Corrected,
     Seen,
     beyond_noise,
@@ -106,6 +107,11 @@ class MultisliceRegularizer:
             return begin.with_warning(
                 f"multislice needs objects that stand out of the noise, which is "
                 f"{100 * light.noise:.0f} % of the measured light here: its start is shown"
+            )
+        if light.at_rim > FILLED:
+            return begin.with_warning(
+                f"multislice needs a sample whose light stays within the frame, and at its rim is "
+                f"{100 * light.at_rim:.0f} % of the mean light here: its start is shown"
             )
         found = invert(
             light,
