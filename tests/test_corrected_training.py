@@ -108,12 +108,12 @@ def test_samples_are_what_a_correction_gives_its_regularizer(
 
 def test_what_cannot_be_corrected_is_left_out(scan: SimulatedScan) -> None:
     class Empty(TotalVariation):
-        def solve(self, tomogram: Tomogram, *_: object, **__: object):  # type: ignore[no-untyped-def]
-            return torch.zeros_like(tomogram.index), "nothing"
+        def solve(self, raw: torch.Tensor, *_: object, **__: object):  # type: ignore[no-untyped-def]
+            return torch.zeros_like(raw), "nothing"
 
     class Threefold(TotalVariation):
-        def solve(self, tomogram: Tomogram, *_: object, **__: object):  # type: ignore[no-untyped-def]
-            return 3 * tomogram.contrast.clamp_min(0), "too much"
+        def solve(self, raw: torch.Tensor, *_: object, **__: object):  # type: ignore[no-untyped-def]
+            return 3 * raw.clamp_min(0), "too much"
 
     for method, why in ((Empty, "nothing stands out"), (Threefold, "of the light is not")):
         said = corrected_sample(scan, EXACT, 4, method("tv-fast"))

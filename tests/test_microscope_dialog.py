@@ -194,7 +194,7 @@ def test_the_line_of_a_key(keys: tuple[str, ...], expected: int) -> None:
         ("width = 64", "witdh = 64", "did you mean width?"),
         ("[camera]", "[camra]", "did you mean camera?"),
         ("slices = 16", "slices = 'many'", "[reconstruction] slices"),
-        ("picture_ms = 60.0", "picture_ms = 0.01", "picture_ms"),
+        ("picture_ms = 25.0", "picture_ms = 0.01", "picture_ms"),
         ("name = ", "name : ", "not TOML"),
         ('preset = "cell"', 'preset = "cel"', "cel"),
         ("[simulation]", "[simulation", "not TOML"),

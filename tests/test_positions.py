@@ -333,7 +333,7 @@ def test_one_position_is_played_alone(recorded: Path, tmp_path: Path, kind: str)
         assert until(playback, "scan 4 of 4 at treated") == (1, 3)
         playback.seek(2)  # another position's
         assert until(playback, "scan 2 of 4 at treated") == (1, 3)
-        with pytest.raises(PipelineError, match=r"control, treated\), got 'elsewhere'"):
+        with pytest.raises(PipelineError, match="control, treated, got 'elsewhere'"):
             playback.select_position("elsewhere")
         playback.select_position("")
         assert until(playback, "scan 2 of 4 at treated") == (0, 1, 2, 3)

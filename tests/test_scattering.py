@@ -28,8 +28,8 @@ from regularizer.total_variation.total_variation import TotalVariation
 from tests.partial_waves import cut_sphere_fields
 from tests.scans import CELL, interferograms
 
-SPHERE = Sphere(0.9, 0.055, (0.3, -0.2, 0.2))
-FRAME, K = (96, 96), CELL.angles.k[::4]
+SPHERE = Sphere(1.2, 0.045, (0.3, -0.2, 0.2))
+FRAME, K = (128, 128), CELL.angles.k[::3]
 
 
 def scan_of(contrast: float) -> tuple[InterferogramStack, InterferogramStack]:
@@ -106,7 +106,7 @@ def test_a_lighter_sphere_is_corrected_too() -> None:
 
 
 class Worsening:
-    """A regularizer whose second result is three times as strong as it should be."""
+    """A regularizer whose second result is twice as strong as it should be."""
 
     def __init__(self, base: Callable[..., Tomogram]) -> None:
         self.base, self.calls = base, 0
@@ -117,7 +117,7 @@ class Worsening:
         self.calls += 1
         found = self.base(tomogram, spectrum)
         excess = found.index - tomogram.optics.medium_index
-        return replace(found, index=found.index + 2 * (self.calls - 1) * excess)
+        return replace(found, index=found.index + (self.calls - 1) * excess)
 
 
 def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomogram) -> None:
@@ -128,9 +128,8 @@ def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomo
 
 
 def test_multislice_returns_its_start_where_nothing_fits_better(
-    made: Reconstruction, fast: Tomogram, monkeypatch: pytest.MonkeyPatch
+    made: Reconstruction, fast: Tomogram
 ) -> None:
-    monkeypatch.setattr("regularizer.scattering.full_inversion._STEEPEST", 2.0)  # steps tried: 3
     fields = made.spectrum.fields
     assert fields is not None
     box = object_box(fast.contrast, made.spectrum.voxel_size_um, 0.6)
@@ -153,7 +152,7 @@ def test_multislice_returns_its_start_where_nothing_fits_better(
 
 def test_the_gradient_is_that_of_the_misfit(made: Reconstruction, fast: Tomogram) -> None:
     assert made.spectrum.fields is not None
-    box = Box((24, 24, 24), (16, 24, 24))
+    box = Box((24, 36, 36), (16, 24, 24))
     light = LightMisfit(made.spectrum.fields, box)
     contrast = fast.contrast[box.slices].contiguous()
     misfit, gradient = light.gradient(contrast)
@@ -168,7 +167,7 @@ def test_the_noise_is_read_off_the_rim(scan: tuple[InterferogramStack, Interfero
     made = Reconstructor(scan[0], keep_fields=True)(scan[1])
     fields = made.spectrum.fields
     assert fields is not None
-    box = Box((24, 24, 24), (16, 24, 24))
+    box = Box((24, 36, 36), (16, 24, 24))
     generator = torch.Generator().manual_seed(3)
     noise = 0.05 * torch.randn(fields.values.shape, generator=generator, dtype=torch.complex64)
     clean = LightMisfit(fields, box)
@@ -251,7 +250,7 @@ def test_what_drowns_in_noise_is_left_as_it_is(made: Reconstruction, fast: Tomog
     start: Callable[..., Tomogram] = lambda *_, **__: fast  # noqa: E731
     found = Corrected(start, 1)(made.tomogram, spectrum)
     assert torch.equal(found.index, fast.index)
-    assert found.provenance["corrections"] == "0 of 1; nothing stands out of the noise"
+    assert found.provenance["corrections"].startswith("0 of 1; nothing stands out of the noise")
     found = MultisliceRegularizer(start)(made.tomogram, spectrum)
     assert torch.equal(found.index, fast.index)
     assert "stand out of the noise" in found.warnings[0]
