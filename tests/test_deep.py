@@ -159,11 +159,11 @@ def test_the_empty_part_of_the_field_is_not_computed() -> None:
     rows, columns = occupied(volume)
     assert (rows.start, rows.stop) == (24, 80)
     assert (columns.start, columns.stop) == (80, 136)
-    result = apply_occupied(lambda v: 2 * v, volume[None])[0]
+    result = apply_occupied(lambda v: 2 * v, [volume])[0]
     assert torch.equal(result[:, rows, columns], 2 * volume[:, rows, columns])
     assert float(result[:, :24].abs().max()) == 0
     everywhere = torch.rand(1, 16, 40, 50)
-    assert torch.equal(apply_occupied(lambda v: v, everywhere), everywhere)
+    assert torch.equal(apply_occupied(lambda v: v, list(everywhere)), everywhere)
     assert float(apply_occupied(lambda v: v, torch.zeros(1, 16, 40, 50)).max()) == 0
 
 

@@ -81,6 +81,7 @@ def test_numbers_of_other_types_are_read(tmp_path: Path, recording: Path, change
     pairs = zip((theirs.background, *theirs.stacks()), (own.background, *own.stacks()), strict=True)
     for found, expected in pairs:
         np.testing.assert_array_equal(found.frames, expected.frames)
+        assert found.illumination_k is not None and expected.illumination_k is not None
         np.testing.assert_allclose(found.illumination_k, expected.illumination_k, rtol=1e-7)
         assert (found.optics, found.timestamp) == (expected.optics, expected.timestamp)
         assert found.lost == expected.lost == ()

@@ -164,7 +164,7 @@ def test_a_snap_is_one_scan_and_knows_how_far_the_stage_has_gone(acquirer: Runni
     before = acquirer.wait(lambda s: True).scans
     scan = snapped(acquirer)
     assert acquirer.wait(lambda s: s.phase is Phase.IDLE).scans == before + 1
-    assert (scan.position, scan.correction_um) == ("", pytest.approx((5.0, -3.5, 2.0)))
+    assert scan.position == "" and scan.correction_um == pytest.approx((5.0, -3.5, 2.0))
 
 
 def test_each_position_that_the_stage_is_sent_to_has_an_origin_of_its_own(

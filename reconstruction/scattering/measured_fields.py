@@ -153,7 +153,8 @@ class MeasuredFields:
             away_um = (torch.minimum(pixel, n - 1 - pixel) + 0.5) * d
             there = (away_um * self.optics.cutoff / _RIM).clamp_max(1)
             fades.append(torch.fft.ifftshift(torch.sin(torch.pi / 2 * there) ** 2))
-        return fades[0][:, None] * fades[1]
+        fade: torch.Tensor = fades[0][:, None] * fades[1]
+        return fade
 
     def spectrum(self, light: torch.Tensor) -> Spectrum:
         """Return the spectrum that the reconstruction makes of the light of the views in use.
