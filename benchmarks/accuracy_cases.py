@@ -17,7 +17,7 @@ from reconstruction.inversion import contrast_of
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tomogram import Spectrum, index_from_contrast
-from tests.partial_waves import cut_sphere_fields, sphere_fields
+from tests.partial_waves import sphere_fields
 from tests.scans import correlation, distance_um, sphere_spectrum
 
 __all__ = ["Score", "Sphere", "View", "lit_by", "record", "score", "spheres_in", "width_um"]
@@ -80,8 +80,8 @@ def record(
     scattered = np.zeros((len(angles), *shape), np.complex64)
     for s in spheres:
         index = optics.medium_index + s.contrast
-        scatter = cut_sphere_fields if view.cut else sphere_fields
-        fields = scatter(optics, lit, s.radius_um, index, shape, s.centre_um)
+        where = shape, s.centre_um
+        fields = sphere_fields(optics, lit, s.radius_um, index, *where, cut=view.cut)
         scattered += fields.numpy() - 1
     rng = np.random.default_rng(seed)
     error = view.k_error * optics.cutoff

@@ -26,7 +26,7 @@ from regularizer.scattering.angle_steps import AngleSteps, angle_steps
 from regularizer.scattering.object_box import object_box
 from regularizer.scattering.refined_vectors import refined
 from regularizer.scattering.vectors_report import RefinedVectors
-from tests.partial_waves import cut_sphere_fields
+from tests.partial_waves import sphere_fields
 from tests.scans import CELL, interferograms
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -43,7 +43,7 @@ def scan_of(k: Points) -> tuple[InterferogramStack, InterferogramStack]:
     """Return background and scan."""
     index = OPTICS.medium_index + SPHERE.contrast
     centre = SPHERE.centre_um
-    fields = cut_sphere_fields(OPTICS, k, SPHERE.radius_um, index, FRAME, centre).numpy()
+    fields = sphere_fields(OPTICS, k, SPHERE.radius_um, index, FRAME, centre, cut=True).numpy()
     return interferograms(OPTICS, k, None, FRAME), interferograms(OPTICS, k, fields, FRAME)
 
 

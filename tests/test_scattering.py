@@ -25,7 +25,7 @@ from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
 from regularizer.scattering.object_box import object_box
 from regularizer.scattering.weighted_tv import WeightedTv
 from regularizer.total_variation.total_variation import TotalVariation
-from tests.partial_waves import cut_sphere_fields
+from tests.partial_waves import sphere_fields
 from tests.scans import CELL, interferograms
 
 SPHERE = Sphere(1.2, 0.045, (0.3, -0.2, 0.2))
@@ -37,7 +37,7 @@ def scan_of(contrast: float) -> tuple[InterferogramStack, InterferogramStack]:
     optics = CELL.optics
     index = optics.medium_index + contrast
     centre = SPHERE.centre_um
-    fields = cut_sphere_fields(optics, K, SPHERE.radius_um, index, FRAME, centre).numpy()
+    fields = sphere_fields(optics, K, SPHERE.radius_um, index, FRAME, centre, cut=True).numpy()
     empty, lit = (interferograms(optics, K, f, FRAME) for f in (None, fields))
     return empty, lit
 

@@ -9,7 +9,7 @@ import torch
 from acquisition.simulation.multislice import scattered_spectra
 from acquisition.simulation.phantom import Grid, Phantom
 from reconstruction.scattering.slice_model import Box, SliceModel
-from tests.partial_waves import cut_sphere_fields
+from tests.partial_waves import sphere_fields
 from tests.scans import CELL
 
 OPTICS = CELL.optics
@@ -53,7 +53,7 @@ def test_the_light_is_that_of_an_exact_sphere() -> None:
     contrast, box = sphere_box(1.4, 0.03, centre)
     lit = model(box)
     optics = replace(OPTICS, pixel_size_um=PIXEL_UM)
-    exact = cut_sphere_fields(optics, K, 1.4, OPTICS.medium_index + 0.03, FIELD, centre)
+    exact = sphere_fields(optics, K, 1.4, OPTICS.medium_index + 0.03, FIELD, centre, cut=True)
     expected = torch.fft.fft2(torch.fft.ifftshift(exact - 1, dim=(1, 2)))
     found = torch.cat(lit.each(lambda angles: lit.scatter(contrast, angles)))
     # of the slices, the neglect of light scattered back, and spheres made of voxels
