@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["PretendGpu"]
 
 _GPU, _CPU = torch.device("cuda", 0), torch.device("cpu")
+_ELSEWHERE: Any = object()  # said of a tensor that is not on the pretended GPU
+_Found = tuple[torch.Tensor, torch.dtype | None]  # a tensor, and what is said of its type
 _MIX = (
     torch.Tensor.copy_,
     torch.Tensor.data.__set__,  # type: ignore[attr-defined]  # a descriptor
@@ -74,8 +76,9 @@ class PretendGpu(TorchFunctionMode):
         if func in (torch.Tensor.numpy, torch.Tensor.__array__) and self.holds(args[0]):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         asked = kwargs.get("device")
-        there = self._decide(func, args, kwargs) if asked is None else _is_gpu(asked)
-        half = self._half(func, args, kwargs) if there else None
+        found = [(one, self._there.get(_memory(one), _ELSEWHERE)) for one in _tensors(args, kwargs)]
+        there = self._decide(func, args, found) if asked is None else _is_gpu(asked)
+        half = self._half(func, kwargs, found) if there else None
         if there and asked is not None:
             kwargs["device"] = _CPU
         if there and kwargs.get("dtype") in _HALF:
@@ -102,16 +105,17 @@ class PretendGpu(TorchFunctionMode):
             PretendGpu._looked_at = max(_MANY, 2 * len(self._there))
 
     def _decide(
-        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, func: Callable[..., Any], args: Sequence[Any], found: Sequence[_Found]
     ) -> bool:
         """Return whether a function runs on the GPU; refuse tensors of both devices."""
         if func in _MIX:
             return self.holds(args[0])
         if func in _INDEXING and self.holds(args[0]):
             return True  # places may be counted on the processor
-        found = _tensors(args, kwargs)
-        there = [self.holds(tensor) for tensor in found]
-        if any(there) and not all(on or t.ndim == 0 for on, t in zip(there, found, strict=True)):
+        there = [said is not _ELSEWHERE for _, said in found]
+        if any(there) and not all(
+            on or t.ndim == 0 for on, (t, _) in zip(there, found, strict=True)
+        ):
             raise RuntimeError(
                 f"Expected all tensors to be on the same device: {getattr(func, '__name__', func)} "
                 "got some on cuda:0, some on cpu"
@@ -119,15 +123,15 @@ class PretendGpu(TorchFunctionMode):
         return any(there)
 
     def _half(
-        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, func: Callable[..., Any], kwargs: Mapping[str, Any], found: Sequence[_Found]
     ) -> torch.dtype | None:
         """Return the half-precision type of a result on the GPU; None if it has another type."""
         if "dtype" in kwargs:
             return kwargs["dtype"] if kwargs["dtype"] in _HALF else None
         if getattr(func, "__name__", "") in _PRODUCTS and torch.is_autocast_enabled("cuda"):
             return torch.get_autocast_dtype("cuda")
-        found = (t for t in _tensors(args, kwargs) if t.ndim and t.is_floating_point())
-        kinds = {self._type(tensor) for tensor in found}
+        numbers = ((t, said) for t, said in found if t.ndim and t.is_floating_point())
+        kinds = {said if said in _HALF else t.dtype for t, said in numbers}
         (kind,) = kinds if len(kinds) == 1 else (None,)  # of two kinds torch takes the wider
         return kind if kind in _HALF else None
 

@@ -205,7 +205,7 @@ def test_a_file_that_goes_while_it_is_shown_is_missed_and_welcome_back(
     away = tomograms.rename(tomograms.with_name("away.h5"))
     watched.until(says("cells.h5 has gone from the disk"))
     watched.playback.seek(1)
-    watched.until(says("scan 2 cannot be shown"))
+    watched.until(says("scan 2 cannot be shown: cells.h5 has gone from the disk"))
     watched.playback.seek(0)
     watched.shows(0, "deep")  # it is in memory still
     watched.until(says("has gone"))
@@ -213,6 +213,19 @@ def test_a_file_that_goes_while_it_is_shown_is_missed_and_welcome_back(
     watched.until(says("scan 1 of 4"))
     watched.playback.seek(1)
     watched.shows(1, "deep")
+
+
+def test_what_could_not_be_shown_is_shown_when_the_file_is_back(
+    tomograms: Path, opened: Callable[..., PlaybackObserver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.live.playback._LOOK_S", 0.02)
+    watched = opened(tomograms)
+    watched.shows(0, "deep")
+    away = tomograms.rename(tomograms.with_name("away.h5"))
+    watched.playback.seek(2)
+    watched.until(lambda seen: seen.state is not None and "scan 3 cannot" in seen.state.message)
+    away.rename(tomograms)
+    watched.shows(2, "deep")
 
 
 def test_what_is_no_file_of_scans_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training by several processes is that of one, and a killed training goes on exactly."""
 
+import math
 import os
 import signal
 import socket
@@ -7,14 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from acquisition.errors import ConfigurationError
-from regularizer.training.precision import Precision, autocast, has_bf16
+from acquisition.errors import ConfigurationError, DataError
+from regularizer.training.precision import Precision, has_bf16, in_bf16
 from regularizer.training.shards import write_manifest, write_shard
 from regularizer.training.steps import train
 from regularizer.training.team import ALONE, Team, chosen_backend, joined_team, own_device
@@ -163,15 +164,46 @@ def test_bf16_is_chosen_where_the_device_computes_in_it(monkeypatch: pytest.Monk
     for capability, expected in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
         monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, c=capability: c)
         assert has_bf16(gpu) is expected
-    network, seen = torch.nn.Conv3d(1, 1, 1), torch.ones(1, 1, 2, 2, 2)
-    cases: tuple[tuple[bool, Precision, torch.dtype], ...] = (
-        (False, "auto", torch.float32),
-        (True, "auto", torch.bfloat16),
-        (True, "float32", torch.float32),
-        (False, "bf16", torch.bfloat16),  # asked for
+    # (has it, asked for, voxels at the coarsest level): two are computed wrongly by processors
+    cases: tuple[tuple[bool, Precision, int, bool], ...] = (
+        (False, "auto", 8, False),
+        (True, "auto", 8, True),
+        (True, "auto", 2, False),
+        (True, "float32", 8, False),
+        (False, "bf16", 8, True),
     )
-    for there, precision, kind in cases:
+    for there, precision, coarsest, expected in cases:
         for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
             monkeypatch.setattr(f"torch.cpu.{name}", lambda there=there: there)
-        with autocast(precision, CPU):
-            assert network(seen).dtype == kind
+        assert in_bf16(precision, CPU, coarsest) is expected
+    with pytest.raises(ConfigurationError, match=r"3 voxels wide .* got 2: take wider patches"):
+        in_bf16("bf16", CPU, 2)
+    assert in_bf16("bf16", gpu, 2)
+
+
+@pytest.mark.skipif(not has_bf16(CPU), reason="needs a processor that computes in bfloat16")
+@pytest.mark.parametrize("width", [3, 8])
+def test_gradients_in_bf16_are_those_in_float32(width: int) -> None:
+    """Of the volumes that ``in_bf16`` allows; memory that was never written shows by NaN."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv3d(32, 64, 3, padding=1, bias=False)
+    seen = torch.randn(2, 32, width, width, width)
+    found = []
+    for half in (False, True):
+        left = [torch.full((2**n,), math.nan) for n in range(10, 19)]
+        del left
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            result = convolution(seen)
+        (found_one,) = torch.autograd.grad(result.float().square().mean(), [convolution.weight])
+        found.append(found_one)
+    assert torch.allclose(found[1], found[0], atol=0.03 * float(found[0].abs().max()))
+
+
+def test_a_training_whose_loss_is_no_number_ends_with_its_checkpoint(tmp_path: Path) -> None:
+    for seed in (0, 1000):
+        save(noise_sample(seed), tmp_path / f"bead-{seed:05d}.npz")
+    output = tmp_path / "weights.safetensors"
+    train(KILLED, tmp_path, tmp_path / "run", output, CPU, stop_at=1)
+    with pytest.raises(DataError, match=r"finite number, and by step 3 .*last checkpoint"):
+        train(replace(KILLED, rate=1e30), tmp_path, tmp_path / "run", output, CPU)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 1

@@ -44,6 +44,7 @@ _LOOK_S = 1.0  # between checks whether the file has grown
 _TICK_S = 0.05
 _UNREADABLE = (LiveTomoError, OSError)
 _GONE = "has gone from the disk: put it back to go on"
+_NOTHING: ViewRequest = (-1, "", "")
 
 
 def open_playback(path: Path, method: str = "deep", device: str | None = None) -> "Playback":
@@ -110,12 +111,12 @@ class Playback(RefusesInstrument, Closing):
         self._position = ""
         self._kept_playlist: Playlist | None = None
         self._constraint: str = "auto"
-        self._scan, self._shown = 0, (-1, "", "")
+        self._scan, self._shown = 0, _NOTHING
         self._light_of = -1
         self._playing = False
         self._message = "reading the first scan"
         self._views: OrderedDict[ViewRequest, TomogramView] = OrderedDict()
-        self._thumbnails = Thumbnails(self._thumbnail, self._free)
+        self._thumbnails = Thumbnails(lambda n: source.thumbnail(n, self._method), self._free)
         self._measured_news = False
         self._measuring = FileMeasuring(
             source, self._note_measuring, lambda: _source(source.path, self._device), self._free
@@ -211,8 +212,8 @@ class Playback(RefusesInstrument, Closing):
             raise PipelineError(f"the speed of playing must be above 0, got {speed.value:g}")
         if speed.real_time and not np.ptp(self._source.timestamps) > 0:
             raise PipelineError(
-                f"{self._source.path.name} does not say when its scans were taken: choose a number "
-                "of time points a second"
+                f"{self.shown_name} does not say when its scans were taken: choose a number of "
+                "time points a second"
             )
         with self._changed:
             self._clock.set_speed(speed)
@@ -283,8 +284,7 @@ class Playback(RefusesInstrument, Closing):
         """Show another volume of the file, or use another regularizer."""
         if name not in self._source.methods:
             raise PipelineError(
-                f"{self._source.path.name} has the volumes {', '.join(self._source.methods)}, "
-                f"got {name!r}"
+                f"{self.shown_name} has the volumes {', '.join(self._source.methods)}, got {name!r}"
             )
         with self._changed:
             self._method = name
@@ -295,7 +295,7 @@ class Playback(RefusesInstrument, Closing):
         """Regularize with this constraint on the sign of the contrast."""
         if not self._source.constrained:
             raise PipelineError(
-                f"{self._source.path.name} is a tomogram file: a constraint is for recordings"
+                f"{self.shown_name} is a tomogram file: a constraint is for recordings"
             )
         with self._changed:
             self._constraint = check_constraint(name)
@@ -323,7 +323,7 @@ class Playback(RefusesInstrument, Closing):
     @property
     def shown_name(self) -> str:
         """Name of the file."""
-        return self._source.path.name
+        return self.path.name
 
     # --- the thread ---
 
@@ -393,7 +393,8 @@ class Playback(RefusesInstrument, Closing):
         except Stopped:
             return
         except _UNREADABLE as error:
-            view, problem = None, f"{scan_name(wanted[0])} cannot be shown: {error}"
+            why = error if source.path.exists() else f"{self.shown_name} {_GONE}"
+            view, problem = None, f"{scan_name(wanted[0])} cannot be shown: {why}"
         check = None if view is None else self._checked(view)
         with self._changed:
             if source is not self._source:
@@ -422,9 +423,6 @@ class Playback(RefusesInstrument, Closing):
         with self._changed:
             self._light_of = scan
             self._updates = replace(self._updates, light=light)
-
-    def _thumbnail(self, scan: int) -> Picture | None:
-        return self._source.thumbnail(scan, self._method)
 
     def _note_measuring(self) -> None:
         with self._changed:
@@ -468,6 +466,8 @@ class Playback(RefusesInstrument, Closing):
                     self._position = ""
                 if self._following and not self._playing:
                     self._scan = self._playlist().scans[-1]
+                if self._shown not in self._views:
+                    self._shown = _NOTHING  # it could not be shown: try again
                 self._tell()
 
     def _ask(self) -> None:

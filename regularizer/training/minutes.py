@@ -237,13 +237,13 @@ class _Training:
         while (done := clock.done()) < 1:
             self._intake.prepare_ready()
             loss = self._run.advance(self._known.trained, done)
-            losses.append(float(last))  # read one step late, so as not to wait for a GPU
+            losses.append(self._run.number(last))  # read one step late, so as not to wait for a GPU
             last = loss
             if _now() - saved > _CHECKPOINT_S:
                 saved = _now()
                 yield self._checkpoint(losses)
                 losses = []
-        yield self._checkpoint([*losses, float(last)])
+        yield self._checkpoint([*losses, self._run.number(last)])
 
     def _checkpoint(self, losses: Sequence[float]) -> Outcome:
         """Write the checkpoint and the current weights."""
