@@ -6,15 +6,18 @@ real 3D transforms of one tomogram (forward and inverse). The processor time tha
 for a tomogram is compared with that of a pair of transforms on one thread; that ratio hardly
 depends on what else the machine does. With ``--quality`` the rates with and without the quality
 check are measured alternately and compared, with ``--measuring`` those with and without the
-measuring of objects.
+measuring of objects, with ``--window`` those with the real window open (on a virtual display where
+there is none), its table of objects shown and objects measured, and without all of that.
 """
 
 import argparse
 import itertools
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +28,23 @@ import torch
 from benchmarks.machine import machine
 from pipeline.live.supervisor import Instrument
 from pipeline.wire.state import MeasuringRequest, Phase, TomogramView
+from ui.display import leave_display, virtual_display
 
 __all__ = ["Run", "after_last_frame_s", "followed", "main", "measure", "transform_rate"]
 
 _RESULTS = Path(__file__).parent / "results"
-# what is compared: its title, what it makes, and the rate of that
+# what is compared: its title, what of ``followed`` it switches, what it makes, and the rate of that
 _COMPARED = {
-    "quality": ("the quality check", "a quality report", "checks_per_s"),
-    "measuring": ("measuring of objects", "a measured tomogram", "measured_per_s"),
+    "quality": ("the quality check", ("quality",), "a quality report", "checks_per_s"),
+    "measuring": ("measuring of objects", ("measuring",), "a measured tomogram", "measured_per_s"),
+    "window": (
+        "the window and measuring of objects",
+        ("window", "measuring"),
+        "a measured tomogram",
+        "measured_per_s",
+    ),
 }
+_POLL_MS = 5  # of this program's client, between the window's events
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,16 @@ def followed(
     *,
     quality: bool = True,
     measuring: bool = False,
+    window: bool = False,
     at_least: int = 1,
 ) -> Run:
     """Run the instrument for some time, and for ``at_least`` so many tomograms; follow it."""
     running = Instrument(microscope, regularizer=regularizer, quality=quality)
-    with running as instrument, instrument.client() as client:
+    with (
+        running as instrument,
+        instrument.client() as client,
+        _window(instrument, shown=window) as act,
+    ):
         if measuring:
             client.set_measuring(MeasuringRequest(True))
         views: list[TomogramView] = []
@@ -75,7 +91,8 @@ def followed(
         begin = None
         pairs_s: list[float] = []
         while begin is None or len(views) < 3 + at_least or time.monotonic() - begin < seconds:
-            updates = client.poll(100)
+            act()
+            updates = client.poll(_POLL_MS if window else 100)
             state, view = updates.state, updates.tomogram
             checks += updates.quality is not None and begin is not None
             measured += updates.measured is not None and begin is not None
@@ -99,16 +116,35 @@ def followed(
     )
 
 
+@contextmanager
+def _window(instrument: Instrument, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Open the window with its table of objects, if it is to be shown; yield what lets it act."""
+    if not shown:
+        yield lambda: None
+        return
+    from PySide6.QtWidgets import QApplication
+
+    from ui.window import Window
+
+    application = QApplication.instance() or QApplication([])
+    with instrument.client() as client:
+        window = Window(client, title="live rate")
+        window.resize(1280, 800)
+        window.docks.toggle("objects")
+        window.show()
+        yield application.processEvents
+        window.close()
+        window.finish_commands()
+
+
 def measure(
-    regularizer: str,
-    seconds: float,
-    microscope: Path | None = None,
-    *,
-    quality: bool = True,
-    measuring: bool = False,
+    regularizer: str, seconds: float, microscope: Path | None = None, **switched: bool
 ) -> dict[str, float]:
-    """Return rates per second, and times of a tomogram in seconds: latency, stages, processor."""
-    run = followed(regularizer, seconds, microscope, quality=quality, measuring=measuring)
+    """Return rates per second, and times of a tomogram in seconds: latency, stages, processor.
+
+    ``switched`` are options of ``followed``.
+    """
+    run = followed(regularizer, seconds, microscope, **switched)
     counted = run.views
     figures = {
         "tomograms_per_s": len(counted) / run.elapsed_s,
@@ -195,13 +231,13 @@ def _report(regularizer: str, figures: dict[str, float]) -> str:
 def with_and_without(
     what: str, regularizer: str, seconds: float, microscope: Path | None, rounds: int
 ) -> str:
-    """Measure alternately with and without "quality" or "measuring"; return the report."""
+    """Measure alternately with and without what is compared; return the report."""
     rates: dict[bool, list[float]] = {True: [], False: []}
     done = []
-    title, result, count = _COMPARED[what]
+    title, switches, result, count = _COMPARED[what]
     for turn in range(rounds):
         for on in (True, False) if turn % 2 == 0 else (False, True):
-            figures = measure(regularizer, seconds, microscope, **{what: on})
+            figures = measure(regularizer, seconds, microscope, **dict.fromkeys(switches, on))
             rates[on].append(figures["tomograms_per_s"])
             done += [figures[count]] * on
     with_it, without = (float(np.mean(rates[on])) for on in (True, False))
@@ -229,11 +265,16 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--quality", type=int, metavar="TURNS", default=0, help=text)
     text = "compare the rates with and without measuring objects, in so many turns"
     parser.add_argument("--measuring", type=int, metavar="TURNS", default=0, help=text)
+    text = "compare the rates with the window open and objects measured, and without"
+    parser.add_argument("--window", type=int, metavar="TURNS", default=0, help=text)
     options = parser.parse_args(argv)
     for what in _COMPARED:
         if turns := getattr(options, what):
             how = (options.regularizer, options.seconds, options.microscope, turns)
-            report = with_and_without(what, *how)
+            with virtual_display() as environment:
+                os.environ.update(environment)
+                report = with_and_without(what, *how)
+                leave_display()
             print(report)
             name = f"live_rate_{options.regularizer}_{what}.txt"
             (_RESULTS / name).write_text(report + "\n", encoding="utf-8")

@@ -58,7 +58,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Film the live window on the simulated microscope, and take stills of all of it."""
-    from ui.display import virtual_display
+    from ui.display import leave_display, virtual_display
 
     options.output.mkdir(parents=True, exist_ok=True)
     with virtual_display() as environment:
@@ -66,15 +66,7 @@ def run(options: Namespace) -> int:
         try:
             return _take(options)
         finally:
-            _leave_display()
-
-
-def _leave_display() -> None:
-    """End Qt before its display, without which it would end the process."""
-    from PySide6.QtWidgets import QApplication
-
-    if (application := QApplication.instance()) is not None:
-        application.shutdown()
+            leave_display()
 
 
 def _take(options: Namespace) -> int:

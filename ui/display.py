@@ -19,6 +19,7 @@ __all__ = [
     "display_problem",
     "has_display",
     "install_libraries",
+    "leave_display",
     "missing_packages",
     "virtual_display",
 ]
@@ -145,3 +146,11 @@ def virtual_display() -> Iterator[dict[str, str]]:
                 yield os.environ | {"DISPLAY": f":{answer.readline().strip()}"}
             finally:
                 server.terminate()
+
+
+def leave_display() -> None:
+    """End Qt before its display, without which it would end the process."""
+    from PySide6.QtWidgets import QApplication
+
+    if (application := QApplication.instance()) is not None:
+        application.shutdown()
