@@ -10,7 +10,7 @@ from reconstruction.tomogram import Spectrum
 from regularizer.training import steps
 from regularizer.training.pairs import ShardedPairs, load_objects
 from regularizer.training.steps import Run, Settings, train
-from regularizer.training.team import joined_team
+from regularizer.training.team import Team, joined_team
 from regularizer.training.training_data import Sample
 
 __all__ = ["CPU", "KILLED", "TOGETHER", "noise_sample", "trained_together"]
@@ -25,10 +25,16 @@ def trained_together(
 ) -> tuple[list[float], dict[str, torch.Tensor], tuple[int, ...]]:
     """Take steps on the shards of a folder; return their losses, the weights, the shards read."""
     with joined_team(CPU) as team:
-        objects = load_objects(folder, TOGETHER.recipe, ("bead",), 4, validating=team.leads)
-        assert isinstance(objects.trained, ShardedPairs)
-        run = Run(TOGETHER, folder, CPU, team)
-        losses = [float(run.advance(objects.trained, step / count)) for step in range(count)]
+        return _trained(folder, count, team)
+
+
+def _trained(
+    folder: Path, count: int, team: Team
+) -> tuple[list[float], dict[str, torch.Tensor], tuple[int, ...]]:
+    objects = load_objects(folder, TOGETHER.recipe, ("bead",), 4, validating=team.leads)
+    assert isinstance(objects.trained, ShardedPairs)
+    run = Run(TOGETHER, folder, CPU, team)
+    losses = [float(run.advance(objects.trained, step / count)) for step in range(count)]
     return losses, run.network.state_dict(), objects.trained.held
 
 

@@ -7,7 +7,9 @@ processes see the patches that one would see; the statistics of batch norms are 
 parts of a batch. The first process makes the samples, validates and writes.
 """
 
+import gc
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -113,6 +115,10 @@ def chosen_backend(device: torch.device) -> str:
 def joined_team(device: torch.device) -> Iterator[Team]:
     """Join the processes that torchrun has started; alone where it has started none.
 
+    What ``Team.wrapped`` returned must be gone before the block ends, so call a function in it that
+    does all: a DistributedDataParallel that outlives its group ends the group's threads while it
+    holds Python's lock, and waits for ever for one that wants it (seen with torch 2.13).
+
     Parameters
     ----------
     device : torch.device
@@ -129,7 +135,11 @@ def joined_team(device: torch.device) -> Iterator[Team]:
     distributed.init_process_group(backend, timeout=_PATIENCE, device_id=bound)
     try:
         yield Team(distributed.get_rank(), size)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # which hold networks, see above
+        raise
     finally:
+        gc.collect()
         distributed.destroy_process_group()
 
 
