@@ -18,7 +18,7 @@ from pipeline.live.parent import Parent, lower_priority
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, Context, Socket, bind
 
 if TYPE_CHECKING:
-    from pipeline.live.service import KeptSetting, ProcessReport, ProcessSettings
+    from pipeline.live.process_settings import KeptSetting, ProcessReport, ProcessSettings
 
 __all__ = ["main"]
 
@@ -60,15 +60,11 @@ def _run(
     if name == "quality":
         lower_priority()  # the others' imports come first
     from acquisition.errors import ConfigurationError, LiveTomoError
-    from pipeline.live.service import (
-        EXIT_CONFIGURATION,
-        ProcessReport,
-        ProcessSettings,
-        Publisher,
-    )
+    from pipeline.live.process_settings import EXIT_CONFIGURATION, ProcessReport, ProcessSettings
+    from pipeline.live.service import Publisher
     from pipeline.wire.messages import Stamp
 
-    settings = ProcessSettings.model_validate_json(argument)
+    settings = ProcessSettings.from_json(argument)
     ending = parent.ending
     stamp = Stamp(name, time.time_ns())
     commands, publisher = sockets[f"{name}_commands"], Publisher(sockets[name])
@@ -129,7 +125,7 @@ def _private_stdout() -> TextIO:
 
 
 def _report(reports: TextIO, report: "ProcessReport") -> None:
-    print(report.model_dump_json(), file=reports, flush=True)
+    print(report.to_json(), file=reports, flush=True)
 
 
 if __name__ == "__main__":

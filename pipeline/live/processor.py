@@ -18,9 +18,10 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
 from acquisition.scan_name import scan_name
 from pipeline.live.light_to_check import light_of
+from pipeline.live.process_settings import KeepSetting, ProcessSettings
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
-from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
+from pipeline.live.service import CommandServer, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
