@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from acquisition.errors import LiveTomoError
+from acquisition.loading import loading
 
 if TYPE_CHECKING:
     from ui.viewed_client import ViewedClient
@@ -39,9 +40,10 @@ def open_live_window(
     if replay is not None:
         title = f"LiveTomo - replay of {replay.name}"
     with open_instrument(microscope, device, replay) as instrument:
-        from ui.bench import Bench  # Qt loads while the instrument's processes start
-        from ui.connecting_client import ConnectingClient
-        from ui.main import run_window
+        with loading():  # Qt, while the instrument's processes start
+            from ui.bench import Bench
+            from ui.connecting_client import ConnectingClient
+            from ui.main import run_window
 
         client = ConnectingClient(instrument.client)
         bench = None
