@@ -1,6 +1,7 @@
 """Pictures of arrays: where their layers lie, and in which colours."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ def seen(picture: Picture) -> list[list[tuple[int, int, int]]]:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.uint16, np.int64])
-def test_values_have_the_colours_between_their_levels(picture: Picture, kind: type) -> None:
+def test_values_have_the_colours_between_their_levels(
+    picture: Picture, kind: type[np.number[Any]]
+) -> None:
     assert seen(picture) == [[(0, 0, 0)] * 4] * 2
     layer = picture.add(GRAY)
     layer.draw(RAMP.astype(kind), WHOLE, (2, 6))

@@ -33,7 +33,7 @@ class ConnectingClient(Closing):
         """Return the newest of each kind since the last poll."""
         if not self._polled:
             self._polled = True
-            return Updates(InstrumentState(Phase.STARTING, "starting the instrument"))
+            return Updates(InstrumentState(Phase.STARTING, "starting its processes"))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="connecting")
             self._thread.start()

@@ -4,10 +4,10 @@ Imports the standard library only: a window starts the processes before it loads
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 __all__ = [
     "EXIT_CONFIGURATION",
@@ -66,6 +66,11 @@ class ProcessSettings:
         from pipeline.wire.bound_sockets import ANY_PORT
 
         return self.endpoints.get(name, ANY_PORT)
+
+    def keeping(self, kept: Mapping[KeptSetting, bool | str]) -> Self:
+        """Return these settings with those that a process has reported."""
+        changed: dict[str, Any] = {str(name): value for name, value in kept.items()}
+        return replace(self, **changed)
 
     def among(self, addresses: dict[str, str]) -> Self:
         """Return these settings with the addresses of the other processes."""

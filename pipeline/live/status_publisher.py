@@ -18,14 +18,25 @@ __all__ = ["StatusPublisher", "Supervised"]
 class Supervised(Protocol):
     """What is said of a process."""
 
-    name: str
-    restarts: int
-    detail: str
-    held: bool
+    @property
+    def name(self) -> str:
+        """Its name."""
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether it runs."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+
+    @property
+    def detail(self) -> str:
+        """Why it ended."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it was ended on request."""
 
 
 class StatusPublisher(Closing):

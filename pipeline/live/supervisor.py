@@ -206,8 +206,7 @@ class _Child:
                 self._error = f"malformed report: {line.strip()[:200]}"
                 continue
             self._error = report.error or self._error
-            for name, value in report.kept.items():
-                self.settings = replace(self.settings, **{name: value})
+            self.settings = self.settings.keeping(report.kept)
             if report.endpoints:
                 self.endpoints = report.endpoints
                 self.bound.set()
