@@ -24,6 +24,7 @@ from acquisition.configuration.calibration_file import CalibratedConfig
 from acquisition.configuration.microscope_file import AcquisitionConfig
 from acquisition.errors import DeviceError, ScanStopped
 from acquisition.interferograms import InterferogramStack, average
+from acquisition.loading import loading
 from acquisition.scanning.camera_setup import (
     prepare_camera,
     set_exposure,
@@ -105,11 +106,12 @@ def _open(core: UniMMCore, calibrated: CalibratedConfig) -> "Microscope":
 
 
 def _load_simulated(core: UniMMCore, config: AcquisitionConfig) -> "SimulatedInstrument":
-    from acquisition.devices.camera import SimulatedCamera
-    from acquisition.devices.dmd import SimulatedDmd
-    from acquisition.devices.instrument import SimulatedInstrument
-    from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
-    from acquisition.simulation.bench import build_bench
+    with loading():
+        from acquisition.devices.camera import SimulatedCamera
+        from acquisition.devices.dmd import SimulatedDmd
+        from acquisition.devices.instrument import SimulatedInstrument
+        from acquisition.devices.stages import SimulatedFocus, SimulatedXYStage
+        from acquisition.simulation.bench import build_bench
 
     settings = config.simulation_settings()
     bench = build_bench(config.build_optics(), config.dmd.geometry(), settings)

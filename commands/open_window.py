@@ -2,8 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from acquisition.errors import LiveTomoError
+from acquisition.loading import loading
+
+if TYPE_CHECKING:
+    from ui.viewed_client import ViewedClient
 
 __all__ = ["open_live_window", "prepare_window"]
 
@@ -35,11 +40,14 @@ def open_live_window(
     if replay is not None:
         title = f"LiveTomo - replay of {replay.name}"
     with open_instrument(microscope, device, replay) as instrument:
-        from ui.bench import Bench  # Qt loads while the instrument's processes start
-        from ui.main import run_window
+        with loading():  # Qt, while the instrument's processes start
+            from ui.bench import Bench
+            from ui.connecting_client import ConnectingClient
+            from ui.main import run_window
 
-        client = instrument.client()
+        client = ConnectingClient(instrument.client)
         bench = None
         if replay is None:
             bench = Bench(microscope, instrument.release, instrument.take_back, instrument.restart)
-        return run_window(client, title=title, on_close=client.close, bench=bench)
+        shown = cast("ViewedClient", client)  # by its __getattr__, which a checker does not see
+        return run_window(shown, title=title, on_close=client.close, bench=bench)

@@ -21,6 +21,7 @@ from acquisition.choices import (
     check_regularizer,
 )
 from acquisition.errors import ConfigurationError, DataError
+from acquisition.loading import loading
 from acquisition.scan_name import scan_name
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output, add_positions
@@ -168,12 +169,13 @@ def run_reconstruct(
     int
         0 if every scan was complete and gave a tomogram, otherwise 1.
     """
-    from commands.progress import progress_bar
-    from files.disk import check_output
-    from files.recording import read_recording
-    from pipeline.tomograms.file_work import on_this_machine
-    from pipeline.tomograms.job import TomogramJob
-    from pipeline.tomograms.recipe import Recipe
+    with loading():
+        from commands.progress import progress_bar
+        from files.disk import check_output
+        from files.recording import read_recording
+        from pipeline.tomograms.file_work import on_this_machine
+        from pipeline.tomograms.job import TomogramJob
+        from pipeline.tomograms.recipe import Recipe
 
     _check_choices(method, preset, corrections, check_every, tile_voxels, refine)
     check_output(output)

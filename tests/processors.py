@@ -12,8 +12,9 @@ import torch
 import zmq
 
 from acquisition.interferograms import InterferogramStack
+from pipeline.live.process_settings import ProcessSettings
 from pipeline.live.processor import Processor
-from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.live.service import Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, Context, bind
 from pipeline.wire.messages import (
     Message,

@@ -76,6 +76,23 @@ for module in ("pipeline.live.supervisor", "pipeline.live.quality_process", "ui.
     )
 
 
+def test_a_window_is_painted_before_much_is_loaded() -> None:
+    # processes are started first of all; then Qt is loaded, and what takes time after the painting
+    run_python(
+        """
+import importlib, sys
+heavy = {"PySide6", "numpy", "zmq", "pydantic", "pyqtgraph", "matplotlib", "h5py", "PIL"}
+for module, needed in (
+    ("pipeline.live.supervisor", set()),
+    ("ui.connecting_client", {"numpy"}),
+    ("ui.main", {"numpy", "PySide6"}),
+):
+    importlib.import_module(module)
+    assert heavy & set(sys.modules) == needed, (module, heavy & set(sys.modules))
+"""
+    )
+
+
 def test_scans_are_recorded_without_torch_and_a_core_calls_nobody_while_python_ends() -> None:
     # torch: three seconds of every start, and 200 MB of the process that holds the camera
     # a core calls in a thread of its own, and a thread that wants Python then aborts the process

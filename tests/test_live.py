@@ -20,7 +20,7 @@ from files.recording import read_recording
 from files.tomograms import read_tomograms
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.instrument_client import InstrumentClient
-from pipeline.live.service import OPTIONAL, ProcessSettings
+from pipeline.live.process_settings import OPTIONAL, ProcessSettings
 from pipeline.live.supervisor import Instrument, _Child
 from pipeline.wire.bound_sockets import bind, connect
 from pipeline.wire.messages import AcquirerStatus, Inbox

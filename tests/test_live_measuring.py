@@ -14,7 +14,8 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import ConfigurationError, DataError
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.measuring_process import MeasuringProcess, ViewMeasurer
-from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.live.process_settings import ProcessSettings
+from pipeline.live.service import Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, bind
 from pipeline.wire.measuring_messages import MeasuredHeader, measured_message, measured_view
 from pipeline.wire.messages import Message, Stamp, decode, encode, tomogram_message

@@ -15,8 +15,9 @@ from files.recording import read_recording
 from files.sample_notes import SampleNotes
 from pipeline.live.acquirer import Acquirer
 from pipeline.live.instrument_client import merge
+from pipeline.live.process_settings import ProcessSettings
 from pipeline.live.sending import Sending
-from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.live.service import Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, Context, bind, connect
 from pipeline.wire.messages import AcquirerStatus, Inbox, Message, StackHeader, Stamp
 from pipeline.wire.places import SnapRequest, StagePlace

@@ -167,5 +167,5 @@ def test_uncertainty_is_painted_over_the_views(
     window.show_tomogram(replace(tomograms[1], uncertainty=uncertainty))
     x = window.state.cursor[2]
     np.testing.assert_array_equal(panel.map.image, uncertainty[:, :, x].T)
-    place, below = (item.mapRectToView(item.boundingRect()) for item in (panel.map, panel.image))
+    place, below = (layer.place for layer in (panel.map, panel.image))
     assert (place.width(), place.height()) == pytest.approx((below.width(), below.height()))

@@ -110,7 +110,7 @@ def test_the_window_starts_without_the_3d_view() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     own = [name for name in result.stdout.split() if name.startswith(("ui.volume", "skimage"))]
-    assert own == []  # Qt's OpenGL classes come with pyqtgraph anyway
+    assert own == []
 
 
 def test_the_state_needs_no_qt() -> None:

@@ -129,7 +129,7 @@ def test_anisotropic_voxels_keep_their_physical_aspect(window: Window) -> None:
             across = (right[1] - right[0]) / panel.width()
             assert across == pytest.approx((down[1] - down[0]) / panel.height(), rel=1e-6)
             assert across == pytest.approx(panel.overlay.marks.um_per_pixel, rel=1e-6)
-            box = panel.image.mapRectToView(panel.image.boundingRect())
+            box = panel.image.place
             assert box.width() == pytest.approx(
                 SHAPE[panel.plane.right] * VOXEL_UM[panel.plane.right]
             )

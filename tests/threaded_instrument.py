@@ -6,6 +6,7 @@ Processes of their own would load torch and the devices anew, which takes five s
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,9 +17,10 @@ import zmq
 from pipeline.live.acquirer import Acquirer
 from pipeline.live.instrument_client import InstrumentClient
 from pipeline.live.process import _bound
+from pipeline.live.process_settings import ProcessSettings
 from pipeline.live.processor import Processor
 from pipeline.live.sending import Sending
-from pipeline.live.service import ProcessSettings, Publisher
+from pipeline.live.service import Publisher
 from pipeline.wire.bound_sockets import ANY_PORT, Context, bind
 from pipeline.wire.messages import Stamp
 from pipeline.wire.sockets import Endpoints
@@ -57,7 +59,7 @@ class ThreadedInstrument:
         self._sockets = sockets | more
         self._sockets["supervisor"], supervisor = bind(self._context, zmq.PUB, ANY_PORT)
         self.endpoints = Endpoints.merged({"supervisor": supervisor}, acquirer, processor)
-        self._settings = self._settings.model_copy(update={"endpoints": acquirer | processor})
+        self._settings = replace(self._settings, endpoints=acquirer | processor)
         self._pool = ThreadPoolExecutor(2)
         self._runs = [self._pool.submit(run) for run in (self._acquire, self._process)]
         return self
@@ -89,7 +91,7 @@ class ThreadedInstrument:
 
     def _process(self) -> None:
         sockets, stamp = self._sockets, Stamp("processor", time.time_ns())
-        settings = self._settings.model_copy(update={"name": "processor"})
+        settings = replace(self._settings, name="processor")
         commands, publisher = sockets["processor_commands"], Publisher(sockets["processor"])
         one = Processor(settings, self._context, commands, publisher, stamp, _forget)
         one.run(self._ending)

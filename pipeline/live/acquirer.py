@@ -23,9 +23,10 @@ from acquisition.scanning.scan import pictures
 from pipeline.live.kept_snap import KeptSnap, SnapOrigin
 from pipeline.live.live_centring import LiveCentring
 from pipeline.live.live_timelapse import LiveTimelapse
+from pipeline.live.process_settings import KeepSetting, ProcessSettings
 from pipeline.live.replay import Replay
 from pipeline.live.sending import Sending
-from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
+from pipeline.live.service import CommandServer, Publisher, Rate
 from pipeline.live.shown_frame import shown_angle, shown_frame
 from pipeline.live.stage_control import StageControl
 from pipeline.timelapse.outlook import Outlook

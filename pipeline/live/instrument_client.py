@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from acquisition.closing import Closing
 from acquisition.errors import DataError
-from pipeline.live.service import OPTIONAL
+from pipeline.live.process_settings import OPTIONAL
 from pipeline.wire.bound_sockets import ANY_PORT, connect
 from pipeline.wire.measuring_messages import measured_view
 from pipeline.wire.messages import (

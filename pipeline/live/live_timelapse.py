@@ -22,7 +22,7 @@ from files.disk import check_output
 from files.recording import read_recording
 from files.reopening import sole_writer
 from files.sample_notes import SampleNotes
-from pipeline.live.service import KeepSetting
+from pipeline.live.process_settings import KeepSetting
 from pipeline.timelapse.forecast import Forecast
 from pipeline.timelapse.outlook import check_stage, plan_of
 from pipeline.timelapse.plan import TimelapsePlan

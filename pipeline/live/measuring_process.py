@@ -20,7 +20,8 @@ from acquisition.errors import ConfigurationError, DataError, LiveTomoError
 from acquisition.scan_name import scan_name
 from measuring.measuring_settings import MeasuringSettings
 from pipeline.live.newest_tomogram import NewestTomogram
-from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher
+from pipeline.live.process_settings import KeepSetting, ProcessSettings
+from pipeline.live.service import CommandServer, Publisher
 from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.measuring_messages import MeasuringStatus, measured_message
 from pipeline.wire.messages import Command, Stamp

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import zmq
 
+from acquisition.loading import loading
 from pipeline.live.parent import Parent, lower_priority
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, Context, Socket, bind
 
 if TYPE_CHECKING:
-    from pipeline.live.service import KeptSetting, ProcessReport, ProcessSettings
+    from pipeline.live.process_settings import KeptSetting, ProcessReport, ProcessSettings
 
 __all__ = ["main"]
 
@@ -59,16 +60,17 @@ def _run(
     parent = Parent()
     if name == "quality":
         lower_priority()  # the others' imports come first
-    from acquisition.errors import ConfigurationError, LiveTomoError
-    from pipeline.live.service import (
-        EXIT_CONFIGURATION,
-        ProcessReport,
-        ProcessSettings,
-        Publisher,
-    )
-    from pipeline.wire.messages import Stamp
+    with loading():
+        from acquisition.errors import ConfigurationError, LiveTomoError
+        from pipeline.live.process_settings import (
+            EXIT_CONFIGURATION,
+            ProcessReport,
+            ProcessSettings,
+        )
+        from pipeline.live.service import Publisher
+        from pipeline.wire.messages import Stamp
 
-    settings = ProcessSettings.model_validate_json(argument)
+    settings = ProcessSettings.from_json(argument)
     ending = parent.ending
     stamp = Stamp(name, time.time_ns())
     commands, publisher = sockets[f"{name}_commands"], Publisher(sockets[name])
@@ -78,15 +80,17 @@ def _run(
 
     try:
         if name == "acquirer":
-            from pipeline.live.acquirer import Acquirer
-            from pipeline.live.sending import Sending
+            with loading():
+                from pipeline.live.acquirer import Acquirer
+                from pipeline.live.sending import Sending
 
             parent.loading = False
             sending = Sending(sockets["stacks"], sockets["frames"], stamp)
             Acquirer(settings, sending, commands, publisher, stamp, keep_setting).run(ending)
         elif name == "processor":
             _check_configuration(settings)
-            from pipeline.live.processor import Processor
+            with loading():
+                from pipeline.live.processor import Processor
 
             parent.loading = False
             settings = settings.among(parent.addresses())
@@ -129,7 +133,7 @@ def _private_stdout() -> TextIO:
 
 
 def _report(reports: TextIO, report: "ProcessReport") -> None:
-    print(report.model_dump_json(), file=reports, flush=True)
+    print(report.to_json(), file=reports, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ import torch
 from acquisition.choices import check_constraint, check_regularizer
 from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import LiveTomoError, Stopped
+from acquisition.loading import loading
 from acquisition.scan_name import scan_name
 from pipeline.live.light_to_check import light_of
+from pipeline.live.process_settings import KeepSetting, ProcessSettings
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
-from pipeline.live.service import CommandServer, KeepSetting, ProcessSettings, Publisher, Rate
+from pipeline.live.service import CommandServer, Publisher, Rate
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
@@ -272,13 +274,14 @@ class Processor:
         if method not in self._regularizers:
             before, self._message = self._message, f"loading the regularizer {method}"
             try:
-                self._regularizers[method] = regularizer(
-                    method,
-                    self._device,
-                    warm=True,
-                    uncertainty=self._uncertainty,
-                    corrections=self._corrections,
-                )
+                with loading():
+                    self._regularizers[method] = regularizer(
+                        method,
+                        self._device,
+                        warm=True,
+                        uncertainty=self._uncertainty,
+                        corrections=self._corrections,
+                    )
             finally:
                 self._message = before
         return self._regularizers[method]

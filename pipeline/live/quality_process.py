@@ -16,7 +16,8 @@ from acquisition.configuration.microscope_file import load_configuration
 from acquisition.errors import DataError, LiveTomoError, Stopped
 from acquisition.scan_name import scan_name
 from pipeline.live.newest_tomogram import NewestTomogram
-from pipeline.live.service import CommandServer, ProcessSettings, Publisher
+from pipeline.live.process_settings import ProcessSettings
+from pipeline.live.service import CommandServer, Publisher
 from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
     Command,

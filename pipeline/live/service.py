@@ -1,4 +1,4 @@
-"""Shared by all processes: settings, sockets, commands, status and shutdown.
+"""Shared by all processes: commands, status and shutdown.
 
 A process binds its sockets and reports their addresses on standard output before heavy imports, and
 is told those of the others on standard input. It ends when its standard input closes: the parent
@@ -9,74 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from acquisition.errors import DataError, LiveTomoError
-from pipeline.wire.bound_sockets import ANY_PORT, Socket
+from pipeline.live.process_settings import HEARTBEAT_S
+from pipeline.wire.bound_sockets import Socket
 from pipeline.wire.messages import AnyHeader, Command, Message, Reply, Stamp, decode, encode, send
 
-__all__ = [
-    "EXIT_CONFIGURATION",
-    "OPTIONAL",
-    "CommandServer",
-    "KeepSetting",
-    "KeptSetting",
-    "ProcessReport",
-    "ProcessSettings",
-    "Publisher",
-    "Rate",
-]
-
-EXIT_CONFIGURATION = 3  # a restart would not help
-HEARTBEAT_S = 0.25
-OPTIONAL = ("quality", "measuring")  # processes that the instrument works without
-KeptSetting = Literal["live", "regularizer", "constraint", "recording", "measuring", "keep"]
-KeepSetting = Callable[[KeptSetting, bool | str], None]
-
-
-class ProcessSettings(BaseModel):
-    """The settings that a process is started with.
-
-    ``recording`` is the ``RecordRequest`` of a time-lapse that was interrupted by a restart,
-    ``measuring`` the last ``MeasuringRequest``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Literal["acquirer", "processor", "quality", "measuring"]
-    microscope_file: Path | None = None
-    replay: Path | None = None  # a recording in place of the microscope
-    device: str | None = None
-    regularizer: str | None = None
-    constraint: str | None = None
-    live: bool = True
-    recording: str = ""
-    measuring: str = ""
-    keep: str = ""  # the object in the middle: "on", "off", or "" as microscope.toml says
-    life: int = 0
-    endpoints: dict[str, str] = {}
-
-    def endpoint(self, name: str) -> str:
-        """Return the address of a socket, or any free port for one that has none yet."""
-        return self.endpoints.get(name, ANY_PORT)
-
-    def among(self, addresses: dict[str, str]) -> "ProcessSettings":
-        """Return these settings with the addresses of the other processes."""
-        return self.model_copy(update={"endpoints": {**addresses, **self.endpoints}})
-
-
-class ProcessReport(BaseModel):
-    """A report of a process to its parent, one JSON line.
-
-    It has the addresses, settings to keep for a restart, or the error that ends the process.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    endpoints: dict[str, str] = {}
-    kept: dict[KeptSetting, bool | str] = {}
-    error: str = ""
+__all__ = ["CommandServer", "Publisher", "Rate"]
 
 
 class Publisher:

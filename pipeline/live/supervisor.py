@@ -13,34 +13,33 @@ import sys
 import threading
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
-
-import zmq
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Self
 
 from acquisition.choices import check_regularizer
 from acquisition.closing import Closing
 from acquisition.configuration.text_files import read_text
 from acquisition.errors import ConfigurationError, DataError
-from pipeline.live.instrument_client import InstrumentClient
-from pipeline.live.service import (
+from pipeline.live.process_settings import (
     EXIT_CONFIGURATION,
     HEARTBEAT_S,
     OPTIONAL,
+    ProcessName,
     ProcessReport,
     ProcessSettings,
-    Publisher,
 )
 from pipeline.tomograms.child_processes import child_environment, last_lines, log_folder
-from pipeline.wire.bound_sockets import ANY_PORT, bind
-from pipeline.wire.messages import Message, Stamp, SupervisorStatus
-from pipeline.wire.sockets import ANSWER_LIMIT_S, Endpoints, PipelineError
-from pipeline.wire.state import ProcessState
+from pipeline.wire.pipeline_error import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.live.instrument_client import InstrumentClient
+    from pipeline.live.status_publisher import StatusPublisher
+    from pipeline.wire.sockets import Endpoints
 
 __all__ = ["Instrument", "open_instrument"]
 
+_NEEDED: tuple[ProcessName, ...] = ("acquirer", "processor")
 RESTARTS = 5  # in a row, each within HEALTHY_S of the last
 HEALTHY_S = 30.0
 FIRST_DELAY_S = 0.25
@@ -87,15 +86,13 @@ class _Child:
 
     def start(self) -> None:
         """Start the process, on its previous ports if it had any."""
-        settings = self.settings.model_copy(
-            update={"endpoints": self.endpoints, "life": self.restarts}
-        )
+        settings = replace(self.settings, endpoints=self.endpoints, life=self.restarts)
         self._error, self.detail, self.restart_at = "", "", None
         self._started = time.monotonic()
         with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 # -P: the folder that the user is in must not be searched for modules
-                [sys.executable, "-P", "-m", "pipeline.live.process", settings.model_dump_json()],
+                [sys.executable, "-P", "-m", "pipeline.live.process", settings.to_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -204,13 +201,12 @@ class _Child:
         assert process.stdout is not None
         for line in process.stdout:
             try:
-                report = ProcessReport.model_validate_json(line)
-            except ValidationError:
+                report = ProcessReport.from_json(line)
+            except ValueError:
                 self._error = f"malformed report: {line.strip()[:200]}"
                 continue
             self._error = report.error or self._error
-            for name, value in report.kept.items():
-                self.settings = self.settings.model_copy(update={name: value})
+            self.settings = self.settings.keeping(report.kept)
             if report.endpoints:
                 self.endpoints = report.endpoints
                 self.bound.set()
@@ -277,52 +273,54 @@ class Instrument(Closing):
         self._turns = threading.Lock()  # processes are ended and started by one thread at a time
         self._settled = threading.Event()  # the addresses are known, or never will be
         self._bound = False
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._publisher: Publisher | None = None
-        self._address = ANY_PORT
+        self._status: StatusPublisher | None = None  # once there is a client
+        self._asked = threading.Lock()  # held while it is made or closed
         self._thread: threading.Thread | None = None
-        self._stamp = Stamp("supervisor", time.time_ns())
 
     def __enter__(self) -> Self:
-        folder = log_folder()
-        _forget_old_logs(folder)
-        self._context = zmq.Context()
-        socket, self._address = bind(self._context, zmq.PUB, ANY_PORT)
-        self._publisher = Publisher(socket)
-        wanted = {
-            "acquirer": True,
-            "processor": True,
-            "measuring": self._options.measuring,
-            "quality": self._options.quality and _wants_quality(self._options.microscope_file),
-        }
         try:
-            for name, starts in wanted.items():
-                if starts:
-                    self._child(name, folder).start()
+            for name in _NEEDED:
+                self._start(name)
         except OSError:
             self.close()
             raise
+        _forget_old_logs(log_folder())
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._thread.start()
         return self
 
     @property
-    def endpoints(self) -> Endpoints:
-        """The addresses of the instrument; waits until its processes have reported them."""
+    def endpoints(self) -> "Endpoints":
+        """The addresses of the instrument; waits until its processes have reported them.
+
+        The processes that the instrument works without are started when they are first asked for.
+        """
+        # ZeroMQ and the messages: a window is painted before it loads them
+        from pipeline.live.status_publisher import StatusPublisher
+        from pipeline.wire.sockets import Endpoints
+
         self._settled.wait()
-        if not self._bound:
-            raise PipelineError(f"the instrument did not start: {self._failure or 'it was closed'}")
+        with self._asked:
+            if not self._bound or self._ending.is_set():
+                why = self._failure or "it was closed"
+                raise PipelineError(f"the instrument did not start: {why}")
+            if self._status is None:
+                self._status = StatusPublisher()
+                self._start_optional()
         reported = (child.endpoints for child in self._children.values())
-        return Endpoints.merged({"supervisor": self._address}, *reported)
+        return Endpoints.merged({"supervisor": self._status.address}, *reported)
 
     @property
     def pids(self) -> dict[str, int]:
         """Process IDs by name."""
         return {name: child.pid for name, child in self._children.items() if child.pid}
 
-    def client(self, patience_s: float = ANSWER_LIMIT_S) -> InstrumentClient:
+    def client(self, patience_s: float | None = None) -> "InstrumentClient":
         """Return a new client of this instrument, which waits so long for answers."""
-        return InstrumentClient(self.endpoints, patience_s)
+        from pipeline.live.instrument_client import InstrumentClient
+        from pipeline.wire.sockets import ANSWER_LIMIT_S
+
+        return InstrumentClient(self.endpoints, patience_s or ANSWER_LIMIT_S)
 
     def release(self) -> None:
         """End the process that has the microscope, for another program; the others go on.
@@ -359,25 +357,39 @@ class Instrument(Closing):
             child.ask_to_end()
         for child in self._children.values():
             child.end(deadline)
-        if self._publisher is not None:
-            self._publisher.close()
-        if self._context is not None:
-            self._context.destroy(linger=0)
+        with self._asked:
+            if self._status is not None:
+                self._status.close()
 
-    def _child(self, name: str, folder: Path) -> _Child:
-        settings = ProcessSettings.model_validate(
-            {
-                "name": name,
-                "microscope_file": self._options.microscope_file,
-                "replay": self._options.replay,
-                "device": self._options.device,
-                "regularizer": self._options.regularizer,
-                "live": self._options.live,
-            }
+    def _start(self, name: ProcessName) -> _Child:
+        options = self._options
+        settings = ProcessSettings(
+            name,
+            microscope_file=options.microscope_file,
+            replay=options.replay,
+            device=options.device,
+            regularizer=options.regularizer,
+            live=options.live,
         )
-        log = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}.log"
-        self._children[name] = child = _Child(settings, log)
+        log = log_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}.log"
+        child = _Child(settings, log)
+        child.start()
+        self._children = {**self._children, name: child}  # other threads go through them
         return child
+
+    def _start_optional(self) -> None:
+        wanted = {
+            "measuring": self._options.measuring,
+            "quality": self._options.quality and _wants_quality(self._options.microscope_file),
+        }
+        addresses = {k: v for child in self._children.values() for k, v in child.endpoints.items()}
+        with self._turns:
+            children = [self._start(name) for name in OPTIONAL if wanted[name]]
+            for child in children:
+                child.tell(addresses)
+        for child in children:
+            with contextlib.suppress(PipelineError):
+                self._await(child)
 
     def _supervise(self) -> None:
         self._bind()
@@ -385,7 +397,9 @@ class Instrument(Closing):
             with self._turns:
                 if not self._failure:
                     self._failure = self._restart_children()
-            self._publish()
+            status = self._status
+            if status is not None:
+                status.publish(self._children.values(), self._failure)
 
     def _restart_children(self) -> str:
         try:
@@ -401,19 +415,15 @@ class Instrument(Closing):
     def _bind(self) -> None:
         """Wait for the addresses of the processes, and tell each those of the others."""
         children = self._children.values()
-        needed = [child for child in children if child.name not in OPTIONAL]
         try:
-            for child in needed:
+            for child in children:
                 self._await(child)
-            self._bound = True
-            addresses = {k: v for child in needed for k, v in child.endpoints.items()}
+            addresses = {k: v for child in children for k, v in child.endpoints.items()}
             for child in children:
                 child.tell(addresses)
-            for child in children:
-                self._await(child)
+            self._bound = True
         except PipelineError as error:
-            if not self._bound:
-                self._failure = str(error)
+            self._failure = str(error)
         finally:
             self._settled.set()
 
@@ -424,15 +434,6 @@ class Instrument(Closing):
                 raise PipelineError(
                     f"the {child.name} process reported no addresses: see its log {child.log}"
                 )
-
-    def _publish(self) -> None:
-        processes = tuple(
-            ProcessState(child.name, child.alive, child.restarts, child.detail, child.held)
-            for child in self._children.values()
-        )
-        status = SupervisorStatus(processes=processes, failure=self._failure, **self._stamp())
-        if self._publisher is not None:
-            self._publisher.publish(Message(status))
 
 
 def _wants_quality(microscope_file: Path | None) -> bool:

@@ -3,12 +3,12 @@
 import time
 
 import numpy as np
-import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel
 
 from acquisition.scan_name import scan_name
 from pipeline.wire.state import QualityView
+from ui.sections.colours import lookup_table
 from ui.style import signed
 from ui.widgets.labels import Card, ElidedLabel, dim_label, heading, set_text, tabular_digits
 from ui.widgets.live_image import ImagePanel
@@ -42,9 +42,8 @@ class QualityPanel(Card):
         self.aged = True  # live; a check of a file is as old as the file
         self.origin = tabular_digits(dim_label("none yet"))
         self.values = {name: tabular_digits(QLabel()) for name in ROWS}
-        self.map = ImagePanel()
+        self.map = ImagePanel(lookup_table("inferno"))
         self.map.setFixedWidth(MAP_PX)
-        self.map.image.setLookupTable(pg.colormap.get("inferno").getLookupTable(nPts=256))
         self.doing = ElidedLabel()
         self.doing.setObjectName("dim")
         self.title, self.residual = heading(WORDS["tv"][0]), dim_label(WORDS["tv"][1])

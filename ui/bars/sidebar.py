@@ -10,6 +10,7 @@ from acquisition.interferograms import full_scale
 from acquisition.scan_name import scan_name
 from pipeline.wire.state import InstrumentState, InterferogramView, TomogramView
 from ui.bars.quality_panel import QualityPanel
+from ui.sections.colours import lookup_table
 from ui.style import theme
 from ui.widgets.labels import Card, dim_label, heading, set_text, tabular_digits
 from ui.widgets.live_image import ImagePanel
@@ -38,7 +39,7 @@ class InterferogramPanel(Card):
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture = ImagePanel()
+        self.picture = ImagePanel(lookup_table("gray"))
         self.angle = tabular_digits(dim_label("none yet"))
         self.exposure = tabular_digits(QLabel(" "))
         grid = QGridLayout(self)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QColor, QPainterPath
 from PySide6.QtWidgets import QGraphicsPathItem
@@ -14,6 +13,7 @@ from acquisition.optics import Optics
 from pipeline.wire.state import InterferogramView, LightPath
 from ui.panels.light_figures import coverage, dots, log_spectrum, with_saturation
 from ui.style import IMAGE
+from ui.widgets import plots as pg
 
 __all__ = ["PAGES", "LightPage", "Seen"]
 

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import pyqtgraph as pg
 from PySide6.QtCore import QLocale, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QShowEvent
 from PySide6.QtWidgets import (
@@ -37,6 +36,7 @@ from pipeline.wire.state import (
 )
 from ui.sections.colours import object_colour
 from ui.style import FIELD_PX
+from ui.widgets import plots as pg
 from ui.widgets.labels import ElidedLabel
 from ui.widgets.panel_plot import paint_plot, panel_plot
 

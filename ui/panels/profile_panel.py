@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
@@ -13,6 +12,7 @@ from ui.sections.displayed import Volume
 from ui.sections.tools import Drawn, Region, line_profile, region_statistics
 from ui.sections.voxel_grid import VoxelGrid
 from ui.style import theme
+from ui.widgets import plots as pg
 from ui.widgets.labels import dim_label, heading, tabular_digits
 from ui.widgets.panel_plot import paint_plot, panel_plot
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QColor
@@ -12,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from pipeline.wire.file_state import CheckedScan
 from ui.style import theme
+from ui.widgets import plots as pg
 from ui.widgets.labels import heading
 from ui.widgets.panel_plot import paint_plot, panel_plot
 

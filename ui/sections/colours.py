@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyqtgraph as pg
 from numpy.typing import NDArray
 
 from ui.sections.contrast import Contrast
@@ -88,5 +89,11 @@ def outlines(labels: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.uint8]:
 
 @lru_cache
 def _table(name: str, size: int) -> NDArray[np.uint8]:
-    table: NDArray[np.uint8] = pg.colormap.get(name).getLookupTable(nPts=size)
-    return np.ascontiguousarray(table[:, :3])
+    """Return a colour map of pyqtgraph, (size, 3), from its file: its import takes too long."""
+    spec = find_spec("pyqtgraph")
+    assert spec is not None and spec.origin is not None
+    file = Path(spec.origin).parent / "colors" / "maps" / f"{name}.csv"
+    stops = np.loadtxt(file, delimiter=",", comments=";")  # (stops, 3), 0 to 1
+    at, known = np.linspace(0, 1, size), np.linspace(0, 1, len(stops))
+    table = [np.interp(at, known, stops[:, channel]) for channel in range(3)]
+    return np.rint(255 * np.stack(table, axis=1)).astype(np.uint8)

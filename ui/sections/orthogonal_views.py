@@ -1,15 +1,13 @@
 """The orthogonal views: XY, XZ below it, YZ at its right, a crosshair through all of them.
 
-Each panel is a pyqtgraph image under an overlay. The panels share only the ViewState that they
+Each panel is a picture under an overlay. The panels share only the ViewState that they
 draw; a mouse action emits the ViewState that it requests.
 """
 
 from dataclasses import replace
-from typing import Any
 
-import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Signal
-from PySide6.QtGui import QPainter, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from acquisition.scan_name import scan_name
@@ -31,74 +29,56 @@ from ui.sections.view_scale import GAP_PX, PLANES, PanelLayout, Plane, arrange, 
 from ui.sections.voxel_grid import AXES, VoxelGrid, Z
 from ui.style import IMAGE, signed
 from ui.viewmodel import ViewState
+from ui.widgets.picture import Layer, Picture
 
 __all__ = ["OrthogonalView", "SlicePanel", "colours_of"]
 
 
-class SlicePanel(QWidget):
-    """One section as an image, with its overlay."""
+class SlicePanel(Picture):
+    """One section as a picture, with its overlay."""
 
     def __init__(self, plane: Plane, parent: QWidget) -> None:
         super().__init__(parent)
         self.plane = plane
-        self._view: Any = pg.GraphicsView(self, background="#000000")
-        self._box: Any = pg.ViewBox(
-            enableMouse=False, enableMenu=False, invertY=True, defaultPadding=0
-        )
-        self.image: Any = pg.ImageItem(axisOrder="row-major")
-        self._view.setCentralItem(self._box)
-        self._box.addItem(self.image)
-        self.glow: Any = pg.ImageItem(axisOrder="row-major")
-        self.glow.setCompositionMode(QPainter.CompositionMode.CompositionMode_Plus)
-        self._box.addItem(self.glow)
-        self.map: Any = pg.ImageItem(axisOrder="row-major", lut=map_colours())
-        self._box.addItem(self.map)
-        self.outlines: Any = pg.ImageItem(axisOrder="row-major")
-        self._box.addItem(self.outlines)
+        self.image, self.glow = self.add(), self.add(added=True)
+        self.map, self.outlines = self.add(map_colours()), self.add()
         self.overlay = Overlay(self)
-        self._smooth: bool | None = None
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Fill the panel with image and overlay."""
-        self._view.setGeometry(self.rect())
+        """Fill the panel with the overlay."""
         self.overlay.setGeometry(self.rect())
 
     def view_range_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the displayed range along the right and the down axis."""
-        right, down = self._box.viewRange()
-        return tuple(right), tuple(down)
+        return self.range
 
     def draw_image(
         self, image: Volume, state: ViewState, levels: tuple[float, float], lookup: Colours
     ) -> None:
         """Show a section; ``levels`` are the darkest and the brightest value of ``lookup``."""
         assert state.grid is not None
-        self.image.setImage(image, autoLevels=False, levels=levels, lut=lookup)
-        self.image.setRect(self._place(state.grid))
-        if state.smooth != self._smooth:
-            self._smooth = state.smooth
-            self._view.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, state.smooth)
+        self.image.draw(image, self._place(state.grid), levels, lookup)
+        self.interpolate(state.smooth)
 
     def draw_glow(self, picture: Colours | None, grid: VoxelGrid) -> None:
         """Add the light of fluorescence, (rows, columns, 3), to the section; None: none."""
-        self.glow.setVisible(picture is not None)
-        if picture is not None:
-            self.glow.setImage(picture, autoLevels=False, levels=(0, 255))
-            self.glow.setRect(self._place(grid))
+        self._draw(self.glow, picture, grid)
 
     def draw_map(self, image: Volume | None, grid: VoxelGrid, highest: float) -> None:
         """Paint a map over the section, strongest at ``highest``; None: no map."""
-        self.map.setVisible(image is not None)
-        if image is not None:
-            self.map.setImage(image, autoLevels=False, levels=(0, highest))
-            self.map.setRect(self._place(grid))
+        self._draw(self.map, image, grid, highest)
 
     def draw_outlines(self, picture: Colours | None, grid: VoxelGrid) -> None:
         """Paint the outlines of objects over the section; None: none."""
-        self.outlines.setVisible(picture is not None)
-        if picture is not None:
-            self.outlines.setImage(picture, autoLevels=False, levels=(0, 255))
-            self.outlines.setRect(self._place(grid))
+        self._draw(self.outlines, picture, grid)
+
+    def _draw(
+        self, layer: Layer, image: Volume | Colours | None, grid: VoxelGrid, highest: float = 255.0
+    ) -> None:
+        if image is None:
+            layer.hide()
+        else:
+            layer.draw(image, self._place(grid), (0.0, highest))
 
     def _place(self, grid: VoxelGrid) -> QRectF:
         left, right = grid.edges_um(self.plane.right)
@@ -108,11 +88,10 @@ class SlicePanel(QWidget):
     def draw_marks(self, state: ViewState, layout: PanelLayout, badge: Badge) -> None:
         """Set the displayed range from the camera, and mark the cursor."""
         right, down = self.plane.right, self.plane.down
-        ranges = (
+        ranges = self.range = (
             state.camera.range_um(right, self.width(), layout),
             state.camera.range_um(down, self.height(), layout),
         )
-        self._box.setRange(xRange=ranges[0], yRange=ranges[1], padding=0, disableAutoRange=True)
         self.overlay.draw(
             Marks(
                 plane=self.plane,
@@ -250,8 +229,7 @@ class OrthogonalView(QWidget):
     def section(self, plane: str) -> Volume | None:
         """Return the displayed image of a plane, by its name."""
         panels = (panel for panel in self.panels if panel.plane.name == plane)
-        image: Volume | None = next(panels).image.image
-        return image
+        return next(panels).image.image
 
     def _sections(self, volume: Volume, state: ViewState) -> Sections:
         """Return the images; projections are cached, since the cursor does not change them."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import pyqtgraph as pg
 from PySide6.QtCore import Qt
 
 from ui.style import theme
+from ui.widgets import plots as pg
 
 __all__ = ["paint_plot", "panel_plot"]
 
