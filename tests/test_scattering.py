@@ -19,7 +19,8 @@ from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.constraint import Constrained
 from regularizer.metrics import relative_error
 from regularizer.registry import needs_fields, regularizer
-from regularizer.scattering.defect_correction import Corrected, warned
+from regularizer.scattering.defect_correction import Corrected, fields_of, seen_of, warned
+from regularizer.scattering.defect_correction import corrected as corrected_spectrum
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
 from regularizer.scattering.object_box import object_box
@@ -121,10 +122,46 @@ class Worsening:
 
 
 def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomogram) -> None:
-    method = Corrected(Worsening(TotalVariation("tv-fast")), 3)
+    method = Corrected(Worsening(TotalVariation("tv-fast")), 3, light_steps=False)
     found = method(made.tomogram, made.spectrum)
     assert torch.equal(found.index, fast.index)
     assert found.provenance["corrections"].startswith("0 of 3;")
+
+
+def test_a_step_by_the_light_takes_off_what_a_regularizer_leaves(
+    made: Reconstruction, fast: Tomogram, corrected: Tomogram
+) -> None:
+    """It goes on from a correction, and from the result before where a correction is no use."""
+    plain = Corrected(TotalVariation("tv-fast"), 1, light_steps=False)
+    before = plain(made.tomogram, made.spectrum)
+    assert "by light" in corrected.provenance["corrections"]
+    assert misfits(corrected)[-1] < misfits(before)[-1]
+    assert error(corrected, made.spectrum) < 0.9 * error(before, made.spectrum)
+    useless = Corrected(Worsening(TotalVariation("tv-fast")), 1)(made.tomogram, made.spectrum)
+    assert "steps 0.00; then by light" in useless.provenance["corrections"]
+    assert error(useless, made.spectrum) < 0.9 * error(fast, made.spectrum)
+
+
+def test_the_empty_field_is_found_anew(made: Reconstruction, fast: Tomogram) -> None:
+    """An object that leaves little of the frame empty leaves phase, power and tilt uncertain."""
+    fields = made.spectrum.fields
+    assert fields is not None
+    y, x = (torch.arange(n) / (n / 2) - 1 for n in fields.values.shape[1:])
+    wrong = 0.9 * torch.exp(1j * (0.3 + 0.2 * y[:, None] - 0.1 * x))
+    bent = replace(fields, values=fields.values * wrong)
+    spectrum = replace(made.spectrum, fields=bent)
+    right, other = (seen_of(fast, one, fields_of(one), None) for one in (made.spectrum, spectrum))
+    assert right is not None
+    assert other is not None
+    # the rest is what the same wave would have to be on the right field
+    expected = right.light.wave * torch.fft.ifftshift(wrong)
+    assert torch.allclose(other.light.wave, expected, atol=0.02)
+    assert other.light.misfit == pytest.approx(right.light.misfit, rel=0.15)
+    values = [
+        corrected_spectrum(fast, one, seen, fields_of(one))[1].values
+        for one, seen in ((made.spectrum, right), (spectrum, other))
+    ]
+    assert float((values[1] - values[0]).norm() / values[0].norm()) < 0.02
 
 
 def test_multislice_returns_its_start_where_nothing_fits_better(
@@ -212,7 +249,7 @@ def test_a_step_goes_as_far_as_the_light_wants(made: Reconstruction, corrected: 
             return self.second
 
     base = Overshooting()
-    found = Corrected(base, 1)(made.tomogram, made.spectrum)
+    found = Corrected(base, 1, light_steps=False)(made.tomogram, made.spectrum)
     before, after = misfits(found)
     assert after < before
     step = float(found.provenance["corrections"].rpartition("steps ")[2])
