@@ -131,13 +131,17 @@ def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomo
 
 
 def test_a_step_by_the_light_takes_off_what_a_regularizer_leaves(
-    made: Reconstruction, fast: Tomogram, corrected: Tomogram
+    made: Reconstruction, corrected: Tomogram
 ) -> None:
-    """It goes on from a correction, and from the result before where a correction is no use."""
     found = regularizer("tv-fast", corrections=1)(made.tomogram, made.spectrum)
     assert "by light" in found.provenance["corrections"]
     assert misfits(found)[-1] < misfits(corrected)[-1]
     assert error(found, made.spectrum) < 0.9 * error(corrected, made.spectrum)
+
+
+def test_a_step_by_the_light_goes_on_from_the_start_where_a_correction_is_no_use(
+    made: Reconstruction, fast: Tomogram
+) -> None:
     useless = Corrected(Worsening(TotalVariation("tv-fast")), 1)(made.tomogram, made.spectrum)
     assert "steps 0.00; then by light" in useless.provenance["corrections"]
     assert error(useless, made.spectrum) < 0.9 * error(fast, made.spectrum)
