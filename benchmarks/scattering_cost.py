@@ -14,7 +14,7 @@ spectrum     what the reconstruction makes of that light
 gradient     the light, and the adjoint back through the slices
 TV           the 25 split-Bregman iterations of a step
 
-A correction is light and spectrum beside a run of its regularizer, a step is gradient and TV.
+The column of a correction is light and spectrum, a step is gradient and TV.
 """
 
 import argparse

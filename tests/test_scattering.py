@@ -19,7 +19,8 @@ from reconstruction.tomogram import Spectrum, Tomogram
 from regularizer.constraint import Constrained
 from regularizer.metrics import relative_error
 from regularizer.registry import needs_fields, regularizer
-from regularizer.scattering.defect_correction import Corrected, warned
+from regularizer.scattering.defect_correction import Corrected, Seen, warned
+from regularizer.scattering.defect_correction import corrected as corrected_spectrum
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.multislice_regularizer import MultisliceRegularizer
 from regularizer.scattering.object_box import object_box
@@ -59,7 +60,9 @@ def fast(made: Reconstruction) -> Tomogram:
 
 @pytest.fixture(scope="module")
 def corrected(made: Reconstruction) -> Tomogram:
-    return regularizer("tv-fast", corrections=1)(made.tomogram, made.spectrum)
+    """Return the result of one correction, without a step by the light."""
+    method = Constrained(Corrected(TotalVariation("tv-fast"), 1, light_steps=False))
+    return method(made.tomogram, made.spectrum)
 
 
 def error(tomogram: Tomogram, spectrum: Spectrum, sphere: Sphere = SPHERE) -> float:
@@ -121,10 +124,51 @@ class Worsening:
 
 
 def test_a_correction_that_fits_worse_is_undone(made: Reconstruction, fast: Tomogram) -> None:
-    method = Corrected(Worsening(TotalVariation("tv-fast")), 3)
+    method = Corrected(Worsening(TotalVariation("tv-fast")), 3, light_steps=False)
     found = method(made.tomogram, made.spectrum)
     assert torch.equal(found.index, fast.index)
     assert found.provenance["corrections"].startswith("0 of 3;")
+
+
+def test_a_step_by_the_light_takes_off_what_a_regularizer_leaves(
+    made: Reconstruction, corrected: Tomogram
+) -> None:
+    found = regularizer("tv-fast", corrections=1)(made.tomogram, made.spectrum)
+    assert "by light" in found.provenance["corrections"]
+    assert misfits(found)[-1] < misfits(corrected)[-1]
+    assert error(found, made.spectrum) < 0.9 * error(corrected, made.spectrum)
+
+
+def test_a_step_by_the_light_goes_on_from_the_start_where_a_correction_is_no_use(
+    made: Reconstruction, fast: Tomogram
+) -> None:
+    useless = Corrected(Worsening(TotalVariation("tv-fast")), 1)(made.tomogram, made.spectrum)
+    assert "steps 0.00; then by light" in useless.provenance["corrections"]
+    assert error(useless, made.spectrum) < 0.9 * error(fast, made.spectrum)
+
+
+def test_the_empty_field_is_found_anew(made: Reconstruction, fast: Tomogram) -> None:
+    """An object that leaves little of the frame empty leaves power, phase and tilt uncertain."""
+    fields, spectrum = made.spectrum.fields, made.spectrum
+    box = object_box(fast.contrast, spectrum.voxel_size_um, 0.3)
+    assert fields is not None
+    assert box is not None
+    y, x = (torch.arange(n) / (n / 2) - 1 for n in fields.values.shape[1:])
+    wrong = 0.9 * torch.exp(1j * (0.3 + 0.2 * y[:, None] - 0.1 * x))
+    bent = replace(fields, values=fields.values * wrong)
+    boxed = torch.zeros_like(fast.contrast)
+    boxed[box.slices] = fast.contrast[box.slices]
+    waves, differences, spectra = [], [], []
+    for one in (fields, bent):
+        light = LightMisfit(one, box).light(boxed[box.slices].contiguous())
+        waves.append(light.wave)
+        differences.append(light.difference)
+        spectra.append(corrected_spectrum(fast, spectrum, Seen(boxed, light, 0.0), one)[1].values)
+    assert torch.allclose(waves[1], waves[0] * torch.fft.ifftshift(wrong), atol=1e-3)
+    assert float(differences[1].norm()) == pytest.approx(
+        0.9 * float(differences[0].norm()), rel=0.02
+    )
+    assert float((spectra[1] - spectra[0]).norm() / spectra[0].norm()) < 1e-3
 
 
 def test_multislice_returns_its_start_where_nothing_fits_better(
@@ -212,7 +256,7 @@ def test_a_step_goes_as_far_as_the_light_wants(made: Reconstruction, corrected: 
             return self.second
 
     base = Overshooting()
-    found = Corrected(base, 1)(made.tomogram, made.spectrum)
+    found = Corrected(base, 1, light_steps=False)(made.tomogram, made.spectrum)
     before, after = misfits(found)
     assert after < before
     step = float(found.provenance["corrections"].rpartition("steps ")[2])

@@ -113,7 +113,7 @@ class MeasuredFields:
     def light(self, views: NDArray[np.int64]) -> torch.Tensor:
         """Return the transform of u/u0 - 1, faded out as by ``faded``; not cut at the pupil."""
         fields = self.values[torch.as_tensor(views, device=self.values.device)]
-        light = torch.fft.ifftshift(fields - 1, dim=(1, 2)) * self._fade
+        light = torch.fft.ifftshift(fields - 1, dim=(1, 2)) * self.fade
         spectrum: torch.Tensor = torch.fft.fft2(light)
         return spectrum
 
@@ -123,13 +123,30 @@ class MeasuredFields:
         There measured fields ring where light runs out of the frame: its retrieval by transforms
         takes both edges for neighbours. Fading is its own adjoint.
         """
-        spectrum: torch.Tensor = torch.fft.fft2(torch.fft.ifft2(light) * self._fade)
+        spectrum: torch.Tensor = torch.fft.fft2(torch.fft.ifft2(light) * self.fade)
         return spectrum
 
     def faded_wave(self) -> torch.Tensor:
         """Return the transform of a field of 1, faded out at the rim, (y, x)."""
-        wave: torch.Tensor = torch.fft.fft2(self._fade)
+        wave: torch.Tensor = torch.fft.fft2(self.fade)
         return wave
+
+    def over(self, wave: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+        """Return the transform of u/u0 over another wave, minus 1, with computed light at the rim.
+
+        Parameters
+        ----------
+        wave : (used views, y, x) complex64
+            The field of the empty part, near 1; the zero of position at index 0.
+        light : (used views, y, x) complex64
+            As ``SliceModel`` returns it. Where measured fields ring it takes their place.
+        """
+        fields = self.values[torch.as_tensor(self.used, device=self.values.device)]
+        made = torch.fft.ifft2(light)
+        seen = torch.fft.ifftshift(fields, dim=(1, 2)) / wave - 1
+        mixed = made + self.fade * (seen - made)
+        spectrum: torch.Tensor = torch.fft.fft2(mixed)
+        return spectrum
 
     def at_rim(self, noise: float) -> float:
         """Return the scattered light's mean power at the frame's rim, over that in the whole frame.
@@ -141,11 +158,11 @@ class MeasuredFields:
         """
         used = torch.as_tensor(self.used, device=self.values.device)
         power = (self.values[used] - 1).abs().square().sum(dim=0) - noise * len(used)
-        rim = torch.fft.fftshift(self._fade) < 1
+        rim = torch.fft.fftshift(self.fade) < 1
         return max(float(power[rim].mean()), 0.0) / max(float(power.mean()), 1e-30)
 
     @property
-    def _fade(self) -> torch.Tensor:
+    def fade(self) -> torch.Tensor:
         """The part of the light that counts (y, x), 0 to 1, the zero of position at index 0."""
         fades = []
         for n, d in zip(self.values.shape[1:], self.inversion.views.pixel_size_um, strict=True):

@@ -15,8 +15,10 @@ difference of computed and measured light,
 
     f <- f + a (f' - f),      a = <r, r - r'> / |r - r'|^2  within 0 to 1
 
-which is the best a as far as light is linear in so small a step. The result is kept only if its
-light fits the measured light better.
+which is the best a as far as light is linear in so small a step. From there one step of the full
+inversion on some of the angles (``light_step``) follows, as long as the light wants it, too: it
+takes off what is the regularizer's error. The result is kept only if its light fits the measured
+light better.
 """
 
 import math
@@ -32,6 +34,7 @@ from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.interface import Progress, SignedRegularizer
 from regularizer.metrics import data_residual
 from regularizer.scattering.light_misfit import Light, LightMisfit
+from regularizer.scattering.light_step import light_step
 from regularizer.scattering.object_box import object_box
 
 __all__ = [
@@ -56,6 +59,9 @@ DROWNED = 0.9  # noise over the measured light: its structure, and the objects' 
 FILLED = 0.5  # ``LightMisfit.at_rim``: 0.98 of a cell that fills the frame, 0.14 of a large one
 _LIGHT = "the light of the regularized tomogram"
 _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
+_NEARLY = (
+    0.7  # of a step by the light: more is taken whole, which gains nine tenths and saves a run
+)
 
 
 class Corrected:
@@ -69,12 +75,20 @@ class Corrected:
     after : SignedRegularizer or None
         Regularizes corrected spectra, for example a network that was trained on them; None:
         ``base`` does.
+    light_steps : bool
+        Whether each correction ends with a step towards the light.
     """
 
     def __init__(
-        self, base: SignedRegularizer, corrections: int, *, after: SignedRegularizer | None = None
+        self,
+        base: SignedRegularizer,
+        corrections: int,
+        *,
+        after: SignedRegularizer | None = None,
+        light_steps: bool = True,
     ) -> None:
         self.base, self.corrections = base, check_corrections(corrections)
+        self.light_steps = light_steps
         self.after = base if after is None else after
 
     def __call__(
@@ -115,18 +129,22 @@ class Corrected:
             return replace(result, provenance={**result.provenance, "corrections": note})
         misfits = [seen.light.misfit]
         steps: list[float] = []
+        light_steps: list[float] = []
         for number in range(1, runs):
             part = share_of(progress, number, runs)
             inputs = corrected(tomogram, spectrum, seen, fields)
             found = self.after(*inputs, part, stop, unconstrained=unconstrained)
-            step, found, better = _towards(result, found, seen, spectrum, fields, stop)
-            if better is None or not better.light.misfit < misfits[-1]:
+            better = _Search(spectrum, fields, stop, nonnegative=not unconstrained).best(
+                result, found, seen, self.light_steps
+            )
+            if better is None or not better.seen.light.misfit < misfits[-1]:
                 break
-            if beyond_noise(better.light.misfit, better.noise) >= _FAR:
+            if beyond_noise(better.seen.light.misfit, better.seen.noise) >= _FAR:
                 break  # what makes most of the difference is not the error of the approximation
-            result, seen = found, better
+            result, seen = better.tomogram, better.seen
             misfits.append(seen.light.misfit)
-            steps.append(step)
+            steps.append(better.step)
+            light_steps.append(better.light_step)
         if progress is not None:
             progress(runs, runs)
         note = f"{len(steps)} of {self.corrections}; misfit of the light " + " to ".join(
@@ -135,6 +153,8 @@ class Corrected:
         note += f", noise {seen.noise:.4f}"
         if any(step < 1 for step in steps):
             note += "; steps " + ", ".join(f"{step:.2f}" for step in steps)
+        if any(light_steps):
+            note += "; then by light " + ", ".join(f"{step:.2f}" for step in light_steps)
         result = replace(result, provenance={**result.provenance, "corrections": note})
         return warned(result, seen.light.misfit, seen.noise)
 
@@ -148,36 +168,95 @@ class Seen:
     noise: float
 
 
-def _towards(
-    before: Tomogram,
-    after: Tomogram,
-    seen: Seen,
-    spectrum: Spectrum,
-    fields: MeasuredFields,
-    stop: threading.Event | None,
-) -> tuple[float, Tomogram, Seen | None]:
-    """Return how far to go from one tomogram to another, what is there, and its light."""
-    there = seen_of(after, spectrum, fields, stop)
-    if there is None:
-        return 1.0, after, None
-    change = there.light.difference - seen.light.difference
-    square = float(change.abs().square().sum())
-    along = -float((seen.light.difference.conj() * change).real.sum())
-    step = min(along / max(square, 1e-30), 1.0)
-    if step < _SHORTEST:
-        return 0.0, before, None
-    if step > _WHOLE:
-        return 1.0, after, there
-    contrast = torch.lerp(before.contrast, after.contrast, step)
-    between = replace(
-        after,
-        index=index_from_contrast(contrast, after.optics.medium_index),
-        data_residual=data_residual(contrast, spectrum),
-    )
-    halfway = seen_of(between, spectrum, fields, stop)
-    if halfway is None or halfway.light.misfit > there.light.misfit:
-        return 1.0, after, there
-    return step, between, halfway
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A tomogram, its light, and the lengths of the steps to it: to a result, and by the light."""
+
+    tomogram: Tomogram
+    seen: Seen
+    step: float
+    light_step: float = 0.0
+
+
+class _Search:
+    """Finds the tomogram whose light fits best, from one tomogram to another and beyond."""
+
+    def __init__(
+        self,
+        spectrum: Spectrum,
+        fields: MeasuredFields,
+        stop: threading.Event | None,
+        *,
+        nonnegative: bool,
+    ) -> None:
+        self._spectrum, self._fields, self._stop = spectrum, fields, stop
+        self._nonnegative = nonnegative
+
+    def best(
+        self, before: Tomogram, after: Tomogram, seen: Seen, light_steps: bool
+    ) -> _Point | None:
+        """Return the best point, ``seen`` being of ``before``; None where ``after`` is dark."""
+        there = self._seen(after)
+        if there is None:
+            return None
+        first, second = seen.light.difference, there.light.difference
+        step = _length(first, second)
+        between = torch.lerp(before.contrast, after.contrast, step)
+        points = [_Point(after, there, 1.0)]
+        length = 0.0
+        if light_steps:
+            further = self._after_light(between)
+            beyond = self._point(after, further, step, 1.0)
+            if beyond is not None:
+                points.append(beyond)
+                expected = torch.lerp(first, second, step)
+                length = _length(expected, beyond.seen.light.difference)
+                if length > _NEARLY:
+                    return _fitting(points)
+                between = torch.lerp(between, further, length)
+        if 0 < step < 1 or length:
+            halfway = self._point(after, between, step, length)
+            points += [] if halfway is None else [halfway]
+        return _fitting(points)
+
+    def _after_light(self, contrast: torch.Tensor) -> torch.Tensor:
+        spectrum = self._spectrum
+        return light_step(
+            contrast,
+            self._fields,
+            spectrum.voxel_size_um,
+            spectrum.optics,
+            self._stop,
+            nonnegative=self._nonnegative,
+        )
+
+    def _point(
+        self, like: Tomogram, contrast: torch.Tensor, step: float, light: float
+    ) -> _Point | None:
+        tomogram = replace(
+            like,
+            index=index_from_contrast(contrast, like.optics.medium_index),
+            data_residual=data_residual(contrast, self._spectrum),
+        )
+        seen = self._seen(tomogram)
+        return None if seen is None else _Point(tomogram, seen, step, light)
+
+    def _seen(self, tomogram: Tomogram) -> Seen | None:
+        return seen_of(tomogram, self._spectrum, self._fields, self._stop)
+
+
+def _fitting(points: list[_Point]) -> _Point:
+    return min(points, key=lambda point: point.seen.light.misfit)
+
+
+def _length(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Return how far to go between two differences from the measured light, 0 to 1."""
+    change = after - before
+    along = -float((before.conj() * change).real.sum())
+    length = along / max(float(change.abs().square().sum()), 1e-30)
+    if length < _SHORTEST:
+        return 0.0
+    return length if length < _WHOLE else 1.0
 
 
 def seen_of(
@@ -203,11 +282,15 @@ def seen_of(
 def corrected(
     tomogram: Tomogram, spectrum: Spectrum, seen: Seen, fields: MeasuredFields
 ) -> tuple[Tomogram, Spectrum]:
-    """Return the raw tomogram and the spectrum g + M (F f - R(1 + S(f)))."""
+    """Return the raw tomogram and the spectrum M (F f + R(u) - R(1 + S(f))).
+
+    u is the measured field over what the contrast's light says of the empty field.
+    """
     true = torch.fft.rfftn(torch.fft.ifftshift(seen.contrast), norm="ortho")
     made = fields.spectrum(seen.light.scattered).values
-    defect = (true - fields.sign * made) * (spectrum.measured > 0)
-    better = replace(spectrum, values=spectrum.values + defect)
+    measured = fields.spectrum(fields.over(seen.light.wave, seen.light.scattered)).values
+    values = (true + fields.sign * (measured - made)) * (spectrum.measured > 0)
+    better = replace(spectrum, values=values)
     index = index_from_contrast(contrast_of(better), tomogram.optics.medium_index)
     return replace(tomogram, index=index), better
 

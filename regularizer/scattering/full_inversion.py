@@ -11,6 +11,8 @@ H is J^T J at no contrast, where J is the derivative of the scattered light: a c
 one forward and one adjoint run of a point give it. Contrast changes the paths of light, which
 spreads its transfer function; the largest value within a radius bounds that.
 
+lambda falls with the variance of the noise, so that texture which the light shows is kept.
+
 A step that raises the objective is undone, without momentum, and H is doubled. The steps end where
 the misfit is that of the noise, or where they no longer lower the objective.
 """
@@ -32,7 +34,8 @@ __all__ = ["INNER", "STEPS", "Inverted", "ProximalStep", "invert"]
 
 _SPREAD = 0.12  # cycles/um: radius of the largest value of H's transfer function
 _FLOOR = 3e-3  # of its maximum: added where nothing is measured
-_TV = 3e-3  # lambda, over the maximum of H and the highest contrast
+_TV = 3e-3  # lambda, over the maximum of H and the highest contrast, where there is much noise
+_MUCH, _LEAST_TV = 0.045, 0.3  # noise as a misfit; share of lambda that is left where there is none
 STEPS = 12  # at most
 INNER = 25  # split-Bregman iterations a step
 _MODEL = 0.015  # relative misfit of the slice model itself to an exact sphere
@@ -136,7 +139,9 @@ class ProximalStep:
     ) -> None:
         self._transfer = _metric(light, voxel_size_um)
         scale = float(start.abs().max())
-        self._weight = _TV * float(self._transfer.max()) * scale  # lambda
+        share = (light.noise**2 + _MODEL**2) / _MUCH**2  # as the variance of what is measured
+        strength = _TV * min(max(share, _LEAST_TV), 1.0)
+        self._weight = strength * float(self._transfer.max()) * scale  # lambda
         self._ratio = self._transfer * scale / self._weight
         self._tv = WeightedTv(
             self._ratio, voxel_size_um, optics, scale, nonnegative=nonnegative, start=start

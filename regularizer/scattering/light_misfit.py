@@ -5,9 +5,9 @@
 W fades light out at the frame's rim, where light that runs out of the frame has made the measured
 fields ring (``MeasuredFields.faded``).
 
-c is a factor near 1 for each angle, the best one for each f: the power and phase of the light that
-the empty part of the field left uncertain. It multiplies the whole field and is decided by the
-empty part, so that it does not compensate a contrast that is too weak.
+c is a plane wave near 1 for each angle, the best one for each f: the power, phase and tilt of the
+light, which are uncertain where an object leaves little of the field empty. It multiplies the whole
+field and is decided by the empty part, so that it does not compensate a contrast that is too weak.
 
 Misfits are given relative to the measured scattered light: |P W (...)| / |P W (u/u0 - 1)|. That of
 the truth is the noise, which is known from the rim of the retrieved band: no light of the sample
@@ -30,7 +30,9 @@ from reconstruction.scattering.slice_model import Box
 
 __all__ = ["Light", "LightMisfit"]
 
-_LARGEST_CHANGE = 0.3  # of c from 1; a cell that fills much of the field needs 0.13
+_LARGEST_CHANGE = 0.8  # of c from 1; a cell that fills much of the field needs 0.5
+_LARGEST_TILT = 0.8  # rad from the centre of the frame to its border; such a cell needs 0.3
+_ROUNDS = 3  # of Gauss-Newton, for both
 
 _Result = TypeVar("_Result")
 
@@ -40,11 +42,13 @@ class Light:
     """The light of a contrast, its difference from the measured one, and the relative misfit.
 
     Both are transforms (views in use, y, x); the difference is faded out at the frame's rim.
+    ``wave`` is c (views in use, y, x), the zero of position at index 0.
     """
 
     scattered: torch.Tensor
     difference: torch.Tensor
     misfit: float
+    wave: torch.Tensor
 
 
 class LightMisfit:
@@ -91,13 +95,17 @@ class LightMisfit:
         self.box, self.model, self._sign = box, fields.model(box, k), fields.sign
         self._fields = fields
         self._pixels = math.prod(self.model.field_shape)
-        self._light: dict[int, torch.Tensor] = {}
         self._mask: dict[int, torch.Tensor] = {}
-        self._wave = fields.faded_wave()
+        self._fade = fields.fade
+        y, x = (_line(n, fields.values.device) for n in self.model.field_shape)
+        one = torch.ones_like(self._fade)
+        self._across = torch.stack([one, one * y[:, None], one * x])  # (3, y, x)
+        products = self._across[:, None] * self._across * self._fade.square()
+        self._products = products.flatten(2)  # (3, 3, pixels)
         power, noise = (sum(part) for part in zip(*self._each(self._take), strict=True))
         self.measured = math.sqrt(power / self._pixels)
         self.noise = math.sqrt(noise / max(power, 1e-30))
-        pixels = float(self._wave.abs().square().sum()) / self._pixels * len(self.model)
+        pixels = float(self._fade.square().sum()) * len(self.model)
         self.at_rim = fields.at_rim(noise / self._pixels / pixels)
 
     def _take(self, angles: slice) -> tuple[float, float]:
@@ -111,18 +119,19 @@ class LightMisfit:
         density = power.nanmedian(dim=1).values.nan_to_num() / math.log(2)
         noise = float((density * pupil.sum(dim=(1, 2))).sum())
         light = light * pupil
-        self._light[angles.start], self._mask[angles.start] = light, pupil
+        self._mask[angles.start] = pupil
         return float(light.abs().square().sum()), noise
 
     def light(self, contrast: torch.Tensor) -> Light:
         """Return the light that a contrast (z, y, x) in the box scatters, and its misfit."""
 
-        def batch(angles: slice) -> tuple[torch.Tensor, torch.Tensor, float]:
+        def batch(angles: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
             scattered = self.model.scatter(self._sign * contrast, angles)
-            return scattered, *self._difference(scattered, angles)[1:]
+            return scattered, *self._difference(scattered, angles)
 
-        scattered, differences, squares = zip(*self._each(batch), strict=True)
-        return Light(torch.cat(scattered), torch.cat(differences), self._relative(squares))
+        scattered, waves, differences, squares = zip(*self._each(batch), strict=True)
+        misfit = self._relative(squares)
+        return Light(torch.cat(scattered), torch.cat(differences), misfit, torch.cat(waves))
 
     def gradient(self, contrast: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Return the relative misfit, and the gradient (z, y, x) of half its square.
@@ -133,8 +142,8 @@ class LightMisfit:
         def batch(angles: slice) -> tuple[torch.Tensor, float]:
             signed = self._sign * contrast
             scattered, tape = self.model.record(signed, angles)
-            factor, difference, value = self._difference(scattered, angles)
-            back = self._fields.faded(difference * factor.conj()[:, None, None])
+            wave, difference, value = self._difference(scattered, angles)
+            back = torch.fft.fft2(torch.fft.ifft2(difference) * self._fade * wave.conj())
             return self.model.pull_back(signed, angles, tape, back), value
 
         parts = self._each(batch)
@@ -175,15 +184,41 @@ class LightMisfit:
     def _difference(
         self, scattered: torch.Tensor, angles: slice
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return c (angles,), P W (c (1 + S) - u/u0), and the sum of its squares."""
-        light, mask = self._light[angles.start], self._mask[angles.start]
-        scattered = self._fields.faded(scattered) * mask
-        wave = self._wave * mask
-        made, seen = scattered + wave, light + wave
-        factor = (made.conj() * seen).sum(dim=(1, 2)) / made.abs().square().sum(dim=(1, 2))
-        change = factor - 1
-        change = change * (_LARGEST_CHANGE / change.abs().clamp_min(_LARGEST_CHANGE))
-        factor = 1 + change
-        # written so that the large numbers at frequency zero cancel before they are multiplied
-        difference = scattered - light + change[:, None, None] * made
-        return factor, difference, float(difference.abs().square().sum())
+        """Return c (angles, y, x), P W (c (1 + S) - u/u0), and the sum of its squares."""
+        made = torch.fft.ifft2(scattered) + 1
+        seen = self._fields.values[torch.as_tensor(self._fields.used[angles])]
+        seen = torch.fft.ifftshift(seen, dim=(1, 2))
+        wave = self._plane_wave(made, seen)
+        # in space: in the transform the empty field would cancel, at frequency zero, in large part
+        difference = torch.fft.fft2((wave * made - seen) * self._fade) * self._mask[angles.start]
+        return wave, difference, float(difference.abs().square().sum())
+
+    def _plane_wave(self, made: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Return the plane wave that takes computed to measured fields, (angles, y, x).
+
+        By Gauss-Newton steps in the logarithm of its amplitude, its phase and its tilt.
+        """
+        across = self._across
+        plane = made.real.new_zeros((len(made), 3))  # phase, along y, along x
+        growth = made.real.new_zeros(len(made))
+        wave = torch.ones_like(made)
+        for _ in range(_ROUNDS):
+            here = wave * made
+            power = here.abs().square().flatten(1)
+            towards = here.conj() * (seen - here) * self._fade.square()
+            normal = torch.einsum("ap,ijp->aij", power, self._products)
+            wanted = torch.einsum("ayx,iyx->ai", towards.imag, across)
+            plane = plane + torch.linalg.solve(normal, wanted)
+            growth = growth + towards.real.sum(dim=(1, 2)) / normal[:, 0, 0]
+            plane[:, 1:].clamp_(-_LARGEST_TILT, _LARGEST_TILT)
+            plane[:, 0].clamp_(-_LARGEST_CHANGE, _LARGEST_CHANGE)
+            growth.clamp_(-_LARGEST_CHANGE, _LARGEST_CHANGE)
+            turn = torch.einsum("ai,iyx->ayx", plane, across)
+            wave = torch.polar(growth.exp()[:, None, None].expand_as(turn).contiguous(), turn)
+        return wave
+
+
+def _line(n: int, device: torch.device) -> torch.Tensor:
+    """Return n positions from -1 to just below 1, the zero at index 0."""
+    line: torch.Tensor = torch.fft.ifftshift((torch.arange(n, device=device) - n // 2) / (n / 2))
+    return line
