@@ -39,7 +39,7 @@ from acquisition.scanning.stage import Stage
 if TYPE_CHECKING:  # the simulation takes time to import, which real hardware does not need
     from acquisition.devices.instrument import SimulatedInstrument
 
-__all__ = ["Microscope", "empty_core", "open_microscope"]
+__all__ = ["Microscope", "empty_core", "end_core", "open_microscope"]
 
 _SCANS_BUFFERED = 3
 _SIMULATED = AcquisitionConfig()
@@ -50,7 +50,11 @@ _cores: WeakSet[UniMMCore] = WeakSet()
 def _end_callbacks() -> None:
     """Stop the threads in which cores call Python: one that does while Python ends aborts it."""
     for core in _cores:
-        super(CMMCorePlus, core).registerCallback(None)  # pymmcore-plus offers no way to do it
+        _end_callback(core)
+
+
+def _end_callback(core: UniMMCore) -> None:
+    super(CMMCorePlus, core).registerCallback(None)  # pymmcore-plus offers no way to do it
 
 
 def open_microscope(
@@ -82,7 +86,7 @@ def open_microscope(
     try:
         return _open(core, calibrated)
     except BaseException:
-        core.unloadAllDevices()
+        end_core(core)
         raise
 
 
@@ -90,7 +94,19 @@ def empty_core() -> UniMMCore:
     """Return a core without devices, whose events need no Qt."""
     # in a Qt application it would use Qt's signals, which need another package and an event loop
     os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
-    return UniMMCore()
+    core = UniMMCore()
+    _cores.add(core)
+    return core
+
+
+def end_core(core: UniMMCore) -> None:
+    """Release the devices of a core, and stop the thread in which it calls Python.
+
+    Python's garbage collector may run in such a thread of another core, and there the end of a core
+    that still calls Python aborts the program.
+    """
+    core.unloadAllDevices()
+    _end_callback(core)
 
 
 def _open(core: UniMMCore, calibrated: CalibratedConfig) -> "Microscope":
@@ -348,7 +364,7 @@ class Microscope(Closing):
         """Stop running sequences and release the devices."""
         with suppress(RuntimeError):  # an error must not prevent the release of the devices
             self.core.stopSequenceAcquisition()
-        self.core.unloadAllDevices()
+        end_core(self.core)
         # a core and an engine that hold each other are never collected, and keep four threads
         if self._engine_before is not None and not self.core.mda.is_running():
             self.core.mda.set_engine(self._engine_before)

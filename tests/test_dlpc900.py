@@ -1,6 +1,8 @@
 """The DLPC900's driver against an emulated controller: bytes, order, failures and time limits."""
 
+import os
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from acquisition.dlpc900.images import compress, pack, stored_image
 from acquisition.dlpc900.packets import HidTransport, command_reports
 from acquisition.errors import ConfigurationError, DeviceError, Stopped
 from acquisition.illumination.gratings import lee_grating
-from acquisition.microscope import empty_core
+from acquisition.microscope import empty_core, end_core
 from tests.dlpc900_emulator import Emulator, decode
 
 SHAPE = (36, 260)
@@ -256,7 +258,7 @@ def slm() -> Iterator[tuple[UniMMCore, Emulator]]:
     core.initializeDevice("Dmd")
     core.setSLMDevice("Dmd")
     yield core, emulator
-    core.unloadAllDevices()
+    end_core(core)
     assert emulator.closed
 
 
@@ -321,4 +323,15 @@ def test_a_sick_controller_is_not_taken_into_use() -> None:
     core.initializeDevice("Dmd")  # which the core only logs
     with pytest.raises(DeviceError, match="do not fit"):
         core.loadSLMSequence("Dmd", gratings(2))
+    end_core(core)
     assert emulator.closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by /proc")
+def test_an_ended_core_calls_python_no_more() -> None:
+    """Its thread is gone, while the core is still there: garbage that is collected anywhere."""
+    core = empty_core()
+    before = set(os.listdir("/proc/self/task"))
+    end_core(core)
+    assert before - set(os.listdir("/proc/self/task"))
+    assert core.getLoadedDevices() == ("Core",)
