@@ -158,7 +158,8 @@ class FieldPlan:
             )
         rows, columns = self._crop
         spectrum = torch.fft.rfft2(frames[:, rows, columns].to(torch.float32)).flatten(1)
-        band = spectrum.index_select(1, self._source).reshape(-1, *self._weight.shape[:2])
+        band: torch.Tensor = spectrum.index_select(1, self._source)
+        band = band.reshape(-1, *self._weight.shape[:2])
         torch.view_as_real(band).mul_(self._weight)
         return band
 

@@ -153,7 +153,7 @@ class CapPlan:
         first : int
             Index of the planned view that psi[0] belongs to; the others follow it.
         """
-        spectra = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
+        spectra: torch.Tensor = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
         chosen = self.range_of(first, first + len(psi))
         source = self._source[chosen]
         if first:

@@ -58,7 +58,7 @@ class PretendGpu(TorchFunctionMode):
     _looked_at: ClassVar[int] = _MANY  # from this many on, what is gone is looked for
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's gap
+        super().__init__()
         self.waits: list[str] = []
 
     def __enter__(self) -> Self:
