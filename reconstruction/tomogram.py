@@ -42,8 +42,7 @@ def index_from_contrast(contrast: torch.Tensor, medium_index: float) -> torch.Te
 
 def contrast_from_index(index: torch.Tensor, medium_index: float) -> torch.Tensor:
     """Return f = (n/n_m)^2 - 1, the scattering potential over K^2."""
-    below = torch.tensor(-1.0)  # a number: all in one pass over memory
-    return torch.addcmul(below, index, index, value=medium_index**-2)
+    return (index / medium_index).square_().sub_(1)
 
 
 def to_centre(volume: torch.Tensor) -> torch.Tensor:
