@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
+from reconstruction.kernels.plane_waves import plane_waves
 from reconstruction.settings import Anchor
 
 __all__ = ["EmptyField", "fit_empty_field", "with_anchor"]
@@ -23,6 +24,7 @@ __all__ = ["EmptyField", "fit_empty_field", "with_anchor"]
 _PIXELS = 1500  # pixels of a frame that are used: enough for a tilt to 0.005 rad
 _ROUNDS = 8
 _ROUNDS_WITHOUT_TILT = 3  # first rounds, in which the object still has weight
+_RAYLEIGH = 1.18  # median of the distances of noise, over its standard deviation per component
 _FOR_MEDIAN = 3  # every third of these pixels is enough for a median
 _LEAST_SHARE_FOR_TILT = 0.25  # of the field; with less, an object's edge can look like a tilt
 _BLOCK = 4  # edge of a block in these pixels; its mean has a quarter of a pixel's noise
@@ -80,13 +82,30 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
     rows, columns = (_line(n, quotient.device)[::stride] for n in quotient.shape[1:])
     sparse = quotient[:, ::stride, ::stride]
     tilt = _coarse_tilt(sparse)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    design = torch.stack([torch.ones_like(y), y, x]).flatten(1)  # (3, pixels)
-    products = (design[:, None] * design[None]).flatten(0, 1)  # (9, pixels)
     relative = _turned_back(sparse, torch.zeros_like(tilt[:, :1]), tilt, rows, columns)
     offset = relative.mean(dim=(1, 2))
     relative = relative / offset[:, None, None]
-    width = offset.new_ones((len(sparse), 1), dtype=torch.float32)
+    compiled = plane_waves(
+        relative.device, _ROUNDS, _ROUNDS_WITHOUT_TILT, _FOR_MEDIAN, _LEAST_SHARE_FOR_TILT
+    )
+    how = relative, rows, columns, offset, tilt
+    offset, tilt, share, median = _fitted(*how) if compiled is None else compiled(*how)
+    uneven = _unevenness(relative, 2 * median)
+    return EmptyField(offset, tilt, share, median[:, 0] / _RAYLEIGH, uneven)
+
+
+def _fitted(
+    relative: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    offset: torch.Tensor,
+    tilt: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Fit in rounds, as ``PlaneWaves`` does."""
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    design = torch.stack([torch.ones_like(y), y, x]).flatten(1)  # (3, pixels)
+    products = (design[:, None] * design[None]).flatten(0, 1)  # (9, pixels)
+    width = offset.new_ones((len(relative), 1), dtype=torch.float32)
     for round_ in range(_ROUNDS):
         squared = (relative.real - 1).square_().addcmul_(relative.imag, relative.imag).flatten(1)
         weight = (squared * (-0.5 / width.square())).exp_()
@@ -97,15 +116,14 @@ def fit_empty_field(quotient: torch.Tensor) -> EmptyField:
         if round_ >= _ROUNDS_WITHOUT_TILT:
             change = _plane(_phase(relative).flatten(1), weight, design, products)
             change = torch.where((share > _LEAST_SHARE_FOR_TILT)[:, None], change, 0)
-            relative = _turned_back(relative, change[:, :1], change[:, 1:], rows, columns)
+            relative.copy_(_turned_back(relative, change[:, :1], change[:, 1:], rows, columns))
             step = step * torch.polar(torch.ones_like(change[:, 0]), change[:, 0])
             tilt = tilt + change[:, 1:]
         offset = offset * step
         # distances of noise follow a Rayleigh distribution, median 1.2 sigma; larger is object
         median = squared[:, ::_FOR_MEDIAN].median(dim=1, keepdim=True).values.sqrt_()
         width = torch.maximum(width / 2, 2 * median).clamp(1e-6, 1)
-    uneven = _unevenness(relative, 2 * median)
-    return EmptyField(offset, tilt, share, median[:, 0] / 1.18, uneven)
+    return offset, tilt, share, median
 
 
 def with_anchor(empty: EmptyField, quotient: torch.Tensor, anchor: Anchor) -> EmptyField:
@@ -155,7 +173,7 @@ def _pixel_noise(relative: torch.Tensor) -> torch.Tensor:
     """Return the noise per component (frames,), from second differences, which ignore slopes."""
     second = relative[:, :, 2:] - 2 * relative[:, :, 1:-1] + relative[:, :, :-2]
     median = _power(second).flatten(1).median(dim=1).values.sqrt()
-    return (median / (1.18 * math.sqrt(6))).clamp_min(1e-6)
+    return (median / (_RAYLEIGH * math.sqrt(6))).clamp_min(1e-6)
 
 
 def _coarse_tilt(sparse: torch.Tensor) -> torch.Tensor:
@@ -203,5 +221,6 @@ def _plane(
     """Return the weighted least-squares plane (frames, 3): constant, along y, along x."""
     normal = (weight @ products.T).reshape(-1, 3, 3)
     normal = normal + 1e-6 * weight.shape[1] * torch.eye(3, device=phase.device)
-    plane: torch.Tensor = torch.linalg.solve(normal, (weight * phase) @ design.T)
+    # without a look at errors, for which a GPU would be waited: the matrix is positive definite
+    plane: torch.Tensor = torch.linalg.solve_ex(normal, (weight * phase) @ design.T).result
     return plane

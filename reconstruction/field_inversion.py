@@ -169,11 +169,11 @@ class FieldInversion:
         size = here.abs()
         inside = (size > _INSIDE * size.amax(dim=(1, 2), keepdim=True)).to(phase.dtype)
         squares = below.sub_(here).mul_(self._per_radian[0]).square_()
-        squares += right.sub_(here).mul_(self._per_radian[1]).square_()
-        object_, noise = (
-            (squares * part).sum(dim=(1, 2)) / part.sum(dim=(1, 2)).clamp_min(1)
-            for part in (inside, 1 - inside)
-        )
+        squares.add_(right.sub_(here).mul_(self._per_radian[1]).square_())
+        whole, pixels = squares.sum(dim=(1, 2)), squares[0].numel()
+        part, there = squares.mul_(inside).sum(dim=(1, 2)), inside.sum(dim=(1, 2))
+        object_ = part / there.clamp_min(1)
+        noise = (whole - part) / (pixels - there).clamp_min(1)
         return torch.sqrt((object_ - noise).clamp_min(0))
 
 

@@ -112,23 +112,25 @@ class FieldPlan:
         self.pixel_size_um = (extent[0] / sizes[0], extent[1] / sizes[1])
         half = [math.ceil(BAND_MARGIN * optics.cutoff * length) for length in extent]
         centre = [round(c * length) for c, length in zip(reversed(carrier), extent, strict=True)]
-        self._rows = torch.tensor(
-            [(centre[0] + m) % frame_shape[0] for m in _offsets(half[0])], device=device
+        rows, columns = (
+            np.array([(c + m) % n for m in _offsets(h)])
+            for c, h, n in zip(centre, half, frame_shape, strict=True)
         )
-        columns = torch.tensor(
-            [(centre[1] + m) % frame_shape[1] for m in _offsets(half[1])], device=device
-        )
-        # rfft keeps columns 0 ... w/2; the others are conjugates, row by row
+        # rfft2 keeps columns 0 ... w/2; the others are conjugates, at -K
         conjugate = columns > frame_shape[1] // 2
-        self._columns = torch.where(conjugate, frame_shape[1] - columns, columns)
-        self._sign = torch.where(conjugate, -1.0, 1.0)
+        at_rows = np.where(conjugate, -rows[:, None] % frame_shape[0], rows[:, None])
+        at_columns = np.where(conjugate, frame_shape[1] - columns, columns)
+        source = at_rows * (frame_shape[1] // 2 + 1) + at_columns
+        self._source = torch.tensor(source.reshape(-1), device=device)
         self._to_rows = torch.tensor([m % self.shape[0] for m in _offsets(half[0])], device=device)
         y, x = (
             (np.array(_offsets(h)) + c) / length - k
             for h, c, length, k in zip(half, centre, extent, reversed(carrier), strict=True)
         )
         self.frequencies = y, x
-        self._pupil = self._band_mask(optics, carrier).to(device)
+        pupil = self._band_mask(optics, carrier)
+        turned = torch.tensor(np.where(conjugate, -1.0, 1.0), dtype=torch.float32)
+        self._weight = torch.stack([pupil, pupil * turned], dim=-1).to(device)  # real, imaginary
 
     def _band_mask(self, optics: Optics, carrier: tuple[float, float]) -> torch.Tensor:
         """Return a mask (rows, columns), 1 within the widened pupil around the carrier."""
@@ -155,10 +157,10 @@ class FieldPlan:
                 f"got {tuple(frames.shape[1:])}: take a new background"
             )
         rows, columns = self._crop
-        along_x = torch.fft.rfft(frames[:, rows, columns].to(torch.float32), dim=2)
-        along_x = along_x.index_select(2, self._columns)
-        torch.view_as_real(along_x)[..., 1].mul_(self._sign)
-        band: torch.Tensor = torch.fft.fft(along_x, dim=1)[:, self._rows] * self._pupil
+        spectrum = torch.fft.rfft2(frames[:, rows, columns].to(torch.float32)).flatten(1)
+        band: torch.Tensor = spectrum.index_select(1, self._source)
+        band = band.reshape(-1, *self._weight.shape[:2])
+        torch.view_as_real(band).mul_(self._weight)
         return band
 
     def fields_of(self, band: torch.Tensor) -> torch.Tensor:

@@ -120,7 +120,8 @@ class CapPlan:
         self.along_z = along_z.nonzero()[:, 0]
         row = (along_z.cumsum(0) - 1)[voxels // in_plane]
         self._in_columns = column * len(self.along_z) + row
-        if self.gridding == "linear" or self.grid.oversampled:  # else they are the same voxels
+        self._same_voxels = self.gridding == "nearest" and not self.grid.oversampled
+        if not self._same_voxels:
             coarse = position * np.array(self.grid.shape) / np.array(self.grid.fine_shape)
             entries = nearest_voxels(coarse, self.grid.shape, spread)
         self._counts = VoxelCounts(entries, math.prod(self.half_shape), device)
@@ -152,13 +153,12 @@ class CapPlan:
         first : int
             Index of the planned view that psi[0] belongs to; the others follow it.
         """
-        spectra = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
+        spectra: torch.Tensor = torch.fft.fft2(_window(psi, self.grid.crop)).reshape(-1)
         chosen = self.range_of(first, first + len(psi))
         source = self._source[chosen]
         if first:
             source = source - first * math.prod(self.grid.crop)
-        on_caps: torch.Tensor = spectra[source] * self._factor[chosen]
-        return on_caps
+        return spectra.index_select(0, source).mul_(self._factor[chosen])
 
     def range_of(self, first: int, last: int) -> slice:
         """Return the slice of all samples that belongs to the views ``first`` to ``last - 1``."""
@@ -181,13 +181,13 @@ class CapPlan:
     def place(self, averaged: Averaged) -> torch.Tensor:
         """Return the half spectrum (z, y, x//2 + 1) of the computed volume."""
         values = averaged.direct.new_zeros(_half(self.grid.fine_shape))
-        values.view(-1)[self._average.voxels] = averaged.mean()
+        values.put_(self._average.voxels, averaged.mean())
         return values
 
     def columns(self, averaged: Averaged) -> torch.Tensor:
         """Return the columns along z that hold measured voxels, (columns, ``along_z``)."""
         values = averaged.direct.new_zeros(len(self._columns), len(self.along_z))
-        values.view(-1)[self._in_columns] = averaged.mean()
+        values.put_(self._in_columns, averaged.mean())
         return values
 
     def from_columns(self, values: torch.Tensor) -> torch.Tensor:
@@ -197,7 +197,7 @@ class CapPlan:
         if self.grid.oversampled:  # every voxel counts in the middle of the volume
             wide.view(shape[0], -1)[:, self._columns] = values.T
         else:
-            wide.view(-1)[self._average.voxels] = values.view(-1)[self._in_columns]
+            wide.put_(self._average.voxels, values.take(self._in_columns))
         return wide
 
     def spectrum(self, values: torch.Tensor, sides: Sides, lost: tuple[int, ...] = ()) -> Spectrum:
@@ -206,6 +206,7 @@ class CapPlan:
         Parameters
         ----------
         values : half spectrum of the computed volume
+            May be written to, and be that of the result.
         sides : Sides
             Means from K and -K at one depth, for the noise estimate.
         lost : tuple of int
@@ -216,27 +217,30 @@ class CapPlan:
         if self.grid.oversampled:
             values = self._middle(values)
         voxels = self._counts.voxels
-        kept = values.reshape(-1)[voxels]
+        kept = values.take(voxels)
         if alive is not None:
-            kept = kept * (measured.view(-1)[voxels] > 0)
+            kept.mul_(measured.take(voxels) > 0)
         if self._taper is not None:
-            kept = kept * self._taper.view(-1)[voxels]
-        values = kept.new_zeros(self.half_shape)
-        values.view(-1)[voxels] = kept
+            kept.mul_(self._taper.take(voxels))
+        if not self._same_voxels:
+            values = kept.new_zeros(self.half_shape)
+        values.put_(voxels, kept)
         if self._offset:
             values[0, 0, 0] += self._offset
-        noise = self._noise(sides, values)
+        noise = self._noise(sides, norm(values.take(voxels)))
         return Spectrum(values, measured, self.shape, self.grid.voxel_size_um, self.optics, noise)
 
-    def _noise(self, sides: Sides, values: torch.Tensor) -> float | None:
-        """Return the rms of the noise in the half spectrum ``values`` over theirs."""
+    def _noise(self, sides: Sides, size: float) -> float | None:
+        """Return the rms of the noise in the half spectrum over that of its values.
+
+        ``size`` is the values' norm.
+        """
         noise = sides.noise_power(self._ring, _RINGS)
-        power = norm(values) ** 2
-        if noise is None or power == 0:
+        if noise is None or size == 0:
             return None
-        # noise fills the computed volume evenly; ``values`` is its middle
+        # noise fills the computed volume evenly; the values are of its middle
         kept = math.prod(self.shape) / math.prod(self.grid.fine_shape)
-        return math.sqrt(noise * kept / power)
+        return math.sqrt(noise * kept) / size
 
     def _middle(self, values: torch.Tensor) -> torch.Tensor:
         """Return the half spectrum of the middle of the computed volume; ortho transforms."""

@@ -289,7 +289,7 @@ class Reconstructor:
                 spectrum, fields=MeasuredFields(fields, self.inversion, tuple(left_out))
             )
         index = index_from_contrast(contrast_of(spectrum), self.optics.medium_index)
-        measured = float((spectrum.measured > 0).float().mean())
+        measured = len(spectrum.voxels) / spectrum.measured.numel()
         clock.lap("inverse")
         report = ScanReport(
             left_out,
@@ -342,8 +342,8 @@ class Reconstructor:
         empty_light = self._light_of(angles)
         seen = visibility(field, light) / empty_light.visibility
         quotient = torch.addcmul(empty_light.dark, field, empty_light.reference)
-        # an absent field must not become NaN
-        quotient[[a - first for a in lost if angles.start <= a < angles.stop]] = 1
+        if gone := [a - first for a in lost if angles.start <= a < angles.stop]:
+            quotient[gone] = 1  # an absent field must not become NaN
         empty = with_anchor(fit_empty_field(quotient), quotient, self.settings.anchor)
         places = self.places.measure(sideband, first)
         quality = assess(seen, saturation(frames, stack.provenance), empty, places)

@@ -5,8 +5,9 @@ V = K^2 ((n/n_m)^2 - 1), so n = n_m sqrt(1 + V/K^2). Spectra are kept for the di
 ``contrast`` f = V/K^2, as the half spectrum of a real volume (numpy's rfftn layout over z, y, x).
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ __all__ = [
     "contrast_from_index",
     "index_from_contrast",
     "norm",
+    "to_centre",
+    "to_corner",
 ]
 
 VoxelSize = tuple[float, float, float]
@@ -40,6 +43,30 @@ def index_from_contrast(contrast: torch.Tensor, medium_index: float) -> torch.Te
 def contrast_from_index(index: torch.Tensor, medium_index: float) -> torch.Tensor:
     """Return f = (n/n_m)^2 - 1, the scattering potential over K^2."""
     return (index / medium_index).square_().sub_(1)
+
+
+def to_centre(volume: torch.Tensor) -> torch.Tensor:
+    """Return a volume (..., z, y, x) with position 0 at n//2 instead of 0, as fftshift does."""
+    return _rolled(volume, [n // 2 for n in volume.shape[-3:]])
+
+
+def to_corner(volume: torch.Tensor) -> torch.Tensor:
+    """Return a volume (..., z, y, x) with position 0 at 0 instead of n//2, as ifftshift does."""
+    return _rolled(volume, [n - n // 2 for n in volume.shape[-3:]])
+
+
+def _rolled(volume: torch.Tensor, by: Sequence[int]) -> torch.Tensor:
+    if volume.device.type != "cpu":
+        return torch.roll(volume, tuple(by), dims=(-3, -2, -1))
+    rolled = torch.empty_like(volume)  # in one pass: torch copies the volume once for each axis
+    halves = [
+        ((slice(b, n), slice(0, n - b)), (slice(0, b), slice(n - b, n)))
+        for b, n in zip(by, volume.shape[-3:], strict=True)
+    ]
+    for parts in itertools.product(*halves):
+        to, of = zip(*parts, strict=True)
+        rolled[(..., *to)] = volume[(..., *of)]
+    return rolled
 
 
 def norm(values: torch.Tensor) -> float:

@@ -76,13 +76,20 @@ def wrap(phase: torch.Tensor) -> torch.Tensor:
 
 def needs_unwrapping(phase: torch.Tensor) -> torch.Tensor:
     """Return (frames,) bool: where neighbouring pixels of (frames, y, x) differ by more than pi."""
+    if phase.device.type != "cpu":  # which frames may need it is not known without waiting
+        return _largest_step(phase) > math.pi
     lowest, highest = phase.amin(dim=(1, 2)), phase.amax(dim=(1, 2))
     jumps = highest - lowest > math.pi  # half the cost of the differences, and mostly enough
     wide = jumps.nonzero()[:, 0]
     if len(wide):
-        down, right = (d.abs().amax(dim=(1, 2)) for d in _differences(phase[wide]))
-        jumps[wide] = torch.maximum(down, right) > math.pi
+        jumps[wide] = _largest_step(phase[wide]) > math.pi
     return jumps
+
+
+def _largest_step(phase: torch.Tensor) -> torch.Tensor:
+    """Return the largest difference (frames,) of two neighbours."""
+    down, right = (d.abs().amax(dim=(1, 2)) for d in _differences(phase))
+    return torch.maximum(down, right)
 
 
 def residues(phase: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from reconstruction.inversion import contrast_of
-from reconstruction.tomogram import Spectrum, Tomogram, contrast_from_index
+from reconstruction.tomogram import Spectrum, Tomogram, contrast_from_index, to_corner
 from regularizer.constraint import negated_spectrum
 from regularizer.interface import Progress, SignedRegularizer, with_contrast
 from regularizer.metrics import unexplained
@@ -152,7 +152,7 @@ class DeepRegularizer:
 
         ``others`` is their contrast.
         """
-        scattered = torch.fft.rfftn(torch.fft.ifftshift(others), norm="ortho")
+        scattered = torch.fft.rfftn(to_corner(others), norm="ortho")
         values = spectrum.values - scattered * (spectrum.measured > 0)
         rest = replace(spectrum, values=values)
         return self.contrast(contrast_of(rest), rest, None, stop)

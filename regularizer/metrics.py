@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from acquisition.errors import DataError
-from reconstruction.tomogram import Spectrum, norm
+from reconstruction.tomogram import Spectrum, norm, to_corner
 from regularizer.quality_report import SSIM_WINDOW
 
 __all__ = [
@@ -98,9 +98,9 @@ def data_residual(contrast: torch.Tensor, spectrum: Spectrum) -> float:
     0 for the raw tomogram. A regularizer removes noise, so its residual should be about the noise's
     share of the spectrum; a larger residual means invented or lost structure.
     """
-    predicted = torch.fft.rfftn(torch.fft.ifftshift(contrast), norm="ortho")
-    known = spectrum.values.flatten()[spectrum.voxels]
-    return norm(predicted.flatten()[spectrum.voxels] - known) / max(norm(known), 1e-30)
+    predicted = torch.fft.rfftn(to_corner(contrast), norm="ortho")
+    known, found = (values.take(spectrum.voxels) for values in (spectrum.values, predicted))
+    return norm(found.sub_(known)) / max(norm(known), 1e-30)
 
 
 def compare(

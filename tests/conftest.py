@@ -55,11 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     begins_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     kept = [*ROOT.glob("regularizer/*/__pycache__/*_kernel.*.o")]
     kept += ROOT.glob("reconstruction/*/__pycache__/*_kernel.*.o")
-    if begins_workers and len(kept) < 4:  # where numba fails, tests say so
+    if begins_workers and len(kept) < 5:  # where numba fails, tests say so
         code = """
-from reconstruction.kernels import edges, hartley, logarithms
+from reconstruction.kernels import edges, hartley, logarithms, plane_waves
 from regularizer.total_variation.fused import FusedPass
 edges.EdgeSteps(), hartley.Hartley(), logarithms.FieldLogarithm(), FusedPass()
+plane_waves.PlaneWaves(1, 0, 1, 0.0)
 """
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)

@@ -39,14 +39,29 @@ _PRODUCTS = {"conv1d", "conv2d", "conv3d", "conv_transpose3d", "linear", "bmm", 
 _PRODUCTS |= {"matmul", "__matmul__", "__rmatmul__"}
 
 
+# after these the processor has to wait until the GPU has done all that it was told before
+_WAITS = {"item", "tolist", "nonzero", "argwhere", "unique", "bincount", "solve", "equal"}
+_WAITS |= {"masked_select", "__bool__", "__int__", "__float__", "__index__", "__contains__"}
+
+
 class PretendGpu(TorchFunctionMode):
-    """Provides a device "cuda" inside ``with PretendGpu():``, for this thread only."""
+    """Provides a device "cuda" inside ``with PretendGpu():``, for this thread only.
+
+    Attributes
+    ----------
+    waits : list of str
+        Names of the functions so far that a GPU is waited for in.
+    """
 
     # The memory that is there and, where the processor computes in another, the type it is said to
     # have. Of all GPUs: what is cached is still there in the next. A weak reference keeps the
     # address of what is gone from being used again.
     _there: ClassVar[dict[StorageWeakRef, torch.dtype | None]] = {}
     _looked_at: ClassVar[int] = _MANY  # from this many on, what is gone is looked for
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
 
     def __enter__(self) -> Self:
         super().__enter__()  # type: ignore[no-untyped-call]  # torch's gap
@@ -78,15 +93,25 @@ class PretendGpu(TorchFunctionMode):
         asked = kwargs.get("device")
         found = [(one, self._there.get(_memory(one), _ELSEWHERE)) for one in _tensors(args, kwargs)]
         there = self._decide(func, args, found) if asked is None else _is_gpu(asked)
+        if self._waits_for(func, args, there=there):
+            self.waits.append(func.__name__)
         half = self._half(func, kwargs, found) if there else None
         if there and asked is not None:
             kwargs["device"] = _CPU
+        kwargs.pop("pin_memory", None)  # of the processor's memory: a GPU can read and write it
         if there and kwargs.get("dtype") in _HALF:
             kwargs["dtype"] = torch.float32
         result = func(*args, **kwargs)
         if there:
             self._mark(result, half)
         return result
+
+    def _waits_for(self, func: Callable[..., Any], args: Sequence[Any], *, there: bool) -> bool:
+        if func == torch.Tensor.copy_:
+            return not there and self.holds(args[1])
+        if func in _INDEXING:  # the places where a mask is true are counted
+            return there and any(tensor.dtype == torch.bool for tensor in _tensors(args[1]))
+        return there and getattr(func, "__name__", "") in _WAITS
 
     def holds(self, tensor: torch.Tensor) -> bool:
         """Return whether a tensor is on the pretended GPU."""
@@ -146,6 +171,8 @@ class PretendGpu(TorchFunctionMode):
             device, kind = _CPU, torch.float32 if half else kind
         result = torch.Tensor.to(tensor, device, kind, **kwargs)
         before = (self.holds(tensor), self._there.get(_memory(tensor)))
+        if before[0] and not there:
+            self.waits.append("to the processor")
         if before != (there, half) and _memory(result) == _memory(tensor):
             result = result.clone()  # memory of its own, in the same format
         if there:

@@ -1,5 +1,6 @@
 """A small simulated microscope for the tests of devices, scans and everything above them."""
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -106,6 +107,7 @@ def no_patience() -> Iterator[None]:
         mock.patch.object(TriggerInput, "wait", watched_wait),
         mock.patch.object(TriggerLine, "raise_edges", watched_edges),
         mock.patch("acquisition.scanning.scan.time", clock),
+        mock.patch("acquisition.scanning.scan._COUNTED_S", math.inf),
     ):
         yield
 

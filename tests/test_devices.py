@@ -180,6 +180,16 @@ def test_edges_wait_for_their_time() -> None:
     assert armed.wait(0) is None
 
 
+def test_edges_are_counted_when_they_come() -> None:
+    line = TriggerLine()
+    armed = line.arm()
+    now = time.perf_counter()
+    line.raise_edges([now - 2, now - 1, now + 60])
+    assert (armed.received, armed.seen) == (2, 0)
+    assert armed.wait(0) == now - 2
+    assert (armed.received, armed.seen) == (2, 1)
+
+
 def test_a_failed_opening_releases_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
 

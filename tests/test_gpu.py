@@ -18,6 +18,7 @@ from commands.tune_grid import run_tune
 from files.recording import RecordingWriter, read_recording
 from files.tomograms import read_tomograms
 from reconstruction.reconstructor import Reconstructor
+from reconstruction.rolling import RollingTomography
 from regularizer.deep import DeepRegularizer
 from regularizer.networks.engines import in_bfloat16
 from regularizer.networks.trained import WEIGHTS, load_network
@@ -207,6 +208,18 @@ def test_the_processor_publishes_tomograms(
         expected = here(made.tomogram, made.spectrum).index.numpy()
         assert np.abs(view.regularized - expected).max() < 5e-4
         assert (view.uncertainty is not None) == (method == "deep")
+
+
+def test_frames_that_arrive_hardly_wait_for_the_gpu(gpu: PretendGpu, recording: Path) -> None:
+    source = read_recording(recording)
+    scan = next(source.stacks())
+    reconstructor = Reconstructor(source.background, "cuda")
+    rolling = RollingTomography(reconstructor)
+    gpu.waits.clear()
+    rolling.update(scan.frames[4:8], 4, scan)
+    # whether frames must be unwrapped, in each depth; quality; residues and bending
+    depths = len(reconstructor.inversion.focus.steps)
+    assert gpu.waits == ["to the processor", *["nonzero"] * depths, "to the processor"]
 
 
 @pytest.mark.usefixtures("few_iterations")

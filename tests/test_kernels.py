@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from reconstruction.empty_field import fit_empty_field
 from reconstruction.field_inversion import rytov_fields
 from reconstruction.kernels.hartley import hartley
 from reconstruction.kernels.logarithms import field_logarithm
@@ -73,6 +74,30 @@ def test_the_logarithm_of_zero_and_on_the_axes() -> None:
     half = math.pi / 2
     phase = [0, 0, math.pi, half, -half, 0]
     assert found.imag.flatten().tolist() == pytest.approx(phase, abs=1e-6)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.7, 1.2])  # of the frame, that the object covers
+def test_plane_waves_are_those_of_torch(part: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = torch.meshgrid(torch.arange(90.0) - 45, torch.arange(75.0) - 37, indexing="ij")
+    wave = torch.polar(torch.tensor(1.1), 0.7 + 2.3 * y / 90 - 1.2 * x / 75)
+    inside = (y**2 + x**2 < (45 * part) ** 2).to(torch.float32)
+    object_ = torch.polar(torch.ones(()), 1.5 * inside)
+    fields = wave * object_ * (1 + 0.02 * of_random(3, 90, 75))
+    compiled = fit_empty_field(fields)
+    monkeypatch.setattr("reconstruction.empty_field.plane_waves", lambda *how: None)
+    plain = fit_empty_field(fields)
+    for name in ("offset", "tilt", "share", "noise", "uneven"):
+        found, expected = getattr(compiled, name), getattr(plain, name)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5), name
+
+
+def test_no_plane_wave_fits_a_dark_frame() -> None:
+    fields = 1 + 0.02 * of_random(3, 60, 60)
+    fields[1] = 0
+    fields[2, :30] = torch.nan
+    found = fit_empty_field(fields)
+    assert found.offset.isfinite().tolist() == [True, False, False]
+    assert float(found.noise[0]) == pytest.approx(0.02 / math.sqrt(2), rel=0.1)
 
 
 def test_torn_phases_are_unwrapped_as_without_compiled_loops(

@@ -20,7 +20,7 @@ from reconstruction.geometry import Views
 from reconstruction.inversion import CapPlan, contrast_of
 from reconstruction.reconstructor import Reconstructor
 from reconstruction.settings import ReconstructionSettings
-from reconstruction.tomogram import Spectrum, norm
+from reconstruction.tomogram import Spectrum, norm, to_centre, to_corner
 from reconstruction.wave_vectors import WaveVectors, find_wave_vectors
 from tests.exact_bead import INDEX, RADIUS_UM, exact_bead
 from tests.partial_waves import sphere_fields
@@ -307,6 +307,13 @@ def test_caps_average_overlapping_samples_and_stay_hermitian() -> None:
     exact = float(torch.linalg.vector_norm(torch.view_as_real(spectrum.values).double()))
     assert norm(spectrum.values) == pytest.approx(exact, rel=1e-6)
     assert torch.allclose(spectrum_of(2 * psi).values, 2 * spectrum.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 8), (2, 5, 7, 9), (1, 3, 2)])
+def test_volumes_are_moved_as_fftshift_does(shape: tuple[int, ...]) -> None:
+    volume, axes = torch.rand(shape), (-3, -2, -1)
+    assert torch.equal(to_centre(volume), torch.fft.fftshift(volume, dim=axes))
+    assert torch.equal(to_corner(volume), torch.fft.ifftshift(volume, dim=axes))
 
 
 def test_depths_are_blended_by_their_distance_from_the_planes() -> None:

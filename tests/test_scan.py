@@ -1,6 +1,7 @@
 """Angle scans: every frame belongs to its angle or is reported as lost."""
 
 import gc
+import itertools
 import threading
 import time
 import weakref
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from useq import MDAEvent, MDASequence
 
+from acquisition.devices.instrument import SimulatedInstrument
 from acquisition.errors import ScanError, ScanStopped
 from acquisition.interferograms import InterferogramStack, average
 from acquisition.microscope import Microscope
@@ -102,6 +104,46 @@ def test_dark_pictures_end_a_scan_and_are_none_of_its_angles(
         assert stack.lost == lost
         assert_rows_show_their_angles(stack, microscope)
         assert microscope.scan().complete
+
+
+def test_a_late_camera_costs_the_frames_that_it_did_not_deliver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has counted all triggers, so the frames before are those of their angles."""
+    expose, exposed = SimulatedInstrument.expose, itertools.count()
+
+    def held(self: SimulatedInstrument, start_s: float, exposure_ms: float) -> NDArray[Any]:
+        if next(exposed) == 6:
+            threading.current_thread().stop_event.wait()  # type: ignore[attr-defined]  # the core's
+        return expose(self, start_s, exposure_ms)
+
+    with small_microscope(scan={"patience_s": 0.2}) as microscope:
+        monkeypatch.setattr(SimulatedInstrument, "expose", held)
+        assert microscope.scan().lost == (6, 7, 8)
+
+
+class _Starved:
+    """Stands for the module ``time`` where the computer is busy: a short sleep takes 10 s."""
+
+    def __init__(self) -> None:
+        self._slept_s = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def perf_counter(self) -> float:
+        return time.perf_counter() + self._slept_s
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._slept_s += 10.0
+
+
+def test_a_camera_is_not_silent_while_the_computer_is_busy(
+    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acquisition.scanning.scan.time", _Starved())
+    assert microscope.scan().complete
 
 
 def test_a_shuffled_scan_is_put_in_order_and_says_so(microscope: Microscope) -> None:

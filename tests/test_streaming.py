@@ -23,6 +23,7 @@ from acquisition.scanning.collected_frames import CollectedFrames
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.sending import Sending
+from pipeline.tomograms.torch_device import torch_threads
 from pipeline.wire.bound_sockets import ANY_PORT, FRAMES_QUEUE, bind
 from pipeline.wire.frame_ring import SLOTS, FrameRing, RingPlace, RingReader
 from pipeline.wire.messages import Stamp
@@ -276,6 +277,14 @@ def test_between_two_scans_there_is_a_tomogram_of_the_newest_frames(
     progress.announce(PLACE.model_copy(update={"turn": 3}), "another position")
     progress.add(before.frames, range(4), scan)
     assert not halfway(progress)  # the other frames show what is at the position before
+
+
+def test_torch_gets_its_threads_back() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(DataError), torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise DataError("frames that do not fit")
+    assert torch.get_num_threads() == before
 
 
 # --- over the wire ---

@@ -59,8 +59,11 @@ class SimulatedCamera(CameraDevice):
 
     @pymm_property(name="TriggersReceived")
     def triggers_received(self) -> int:
-        """Return the number of trigger edges since the last arming."""
-        return self._armed.seen
+        """Return the number of trigger edges since the last arming.
+
+        A camera counts them as they come, however late it is with its frames.
+        """
+        return self._armed.received
 
     def get_exposure(self) -> float:
         """Return the exposure time in ms."""

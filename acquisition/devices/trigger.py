@@ -27,6 +27,13 @@ class TriggerInput:
         """Number of edges delivered since arming."""
         return self._seen
 
+    @property
+    def received(self) -> int:
+        """Number of edges that have come since arming, whether the camera got to them or not."""
+        now = time.perf_counter()
+        with self._changed:
+            return self._seen + sum(edge_s <= now for edge_s in self._edges)
+
     def discard_last_edge(self) -> None:
         """Remove the last edge from the count: the camera was busy and missed it."""
         self._seen -= 1

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["AngleScan", "AngleScanEngine", "pictures"]
 
 _POLL_S = 1e-3  # the core has no call that waits for a frame
+# Of the time between two looks for a frame, so much counts as the camera's silence. What is more,
+# the computer had no time for this program, nor perhaps for the camera's driver.
+_COUNTED_S = 2 * _POLL_S
 
 
 def pictures(config: AcquisitionConfig, k: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
@@ -230,15 +233,17 @@ class AngleScan:
     def _collect(self, frames: CollectedFrames, stop: threading.Event) -> None:
         """Collect all frames, or those until the camera is silent after the scan's duration."""
         patience_s = self.config.scan.patience_s
-        deadline = time.perf_counter() + self._duration_s + patience_s
+        left_s, looked_s = self._duration_s + patience_s, time.perf_counter()
         while len(frames) < self._shown:
             if stop.is_set():
                 raise ScanStopped(f"scan {self._sequence} was stopped after {len(frames)} frames")
+            before_s, looked_s = looked_s, time.perf_counter()
+            left_s -= min(looked_s - before_s, _COUNTED_S)
             running = self.core.isSequenceRunning()  # read first: the last frame may arrive after
             if self.core.getRemainingImageCount():
                 frames.add(*self._pop())
-                deadline = max(deadline, time.perf_counter() + patience_s)
-            elif not running or time.perf_counter() > deadline:
+                left_s = max(left_s, patience_s)
+            elif not running or left_s < 0:
                 break
             else:
                 time.sleep(_POLL_S)

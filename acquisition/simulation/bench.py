@@ -12,6 +12,7 @@ that does not produce a single wave gives no light in the sample arm, and so no 
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,19 +142,23 @@ class OpticalBench:
         """Return I (y, x), with |R| = 1."""
         if illumination.k is None:
             return np.ones(self.frame_shape, np.float32)
-        p, wave_y, wave_x = self.scene.field(illumination.k, time_s, stage_um)
+        p, *waves = self.scene.field(illumination.k, time_s, stage_um)
         angle = self._phase_drift(time_s)
         turn = illumination.amplitude * complex(math.cos(angle), math.sin(angle))
-        fringes = p * (self._wave(illumination, illumination.k) * np.complex64(turn))
-        fringes *= wave_y
-        fringes *= wave_x
+        fringes = p * self._wave(illumination, illumination.k, waves)
+        fringes *= np.complex64(turn)
         intensity = np.square(fringes.real) + np.square(fringes.imag)
         intensity += 2 * fringes.real
         intensity += 1
         return np.asarray(intensity, dtype=np.float32)
 
-    def _wave(self, light: Illumination, k: tuple[float, float]) -> NDArray[np.complex64]:
-        """Return the incident wave times conj(R) and the static transmission, (y, x), cached."""
+    def _wave(
+        self, light: Illumination, k: tuple[float, float], waves: Sequence[NDArray[np.complex64]]
+    ) -> NDArray[np.complex64]:
+        """Return the incident wave times conj(R), ``waves`` and the static transmission, (y, x).
+
+        It is cached: ``waves``, those of ``Scene.field``, are always the same for a light.
+        """
         if light not in self._waves:
             rows, columns = self.frame_shape
             pixel = self.optics.pixel_size_um
@@ -162,7 +167,7 @@ class OpticalBench:
             along_y = np.exp(2j * np.pi * (k[1] + self.carrier[1]) * y)
             along_x = np.exp(2j * np.pi * (k[0] + self.carrier[0]) * x)
             wave = self._static * along_y[:, None] * along_x * _cone_amplitude(light.spread, y, x)
-            self._waves[light] = wave.astype(np.complex64)
+            self._waves[light] = (wave * waves[0] * waves[1]).astype(np.complex64)
         return self._waves[light]
 
     def _phase_drift(self, time_s: float) -> float:

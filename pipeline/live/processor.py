@@ -23,7 +23,7 @@ from pipeline.live.process_settings import KeepSetting, ProcessSettings
 from pipeline.live.receiver import ArrivedFrames, ArrivedScan, BackgroundKey, Receiver
 from pipeline.live.scan_in_progress import ScanInProgress
 from pipeline.live.service import CommandServer, Publisher, Rate
-from pipeline.tomograms.torch_device import torch_device
+from pipeline.tomograms.torch_device import torch_device, torch_threads
 from pipeline.wire.bound_sockets import Context, Socket
 from pipeline.wire.messages import (
     Command,
@@ -153,7 +153,11 @@ class Processor:
         return self._fields_checked or needs_fields(self._method, self._corrections)
 
     def _read_along(self, arrived: ArrivedFrames) -> None:
-        """Reconstruct what has arrived of a scan that is still being taken."""
+        """Reconstruct what has arrived of a scan that is still being taken.
+
+        On half of the cores, since others take the scan. Operations on a few frames are small: two
+        threads take half as much processor time again as one.
+        """
         scan = self._scan
         if scan is None or arrived.key != self._planned or not self._reads_along:
             return
@@ -171,7 +175,8 @@ class Processor:
             scan.announce(arrived.place, arrived.view.position)
             scan.reconstructor.keep_fields = self._needs_fields()
             try:
-                scan.add(frames, arrived.angles, stack)
+                with torch_threads(max(1, (os.cpu_count() or 1) // 2)):
+                    scan.add(frames, arrived.angles, stack)
             except LiveTomoError:
                 return  # the whole scan says it
         if self._update_every and scan.halfway:

@@ -1,10 +1,13 @@
-"""Choice of the torch device: the processor or a CUDA GPU."""
+"""Choice of the torch device: the processor or a CUDA GPU, and the number of threads."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 
 from acquisition.errors import ConfigurationError
 
-__all__ = ["torch_device"]
+__all__ = ["torch_device", "torch_threads"]
 
 
 def torch_device(name: str | None) -> str:
@@ -17,3 +20,14 @@ def torch_device(name: str | None) -> str:
             f"device {name!r} needs a CUDA GPU and a torch build with CUDA, found none: use cpu"
         )
     return str(name)
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -42,8 +42,8 @@ def view_of(
     raw, spectrum = reconstruction.tomogram, reconstruction.spectrum
     uncertainty = None if regularized is None else regularized.uncertainty
     return TomogramView(
-        raw=raw.index.cpu().numpy(),
-        regularized=None if regularized is None else regularized.index.cpu().numpy(),
+        raw=_on_processor(raw.index),
+        regularized=None if regularized is None else _on_processor(regularized.index),
         method=method,
         voxel_size_um=raw.voxel_size_um,
         medium_index=raw.optics.medium_index,
@@ -55,12 +55,23 @@ def view_of(
         warnings=warnings,
         optics=raw.optics,
         measured=np.packbits((spectrum.measured > 0).cpu().numpy()),
-        uncertainty=None if uncertainty is None else uncertainty.cpu().numpy(),
+        uncertainty=None if uncertainty is None else _on_processor(uncertainty),
         data_residual=(regularized or raw).data_residual,
         constraint=(regularized or raw).provenance.get("constraint", "auto"),
         window=None if raw.window is None else (raw.window.shape, raw.window.voxel_size_um),
         light=light,
     )
+
+
+def _on_processor(volume: torch.Tensor) -> NDArray[np.float32]:
+    """Return a volume in the computer's memory: coming from a GPU, in memory that it can write to.
+
+    A copy into other memory goes through such memory of the driver's, piece by piece. torch keeps
+    it, once it is free again, for the next volume.
+    """
+    if volume.device.type == "cpu":
+        return volume.numpy()
+    return torch.empty(volume.shape, dtype=volume.dtype, pin_memory=True).copy_(volume).numpy()
 
 
 def light_path(

@@ -14,7 +14,9 @@ from numba import carray, types  # type: ignore[attr-defined]  # numba does not 
 __all__ = ["folded", "solved", "unfolded"]
 
 _FLOATS = types.CPointer(types.float32)
-_COUNT, _NUMBER = types.int64, types.float32
+# Of a signed place numba asks each time whether it counts from the end: twice the time in all.
+_COUNT, _NUMBER = types.uint64, types.float32
+_ONE, _TWO = np.uint64(1), np.uint64(2)  # with a signed number the sum would be a float
 _HALF = np.float32(0.5)
 _c = functools.partial(numba.cfunc, fastmath=True, error_model="numpy")
 
@@ -22,13 +24,13 @@ _c = functools.partial(numba.cfunc, fastmath=True, error_model="numpy")
 @_c(types.void(*(_FLOATS,) * 3, *(_COUNT,) * 3, _NUMBER, *(_COUNT,) * 2))
 def folded(half_at, whole_at, row_at, depth, rows, columns, scale, first, end):
     """Write the Hartley spectrum of ``scale half``. ``row_at`` has room for one row."""
-    kept = columns // 2 + 1
+    kept = columns // _TWO + _ONE
     half = carray(half_at, (depth, rows, kept, 2))
     whole, row = carray(whole_at, (depth, rows, columns)), carray(row_at, (columns,))
     for z in range(first, end):
-        back_z = depth - z if z > 0 else 0
+        back_z = (depth - z) % depth
         for y in range(rows):
-            back_y = rows - y if y > 0 else 0
+            back_y = (rows - y) % rows
             for x in range(kept):
                 re, im = scale * half[z, y, x, 0], scale * half[z, y, x, 1]
                 whole[z, y, x] = re - im
@@ -38,9 +40,10 @@ def folded(half_at, whole_at, row_at, depth, rows, columns, scale, first, end):
             # K and -K are both there: their mean belongs to a real volume, as irfftn takes it
             re, im = half[back_z, back_y, 0, 0], half[back_z, back_y, 0, 1]
             whole[z, y, 0] = _HALF * (whole[z, y, 0] + scale * (re + im))
-            if columns % 2 == 0:
-                re, im = half[back_z, back_y, kept - 1, 0], half[back_z, back_y, kept - 1, 1]
-                whole[z, y, kept - 1] = _HALF * (whole[z, y, kept - 1] + scale * (re + im))
+            if columns % _TWO == 0:
+                middle = columns // _TWO
+                re, im = half[back_z, back_y, middle, 0], half[back_z, back_y, middle, 1]
+                whole[z, y, middle] = _HALF * (whole[z, y, middle] + scale * (re + im))
 
 
 @numba.njit(fastmath=True, inline="always")
@@ -57,15 +60,15 @@ def solved(
     half_at, added_at, weight_at, whole_at, row_at, depth, rows, columns, scale, share, first, end
 ):
     """Write the Hartley spectrum of (scale half + share added) weight; as ``folded``."""
-    kept = columns // 2 + 1
+    kept = columns // _TWO + _ONE
     half = carray(half_at, (depth, rows, kept, 2))
     added = carray(added_at, (depth, rows, kept, 2))
     weight = carray(weight_at, (depth, rows, kept))
     whole, row = carray(whole_at, (depth, rows, columns)), carray(row_at, (columns,))
     for z in range(first, end):
-        back_z = depth - z if z > 0 else 0
+        back_z = (depth - z) % depth
         for y in range(rows):
-            back_y = rows - y if y > 0 else 0
+            back_y = (rows - y) % rows
             for x in range(kept):
                 re, im = _solved(half, added, weight, scale, share, z, y, x)
                 whole[z, y, x] = re - im
@@ -74,9 +77,10 @@ def solved(
                 whole[back_z, back_y, x] = row[columns - x]
             re, im = _solved(half, added, weight, scale, share, back_z, back_y, 0)
             whole[z, y, 0] = _HALF * (whole[z, y, 0] + re + im)
-            if columns % 2 == 0:
-                re, im = _solved(half, added, weight, scale, share, back_z, back_y, kept - 1)
-                whole[z, y, kept - 1] = _HALF * (whole[z, y, kept - 1] + re + im)
+            if columns % _TWO == 0:
+                middle = columns // _TWO
+                re, im = _solved(half, added, weight, scale, share, back_z, back_y, middle)
+                whole[z, y, middle] = _HALF * (whole[z, y, middle] + re + im)
 
 
 @_c(types.void(*(_FLOATS,) * 2, *(_COUNT,) * 8))
@@ -85,11 +89,11 @@ def unfolded(half_at, whole_at, depth, rows, columns, by_z, by_y, by_x, first, e
 
     Moved: as a periodic volume, along x by 0 or columns // 2.
     """
-    kept = columns // 2 + 1
+    kept = columns // _TWO + _ONE
     half = carray(half_at, (depth, rows, kept, 2))
     whole = carray(whole_at, (depth, rows, columns))
     around = min(kept, columns - by_x)  # from here on x comes to the row's begin
-    back_x = by_x - columns if by_x > 0 else 0
+    end_x = by_x if by_x > 0 else columns
     for z in range(first, end):
         to_z, back_z = (z + by_z) % depth, (depth - z + by_z) % depth
         for y in range(rows):
@@ -97,8 +101,6 @@ def unfolded(half_at, whole_at, depth, rows, columns, by_z, by_y, by_x, first, e
             for x in range(around):
                 whole[to_z, to_y, x + by_x] = half[z, y, x, 0] - half[z, y, x, 1]
             for x in range(around, kept):
-                whole[to_z, to_y, x + back_x] = half[z, y, x, 0] - half[z, y, x, 1]
-            for x in range(kept, columns):
-                whole[back_z, back_y, x + back_x] = (
-                    half[z, y, columns - x, 0] + half[z, y, columns - x, 1]
-                )
+                whole[to_z, to_y, x + by_x - columns] = half[z, y, x, 0] - half[z, y, x, 1]
+            for x in range(_ONE, columns - kept + _ONE):  # -x, from the end of the row
+                whole[back_z, back_y, end_x - x] = half[z, y, x, 0] + half[z, y, x, 1]

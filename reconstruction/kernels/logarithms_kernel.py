@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numba import carray, types  # type: ignore[attr-defined]  # numba does not list them
 
-__all__ = ["logarithm"]
+__all__ = ["angle", "logarithm"]
 
 _FLOATS = types.CPointer(types.float32)
 _COUNT, _NUMBER = types.int64, types.float32
@@ -39,7 +39,7 @@ def _ln(x):
 
 
 @numba.njit(fastmath=True, inline="always")
-def _angle(re, im):
+def angle(re, im):
     """Return the angle of a complex number, from -pi to pi; 0 of zero."""
     across, along = abs(im), abs(re)
     x = min(across, along) / max(max(across, along), _f(1e-30))
@@ -76,7 +76,7 @@ def logarithm(u_at, logarithm_at, extremes_at, row_at, rows, columns, faintest, 
         for y in range(rows):
             for x in range(columns):
                 re, im = u[view, y, x, 0], u[view, y, x, 1]
-                phase = _angle(re, im)
+                phase = angle(re, im)
                 result[view, y, x, 0] = _f(0.5) * _ln(max(re * re + im * im, faintest))
                 result[view, y, x, 1] = phase
                 row[x] = phase

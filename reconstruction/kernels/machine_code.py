@@ -103,7 +103,8 @@ def _key(source: Path, names: tuple[str, ...]) -> str:
     versions = [importlib.metadata.version(package) for package in _PACKAGES]
     processor = [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     parts = [llvm.get_process_triple(), *processor, *versions, *names]
-    sources = source.read_bytes() + Path(__file__).read_bytes()
+    kernels = sorted(source.parent.glob("*_kernel.py"))  # one may use functions of another
+    sources = b"".join(file.read_bytes() for file in (source, *kernels, Path(__file__)))
     return hashlib.sha256("\0".join(parts).encode() + sources).hexdigest()[:16]
 
 

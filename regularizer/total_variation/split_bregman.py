@@ -35,7 +35,7 @@ import torch
 from acquisition.errors import DataError, Stopped
 from reconstruction.inversion import contrast_of
 from reconstruction.kernels.hartley import hartley
-from reconstruction.tomogram import Spectrum
+from reconstruction.tomogram import Spectrum, to_centre, to_corner
 from regularizer.interface import Progress
 from regularizer.total_variation.compiled import CompiledPass
 from regularizer.total_variation.fused import FusedPass
@@ -91,6 +91,7 @@ class SplitBregman:
         scales = list(highest) if scale is None else [scale] * len(spectra)
         self.scale = torch.tensor(scales, dtype=dtype, device=device).reshape(-1, 1, 1, 1)
         self._weights = parameters.weights(self._first.voxel_size_um)
+        self._masks: list[torch.Tensor] = []
         self._take(spectra)
         fused = fused and dtype == torch.float32
         self._fused = fused_pass(device) if fused else None
@@ -106,12 +107,15 @@ class SplitBregman:
     def _take(self, spectra: Sequence[Spectrum]) -> None:
         """Set the measured values g, zero where not measured, and the measured voxels M."""
         p, dtype, device = self.parameters, self.scale.dtype, self.scale.device
-        self._measured = torch.stack([one.measured > 0 for one in spectra]).to(dtype)
+        masks = [one.measured for one in spectra]
+        if list(map(id, masks)) != list(map(id, self._masks)):  # scans of a plan share theirs
+            self._masks = masks
+            self._measured = torch.stack([mask > 0 for mask in masks]).to(dtype)
         values = torch.stack([one.values for one in spectra]).to(dtype.to_complex())
-        self._data = self._fidelity = values.mul_(p.mu / self.scale)  # mu M g
-        eigenvalues = _laplacian_eigenvalues(self.shape, self._weights, device, dtype)
-        weight = (p.mu * self._measured).add_(eigenvalues, alpha=p.tau).add_(p.gamma)
-        self._weight = weight.reciprocal_()
+        torch.view_as_real(values).mul_((p.mu / self.scale)[..., None])
+        self._data = self._fidelity = values  # mu M g
+        penalty = _penalty(self.shape, self._weights, p.tau, p.gamma, device, dtype)
+        self._weight = torch.add(penalty, self._measured, alpha=p.mu).reciprocal_()
 
     def start_from(self, contrast: torch.Tensor) -> None:
         """Start warm from a contrast ([volumes,] z, y, x), centre at n//2.
@@ -120,7 +124,7 @@ class SplitBregman:
         spoil a good start.
         """
         start = contrast.to(self.f.dtype).reshape(self.f.shape) / self.scale
-        self.f = torch.fft.ifftshift(start, dim=_AXES)
+        self.f = to_corner(start)
         for axis in range(3):
             _difference(self.f, axis, self._weights[axis], self.v[:, axis])
         length = self.v.abs()
@@ -180,7 +184,7 @@ class SplitBregman:
                     break
             if outer + 1 < p.outer:
                 self._add_back()
-        contrast: torch.Tensor = torch.fft.fftshift(self.f, dim=_AXES)
+        contrast = to_centre(self.f)
         if p.nonnegative:
             contrast.clamp_min_(0)
         contrast.mul_(self.scale)
@@ -296,16 +300,21 @@ def _raw_maximum(spectrum: Spectrum, nonnegative: bool) -> float:
 
 
 @functools.lru_cache(maxsize=4)
-def _laplacian_eigenvalues(
-    shape: tuple[int, int, int], weights: Weights, device: torch.device, dtype: torch.dtype
+def _penalty(
+    shape: tuple[int, int, int],
+    weights: Weights,
+    tau: float,
+    gamma: float,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> torch.Tensor:
-    """Return |D|^2 on the half spectrum: the sum of (2 w sin(pi m / n))^2."""
+    """Return tau |D|^2 + gamma on the half spectrum: |D|^2 is the sum of (2 w sin(pi m / n))^2."""
     total = torch.zeros((1, 1, 1), dtype=torch.float64)
     for axis, (n, weight) in enumerate(zip(shape, weights, strict=True)):
         m = torch.arange(n // 2 + 1 if axis == 2 else n, dtype=torch.float64)
         eigenvalue = (2 * weight * torch.sin(torch.pi * m / n)) ** 2
         total = total + eigenvalue.reshape([-1 if a == axis else 1 for a in range(3)])
-    return total.to(device, dtype)
+    return (tau * total + gamma).to(device, dtype)
 
 
 # The axes of these are 0, 1, 2 for z, y, x, counted from the end: volumes may be several.

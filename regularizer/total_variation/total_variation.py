@@ -138,9 +138,9 @@ def _change(last: tuple[SplitBregman, Spectrum], highest: float, spectrum: Spect
         return math.inf
     if abs(highest / float(solver.scale) - 1) > _SAME_SCALE:
         return math.inf
-    now, then = spectrum.values.flatten(), before.values.flatten()
+    now, then = spectrum.values, before.values
     if before.measured is spectrum.measured:  # all others are zero
-        now, then = now[spectrum.voxels], then[spectrum.voxels]
+        now, then = now.take(spectrum.voxels), then.take(spectrum.voxels)
     change = norm(now - then) / max(norm(now), 1e-30)
     noise = math.hypot(before.noise or 0.0, spectrum.noise or 0.0)
     return math.sqrt(max(change**2 - noise**2, 0.0))
