@@ -35,7 +35,7 @@ class Layer:
     """
 
     def __init__(self, picture: "Picture", lut: Colours | None, *, added: bool) -> None:
-        self.image: NDArray[Any] | None = None
+        self.image: Any = None  # an array, once one is drawn
         self.levels, self.lut, self.place = (0.0, 1.0), lut, QRectF()
         modes = QPainter.CompositionMode
         self._mode = modes.CompositionMode_Plus if added else modes.CompositionMode_SourceOver
