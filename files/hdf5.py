@@ -69,13 +69,31 @@ def create_file(path: Path, file_format: str, attributes: Attributes) -> h5py.Fi
 
 @contextmanager
 def read_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading: one that is closed, still growing, or whose writer was killed."""
+    """Open a file for reading: one that is closed, still growing, or whose writer was killed.
+
+    Raises
+    ------
+    DataError
+        If it is no HDF5 file, or HDF5 finds it damaged while it is read.
+    """
     try:
         file = h5py.File(path, "r", swmr=True, locking="best-effort")
     except OSError as error:
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            if not _is_damage(error):
+                raise
+            raise DataError(f"{path} cannot be read, it was cut off or damaged: {error}") from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether it is HDF5's word for a file that it cannot follow, not for an absent name."""
+    text = str(error).lstrip("'\"")
+    absent = isinstance(error, KeyError) and ("doesn't exist" in text or "not found" in text)
+    return text.startswith(("Can't", "Unable to", "Unspecified")) and not absent
 
 
 def create_growing(
