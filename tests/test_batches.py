@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,6 +239,18 @@ def test_a_batch_that_was_interrupted_goes_on_and_skips_what_is_done(
     list(run_batch([whole], Counted()))
     assert_same(both[1].output, whole.output)
     assert kind_of(whole.output) == "tomograms"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory"), OSError()])
+def test_an_error_of_any_kind_is_one_of_its_file(error: Exception, tmp_path: Path) -> None:
+    class Failing(CopyWork):
+        def all(self) -> Sequence[int]:
+            raise error
+
+    work = Failing(tmp_path / "a.h5", tmp_path / "b.h5", 1, tmp_path / "victim")
+    results = list(run_batch([work, work], Counted()))
+    assert [one.state for one in results] == ["failed", "failed"]
+    assert all(one.error in (str(error), type(error).__name__) for one in results)
 
 
 def test_a_damaged_recording_of_a_folder_is_taken_to_be_reported(
