@@ -7,6 +7,7 @@ whose writer was killed stays marked as open for writing, so readers must open i
 ``swmr=True``, as here.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ Attributes = Mapping[str, Any]
 VERSION = 1
 _PLANES = 16
 _SWMR_TRIES, _SWMR_PAUSE_S = 20, 0.05
+_SUPERBLOCK = b"\x89HDF\r\n\x1a\n\x03\x08\x08"  # version 3, as all of ours
+_END_OF_FILE = slice(28, 36)  # of the superblock
 # HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
 LIBRARY_VERSION = ("v110", "v110")
 
@@ -74,8 +77,9 @@ def read_file(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     DataError
-        If it is no HDF5 file, or HDF5 finds it damaged while it is read.
+        If it is no HDF5 file, or was cut off, or HDF5 finds it damaged while it is read.
     """
+    _check_whole(path)
     try:
         file = h5py.File(path, "r", swmr=True, locking="best-effort")
     except OSError as error:
@@ -87,6 +91,30 @@ def read_file(path: Path) -> Iterator[h5py.File]:
             if not _is_damage(error):
                 raise
             raise DataError(f"{path} cannot be read, it was cut off or damaged: {error}") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that ends before its superblock says.
+
+    HDF5 leaves that to the reader in SWMR mode, and waits there for what is missing: it tries a
+    hundred times, each after twice the pause.
+    """
+    size, needed = 0, 0
+    for _ in range(_SWMR_TRIES):  # a writer may be about to write the rest
+        try:
+            with path.open("rb") as file:
+                block = file.read(_END_OF_FILE.stop)
+                size = file.seek(0, os.SEEK_END)
+        except OSError:
+            return  # h5py says why
+        needed = int.from_bytes(block[_END_OF_FILE], "little")
+        if not block.startswith(_SUPERBLOCK) or size >= needed:
+            return
+        time.sleep(_SWMR_PAUSE_S)
+    raise DataError(
+        f"{path} cannot be read, it was cut off: it must have {needed} bytes and has {size}: copy "
+        "it anew"
+    )
 
 
 def _is_damage(error: Exception) -> bool:
