@@ -60,10 +60,8 @@ def _image(
     if options.dataset:
         found = group.get(options.dataset)
         if not isinstance(found, zarr.Group):
-            names = ", ".join(sorted(group.group_keys())) or "none"
-            raise DataError(
-                f"{path} must hold the image {options.dataset!r}, found groups: {names}"
-            )
+            held = ", ".join(sorted(group.group_keys())) or "none"
+            raise DataError(f"{path} must hold the image {options.dataset!r}, found groups: {held}")
         group = found
     about = _metadata(group)
     if "multiscales" in about:
