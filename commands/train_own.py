@@ -124,7 +124,7 @@ def _source(options: Namespace, device: "torch.device") -> _Source:
 
 def _recordings(options: Namespace, device: "torch.device", most: int) -> _Source:
     """Return the recordings of a folder; tomogram files among them are passed over."""
-    from files.kinds import kind_of
+    from files.kinds import kind_of, may_be
     from files.recording import read_recording
     from pipeline.tomograms.recipe import settings_for
     from reconstruction.reconstructor import Reconstructor
@@ -137,8 +137,10 @@ def _recordings(options: Namespace, device: "torch.device", most: int) -> _Sourc
     def holds_scans(path: Path) -> bool:
         try:
             return kind_of(path) == "recording"
-        except DataError:
-            return False  # something else, or without a finished scan
+        except DataError as error:  # something else, damaged, or without a finished scan
+            if may_be(path, "recording"):
+                print(f"{path.name} is left out: {error}", flush=True)
+            return False
 
     candidates = _files_in(options.recordings, _RECORDING_SUFFIXES)
     files = [path for path in candidates if holds_scans(path)]

@@ -139,6 +139,7 @@ def test_recordings_train_the_shipped_network_and_are_reported(
     assert train(tmp_path, "--recordings", recordings) == 0
     page = capsys.readouterr().out
     assert "held-out file" in page and "residual" in page
+    assert "notes.h5 is left out: " in page
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     (row,) = report["scans"]
     assert (tmp_path / "run" / "report.md").read_text("utf-8") in page
