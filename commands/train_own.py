@@ -49,10 +49,13 @@ def train_own(options: Namespace) -> int:
 
     from regularizer.networks.trained import load_network
     from regularizer.training.own_report import judge, report_page, verdict_on
-    from regularizer.training.steps import train
+    from regularizer.training.steps import Settings, train
 
     network = (options.network or ["light-unet"])[0]
-    load_network(network, options.start)  # before the samples are made
+    load_network(network, options.start)  # before the samples are made, and whether numbers can be
+    Settings(
+        network, _STEPS if options.steps is None else options.steps, options.batch, options.rate
+    )
     device = torch.device(options.device)
     data = options.data or _RUNS / "data"
     source = _source(options, device)

@@ -42,7 +42,7 @@ __all__ = [
 Attributes = Mapping[str, Any]
 VERSION = 1
 _PLANES = 16
-_SWMR_TRIES, _SWMR_PAUSE_S = 20, 0.05
+_SWMR_TRIES, _WHOLE_TRIES, _SWMR_PAUSE_S = 20, 5, 0.05
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n\x03\x08\x08"  # version 3, as all of ours
 _END_OF_FILE = slice(28, 36)  # of the superblock
 # HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
@@ -100,7 +100,7 @@ def _check_whole(path: Path) -> None:
     hundred times, each after twice the pause.
     """
     size, needed = 0, 0
-    for _ in range(_SWMR_TRIES):  # a writer may be about to write the rest
+    for _ in range(_WHOLE_TRIES):  # a writer may be about to write the rest
         try:
             with path.open("rb") as file:
                 block = file.read(_END_OF_FILE.stop)

@@ -206,7 +206,7 @@ def _pairs(regularizer: str, raw: float) -> float:
 def _pair_s(shape: tuple[int, int, int]) -> float:
     """Return the time of a forward and an inverse transform of a part of such a volume, scaled."""
     z, y, x = shape
-    part = torch.zeros(z, min(y, 128), min(x, 128))
+    part = torch.zeros(min(z, 128), min(y, 128), min(x, 128))
     times = []
     for _ in range(3):
         begin = time.perf_counter()
