@@ -28,7 +28,7 @@ __all__ = ["VolumeGrid", "plan_volume", "steepest_tangent"]
 Shape = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]
 _SLICES = 64
-_WIDEST = 4.0  # fields of view: what is asked beyond is a wrong unit
+_WIDEST, _FARTHEST = 100.0, 4.0  # fields of view: size and refocus beyond are in a wrong unit
 # 2 leaves 0.01 of the correlation, 4 gains 0.002: docs/explanation/accuracy.md
 _ROTATED_OVERSAMPLING = 3
 
@@ -96,9 +96,9 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
     dz = optics.axial_resolution_um / 2 if rotations is None else dx
     slices = _SLICES if rotations is None else max(views.field_shape)
     widest_um = max(n * d for n, d in zip(views.field_shape, (dy, dx), strict=True))
-    if abs(settings.refocus_um) > _WIDEST * widest_um:
+    if abs(settings.refocus_um) > _FARTHEST * widest_um:
         raise ConfigurationError(
-            f"a field of {widest_um:.3g} um can be refocused by at most {_WIDEST:g} times that, "
+            f"a field of {widest_um:.3g} um can be refocused by at most {_FARTHEST:g} times that, "
             f"further away its light has left it, got {settings.refocus_um:g} um"
         )
     window = _requested_window(settings, views, dz, slices)

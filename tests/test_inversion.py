@@ -419,7 +419,7 @@ def test_a_volume_that_does_not_fit_into_memory_is_refused_with_what_would(
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"size_um": (1e4, 1e4)}, "at most 4 times the field of view of 11.5 um"),
+        ({"size_um": (1e4, 1e4)}, "at most 100 times the field of view of 11.5 um"),
         ({"voxel_um": 106.7}, "a voxel must be smaller than the volume, which is 11.5 um wide"),
         ({"refocus_um": -1e3}, "a field of 11.5 um can be refocused by at most 4 times that"),
     ],

@@ -92,8 +92,8 @@ class Settings:
                 raise ConfigurationError(f"--{name} must be at least {least}, got {value:g}")
         if self.patch < _HALVED or self.patch % _HALVED:
             raise ConfigurationError(
-                f"--patch must be a multiple of {_HALVED}, since networks halve it three times, got "
-                f"{self.patch}"
+                f"--patch must be a multiple of {_HALVED}, since networks halve it three times, "
+                f"got {self.patch}"
             )
 
     @property
