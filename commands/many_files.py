@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from acquisition.errors import ConfigurationError, DataError
+from acquisition.errors import ConfigurationError, LiveTomoError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -92,7 +92,7 @@ def say_needs(
     needs: list[Needs] = []
     looked_at = works[:_LOOKED_AT]
     for work in looked_at:
-        with suppress(DataError, OSError):
+        with suppress(LiveTomoError, OSError):
             if (found := work.needs()) is not None:
                 needs.append(found)
     if not needs:
@@ -146,8 +146,8 @@ def run_works(
     incomplete = 0
     with progress_bar(title, len(works)) as plain:
         bar = BatchBar(plain, unit)
-        for result in _results(works, options, bar):
-            more = finish(result, bar) if finish and result.state != "failed" else ()
+        for made in _results(works, options, bar):
+            result, more = _finished(made, bar, finish)
             whole = all(getattr(row, "complete", True) for row in result.rows)
             incomplete += result.state == "failed" or not whole
             if options.json:
@@ -159,6 +159,20 @@ def run_works(
     else:
         print(f"{len(works) - incomplete} of {len(works)} files are complete")
     return 1 if incomplete else 0
+
+
+def _finished(
+    result: "FileResult",
+    bar: "BatchBar",
+    finish: "Callable[[FileResult, BatchProgress], Sequence[str]] | None",
+) -> "tuple[FileResult, Sequence[str]]":
+    """Do what remains with a file; one that fails there is a failed file and stops no other."""
+    if finish is None or result.state == "failed":
+        return result, ()
+    try:
+        return result, finish(result, bar)
+    except (LiveTomoError, OSError) as error:
+        return replace(result, state="failed", error=str(error)), ()
 
 
 def _results(

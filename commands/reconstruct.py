@@ -20,7 +20,7 @@ from acquisition.choices import (
     check_refine,
     check_regularizer,
 )
-from acquisition.errors import ConfigurationError, DataError
+from acquisition.errors import ConfigurationError
 from acquisition.loading import loading
 from acquisition.scan_name import scan_name
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
@@ -291,12 +291,9 @@ def _work(
 
 
 def _is_recording(path: Path) -> bool:
-    from files.kinds import kind_of
+    from files.kinds import may_be
 
-    try:
-        return kind_of(path) == "recording"
-    except DataError:
-        return False
+    return may_be(path, "recording")
 
 
 def _print_reconstructed(job: "TomogramJob", rows: "Sequence[ScanResult]", as_json: bool) -> None:

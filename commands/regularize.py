@@ -22,7 +22,7 @@ from acquisition.errors import ConfigurationError, DataError
 from commands.many_files import add_cluster, check_cluster, on_cluster, run_works, say_needs
 from commands.options import METHODS, add_device, add_json, add_output
 from files.batch_files import BatchFile, batch_files, is_batch
-from files.exporting.formats import FORMATS
+from files.exporting.formats import FORMATS, default_exports
 from regularizer.total_variation.parameters import PRESETS
 
 if TYPE_CHECKING:
@@ -101,9 +101,28 @@ def run(options: Namespace) -> int:
             f"{options.regularizer!r}: choose tv, or leave the preset out"
         )
     check_cluster(options)
+    _check_exports(options)
     if on_cluster(options) or is_batch(options.files, options.output):
         return _run_batch(options)
     return _run_one(options)
+
+
+def _check_exports(options: Namespace) -> None:
+    """Leave double formats out; refuse two that would write one file, and what cannot be made."""
+    from files.figures.movies import missing_encoder
+
+    options.to = list(dict.fromkeys(options.to))
+    by_suffix: dict[str, str] = {}
+    for kind in options.to:
+        suffix = FORMATS[kind].suffix
+        if FORMATS[kind].movie and (missing := missing_encoder(suffix)):
+            raise ConfigurationError(missing)
+        if suffix in by_suffix:
+            raise ConfigurationError(
+                f"--to {by_suffix[suffix]} and {kind} would both write a file that ends in "
+                f"{suffix}: choose one, and make the other with `launcher.py export -o`"
+            )
+        by_suffix[suffix] = kind
 
 
 def _run_one(options: Namespace) -> int:
@@ -112,10 +131,20 @@ def _run_one(options: Namespace) -> int:
     from pipeline.tomograms.file_work import on_this_machine
     from pipeline.tomograms.volume_job import VolumeJob
 
-    for kind in options.to:  # before the work is done
-        check_output(_exported(options.output, kind))
     work = _work(options, options.files[0], options.output)
     volumes, recipe = work.opened()
+    left = _exports_left(options, options.output, len(volumes))
+    if left and options.output.exists() and not work.left():  # it ended in the exports
+        with progress_bar("Exporting", len(left)) as bar:
+            work.finish(bar)
+            exported = _export(options.output, left, bar.say)
+        _tell(options, volumes, len(volumes), (), exported)
+        return 0
+    if not options.output.exists():
+        check_output(options.output)  # that its folder does
+    for kind in options.to:  # before the work is done
+        for path in default_exports(options.output, kind, len(volumes)):
+            check_output(path)
     recipe = on_this_machine(recipe)
     say_needs([work], device=options.device)
     with progress_bar("Regularizing", len(volumes)) as bar:
@@ -124,6 +153,15 @@ def _run_one(options: Namespace) -> int:
         exported = _export(options.output, options.to, bar.say)
     _tell(options, volumes, job.done, rows, exported)
     return 0
+
+
+def _exports_left(options: Namespace, output: Path, scans: int) -> list[str]:
+    """Return the formats of which a file is missing."""
+    return [
+        kind
+        for kind in options.to
+        if not all(path.exists() for path in default_exports(output, kind, scans))
+    ]
 
 
 def _run_batch(options: Namespace) -> int:
@@ -137,8 +175,8 @@ def _run_batch(options: Namespace) -> int:
         return _lines(cast("VolumeResult", row))
 
     def finish(made: "FileResult", progress: "BatchProgress") -> Sequence[str]:
-        left = [kind for kind in options.to if not _exported(made.output, kind).exists()]
-        return _export(made.output, left, progress.say)
+        scans = made.held + len(made.rows)
+        return _export(made.output, _exports_left(options, made.output, scans), progress.say)
 
     return run_works(works, options, "Regularizing", "volumes", describe, finish)
 
@@ -153,10 +191,6 @@ def _is_volume(path: Path) -> bool:
         return kind_of(path) != "recording"
     except DataError:
         return True  # not a file of LiveTomo
-
-
-def _exported(output: Path, kind: str) -> Path:
-    return output.with_name(output.stem + FORMATS[kind].suffix)
 
 
 def _export(output: Path, kinds: Sequence[str], say: Callable[[str], None]) -> list[str]:
@@ -208,7 +242,6 @@ def _tell(
     rows: "Sequence[VolumeResult]",
     exported: Sequence[str],
 ) -> None:
-    notes = volumes.source.notes
     if options.json:
         figures = {
             "output": str(options.output),
@@ -220,12 +253,10 @@ def _tell(
             "volumes": [asdict(row) for row in rows],
             "fluorescence": [one.name for one in volumes.source.fluorescence],
             "exported": list(exported),
-            "warnings": list(notes),
+            "warnings": list(volumes.source.notes),
         }
         print(json.dumps(figures))
         return
-    for note in notes:
-        print(note)
     for row in rows:
         print("\n".join(_lines(row)))
     made = f"{resumed + len(rows)} of {len(volumes)} volumes"

@@ -39,7 +39,7 @@ _BY_TIME = {"frame": _FRAME, "patch": 64}
 _SIMULATED = (
     "minutes", "objects", "bulk", "frame", "patch", "kinds", "jobs", "corrections", *OF_SHARDS,
 )  # fmt: skip
-_OWN = ("target", "scans", "optics")
+_OWN = ("target", "scans", "optics", "volume_um")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -97,6 +97,8 @@ def add_options(parser: ArgumentParser) -> None:
     add("--target", choices=("auto", "multislice", "volume"), help=text)
     text = "wavelength, NA and medium of volumes whose files do not name them, as for regularize"
     add("--optics", type=Path, metavar="TOML", help=text)
+    text = "voxel size of volumes whose files do not have it"
+    add("--volume-um", nargs=3, type=float, metavar=("DZ", "DY", "DX"), help=text)
     text = "scans of each file that are taken, spread evenly; default: 5"
     add("--scans", type=int, metavar="N", help=text)
 
@@ -147,7 +149,7 @@ def run(options: Namespace) -> int:
 def _refuse(options: Namespace, names: Iterable[str], rule: str) -> None:
     for name in names:
         if getattr(options, name) is not None:
-            raise ConfigurationError(f"--{name} {rule}")
+            raise ConfigurationError(f"--{name.replace('_', '-')} {rule}")
 
 
 def _on_own_data(options: Namespace) -> int:

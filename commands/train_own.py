@@ -6,8 +6,8 @@ those held out whether the new network is better.
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +49,13 @@ def train_own(options: Namespace) -> int:
 
     from regularizer.networks.trained import load_network
     from regularizer.training.own_report import judge, report_page, verdict_on
-    from regularizer.training.steps import train
+    from regularizer.training.steps import Settings, train
 
     network = (options.network or ["light-unet"])[0]
-    load_network(network, options.start)  # before the samples are made
+    load_network(network, options.start)  # before the samples are made, and whether numbers can be
+    Settings(
+        network, _STEPS if options.steps is None else options.steps, options.batch, options.rate
+    )
     device = torch.device(options.device)
     data = options.data or _RUNS / "data"
     source = _source(options, device)
@@ -91,6 +94,8 @@ class _Source:
         Returns the sample of a scan of a file, by the sample's number.
     most : int
         Scans of a file that are taken.
+    told : mapping
+        What was said of the files, and enters the samples.
     """
 
     what: str
@@ -98,6 +103,7 @@ class _Source:
     counts: Sequence[int]
     sample: "Callable[[Path, int, int], Sample]"
     most: int
+    told: Mapping[str, object] = field(default_factory=dict)
 
 
 def _source(options: Namespace, device: "torch.device") -> _Source:
@@ -105,6 +111,11 @@ def _source(options: Namespace, device: "torch.device") -> _Source:
     if most < 1:
         raise ConfigurationError(f"--scans must be at least 1, got {most}")
     if options.recordings is not None:
+        for name in ("optics", "volume_um"):
+            if getattr(options, name) is not None:
+                raise ConfigurationError(
+                    f"--{name.replace('_', '-')} is of --volumes: recordings say that themselves"
+                )
         return _recordings(options, device, most)
     if options.target == "multislice":
         raise ConfigurationError(
@@ -116,7 +127,7 @@ def _source(options: Namespace, device: "torch.device") -> _Source:
 
 def _recordings(options: Namespace, device: "torch.device", most: int) -> _Source:
     """Return the recordings of a folder; tomogram files among them are passed over."""
-    from files.kinds import kind_of
+    from files.kinds import kind_of, may_be
     from files.recording import read_recording
     from pipeline.tomograms.recipe import settings_for
     from reconstruction.reconstructor import Reconstructor
@@ -129,8 +140,10 @@ def _recordings(options: Namespace, device: "torch.device", most: int) -> _Sourc
     def holds_scans(path: Path) -> bool:
         try:
             return kind_of(path) == "recording"
-        except DataError:
-            return False  # something else, or without a finished scan
+        except DataError as error:  # something else, damaged, or without a finished scan
+            if may_be(path, "recording"):
+                print(f"{path.name} is left out: {error}", flush=True)
+            return False
 
     candidates = _files_in(options.recordings, _RECORDING_SUFFIXES)
     files = [path for path in candidates if holds_scans(path)]
@@ -151,23 +164,32 @@ def _volumes(options: Namespace, device: "torch.device", most: int) -> _Source:
 
     from files.volumes.open_volumes import SUFFIXES, open_volumes
     from files.volumes.optics_file import read_optics_file
+    from files.volumes.volume_source import VolumeOptions
     from reconstruction.finished.finished_volume import read_finished
     from regularizer.training.own_objects import object_sample
     from regularizer.training.own_samples import own_sample
 
-    files = _files_in(options.volumes, SUFFIXES)
-    told = {} if options.optics is None else asdict(read_optics_file(options.optics))
+    optics = {} if options.optics is None else asdict(read_optics_file(options.optics))
+    optics = {name: value for name, value in optics.items() if value is not None}
+    voxel = None if options.volume_um is None else tuple(options.volume_um)
+    how = VolumeOptions(voxel_size_um=voxel)
+    counts: dict[Path, int] = {}
+    for path in _files_in(options.volumes, SUFFIXES):
+        try:
+            counts[path] = len(open_volumes(path, how))
+        except LiveTomoError as error:
+            print(f"{path.name} is left out: {error}", flush=True)
 
     def sample(path: Path, scan: int, number: int) -> "Sample":
-        volumes = open_volumes(path)
-        known = replace(volumes.known, **{k: v for k, v in told.items() if v is not None})
+        volumes = open_volumes(path, how)
+        known = replace(volumes.known, **optics)
         if options.target == "volume":
             return object_sample(volumes[scan], known, number)
         found = read_finished(volumes[scan], known, "auto", device)
         return own_sample(found.tomogram, found.spectrum, options.target, number)
 
-    counts = [len(open_volumes(path)) for path in files]
-    return _Source("volumes", files, counts, sample, most)
+    told = optics if voxel is None else {**optics, "voxel_size_um": voxel}
+    return _Source("volumes", list(counts), list(counts.values()), sample, most, told)
 
 
 def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -189,7 +211,8 @@ def _make_samples(source: _Source, data: Path, target: str, seed: int) -> "list[
 
     wanted = seeds_of(source.counts, source.most, seed)
     names = [path.name for path in source.files]
-    _keep_plan(data, {"target": target, "files": names, "samples": wanted})
+    plan = {"target": target, "files": names, "samples": wanted}
+    _keep_plan(data, plan | ({"told": source.told} if source.told else {}))
     made: list[OwnScan] = []
     for done, (number, file, scan) in enumerate(wanted, 1):
         one = OwnScan(number, names[file], scan)
@@ -225,8 +248,8 @@ def _keep_plan(data: Path, plan: dict[str, object]) -> None:
     path, text = data / _PLAN, json.dumps(plan)
     if path.exists() and path.read_text("utf-8") != text:
         raise DataError(
-            f"{data} must hold samples of the same files, scans and target, and holds others: "
-            "give another --data and --run, or remove it"
+            f"{data} must hold samples of the same files, scans, target and optics, and holds "
+            "others: give another --data and --run, or remove it"
         )
     if not path.exists() and any(data.glob("*.npz")):
         raise DataError(

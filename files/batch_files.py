@@ -69,9 +69,12 @@ def batch_files(
     for source, below in found.items():
         output = (folder / below.with_name(f"{below.stem}{ending}")).resolve()
         if output in outputs:
+            remedy = "give the pattern in quotes (their folders are then kept)"
+            if outputs[output].parent == source.parent:  # cells.tif and cells.TCF
+                remedy = "choose one of them by a pattern in quotes"
             raise ConfigurationError(
-                f"{outputs[output]} and {source} would both become {output}: give the pattern in "
-                "quotes (their folders are then kept), or a folder of results for each"
+                f"{outputs[output]} and {source} would both become {output}: {remedy}, or a folder "
+                "of results for each"
             )
         outputs[output] = source
     return [BatchFile(source, output) for output, source in outputs.items()]

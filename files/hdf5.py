@@ -7,6 +7,7 @@ whose writer was killed stays marked as open for writing, so readers must open i
 ``swmr=True``, as here.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +42,9 @@ __all__ = [
 Attributes = Mapping[str, Any]
 VERSION = 1
 _PLANES = 16
-_SWMR_TRIES, _SWMR_PAUSE_S = 20, 0.05
+_SWMR_TRIES, _WHOLE_TRIES, _SWMR_PAUSE_S = 20, 5, 0.05
+_SUPERBLOCK = b"\x89HDF\r\n\x1a\n\x03\x08\x08"  # version 3, as all of ours
+_END_OF_FILE = slice(28, 36)  # of the superblock
 # HDF5 1.10 introduced SWMR; a newer bound would shut out readers built on an older library.
 LIBRARY_VERSION = ("v110", "v110")
 
@@ -69,13 +72,56 @@ def create_file(path: Path, file_format: str, attributes: Attributes) -> h5py.Fi
 
 @contextmanager
 def read_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading: one that is closed, still growing, or whose writer was killed."""
+    """Open a file for reading: one that is closed, still growing, or whose writer was killed.
+
+    Raises
+    ------
+    DataError
+        If it is no HDF5 file, or was cut off, or HDF5 finds it damaged while it is read.
+    """
+    _check_whole(path)
     try:
         file = h5py.File(path, "r", swmr=True, locking="best-effort")
     except OSError as error:
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            if not _is_damage(error):
+                raise
+            raise DataError(f"{path} cannot be read, it was cut off or damaged: {error}") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that ends before its superblock says.
+
+    HDF5 leaves that to the reader in SWMR mode, and waits there for what is missing: it tries a
+    hundred times, each after twice the pause.
+    """
+    size, needed = 0, 0
+    for _ in range(_WHOLE_TRIES):  # a writer may be about to write the rest
+        try:
+            with path.open("rb") as file:
+                block = file.read(_END_OF_FILE.stop)
+                size = file.seek(0, os.SEEK_END)
+        except OSError:
+            return  # h5py says why
+        needed = int.from_bytes(block[_END_OF_FILE], "little")
+        if not block.startswith(_SUPERBLOCK) or size >= needed:
+            return
+        time.sleep(_SWMR_PAUSE_S)
+    raise DataError(
+        f"{path} cannot be read, it was cut off: it must have {needed} bytes and has {size}: copy "
+        "it anew"
+    )
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether it is HDF5's word for a file that it cannot follow, not for an absent name."""
+    text = str(error).lstrip("'\"")
+    absent = isinstance(error, KeyError) and ("doesn't exist" in text or "not found" in text)
+    return text.startswith(("Can't", "Unable to", "Unspecified")) and not absent
 
 
 def create_growing(

@@ -82,7 +82,8 @@ class TilePlan:
         for axis, span in enumerate((tile.y, tile.x)):
             size, length = self.views.field_shape[axis], fields.shape[axis + 1]
             first = self.origin[axis] + (span.first + span.end) // 2 - size // 2
-            seen = slice(max(first, 0), min(first + size, length))
+            begin = min(max(first, 0), length)  # a tile may lie beyond the fields
+            seen = slice(begin, max(min(first + size, length), begin))
             parts.append((seen, slice(seen.start - first, seen.stop - first)))
         (rows, to_rows), (columns, to_columns) = parts
         cut = fields.new_zeros((len(fields), *self.views.field_shape))

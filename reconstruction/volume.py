@@ -28,6 +28,7 @@ __all__ = ["VolumeGrid", "plan_volume", "steepest_tangent"]
 Shape = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]
 _SLICES = 64
+_WIDEST, _FARTHEST = 100.0, 4.0  # fields of view: size and refocus beyond are in a wrong unit
 # 2 leaves 0.01 of the correlation, 4 gains 0.002: docs/explanation/accuracy.md
 _ROTATED_OVERSAMPLING = 3
 
@@ -85,7 +86,7 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
     Raises
     ------
     ConfigurationError
-        If the z step does not sample the caps.
+        If the z step does not sample the caps, or size and voxel cannot be of this field.
     """
     optics, rotations = views.optics, views.rotations
     between = _between(rotations)
@@ -94,6 +95,12 @@ def plan_volume(settings: ReconstructionSettings, views: Views) -> VolumeGrid:
     dy, dx = views.pixel_size_um
     dz = optics.axial_resolution_um / 2 if rotations is None else dx
     slices = _SLICES if rotations is None else max(views.field_shape)
+    widest_um = max(n * d for n, d in zip(views.field_shape, (dy, dx), strict=True))
+    if abs(settings.refocus_um) > _FARTHEST * widest_um:
+        raise ConfigurationError(
+            f"a field of {widest_um:.3g} um can be refocused by at most {_FARTHEST:g} times that, "
+            f"further away its light has left it, got {settings.refocus_um:g} um"
+        )
     window = _requested_window(settings, views, dz, slices)
     z = max(slices, _fast(window.shape[0] * window.voxel_size_um[0] / dz))
     margin_um = z * dz / 2 * steepest_tangent(views) if rotations is None else math.inf
@@ -140,14 +147,25 @@ def _requested_voxels(
     if settings.voxel_um is None:
         return pixels, pixel_um
     size = pixels * pixel_um
+    if settings.voxel_um > size:
+        raise ConfigurationError(
+            f"a voxel must be smaller than the volume, which is {size:.3g} um wide, got "
+            f"{settings.voxel_um:g} um"
+        )
     count = 2 * fast_size(max(1, math.ceil(size / settings.voxel_um / 2)))
     return count, size / count
 
 
 def _requested_pixels(settings: ReconstructionSettings, views: Views, axis: int) -> int:
     """Return the requested size along y (axis 0) or x, in pixels of the fields."""
+    field_um = views.field_shape[axis] * views.pixel_size_um[axis]
     if settings.size_um is None:
         return views.field_shape[axis]
+    if settings.size_um[axis] > _WIDEST * field_um:
+        raise ConfigurationError(
+            f"the volume's size must be at most {_WIDEST:g} times the field of view of "
+            f"{field_um:.3g} um, beyond which there is nothing, got {settings.size_um[axis]:g} um"
+        )
     return max(2, 2 * round(settings.size_um[axis] / views.pixel_size_um[axis] / 2))
 
 
@@ -169,4 +187,4 @@ def _computed_pixels(
 
 def _fast(size: float) -> int:
     """Return the smallest even size from ``size`` on with a fast transform."""
-    return 2 * fast_size(math.ceil(size / 2 - 1e-6))
+    return 2 * fast_size(max(1, math.ceil(size / 2 - 1e-6)))

@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from commands.command_line import parse
 from files import hdf5
 from files.batch_files import batch_files, is_batch
 from files.joining import TomogramJoiner
-from files.kinds import kind_of
+from files.kinds import kind_of, may_be
 from files.recording import RecordingWriter
 from files.series import ScanLocation, SeriesDescription
 from files.tomograms import read_tomograms, resume_tomograms
@@ -238,6 +239,35 @@ def test_a_batch_that_was_interrupted_goes_on_and_skips_what_is_done(
     list(run_batch([whole], Counted()))
     assert_same(both[1].output, whole.output)
     assert kind_of(whole.output) == "tomograms"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory"), OSError()])
+def test_an_error_of_any_kind_is_one_of_its_file(error: Exception, tmp_path: Path) -> None:
+    class Failing(CopyWork):
+        def all(self) -> Sequence[int]:
+            raise error
+
+    work = Failing(tmp_path / "a.h5", tmp_path / "b.h5", 1, tmp_path / "victim")
+    results = list(run_batch([work, work], Counted()))  # type: ignore[list-item]  # no real rows
+    assert [one.state for one in results] == ["failed", "failed"]
+    assert all(one.error in (str(error), type(error).__name__) for one in results)
+
+
+def test_a_damaged_recording_of_a_folder_is_taken_to_be_reported(
+    recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    tomograms = write(tmp_path / "tomograms.h5", [0])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["anything"] = 1
+    touched(tmp_path, "notes.txt", "torn.h5")
+    torn = tmp_path / "torn-too"  # without an ending
+    torn.write_bytes(recordings["denser"].read_bytes()[:3000])
+    found = {path.name for path in tmp_path.iterdir() if may_be(path, "recording")}
+    assert found == {"torn.h5", "torn-too"}
+    assert may_be(recordings["denser"], "recording") and may_be(tomograms, "tomograms")
+    for path in (tmp_path / "torn.h5", torn):
+        with pytest.raises(DataError, match=f"{path.name} cannot be read"):
+            RecordingWork(path, tmp_path / "a.h5", Recipe("none")).all()
 
 
 # ---- What a run needs ----------------------------------------------------------------------------

@@ -250,6 +250,35 @@ def test_what_shows_nothing_is_not_taken_for_measured() -> None:
         FinishedVolume(np.full((8, 8), 1.3, np.float32), (1, 1, 1))
 
 
+def test_a_wrong_order_of_the_axes_is_seen_in_the_missing_cone() -> None:
+    index, voxel = raw_index()
+
+    def volume(*order: int) -> FinishedVolume:
+        return FinishedVolume(np.ascontiguousarray(np.transpose(index, order)), voxel)
+
+    with pytest.raises(ConfigurationError, match=r"along the third axis .* so that is z: give"):
+        read_finished(volume(1, 2, 0), KnownOptics())
+    for order, said in (((1, 0, 2), "second"), ((1, 2, 0), "third"), ((0, 2, 1), "")):
+        notes = " ".join(read_finished(volume(*order), CELL).support.notes)
+        assert (f"along the {said} axis" in notes) if said else ("missing cone" not in notes)
+
+
+def test_wrong_units_and_numbers_are_refused() -> None:
+    index, voxel = raw_index()
+    in_nm = FinishedVolume(index, (1e3 * voxel[0], 1e3 * voxel[1], 1e3 * voxel[2]))
+    with pytest.raises(ConfigurationError, match=r"sampled about every 0\.11 um .* --volume-um"):
+        read_finished(in_nm, CELL)
+    with pytest.raises(ConfigurationError, match="numerical_aperture must be a positive number"):
+        KnownOptics(0.532, 0.0)
+
+
+def test_a_volume_smaller_than_a_patch_is_regularized() -> None:
+    index, voxel = raw_index()
+    made = regularized(index[30:35, 54:59, 54:59], voxel, method="deep").regularized
+    assert made.windowed().index.shape == (5, 5, 5)
+    assert bool(torch.isfinite(made.index).all())
+
+
 def test_tiles_are_regularized_as_the_whole() -> None:
     """The sphere lies where two tiles meet."""
     shape, voxel, sphere = (32, 90, 250), (0.18, 0.107, 0.107), Sphere(1.0, 1.37)

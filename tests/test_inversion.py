@@ -407,8 +407,25 @@ def test_a_volume_that_does_not_fit_into_memory_is_refused_with_what_would(
     check_memory(ReconstructionSettings(), views, device, 75.0, free)
     with pytest.raises(ConfigurationError, match="crop the frames"):
         check_memory(ReconstructionSettings(), views, device, 75.0, 10**7)
+    grid = plan_volume(ReconstructionSettings(dz_um=1e-9), views)  # a height of nothing ends, too
+    assert grid.shape == plan_volume(ReconstructionSettings(), views).shape
     grid = plan_volume(ReconstructionSettings(), views)
     least = bytes_needed(grid, len(views), 75.0)
     check_memory(ReconstructionSettings(), views, device, 75.0, least)
     with pytest.raises(ConfigurationError, match="must fit into memory"):
         check_memory(ReconstructionSettings(), views, device, 75.0, least, keep_fields=True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"size_um": (1e4, 1e4)}, "at most 100 times the field of view of 11.5 um"),
+        ({"voxel_um": 106.7}, "a voxel must be smaller than the volume, which is 11.5 um wide"),
+        ({"refocus_um": -1e3}, "a field of 11.5 um can be refocused by at most 4 times that"),
+    ],
+)
+def test_lengths_in_other_units_are_refused(chosen: dict[str, Any], said: str) -> None:
+    vectors = WaveVectors((np.inf, np.inf), ANGLES.k, ())
+    views = Views(vectors, CELL.optics, (108, 108), (0.1067, 0.1067))
+    with pytest.raises(ConfigurationError, match=said):
+        plan_volume(ReconstructionSettings(**chosen), views)

@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from acquisition.errors import ConfigurationError, DataError
+from acquisition.errors import ConfigurationError, DataError, Stopped
+from acquisition.simulation.phantom import Phantom
 from commands.command_line import parse
 from files.recording import RecordingWriter, read_recording
 from reconstruction.finished.finished_volume import FinishedVolume, KnownOptics
@@ -137,6 +139,7 @@ def test_recordings_train_the_shipped_network_and_are_reported(
     assert train(tmp_path, "--recordings", recordings) == 0
     page = capsys.readouterr().out
     assert "held-out file" in page and "residual" in page
+    assert "notes.h5 is left out: " in page
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     (row,) = report["scans"]
     assert (tmp_path / "run" / "report.md").read_text("utf-8") in page
@@ -159,7 +162,7 @@ def test_recordings_train_the_shipped_network_and_are_reported(
     assert low == high == pytest.approx(CELL.optics.aperture, rel=1e-4)
 
     first = (tmp_path / "data" / "own-00000.npz").stat().st_mtime_ns
-    with pytest.raises(DataError, match="must hold samples of the same files, scans and target"):
+    with pytest.raises(DataError, match="must hold samples of the same files, scans, target"):
         train(tmp_path, "--recordings", recordings, "--scans", "2", "--target", "multislice")
     assert (tmp_path / "data" / "own-00000.npz").stat().st_mtime_ns == first
 
@@ -231,6 +234,34 @@ def test_a_volume_that_is_the_object_is_scanned_in_simulation() -> None:
         object_sample(FinishedVolume(index, voxel), KnownOptics(), 7)
 
 
+def test_scans_of_a_volume_have_fields_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From what the object needs to what the volume does, so that tight fields are learned, too."""
+    shape, voxel = (24, 96, 96), (0.1, 0.1, 0.1)
+    inside = (distance_um(shape, voxel, (0.5, 0.0, 0.0)) < RADIUS_UM).numpy()
+    index = np.where(inside, np.float32(INDEX), np.float32(1.337))
+    seen: list[tuple[Phantom, int]] = []
+
+    def noted(phantom: Phantom, *rest: Any, **more: Any) -> None:
+        seen.append((phantom, rest[-1]))
+        raise Stopped("enough is known")
+
+    monkeypatch.setattr("regularizer.training.own_objects.simulate_sample", noted)
+    for seed in range(8):
+        with pytest.raises(Stopped):
+            object_sample(FinishedVolume(index, voxel), KnownOptics(0.532, 1.2, 1.337), seed)
+    pixel = seen[0][0].voxel_size_um[2]
+    sides_um = [frame * pixel for _, frame in seen]
+    assert 2 * (0.5 + RADIUS_UM) + 4 <= min(sides_um) < max(sides_um) <= 9.6 + 4 + 16 * pixel
+    assert len(set(sides_um)) > 3
+    whole = max((phantom for phantom, _ in seen), key=lambda one: one.contrast.size)
+    for phantom, frame in seen:
+        assert max(phantom.contrast.shape[1:]) <= frame
+        assert phantom.contrast.sum() == pytest.approx(whole.contrast.sum(), rel=1e-4)
+        y, x = (n // 2 for n in phantom.contrast.shape[1:])
+        middle = [n // 2 for n in whole.contrast.shape[1:]]
+        assert phantom.contrast[12, y, x] == whole.contrast[12, middle[0], middle[1]]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -240,6 +271,7 @@ def test_a_volume_that_is_the_object_is_scanned_in_simulation() -> None:
         (["--volumes", ".", "--target", "multislice"], "multislice needs interferograms"),
         (["--volumes", ".", "--scans", "0"], "--scans must be at least 1, got 0"),
         (["--recordings", ".", "--network", "unet", "scnas"], "one network at a time"),
+        (["--recordings", ".", "--optics", "a.toml"], "--optics is of --volumes"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(words: list[str], message: str) -> None:
@@ -254,6 +286,23 @@ def test_several_processes_are_for_simulated_samples(monkeypatch: pytest.MonkeyP
         options = parse(["train", *words])
         with pytest.raises(ConfigurationError, match="start one process for own data"):
             options.run(options)
+
+
+def test_volumes_that_cannot_be_opened_are_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.full((8, 8, 8), 1.34, np.float32))
+    (tmp_path / "torn.TCF").write_bytes(b"")
+    with pytest.raises(DataError, match="found 0"):
+        train(tmp_path, "--volumes", tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("is left out: the voxel size must be known") == 2
+    assert "torn.TCF is left out" in said
+    with pytest.raises(DataError, match="found 2"):
+        train(tmp_path, "--volumes", tmp_path, "--volume-um", "0.2", "0.1", "0.1")
+    with pytest.raises(ConfigurationError, match="--volume-um needs --recordings or --volumes"):
+        train(tmp_path, "--start", tmp_path, "--volume-um", "0.2", "0.1", "0.1")
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from acquisition.errors import ConfigurationError, DataError
@@ -22,6 +23,7 @@ from reconstruction.geometry import Views
 from reconstruction.settings import ReconstructionSettings
 from reconstruction.tile_plan import plan_tiles
 from reconstruction.tiles import field_tiles
+from reconstruction.wave_vectors import WaveVectors
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, distance_um, interferograms
 
@@ -165,3 +167,16 @@ def test_tiles_that_cannot_be_are_refused(recording: Path, tmp_path: Path) -> No
     for words in (["--check", "1"], ["--corrections", "1"], ["--regularizer", "multislice"]):
         with pytest.raises(ConfigurationError, match="need the whole volume"):
             made(recording, tmp_path / "no.h5", "--tile-voxels", "1000000", *words)
+
+
+def test_tiles_beyond_the_fields_hold_nothing() -> None:
+    """Of a volume that was asked for larger than the field, on both sides."""
+    views = Views(
+        WaveVectors((np.inf, np.inf), CELL.angles.k, ()), CELL.optics, (64, 64), (0.11, 0.11)
+    )
+    plan = plan_tiles(ReconstructionSettings(size_um=(90.0, 90.0)), views, 64 * 256 * 256)
+    fields = torch.ones((1, 64, 64))
+    parts = [plan.cut(tile, fields) for tile in plan.tiles]
+    held = [float(part.sum()) for part in parts]
+    assert held[0] == held[-1] == 0 and max(held) > 0
+    assert all(part.shape == parts[0].shape for part in parts)

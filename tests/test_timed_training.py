@@ -340,3 +340,21 @@ def test_weights_in_half_precision_are_the_rounded_network(name: str, tmp_path: 
     assert whole < MOST_MB
     again, expected = load_network(name, path).network.state_dict(), rounded(network).state_dict()
     assert all(torch.equal(again[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--steps", "-1"], "--steps must be at least 0, got -1"),
+        (["--steps", "1", "--batch", "0"], "--batch must be at least 1, got 0"),
+        (["--steps", "1", "--rate", "nan"], "--rate must be at least 0, got nan"),
+        (["--minutes", "1", "--patch", "20"], "--patch must be a multiple of 8, .* got 20"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_samples_are_made(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    options = parse(["train", *words, "--data", str(tmp_path / "data"), "--device", "cpu"])
+    with pytest.raises(ConfigurationError, match=said):
+        options.run(options)
+    assert not (tmp_path / "data").exists()

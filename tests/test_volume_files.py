@@ -139,6 +139,21 @@ def test_fluorescence_lies_where_the_file_registers_it(tmp_path: Path) -> None:
         handle.fluorescence_array("CH0", 1)
 
 
+def test_fluorescence_without_depth_is_left_out_and_named(tmp_path: Path) -> None:
+    path = write_tcf(tmp_path / "a.TCF", [steps(ramp(*SHAPE))], VOXEL, OPTICS)
+    with h5py.File(path, "r+") as file:
+        channel = file.create_group("Data/3DFL/CH0")
+        for axis, size in zip("ZYX", VOXEL, strict=True):
+            channel.attrs[f"Resolution{axis}"] = [size]
+        channel.create_dataset("000000", data=np.zeros(SHAPE[1:], np.uint16))
+    source = open_volumes(path).source
+    assert source.fluorescence == ()
+    assert source.notes == (
+        "the fluorescence channel CH0 is left out: its frame 000000 must be a volume (z, y, x), "
+        "got (6, 7)",
+    )
+
+
 def test_a_tcf_comes_back_as_it_was_exported(tmp_path: Path) -> None:
     """Times, place, optics, projection: what its readers look for, and our own reader finds."""
     file = write_tomograms(tmp_path / "cells.h5", [0, 1, 2])
@@ -328,6 +343,55 @@ def test_the_command_says_what_it_found_and_exports(
     options = parse(["regularize", str(series), "-o", "x.h5", "--preset", "auto"])
     with pytest.raises(ConfigurationError, match="a preset needs the regularizer tv"):
         options.run(options)
+
+
+def test_exports_of_a_series_are_made_once(
+    series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Formats with a file for each volume, too; what a run has not come to is made by the next."""
+    words = ["regularize", str(series), "-o", str(tmp_path / "out.h5"), "--regularizer", "none"]
+    words += ["--device", "cpu"]
+
+    def run(*more: str) -> list[str]:
+        options = parse([*words, *more])
+        assert options.run(options) == 0
+        return capsys.readouterr().out.splitlines()
+
+    run("--to", "tiff")
+    stacks = sorted(tmp_path.glob("*.tif"))
+    assert [one.name for one in stacks] == [f"out_000{n}.tif" for n in range(3)]
+    assert run("--to", "tiff", "tcf", "tcf")[-1] == str(tmp_path / "out.TCF")
+    before = [one.stat().st_mtime_ns for one in stacks]
+    with pytest.raises(DataError, match=r"out_0000\.tif exists"):
+        run("--to", "tiff", "tcf")
+    with pytest.raises(ConfigurationError, match=r"matlab and matlab-5 would both write"):
+        run("--to", "matlab", "matlab-5")
+    words[3] = str(tmp_path)  # a batch, into a folder
+    (tmp_path / "out.h5").rename(tmp_path / "s_regularized.h5")
+    for path in stacks:
+        path.rename(path.with_stem(path.stem.replace("out", "s_regularized")))
+    assert run("--to", "tiff")[-1] == "1 of 1 files are complete"
+    kept = sorted(tmp_path.glob("*.tif"))
+    assert [one.stat().st_mtime_ns for one in kept] == before
+    capsys.readouterr()
+
+
+def test_a_file_that_fails_stops_no_other(
+    series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One without a voxel size, one whose export cannot be written."""
+    np.save(tmp_path / "bare.npy", ramp(8, 8, 8))
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "s_regularized_0001.tif").mkdir()  # in the way
+    words = ["regularize", str(tmp_path / "bare.npy"), str(series), "-o", str(results), "--json"]
+    words += ["--regularizer", "none", "--device", "cpu", "--to", "tiff"]
+    options = parse(words)
+    assert options.run(options) == 1
+    first, second = json.loads(capsys.readouterr().out)["files"]
+    assert first["state"] == "failed" and "the voxel size must be known" in first["error"]
+    assert second["state"] == "failed" and "_0001.tif exists" in second["error"]
+    assert len(read_tomograms(results / "s_regularized.h5")) == 3
 
 
 def test_a_script_regularizes_a_volume(series: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from acquisition.errors import ConfigurationError
 from files.disk import check_output, check_space
 from files.exporting.exported_image import ExportedImage, Volume, select_images, time_warnings
-from files.exporting.formats import FORMATS, ExportFormat
+from files.exporting.formats import FORMATS, ExportFormat, of_scan
 from files.tomograms import TomogramSeries, read_tomograms
 
 __all__ = ["ExportedFile", "export_tomograms"]
@@ -120,7 +120,7 @@ def _by_scan(file: ExportedFile) -> list[ExportedFile]:
     (image,) = file.images
     if len(image.times) == 1:
         return [file]
-    names = (file.path.with_stem(f"{file.path.stem}_{time:04d}") for time in image.times.tolist())
+    names = (of_scan(file.path, time) for time in image.times.tolist())
     return [
         ExportedFile(path, (replace(image, times=image.times[number : number + 1], whole=image),))
         for number, path in enumerate(names)

@@ -4,8 +4,9 @@ The command line, the window and the scripts take their choices from here.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["FORMATS", "ExportFormat"]
+__all__ = ["FORMATS", "ExportFormat", "default_exports", "of_scan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +139,26 @@ FORMATS = {
         "files.exporting.movie_images:write_mp4", ".mp4", 0.1, "MP4", "players", movie=True
     ),
 }
+
+
+def default_exports(file: Path, kind: str, scans: int) -> list[Path]:
+    """Return the files that ``export_tomograms`` makes of a file of one position by default.
+
+    Parameters
+    ----------
+    file : Path
+        The tomogram file; it need not exist yet.
+    kind : str
+        One of ``FORMATS``.
+    scans : int
+        Time points.
+    """
+    one = file.with_name(file.stem + FORMATS[kind].suffix)
+    if not FORMATS[kind].one_scan or scans == 1:
+        return [one]
+    return [of_scan(one, time) for time in range(scans)]
+
+
+def of_scan(path: Path, time: int) -> Path:
+    """Return the file of one scan: ``cells_0007.stl`` for the scan number 7."""
+    return path.with_stem(f"{path.stem}_{time:04d}")

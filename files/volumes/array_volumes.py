@@ -6,6 +6,7 @@ reverse order; others are read by scipy. What LiveTomo's own exports say of thei
 variables (``files.exporting.array_variables``) is taken from there.
 """
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,25 +16,33 @@ import scipy.io
 
 from acquisition.errors import DataError
 from files.volumes.own_arrays import DESCRIBING, with_own_description
-from files.volumes.volume_source import Numbers, VolumeOptions, VolumeSource, along_axes
+from files.volumes.volume_source import (
+    READ_ERRORS,
+    Numbers,
+    VolumeOptions,
+    VolumeSource,
+    along_axes,
+    check_unused,
+)
 
 __all__ = ["mat_volumes", "numpy_volumes"]
 
 _NUMPY_AXES = {3: "ZYX", 4: "TZYX"}
 _MATLAB_AXES = {3: "YXZ", 4: "YXZT"}
-_MAT_ERRORS = (
-    OSError, ValueError, NotImplementedError, KeyError, TypeError, scipy.io.matlab.MatReadError
-)  # fmt: skip
+_MAT_ERRORS = (*READ_ERRORS, scipy.io.matlab.MatReadError)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def numpy_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
     """Open a .npy, or an array of a .npz."""
+    if path.suffix.lower() == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave it open
+        raise DataError(f"{path} cannot be read as a NumPy file: it is not a whole .npz archive")
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path} cannot be read as a NumPy file: {error}") from error
     if isinstance(found, np.ndarray):
+        check_unused(options, path, "a .npy, of a single array", "dataset")
         return _source(path, "NumPy", found, options, _NUMPY_AXES)
     with found:
         name = _only([n for n in found.files if found[n].ndim in _NUMPY_AXES], options, path)
@@ -99,7 +108,7 @@ def _source(
     path: Path, kind: str, numbers: Numbers, options: VolumeOptions, axes: dict[int, str]
 ) -> VolumeSource:
     order = options.axes or axes.get(len(numbers.shape), "")
-    if not order:
+    if not order and len(numbers.shape) > 2:
         raise DataError(
             f"{path} must hold an array of 3 or 4 axes, got shape {tuple(numbers.shape)}: give "
             "the order of its axes with --axes"

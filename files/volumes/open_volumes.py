@@ -5,7 +5,9 @@ To add a kind, write a module with a function of a path and ``VolumeOptions`` th
 """
 
 import importlib
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acquisition.errors import ConfigurationError, DataError
-from files.volumes.volume_source import VolumeOptions, VolumeSource, VoxelSize
+from files.volumes.volume_source import READ_ERRORS, VolumeOptions, VolumeSource, VoxelSize
 from reconstruction.finished.finished_volume import FinishedVolume, KnownOptics
 
 if TYPE_CHECKING:
@@ -78,9 +80,9 @@ class FinishedVolumes:
         Raises
         ------
         DataError
-            If its numbers cannot be refractive indices.
+            If it cannot be read, or its numbers cannot be refractive indices.
         """
-        numbers = self.source.read(range(len(self))[time])
+        numbers = _numbers(self.source, range(len(self))[time])
         index = numbers.astype(np.float32)
         if self.scale != 1 or self.source.offset:
             index = (numbers * self.scale + self.source.offset).astype(np.float32)
@@ -107,7 +109,13 @@ def open_volumes(path: Path, options: VolumeOptions | None = None) -> FinishedVo
     options = options or VolumeOptions()
     if not path.exists():
         raise DataError(f"{path} must exist, found nothing: check the name")
-    source = _reader(path)(path, options)
+    if options.scale is not None and not 0 < options.scale < math.inf:
+        raise ConfigurationError(
+            f"--scale must be a positive factor to refractive index, got {options.scale:g}"
+        )
+    read = _reader(path)
+    with _readable(str(path)):
+        source = read(path, options)
     if not source.shape[0]:
         raise DataError(f"{path} must hold at least one volume, found none")
     voxel = options.voxel_size_um or source.voxel_size_um
@@ -141,12 +149,33 @@ def _reader(path: Path) -> Callable[[Path, VolumeOptions], VolumeSource]:
     return found
 
 
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Say in a DataError that a file is damaged, whatever its decoder stumbles over."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            f"{what} cannot be read ({reason}): if it was cut off or damaged, copy or save it anew"
+        ) from error
+
+
+def _numbers(source: VolumeSource, time: int) -> "NDArray[Any]":
+    with _readable(f"volume {time} of {source.path}"):
+        return source.read(time)
+
+
 def _scale(source: VolumeSource) -> float:
     """Return the factor that makes the numbers of a file indices: 1 or 1e-4."""
-    first: NDArray[Any] = source.read(0)
+    first = _numbers(source, 0)
     if first.dtype.kind not in "iuf":
         raise DataError(f"{source.path} must hold real numbers, got {first.dtype}")
-    middle = float(np.median(first[:: max(1, len(first) // 16)]))
+    some = first[:: max(1, len(first) // 16)]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        raise DataError(f"{source.path} must hold a volume of numbers, found none in volume 0")
+    middle = float(np.median(some))
     if _PLAIN[0] <= middle <= _PLAIN[1]:
         return 1.0
     if _STEPS[0] <= middle <= _STEPS[1]:

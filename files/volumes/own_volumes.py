@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from acquisition.errors import DataError
 from files.tomograms import read_tomograms
-from files.volumes.volume_source import VolumeOptions, VolumeSource
+from files.volumes.volume_source import VolumeOptions, VolumeSource, check_unused
 from reconstruction.finished.finished_volume import KnownOptics
 
 __all__ = ["own_volumes"]
@@ -15,6 +15,7 @@ __all__ = ["own_volumes"]
 
 def own_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
     """Open a tomogram file; --dataset may name another of its volumes than "raw"."""
+    check_unused(options, path, "a tomogram file", "axes", "channel")
     series = read_tomograms(path)
     name, optics = options.dataset or "raw", series.optics
     held = np.arange(len(series)) if name == "raw" else np.sort(series.indices.get(name, []))

@@ -20,8 +20,9 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from acquisition.errors import DataError
 from files import hdf5
-from files.volumes.volume_source import Fluorescence
+from files.volumes.volume_source import READ_ERRORS, Fluorescence
 
 __all__ = ["tcf_fluorescence"]
 
@@ -33,20 +34,28 @@ VoxelSize = tuple[float, float, float]
 
 def tcf_fluorescence(
     file: h5py.File, path: Path, shape: Shape, voxel_size_um: VoxelSize
-) -> tuple[Fluorescence, ...]:
-    """Return the channels of /Data/3DFL, on the voxels of an RI volume (z, y, x)."""
+) -> tuple[tuple[Fluorescence, ...], tuple[str, ...]]:
+    """Return the channels of /Data/3DFL, on the voxels of an RI volume (z, y, x).
+
+    Returns
+    -------
+    channels : tuple of Fluorescence
+    notes : tuple of str
+        Which channels are left out, and why.
+    """
     group = file.get("Data/3DFL")
     if not isinstance(group, h5py.Group):
-        return ()
+        return (), ()
     turn, shift = _registration(file)
-    found = []
+    found, notes = [], []
     for name in sorted(group):
         channel = group[name]
         frames = _frames(channel)
         if not frames:
             continue
         sizes = [_first(channel, group, f"Resolution{axis}") for axis in "ZYX"]
-        if any(size <= 0 for size in sizes):
+        if why := _unusable(channel, frames, sizes):
+            notes.append(f"the fluorescence channel {name} is left out: {why}")
             continue
         offset = _first(channel, group, "OffsetZ")
         about = {key: str(np.asarray(channel.attrs[key]).reshape(-1)[0])
@@ -56,12 +65,27 @@ def tcf_fluorescence(
             time: int, name: str = name, frames: list[str] = frames, sizes: list[float] = sizes,
             offset: float = offset,
         ) -> NDArray[np.float32]:  # fmt: skip
-            with hdf5.read_file(path) as opened:
-                values = opened[f"Data/3DFL/{name}/{frames[time]}"][()].astype(np.float32)
+            where = f"Data/3DFL/{name}/{frames[time]}"
+            try:
+                with hdf5.read_file(path) as opened:
+                    values = opened[where][()].astype(np.float32)
+            except READ_ERRORS as error:
+                raise DataError(f"{path}: /{where} cannot be read: {error}") from error
             return _registered(values, sizes, offset, turn, shift, shape, voxel_size_um)
 
         found.append(Fluorescence(name, len(frames), read, about))
-    return tuple(found)
+    return tuple(found), tuple(notes)
+
+
+def _unusable(channel: h5py.Group, frames: list[str], sizes: list[float]) -> str:
+    """Return why a channel cannot be registered; "" where it can."""
+    if any(size <= 0 for size in sizes):
+        return "the file does not say how large its voxels are"
+    for frame in frames:
+        shape = getattr(channel[frame], "shape", ())
+        if len(shape) != 3:
+            return f"its frame {frame} must be a volume (z, y, x), got {shape or 'tiles'}"
+    return ""
 
 
 def _frames(channel: Any) -> list[str]:

@@ -28,7 +28,12 @@ from acquisition.errors import DataError
 from files import hdf5
 from files.positions import StageXYZ
 from files.volumes.tcf_fluorescence import tcf_fluorescence
-from files.volumes.volume_source import VolumeOptions, VolumeSource, positive_sizes
+from files.volumes.volume_source import (
+    VolumeOptions,
+    VolumeSource,
+    check_unused,
+    positive_sizes,
+)
 from reconstruction.finished.finished_volume import KnownOptics
 
 __all__ = ["attribute", "frame_names", "is_tcf", "tcf_volumes"]
@@ -54,6 +59,7 @@ def tcf_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
     DataError
         If something in it is missing or impossible.
     """
+    check_unused(options, path, "a TCF", "axes", "channel", "dataset")
     with hdf5.read_file(path) as file:
         group = file.get("Data/3D")
         names = frame_names(group) if isinstance(group, h5py.Group) else []
@@ -65,7 +71,7 @@ def tcf_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
         known, notes = _optics(file)
         about = {name: str(found) for name in _KEPT if (found := attribute(file, name)) is not None}
         voxel = options.voxel_size_um or positive_sizes(sizes)
-        fluorescence = () if voxel is None else tcf_fluorescence(file, path, shape, voxel)
+        channels, left_out = tcf_fluorescence(file, path, shape, voxel) if voxel else ((), ())
         source = VolumeSource(
             path,
             "TCF",
@@ -77,9 +83,9 @@ def tcf_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
             offset,
             _times(group, names),
             tuple(_place(group[name]) for name in names),
-            fluorescence,
+            channels,
             about,
-            notes,
+            (*notes, *left_out),
         )
     return source
 

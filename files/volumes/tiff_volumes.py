@@ -44,17 +44,20 @@ def tiff_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
         If it cannot be read, or its axes are unknown.
     """
     try:
-        with _quiet(), tifffile.TiffFile(path) as tiff:
-            number = int(options.dataset or 0)
-            if not 0 <= number < len(tiff.series):
+        with _quiet() as complaints, tifffile.TiffFile(path) as tiff:
+            chosen = options.dataset or "0"
+            if not chosen.isdecimal() or int(chosen) >= len(tiff.series):
                 raise DataError(
                     f"{path}: --dataset must be 0 to {len(tiff.series) - 1}, the series of the "
-                    f"file, got {number}"
+                    f"file, got {chosen}"
                 )
+            number = int(chosen)
             series = tiff.series[number]
             found, shape = series.axes, tuple(series.shape)
             if found == "YX" and len(tiff.series) > 1 and not options.dataset:
                 found, shape, number = "ZYX", (len(tiff.pages), *shape), _EVERY_PAGE
+            if len(shape) < 3 and complaints:  # the list of its pages ends too early
+                raise DataError(f"{path} cannot be read as TIFF: {complaints[0]}")
             axes = options.axes or _axes(found, path)
             numbers = _Pages(path, number, shape)
             voxel, interval_s = _described(tiff, max(number, 0))
@@ -68,6 +71,11 @@ def tiff_volumes(path: Path, options: VolumeOptions) -> VolumeSource:
 def _axes(found: str, path: Path) -> str:
     """Return the axes of a series in our letters; pages of unknown meaning are z."""
     unknown = [axis for axis in found if axis not in "TCZYX"]
+    if "S" in unknown:
+        raise DataError(
+            f"{path} must hold one number a voxel, and holds colours: save the volume before it is "
+            "coloured"
+        )
     if len(unknown) == 1 and "Z" not in found and unknown[0] in "IQ":
         return found.replace(unknown[0], "Z")
     if "Z" not in found and "T" in found and not unknown:
@@ -146,12 +154,18 @@ def _imagej(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tifffile's remarks on odd tags off the screen."""
+def _quiet() -> Iterator[list[str]]:
+    """Keep tifffile's remarks off the screen; yield those that it means as errors."""
+    found: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            found.append(record.getMessage())
+        return False
+
     log = logging.getLogger("tifffile")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    log.addFilter(keep)
     try:
-        yield
+        yield found
     finally:
-        log.setLevel(level)
+        log.removeFilter(keep)

@@ -4,7 +4,12 @@ Numbers are read one time point at a time, in the order (z, y, x). What a format
 voxel size, scale) is None, and ``open_volumes`` finds it or asks for it.
 """
 
+import lzma
 import math
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
 from files.positions import StageXYZ
 from reconstruction.finished.finished_volume import KnownOptics
 
 __all__ = [
+    "READ_ERRORS",
     "Axes",
     "Fluorescence",
     "Numbers",
@@ -25,11 +31,18 @@ __all__ = [
     "VolumeSource",
     "along_axes",
     "check_axes",
+    "check_unused",
     "positive_sizes",
 ]
 
 VoxelSize = tuple[float, float, float]
 _LETTERS = "TCZYX"
+# What the decoders of NumPy, SciPy, HDF5, Zarr and TIFF raise for damaged files.
+READ_ERRORS = (
+    OSError, ValueError, LookupError, EOFError, SyntaxError, RuntimeError, TypeError,
+    ArithmeticError, AttributeError, MemoryError, ImportError,
+    struct.error, tokenize.TokenError, lzma.LZMAError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,22 @@ class Axes:
     read: Callable[[int], NDArray[Any]]
 
 
+def check_unused(options: VolumeOptions, path: Path, kind: str, *names: str) -> None:
+    """Refuse options that a kind of file has no use for.
+
+    Raises
+    ------
+    ConfigurationError
+        If one of the fields ``names`` of the options is given.
+    """
+    for name in names:
+        if getattr(options, name) not in ("", None):
+            raise ConfigurationError(
+                f"--{name} is not for {kind}, which says that itself, and was given for {path}: "
+                "leave it out"
+            )
+
+
 def check_axes(axes: str, path: Path) -> str:
     """Return axes in capitals.
 
@@ -167,6 +196,11 @@ def along_axes(numbers: Numbers, axes: str, path: Path, channel: int | None = No
     DataError
         If there are not as many axes as letters, or a channel must be chosen.
     """
+    if len(numbers.shape) < 3:
+        raise DataError(
+            f"{path} must hold volumes, which have at least 3 axes, got shape "
+            f"{tuple(numbers.shape)}: a single picture cannot be regularized"
+        )
     axes = check_axes(axes, path)
     if len(axes) != len(numbers.shape):
         raise DataError(

@@ -58,9 +58,10 @@ def _image(
 ) -> tuple[zarr.Group, Mapping[str, Any]]:
     """Return the group of the image and its metadata."""
     if options.dataset:
-        found = group[options.dataset]
+        found = group.get(options.dataset)
         if not isinstance(found, zarr.Group):
-            raise DataError(f"{path}: {options.dataset!r} must be a group with an image")
+            held = ", ".join(sorted(group.group_keys())) or "none"
+            raise DataError(f"{path} must hold the image {options.dataset!r}, found groups: {held}")
         group = found
     about = _metadata(group)
     if "multiscales" in about:
@@ -90,12 +91,14 @@ def _unit(axis: Any) -> str:
 
 
 def _scale(multiscale: Any, level: Any, count: int) -> list[float]:
-    """Return the step along each axis: that of the level, times that of the image."""
-    product = np.ones(count)
-    for holder in (multiscale, level):
-        for one in holder.get("coordinateTransformations", ()):
-            if one.get("type") == "scale":
-                product = product * np.asarray(one["scale"], np.float64)
+    """Return the step along each axis: that of the level, times that of the image; else NaN."""
+    steps = [
+        np.asarray(one["scale"], np.float64)
+        for holder in (multiscale, level)
+        for one in holder.get("coordinateTransformations", ())
+        if one.get("type") == "scale"
+    ]
+    product = np.prod(steps, axis=0) if steps else np.full(count, np.nan)
     return [float(step) for step in product]
 
 
@@ -112,4 +115,5 @@ def _times(own: Any, scale: Mapping[str, float], units: Mapping[str, str], count
     if stamps is not None and len(stamps) == count:
         return np.asarray(stamps, np.float64)
     second = _SECONDS.get(units.get("T", ""))
-    return None if second is None else second * scale["T"] * np.arange(count)
+    step = np.nan if second is None else second * scale["T"]
+    return step * np.arange(count) if np.isfinite(step) else None

@@ -77,8 +77,8 @@ def run_batch(
                     work.finish(progress)
         except Stopped:
             raise
-        except (LiveTomoError, OSError) as failure:
-            error = str(failure)
+        except (LiveTomoError, OSError, RuntimeError, MemoryError) as failure:  # torch: no memory
+            error = str(failure) or type(failure).__name__
         state: FileState = "failed" if error else "made" if rows else "done"
         yield FileResult(work.source, work.output, state, tuple(rows), held, error)
 

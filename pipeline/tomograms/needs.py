@@ -24,6 +24,7 @@ from pipeline.tomograms.tiling import tiles_of
 from pipeline.tomograms.torch_device import torch_device
 from pipeline.tomograms.volume_job import VolumeRecipe
 from reconstruction import memory
+from reconstruction.finished.resampling import computed_shape
 from reconstruction.geometry import Views
 from reconstruction.tile_plan import plan_tiles
 from reconstruction.volume import plan_volume
@@ -35,6 +36,10 @@ __all__ = ["Needs", "fitting_tiles", "needs_of_recording", "needs_of_volumes"]
 
 _RAW_PAIRS = 9.0  # of 49 angles to 64 slices, measured as those of regularizers
 _OF_ANGLES = 49
+_WATER = 1.337
+_GRID_VOXEL = (
+    20  # bytes a voxel of the grid that a finished volume is regularized on: spectrum, index
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +115,9 @@ class Needs:
         """Return it for people."""
         size = " x ".join(map(str, self.shape))
         tiles = f" in {self.tiles} tiles each" if self.tiles > 1 else ""
+        some = "1 tomogram" if self.count == 1 else f"{self.count} tomograms"
         return (
-            f"{self.count} tomograms of {size} voxels{tiles}: about {_size(self.memory_bytes)} of "
+            f"{some} of {size} voxels{tiles}: about {_size(self.memory_bytes)} of "
             f"memory for each process, {_size(self.disk_bytes)} on the disk "
             f"({_size(free_bytes(output))} free)"
         )
@@ -179,8 +185,12 @@ def fitting_tiles(background: InterferogramStack, recipe: Recipe, processes: int
 
 def needs_of_volumes(volumes: FinishedVolumes, recipe: VolumeRecipe) -> Needs:
     """Return what one volume of a file needs."""
-    shape = volumes.shape
+    shape, voxel = volumes.shape, volumes.voxel_size_um
     extra = bytes_per_voxel(recipe.regularizer)
+    optics = recipe.known.optics(recipe.known.medium_index or _WATER, max(voxel[1:]))
+    if optics is not None:  # else it is known when the volume is read
+        grown = math.prod(computed_shape(shape, voxel, optics)) / math.prod(shape)
+        extra = max(extra, grown * (extra + _GRID_VOXEL) - _GRID_VOXEL)
     peak = bytes_of_finished(shape, extra, recipe.tile_voxels)
     disk = 4 * math.prod(shape) * (1 + len(recipe.datasets))
     return Needs(1, shape, peak, disk, _pairs(recipe.regularizer, 0.0))
@@ -196,7 +206,7 @@ def _pairs(regularizer: str, raw: float) -> float:
 def _pair_s(shape: tuple[int, int, int]) -> float:
     """Return the time of a forward and an inverse transform of a part of such a volume, scaled."""
     z, y, x = shape
-    part = torch.zeros(z, min(y, 128), min(x, 128))
+    part = torch.zeros(min(z, 128), min(y, 128), min(x, 128))
     times = []
     for _ in range(3):
         begin = time.perf_counter()

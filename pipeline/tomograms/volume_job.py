@@ -201,7 +201,7 @@ class VolumeJob(Closing):
             float(made.index.max()),
             made.data_residual,
             time.perf_counter() - begin,
-            (*found.notes, *made.warnings),
+            (*(() if number else self.volumes.source.notes), *found.notes, *made.warnings),
         )
 
     def _write(self, number: int, result: FinishedResult) -> None:

@@ -9,7 +9,7 @@ Contrast f = (n/n_m)^2 - 1; the medium's index n_m is as told, or the most frequ
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -47,6 +47,7 @@ SUPPORTS: tuple[Support, ...] = get_args(Support)
 VoxelSize = tuple[float, float, float]
 _INDICES = (0.9, 5.0)
 _MEDIUM_OFF = 1e-3  # of index: a told medium further from the volume's own is worth a warning
+_SHOWS_CONE = 24  # voxels along each axis
 _WAVELENGTHS_UM = (0.3, 1.6)  # in which holotomographs work
 _REMEDY = "give --wavelength-um and --numerical-aperture, or --optics with both"
 
@@ -61,12 +62,23 @@ class KnownOptics:
         As in ``Optics``. The medium's index is the most frequent one of the volume where unknown.
     illumination_aperture : float or None
         n_m times the sine of the light's angle to the axis; None: 0.9 of the objective's.
+
+    Raises
+    ------
+    ConfigurationError
+        If one of them is not a positive number.
     """
 
     wavelength_um: float | None = None
     numerical_aperture: float | None = None
     medium_index: float | None = None
     illumination_aperture: float | None = None
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{one.name} must be a positive number, got {value:g}")
 
     def optics(self, medium_index: float, voxel_um: float) -> Optics | None:
         """Return the optics in a medium; None where wavelength or aperture are unknown."""
@@ -268,6 +280,8 @@ def _measured_part(
             caps = circle_caps(shape, voxel, seen.optics(medium, max(voxel[1:])), None)
             caps &= seen.voxels
             seen = replace(seen, voxels=without_gaps(values, caps, shape, voxel))
+    if doubt and not nonnegative and (hint := _cone_elsewhere(centred, shape, voxel)):
+        doubt, notes = f"{doubt}; {hint}", (*notes, hint)
     if support == "measured" and doubt:
         raise DataError(
             f"the volume must show which part of its spectrum was measured, but {doubt}: choose "
@@ -287,6 +301,25 @@ def _measured_part(
     values = values * caps
     share = float(caps.float().mean())
     return values, caps, SupportFound("optics", share, optics, medium, state, notes)
+
+
+def _cone_elsewhere(centred: torch.Tensor, shape: tuple[int, int, int], voxel: VoxelSize) -> str:
+    """Return a hint if another axis than the first has the missing cone; "" if none has."""
+    if min(shape) < _SHOWS_CONE:
+        return ""
+    for name, order in (("second", (1, 0, 2)), ("third", (2, 0, 1))):
+        turned = centred.permute(order)
+        z, y, x = (shape[axis] for axis in order)
+        values = torch.fft.rfftn(turned, norm="ortho")
+        if not (
+            support_above_floor(values, (z, y, x), voxel).doubt
+            and support_of_a_part(turned, (z, y, x), voxel).doubt
+        ):
+            return (
+                f"the missing cone lies along the {name} axis of the volume, so that is z: give "
+                "the order of the axes with --axes"
+            )
+    return ""
 
 
 def _on_caps(

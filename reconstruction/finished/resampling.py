@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acquisition.errors import ConfigurationError
 from acquisition.optics import Optics
 from reconstruction.finished.scan_caps import Shape, VoxelSize
 from reconstruction.transform_sizes import fast_size
@@ -25,6 +26,8 @@ _JUMP = 3.0  # opposite faces differ by so much more than neighbouring planes
 _WIDTH = 0.2475  # in wavelengths over NA: the voxels that networks were trained on
 _NEAR = 0.1  # a grid this near to the wanted one is kept
 _FEWEST = 16  # voxels along an axis
+_COARSEST = 10.0  # of a voxel, over that of the grid: more is a wrong unit
+_MOST = 64.0  # of the grid's voxels, over those of the volume
 
 
 def apron_of(contrast: NDArray[np.float64], voxel_size_um: VoxelSize) -> tuple[int, int, int]:
@@ -51,11 +54,25 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 
 def computed_shape(shape: Shape, voxel_size_um: VoxelSize, optics: Optics) -> Shape:
-    """Return the shape of the grid that a volume is regularized on, of the same extent."""
+    """Return the shape of the grid that a volume is regularized on, of the same extent.
+
+    Raises
+    ------
+    ConfigurationError
+        If the voxels are far too coarse for the optics.
+    """
     width = _WIDTH * optics.wavelength_um / optics.aperture
     wanted = (optics.axial_resolution_um / 2, width, width)
+    ratios = [size / goal for size, goal in zip(voxel_size_um, wanted, strict=True)]
+    if max(ratios) > _COARSEST or math.prod(ratios) > _MOST:
+        size = " x ".join(f"{length:g}" for length in voxel_size_um)
+        raise ConfigurationError(
+            f"a scan with NA {optics.numerical_aperture:.3g} and {optics.wavelength_um:g} um must "
+            f"be sampled about every {width:.2g} um across and {wanted[0]:.2g} um along z, "
+            f"got voxels of {size} um: check --volume-um, in micrometres, and the optics"
+        )
     z, y, x = (
-        n if abs(size / goal - 1) <= _NEAR else _even(n * size / goal)
+        n if abs(size / goal - 1) <= _NEAR and n >= _FEWEST else _even(n * size / goal)
         for n, size, goal in zip(shape, voxel_size_um, wanted, strict=True)
     )
     return z, y, x

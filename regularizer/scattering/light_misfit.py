@@ -65,6 +65,8 @@ class LightMisfit:
         Other wave vectors than those of the fields' plan.
     compared : (views in use, y, x) bool tensor or None
         The frequencies that count; None: all that pass the pupil.
+    tilts : bool
+        Whether c has a tilt. Where wave vectors are unknown, too, it takes part of their change.
 
     Attributes
     ----------
@@ -90,6 +92,7 @@ class LightMisfit:
         *,
         k: NDArray[np.float64] | None = None,
         compared: torch.Tensor | None = None,
+        tilts: bool = True,
     ) -> None:
         self._stop, self._compared = stop, compared
         self.box, self.model, self._sign = box, fields.model(box, k), fields.sign
@@ -99,9 +102,10 @@ class LightMisfit:
         self._fade = fields.fade
         y, x = (_line(n, fields.values.device) for n in self.model.field_shape)
         one = torch.ones_like(self._fade)
-        self._across = torch.stack([one, one * y[:, None], one * x])  # (3, y, x)
+        across = [one, one * y[:, None], one * x]
+        self._across = torch.stack(across if tilts else across[:1])  # (3 or 1, y, x)
         products = self._across[:, None] * self._across * self._fade.square()
-        self._products = products.flatten(2)  # (3, 3, pixels)
+        self._products = products.flatten(2)  # (3 or 1, 3 or 1, pixels)
         power, noise = (sum(part) for part in zip(*self._each(self._take), strict=True))
         self.measured = math.sqrt(power / self._pixels)
         self.noise = math.sqrt(noise / max(power, 1e-30))
@@ -199,7 +203,7 @@ class LightMisfit:
         By Gauss-Newton steps in the logarithm of its amplitude, its phase and its tilt.
         """
         across = self._across
-        plane = made.real.new_zeros((len(made), 3))  # phase, along y, along x
+        plane = made.real.new_zeros((len(made), len(across)))  # phase, along y, along x
         growth = made.real.new_zeros(len(made))
         wave = torch.ones_like(made)
         for _ in range(_ROUNDS):

@@ -125,7 +125,9 @@ class _Refinement:
         self._fields = _without_rim(fields_of(spectrum))
         self._calibrated = self._fields.inversion.views.vectors.k
         self._cutoff = self._fields.optics.cutoff
-        self._start = Corrected(TotalVariation("auto", tomogram.index.device), 1)
+        # without a step by the light: a start within the noise would stay, and wave vectors follow it
+        tv = TotalVariation("auto", tomogram.index.device)
+        self._start = Corrected(tv, 1, light_steps=False)
         self._progress, self._stop, self._done = progress, stop, 0
 
     def run(self) -> RefinedVectors:
@@ -185,7 +187,7 @@ class _Refinement:
         self._done += 1
         if self._progress is not None:
             self._progress(min(self._done, _PARTS) - 1, _PARTS)
-        light = LightMisfit(fields, box, self._stop, k=k, compared=compared)
+        light = LightMisfit(fields, box, self._stop, k=k, compared=compared, tilts=False)
         found = invert(
             light,
             start.contiguous(),

@@ -86,6 +86,8 @@ class Plan:
         if len(set(self.networks)) < len(self.networks):
             names = " ".join(self.networks)
             raise ConfigurationError(f"each network must be named once, got {names}")
+        for name in self.networks:
+            self.settings(name)  # whether they can be, before samples are made
 
     def settings(self, name: str) -> Settings:
         """Return the training settings of a network."""

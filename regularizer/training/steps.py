@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from acquisition.errors import DataError
+from acquisition.errors import ConfigurationError, DataError
 from regularizer.metrics import data_residual, unexplained
 from regularizer.networks.inference import apply_patches, apply_whole
 from regularizer.networks.trained import NETWORKS, Recipe, load_network, save_network
@@ -50,6 +50,7 @@ __all__ = [
     "training_metadata",
 ]
 
+_HALVED = 8
 CHECKPOINT_S = 60.0  # between two checkpoints
 _UNCERTAINTY_RATE = 2e-3  # of Adam, for the uncertainty head
 
@@ -63,6 +64,11 @@ class Settings:
     ``uncertainty_steps``: steps of the uncertainty head, after the rest is trained. ``data``: what
     the samples are, for the header of the weights; "": simulated scans. ``precision``: "auto",
     "bf16" or "float32" (``regularizer.training.precision``).
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is impossible.
     """
 
     network: str = "light-unet"
@@ -78,6 +84,17 @@ class Settings:
     patch: int = 64
     data: str = ""
     precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("batch", 1), ("rate", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise ConfigurationError(f"--{name} must be at least {least}, got {value:g}")
+        if self.patch < _HALVED or self.patch % _HALVED:
+            raise ConfigurationError(
+                f"--patch must be a multiple of {_HALVED}, since networks halve it three times, "
+                f"got {self.patch}"
+            )
 
     @property
     def recipe(self) -> Recipe:
