@@ -191,7 +191,7 @@ def test_auto_and_the_colour_bar_set_the_levels(window: Window) -> None:
 def test_colours_reach_image_and_bar(window: Window, colormap: str) -> None:
     window.contrast.colormap_chosen.emit(colormap)
     lookup = window.views.panels[0].image.lut
-    assert lookup.shape == (256, 3)
+    assert lookup is not None and lookup.shape == (256, 3)
     assert window.contrast.colormap.currentText() == colormap
     assert (np.ptp(lookup.astype(int), axis=1).max() == 0) == (colormap == "gray")
 

@@ -125,7 +125,7 @@ class _Refinement:
         self._fields = _without_rim(fields_of(spectrum))
         self._calibrated = self._fields.inversion.views.vectors.k
         self._cutoff = self._fields.optics.cutoff
-        # without a step by the light: a start within the noise would stay, and wave vectors follow it
+        # no step by the light: a start within the noise would stay, and wave vectors follow it
         tv = TotalVariation("auto", tomogram.index.device)
         self._start = Corrected(tv, 1, light_steps=False)
         self._progress, self._stop, self._done = progress, stop, 0

@@ -229,7 +229,8 @@ class OrthogonalView(QWidget):
     def section(self, plane: str) -> Volume | None:
         """Return the displayed image of a plane, by its name."""
         panels = (panel for panel in self.panels if panel.plane.name == plane)
-        return next(panels).image.image
+        image: Volume | None = next(panels).image.image
+        return image
 
     def _sections(self, volume: Volume, state: ViewState) -> Sections:
         """Return the images; projections are cached, since the cursor does not change them."""
