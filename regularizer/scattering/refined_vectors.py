@@ -144,7 +144,7 @@ class _Refinement:
         compared = fields.model(box).within(_COMPARED)
         best = self._fitted(fields, k, box, compared, begun[box.slices], _FIRST)
         first = best
-        if best.noise > DROWNED:
+        if best.noise > DROWNED or best.misfit <= best.noise:  # nothing is left to explain
             return self._report(k, best.misfit, best.misfit, best.noise)
         k, best = self._rounds(fields, k, box, compared, best)
         return self._report(k, first.misfit, best.misfit, best.noise)
