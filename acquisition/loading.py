@@ -6,6 +6,7 @@ modules after it.
 """
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +17,15 @@ __all__ = ["loading"]
 def loading() -> Iterator[None]:
     """Import what stands within without the garbage collector.
 
-    What has been loaded then stays: later collections do not go through it.
+    What has been loaded then stays: later collections do not go through it. Where nothing new was
+    loaded, nothing stays, or garbage would.
     """
-    collecting = gc.isenabled()
+    collecting, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) > known:
+            gc.freeze()
         if collecting:
             gc.enable()
