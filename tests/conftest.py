@@ -78,6 +78,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def zarr_ends() -> Iterator[None]:
+    """End zarr's background threads after a test that reads or writes by it."""
+    from zarr.core.sync import cleanup_resources
+
+    yield
+    cleanup_resources()
+
+
 @pytest.fixture(scope="session")
 def ground_truth() -> Path:
     """Return the folder of measured and exactly computed data; skip if it is missing."""

@@ -17,22 +17,34 @@ import zarr
 from numpy.typing import NDArray
 
 from acquisition.optics import Optics
+from files.volumes.open_volumes import open_volumes
+from files.volumes.volume_source import VolumeOptions
 from reconstruction.reconstructor import Reconstruction, Reconstructor
 from reconstruction.settings import ReconstructionSettings
 from tests.partial_waves import sphere_fields
 from tests.scans import CELL, Centre, distance_um, interferograms
 
 __all__ = [
+    "OPTICS",
+    "SHAPE",
     "SPHERE",
+    "VOXEL",
     "WRITERS",
     "Sphere",
     "axial_width_um",
     "mean_inside",
+    "opened",
+    "ramp",
     "raw_sphere",
     "write_tcf",
 ]
 
 Voxel = tuple[float, float, float]
+
+# of the small volumes that readers are tried on
+VOXEL = (0.3, 0.11, 0.12)
+OPTICS = Optics(0.532, 1.2, 1.337, 0.1)
+SHAPE = (5, 6, 7)
 
 
 @dataclass(frozen=True)
@@ -180,3 +192,13 @@ WRITERS = {  # by name: writer, and the options that its file needs
 def clipped(index: torch.Tensor, medium: float) -> NDArray[np.float32]:
     """Return an index whose negative contrast is set to zero, in steps of 1e-4."""
     return (steps(index.clamp_min(medium).numpy()) / np.float32(1e4)).astype(np.float32)
+
+
+def ramp(*shape: int) -> NDArray[np.float32]:
+    """Return an index that is different in every voxel."""
+    return (1.33 + np.arange(np.prod(shape)).reshape(shape) / 1e4).astype(np.float32)
+
+
+def opened(path: Path, **options: Any) -> NDArray[np.float32]:
+    """Return the first volume of a file."""
+    return open_volumes(path, VolumeOptions(**options))[0].index

@@ -1,6 +1,5 @@
 """Volumes that cannot be: damaged files, numbers that are no index, pictures, idle options."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,13 @@ import scipy.io
 import tifffile
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import ConfigurationError, DataError
-from acquisition.optics import Optics
 from commands.command_line import parse
-from files.volumes.open_volumes import open_volumes
-from files.volumes.volume_source import VolumeOptions
-from tests.finished_volumes import steps, write_tcf
+from tests.finished_volumes import OPTICS, SHAPE, VOXEL, opened, ramp, steps, write_tcf
 from tests.tomogram_files import write as write_tomograms
 
-VOXEL = (0.3, 0.11, 0.12)
-OPTICS = Optics(0.532, 1.2, 1.337, 0.1)
-SHAPE = (5, 6, 7)
-
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
-
-
-def ramp(*shape: int) -> NDArray[np.float32]:
-    """Return an index that is different in every voxel."""
-    return (1.33 + np.arange(np.prod(shape)).reshape(shape) / 1e4).astype(np.float32)
-
-
-def opened(path: Path, **options: Any) -> NDArray[np.float32]:
-    return open_volumes(path, VolumeOptions(**options))[0].index
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 def damaged(path: Path, at: float, size: int = 400) -> Path:

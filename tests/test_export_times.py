@@ -1,6 +1,5 @@
 """Times of scans in exports: uneven ones, impossible ones, and those in another unit."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import ome_types
 import pytest
 import tifffile
 import zarr
-from zarr.core.sync import cleanup_resources
 
 from acquisition.scanning.timestamps import guessed_unit, is_possible_time, utc_date
 from pipeline.live.playback import open_playback
@@ -25,12 +23,7 @@ from tests.timelapse_tomograms import (
     truth,
 )
 
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 # ---- Times ---------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Exported tomogram files, read back with the readers of other programs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -11,19 +10,13 @@ import pytest
 import tifffile
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import DataError
 from commands.export import run_export
 from launcher import main
 from tests.tomogram_files import BEGUN, SHAPE, VOXEL, noise, write
 
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import, so they are in this file alone.
 import json
 import tracemalloc
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,6 @@ import tifffile
 import torch
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import DataError
 from acquisition.optics import Optics
@@ -38,16 +36,11 @@ from tests.timelapse_tomograms import LAPSE, NAMES, truth, written
 from tests.timelapse_tomograms import VOXEL as LAPSE_VOXEL
 from tests.tomogram_files import BEGUN, SHAPE, VOXEL, noise, write
 
+pytestmark = pytest.mark.usefixtures("zarr_ends")
+
 RAW, DEEP = (0, 1, 2), (10, 11, 12)  # seeds of the volumes
 STEP_S = 2.5
 VOXELS = [kind for kind, how in FORMATS.items() if not (how.surfaces or how.movie)]
-
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ One small time-lapse runs through: two named positions in turn, two scans each.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import ome_types
 import pytest
 import tifffile
 import zarr
-from zarr.core.sync import cleanup_resources
 
 from acquisition.errors import ConfigurationError, DataError
 from commands.export import run_export
@@ -45,12 +43,7 @@ from tests.timelapse_tomograms import (
     written,
 )
 
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 # ---- Positions in each format --------------------------------------------------------------------

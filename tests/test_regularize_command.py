@@ -2,13 +2,11 @@
 
 import functools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from zarr.core.sync import cleanup_resources
 
 from commands.command_line import parse
 from files.tomograms import read_tomograms
@@ -21,12 +19,7 @@ from tests.finished_volumes import (
     raw_sphere,
 )
 
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Readers of finished volumes: axes, scales, voxels, times, fluorescence, and what they refuse."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -11,11 +9,9 @@ import pytest
 import tifffile
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import cleanup_resources
 
 import livetomo
 from acquisition.errors import ConfigurationError, DataError, Stopped
-from acquisition.optics import Optics
 from commands.command_line import parse
 from files.exporting.export_tomograms import export_tomograms
 from files.tomogram_fluorescence import fluorescence_channels, read_fluorescence
@@ -25,28 +21,10 @@ from files.volumes.volume_source import VolumeOptions
 from pipeline.tomograms.job import SilentProgress
 from pipeline.tomograms.volume_job import VolumeJob, VolumeRecipe
 from reconstruction.finished.finished_volume import KnownOptics
-from tests.finished_volumes import raw_sphere, steps, write_tcf
+from tests.finished_volumes import OPTICS, SHAPE, VOXEL, opened, ramp, raw_sphere, steps, write_tcf
 from tests.tomogram_files import write as write_tomograms
 
-VOXEL = (0.3, 0.11, 0.12)
-OPTICS = Optics(0.532, 1.2, 1.337, 0.1)
-SHAPE = (5, 6, 7)
-
-
-@pytest.fixture(autouse=True)
-def zarr_ends() -> Iterator[None]:
-    """End zarr's background threads."""
-    yield
-    cleanup_resources()
-
-
-def ramp(*shape: int) -> NDArray[np.float32]:
-    """Return an index that is different in every voxel."""
-    return (1.33 + np.arange(np.prod(shape)).reshape(shape) / 1e4).astype(np.float32)
-
-
-def opened(path: Path, **options: Any) -> NDArray[np.float32]:
-    return open_volumes(path, VolumeOptions(**options))[0].index
+pytestmark = pytest.mark.usefixtures("zarr_ends")
 
 
 # ---- TCF -----------------------------------------------------------------------------------------
