@@ -59,9 +59,11 @@ DROWNED = 0.9  # noise over the measured light: its structure, and the objects' 
 FILLED = 0.5  # ``LightMisfit.at_rim``: 0.98 of a cell that fills the frame, 0.14 of a large one
 _LIGHT = "the light of the regularized tomogram"
 _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as good as whole
-_NEARLY = (
-    0.7  # of a step by the light: more is taken whole, which gains nine tenths and saves a run
-)
+# of a step by the light: more is taken whole, which gains nine tenths and saves a run
+_NEARLY = 0.7
+# times the noise, at least that of the model: where a correction leaves more, the light is not that
+# of a contrast in the box alone, and a step by it goes astray
+_EXPLAINED, _MODEL = 6.0, 0.015
 
 
 class Corrected:
@@ -204,12 +206,13 @@ class _Search:
         between = torch.lerp(before.contrast, after.contrast, step)
         points = [_Point(after, there, 1.0)]
         length = 0.0
-        if light_steps:
+        expected = torch.lerp(first, second, step)
+        left = there.light.misfit * float(expected.norm() / second.norm().clamp_min(1e-30))
+        if light_steps and left < _EXPLAINED * max(there.noise, _MODEL):
             further = self._after_light(between)
             beyond = self._point(after, further, step, 1.0)
             if beyond is not None:
                 points.append(beyond)
-                expected = torch.lerp(first, second, step)
                 length = _length(expected, beyond.seen.light.difference)
                 if length > _NEARLY:
                     return _fitting(points)
