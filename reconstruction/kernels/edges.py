@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from reconstruction.kernels.machine_code import load
+from reconstruction.kernels.machine_code import compiled_for, load
 from reconstruction.kernels.slabs import address, each, slabs
 
 __all__ = ["EdgeSteps", "edge_steps"]
@@ -61,9 +61,4 @@ class EdgeSteps:
 @functools.cache
 def edge_steps(device: torch.device) -> EdgeSteps | None:
     """Return the compiled pass; None on a GPU, or where numba is not installed."""
-    if device.type != "cpu":
-        return None
-    try:
-        return EdgeSteps()
-    except ImportError:
-        return None
+    return compiled_for(device, EdgeSteps)

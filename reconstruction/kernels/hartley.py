@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from reconstruction.kernels.machine_code import load
+from reconstruction.kernels.machine_code import compiled_for, load
 from reconstruction.kernels.slabs import address, each, slabs
 
 __all__ = ["Hartley", "hartley"]
@@ -96,9 +96,4 @@ class Hartley:
 @functools.cache
 def hartley(device: torch.device) -> Hartley | None:
     """Return the compiled transforms; None on a GPU, or where numba is not installed."""
-    if device.type != "cpu":
-        return None
-    try:
-        return Hartley()
-    except ImportError:
-        return None
+    return compiled_for(device, Hartley)

@@ -9,7 +9,7 @@ import functools
 
 import torch
 
-from reconstruction.kernels.machine_code import load
+from reconstruction.kernels.machine_code import compiled_for, load
 from reconstruction.kernels.slabs import address, each, slabs
 
 __all__ = ["FieldLogarithm", "field_logarithm"]
@@ -56,9 +56,4 @@ class FieldLogarithm:
 @functools.cache
 def field_logarithm(device: torch.device) -> FieldLogarithm | None:
     """Return the compiled logarithm; None on a GPU, or where numba is not installed."""
-    if device.type != "cpu":
-        return None
-    try:
-        return FieldLogarithm()
-    except ImportError:
-        return None
+    return compiled_for(device, FieldLogarithm)

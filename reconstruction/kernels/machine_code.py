@@ -19,9 +19,14 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["load"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["compiled_for", "load"]
+
+_Made = TypeVar("_Made")
 
 _PACKAGES = ("numba", "llvmlite")
 
@@ -52,6 +57,16 @@ def load(module: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, Calla
         name: ctypes.CFUNCTYPE(None, *types)(engine.get_function_address(name))
         for name, types in functions.items()
     }
+
+
+def compiled_for(device: "torch.device", make: Callable[[], _Made]) -> _Made | None:
+    """Return what ``make`` makes of compiled code; None on a GPU, or without numba."""
+    if device.type != "cpu":
+        return None
+    try:
+        return make()
+    except ImportError:
+        return None
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import functools
 
 import torch
 
-from reconstruction.kernels.machine_code import load
+from reconstruction.kernels.machine_code import compiled_for, load
 from reconstruction.kernels.slabs import address, each, slabs
 
 __all__ = ["PlaneWaves", "plane_waves"]
@@ -82,9 +82,4 @@ def plane_waves(
     device: torch.device, rounds: int, without_tilt: int, every: int, least_share: float
 ) -> PlaneWaves | None:
     """Return the compiled fit; None on a GPU, or where numba is not installed."""
-    if device.type != "cpu":
-        return None
-    try:
-        return PlaneWaves(rounds, without_tilt, every, least_share)
-    except ImportError:
-        return None
+    return compiled_for(device, lambda: PlaneWaves(rounds, without_tilt, every, least_share))

@@ -33,6 +33,7 @@ from reconstruction.scattering.measured_fields import MeasuredFields
 from reconstruction.tomogram import Spectrum, Tomogram, index_from_contrast
 from regularizer.interface import Progress, SignedRegularizer
 from regularizer.metrics import data_residual
+from regularizer.scattering.full_inversion import MODEL
 from regularizer.scattering.light_misfit import Light, LightMisfit
 from regularizer.scattering.light_step import light_step
 from regularizer.scattering.object_box import object_box
@@ -63,7 +64,7 @@ _SHORTEST, _WHOLE = 0.05, 0.95  # steps below gain nothing; above, they are as g
 _NEARLY = 0.7
 # times the noise, at least that of the model: where a correction leaves more, the light is not that
 # of a contrast in the box alone, and a step by it goes astray
-_EXPLAINED, _MODEL = 6.0, 0.015
+_EXPLAINED = 6.0
 
 
 class Corrected:
@@ -208,7 +209,7 @@ class _Search:
         length = 0.0
         expected = torch.lerp(first, second, step)
         left = there.light.misfit * float(expected.norm() / second.norm().clamp_min(1e-30))
-        if light_steps and left < _EXPLAINED * max(there.noise, _MODEL):
+        if light_steps and left < _EXPLAINED * max(there.noise, MODEL):
             further = self._after_light(between)
             beyond = self._point(after, further, step, 1.0)
             if beyond is not None:

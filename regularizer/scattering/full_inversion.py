@@ -30,7 +30,7 @@ from regularizer.interface import Progress
 from regularizer.scattering.light_misfit import LightMisfit
 from regularizer.scattering.weighted_tv import WeightedTv
 
-__all__ = ["INNER", "STEPS", "Inverted", "ProximalStep", "invert"]
+__all__ = ["INNER", "MODEL", "STEPS", "Inverted", "ProximalStep", "invert"]
 
 _SPREAD = 0.12  # cycles/um: radius of the largest value of H's transfer function
 _FLOOR = 3e-3  # of its maximum: added where nothing is measured
@@ -38,7 +38,7 @@ _TV = 3e-3  # lambda, over the maximum of H and the highest contrast, where ther
 _MUCH, _LEAST_TV = 0.045, 0.3  # noise as a misfit; share of lambda that is left where there is none
 STEPS = 12  # at most
 INNER = 25  # split-Bregman iterations a step
-_MODEL = 0.015  # relative misfit of the slice model itself to an exact sphere
+MODEL = 0.015  # relative misfit of the slice model itself to an exact sphere
 _SETTLED = 5e-3  # relative decrease of the objective in a step below which it has settled
 _STEEPEST = 16.0  # of H: a step that must be smaller does not help
 
@@ -74,7 +74,7 @@ def invert(
         Soon after ``stop`` is set.
     """
     proximal = ProximalStep(light, start, voxel_size_um, optics, nonnegative=nonnegative)
-    goal = math.hypot(light.noise, _MODEL)
+    goal = math.hypot(light.noise, MODEL)
     at = before = start
     best: _Point | None = None
     begin, steepness, momentum = math.inf, 1.0, 1.0
@@ -139,7 +139,7 @@ class ProximalStep:
     ) -> None:
         self._transfer = _metric(light, voxel_size_um)
         scale = float(start.abs().max())
-        share = (light.noise**2 + _MODEL**2) / _MUCH**2  # as the variance of what is measured
+        share = (light.noise**2 + MODEL**2) / _MUCH**2  # as the variance of what is measured
         strength = _TV * min(max(share, _LEAST_TV), 1.0)
         self._weight = strength * float(self._transfer.max()) * scale  # lambda
         self._ratio = self._transfer * scale / self._weight

@@ -35,6 +35,7 @@ import torch
 from acquisition.errors import DataError, Stopped
 from reconstruction.inversion import contrast_of
 from reconstruction.kernels.hartley import hartley
+from reconstruction.kernels.machine_code import compiled_for
 from reconstruction.tomogram import Spectrum, to_centre, to_corner
 from regularizer.interface import Progress
 from regularizer.total_variation.compiled import CompiledPass
@@ -270,12 +271,7 @@ def fused_pass(device: torch.device) -> Callable[..., None] | None:
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         return CompiledPass()
-    if device.type != "cpu":
-        return None
-    try:
-        return FusedPass()
-    except ImportError:
-        return None
+    return compiled_for(device, FusedPass)
 
 
 _AXES = (-3, -2, -1)
